@@ -1,0 +1,121 @@
+# Culvert's work flow. `make help` lists the targets.
+#
+# Go and make are all that build, test and demo need. lint builds its tool once (a few minutes), race
+# needs a C compiler, test-arm needs qemu-user-static, e2e needs mosquitto, OpenSSH and the AWS CLI.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+
+VERSION_PACKAGE := github.com/culvert-iot/culvert/internal/version
+LDFLAGS := -s -w -X $(VERSION_PACKAGE).version=$(VERSION) -X $(VERSION_PACKAGE).commit=$(COMMIT)
+BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+
+FUZZTIME ?= 30s
+COUNT    ?= 1
+ARGS     ?=
+
+# What a device with a small flash can spare for the daemon, in bytes.
+ARM6_BUDGET := 9000000
+
+.PHONY: man help build test race cover lint fmt fuzz bench cross test-arm e2e demo sandbox clean
+.DEFAULT_GOAL := help
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## bin/culvertd and bin/culvert for this machine
+	$(BUILD) -o bin/ ./cmd/culvertd ./cmd/culvert
+
+# internal/e2e builds the programs and runs them, which the test cache knows nothing of.
+UNITS = $$(go list ./... | grep -v /internal/e2e)
+
+test: ## all tests; those that need a program that is not installed are skipped
+	go test $(UNITS)
+	go test -count=1 ./internal/e2e
+
+race: ## the unit tests under the race detector
+	CGO_ENABLED=1 go test -race $(UNITS)
+
+cover: ## coverage by function; the profile is bin/cover.out
+	@mkdir -p bin
+	go test -coverprofile=bin/cover.out -coverpkg=./... ./...
+	go tool cover -func=bin/cover.out
+
+# golangci-lint is built from its module, pinned in tools/, and not downloaded as a binary.
+LINTER := bin/golangci-lint
+
+$(LINTER): tools/go.mod tools/go.sum
+	@mkdir -p bin
+	@echo 'building golangci-lint, which takes a few minutes the first time'
+	cd tools && CGO_ENABLED=0 go build -o ../$(LINTER) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+SCRIPTS = .ci/run $(wildcard scripts/*.sh configs/*.sh)
+
+lint: $(LINTER) ## gofmt, go vet, golangci-lint, shellcheck
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	$(LINTER) run
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo 'shellcheck is not installed: scripts not checked'; fi
+
+fmt: $(LINTER) ## format the Go files as lint wants them
+	$(LINTER) fmt
+
+fuzz: ## each fuzz target for FUZZTIME (30s)
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file target; do \
+		name=$${target#func }; dir=$$(dirname "$$file"); \
+		echo "== $$name in $$dir"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || exit 1; \
+	done
+
+bench: ## all benchmarks, COUNT times
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n 1 dirname | sort -u)
+
+# $(call cross,GOOS,GOARCH,GOARM,directory,packages)
+define cross
+	GOOS=$(1) GOARCH=$(2) GOARM=$(3) $(BUILD) -o dist/$(4)/ $(5)
+
+endef
+
+cross: ## dist/ for every platform, with sizes; fails when the armv6 daemon is too big
+	$(call cross,linux,amd64,,linux-amd64,./cmd/culvertd ./cmd/culvert)
+	$(call cross,linux,arm64,,linux-arm64,./cmd/culvertd ./cmd/culvert)
+	$(call cross,linux,arm,6,linux-arm6,./cmd/culvertd ./cmd/culvert)
+	$(call cross,linux,arm,7,linux-arm7,./cmd/culvertd ./cmd/culvert)
+	$(call cross,darwin,arm64,,darwin-arm64,./cmd/culvert)
+	$(call cross,windows,amd64,,windows-amd64,./cmd/culvert)
+	@cd dist && wc -c */* | awk '{ printf "%8.2f MB  %s\n", $$1 / 1e6, $$2 }'
+	@size=$$(wc -c <dist/linux-arm6/culvertd); if [ "$$size" -gt $(ARM6_BUDGET) ]; then \
+		echo "culvertd for armv6 has $$size bytes, $(ARM6_BUDGET) at most are allowed"; exit 1; fi
+
+# What a device runs. Tests that run a second program, or the go command, cannot run emulated.
+ARM_PACKAGES = $$(go list ./agent/... ./proxy/... ./services/... ./internal/... | grep -v -e /internal/e2e -e /internal/layering)
+
+ARM ?= armv6 arm64
+
+test-arm: ## unit tests as armv6 and arm64 under qemu-user (ARM=armv6 for one of them)
+	@set -e; for kind in $(ARM); do \
+		case $$kind in \
+			armv6) arch=arm qemu=qemu-arm-static ;; \
+			arm64) arch=arm64 qemu=qemu-aarch64-static ;; \
+			*) echo "ARM=$$kind: armv6 and arm64 are known"; exit 2 ;; \
+		esac; \
+		if ! command -v $$qemu >/dev/null; then echo "skipped: $$qemu is not there (Debian: qemu-user-static)"; continue; fi; \
+		echo "== $$kind"; \
+		CGO_ENABLED=0 GOARCH=$$arch GOARM=6 go test -vet=off -timeout 5m -exec $$qemu $(ARM_PACKAGES); \
+	done
+
+e2e: ## whole programs against mosquitto, OpenSSH and the AWS CLI, which must be installed
+	CULVERT_E2E=required go test -count=1 ./internal/e2e ./cmd/culvert/aws
+
+demo: build ## the main job on an embedded cloud: no account, no network, half a minute
+	bin/culvert demo $(ARGS)
+
+sandbox: build ## AWS IoT in one process, to try the daemon against (ARGS='--dir DIR')
+	bin/culvert sandbox $(ARGS)
+
+man: build ## manual pages of all commands, in dist/man1
+	bin/culvert man dist/man1
+
+clean: ## remove what was built
+	rm -rf bin dist

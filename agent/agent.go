@@ -1,0 +1,228 @@
+// Package agent is a device's control plane: it takes notifications from MQTT or from the control socket,
+// and turns each into a running tunnel.
+//
+//	MQTT -> notify.Client --+
+//	                        +-> notify.Decode -> session.Manager -> tunnels
+//	control socket ---------+
+//
+// It wires its parts and knows nothing of the wire format, of signals or of systemd.
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/agent/control"
+	"github.com/culvert-iot/culvert/agent/notify"
+	"github.com/culvert-iot/culvert/agent/session"
+	"github.com/culvert-iot/culvert/internal/netdial"
+	"github.com/culvert-iot/culvert/services"
+)
+
+const (
+	// StopTimeout bounds how long Run takes to return once it was told to stop.
+	StopTimeout = 4 * time.Second
+	// closeTimeout is the tunnels' share of it.
+	closeTimeout = 3 * time.Second
+)
+
+// Options are what the process around the agent brings. Logger is required.
+type Options struct {
+	Logger *slog.Logger
+	// Level, if set, is the logger's own; Reload changes it.
+	Level *slog.LevelVar
+	// Ready, if set, is called once: earlier tunnels are being resumed, the control socket answers and the
+	// MQTT client is at work. It does not wait for the network, which may come much later.
+	Ready func()
+	// Dial opens the connections to AWS. nil: through the web proxy of the environment, if it names one.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Agent is the daemon without its process.
+type Agent struct {
+	opts     Options
+	log      *slog.Logger
+	started  time.Time
+	table    *services.Table
+	sessions *session.Manager
+	mqtt     *notify.Client
+	drops    dropLog
+
+	mu      sync.Mutex
+	running *config.Config // what Run was started with, which Reload cannot change in all
+	current *config.Config // the latest
+}
+
+// New makes an agent of a valid configuration. It opens nothing yet.
+func New(cfg *config.Config, opts Options) *Agent {
+	if opts.Dial == nil {
+		opts.Dial = netdial.FromEnvironment().DialContext
+	}
+	a := &Agent{opts: opts, log: opts.Logger, started: time.Now(), running: cfg, current: cfg}
+	a.table = services.NewTable(cfg.Services)
+	a.table.SetConnectTimeout(cfg.Tunnel.ConnectTimeout)
+	a.setLevel(cfg)
+	a.sessions = session.NewManager(session.Config{
+		Endpoint:   cfg.Tunnel.Endpoint,
+		Regions:    cfg.Tunnel.Regions,
+		MaxTunnels: cfg.Tunnel.MaxTunnels,
+		StateDir:   cfg.Tunnel.StateDir,
+		Services:   a.table,
+		TLS:        (&tunnelRoots{file: cfg.Tunnel.CAFile, log: opts.Logger}).config,
+		NetDial:    opts.Dial,
+		Logger:     opts.Logger,
+	})
+	a.mqtt = notify.New(notify.Config{
+		ThingName:         cfg.ThingName,
+		Host:              cfg.MQTT.Endpoint,
+		Port:              cfg.MQTT.Port,
+		ClientID:          cfg.MQTT.ClientID,
+		TLS:               func() (*tls.Config, error) { return mqttTLS(cfg) },
+		KeepAlive:         cfg.MQTT.KeepAlive,
+		PersistentSession: cfg.MQTT.PersistentSession,
+		Dial:              opts.Dial,
+		Logger:            opts.Logger,
+	})
+	return a
+}
+
+// Run works until ctx ends, and then stops within StopTimeout: streams are reset, websockets closed, pairs of
+// tokens kept for the next start. It returns nil then, and an error when it cannot run at all or has to give
+// up: another daemon is running, or a task did not end. Call it once.
+func (a *Agent) Run(ctx context.Context) error {
+	a.warn(a.running)
+	server, err := a.listen()
+	if err != nil {
+		return err
+	}
+	a.sessions.Resume()
+
+	group, tasks := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		err := a.mqtt.Run(tasks, func(payload []byte) { _, _ = a.receive(payload) })
+		return unlessStopped(tasks, err)
+	})
+	if server != nil {
+		group.Go(func() error { return unlessStopped(tasks, server.Serve(tasks, a.answer)) })
+	}
+	group.Go(func() error {
+		<-tasks.Done()
+		limit, cancel := context.WithTimeout(context.WithoutCancel(tasks), closeTimeout)
+		defer cancel()
+		return a.sessions.Close(limit)
+	})
+	if a.opts.Ready != nil {
+		a.opts.Ready()
+	}
+
+	ended := make(chan error, 1)
+	go func() { ended <- group.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-tasks.Done():
+	}
+	// The tasks bound themselves; this holds if one of them is wrong about that.
+	limit := time.NewTimer(StopTimeout)
+	defer limit.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-limit.C:
+		return fmt.Errorf("not everything has stopped within %v", StopTimeout)
+	}
+}
+
+// unlessStopped drops the error of a task that was told to end.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // it only says that ctx has ended
+	}
+	return err
+}
+
+// listen makes the control socket. A daemon that can open tunnels and not tell about them is better than
+// none, but two of them would take each other's MQTT connection away for ever.
+func (a *Agent) listen() (*control.Server, error) {
+	path := a.running.Control.Socket
+	if path == "" {
+		return nil, nil
+	}
+	server, err := control.Listen(path, a.log)
+	if err != nil && !errors.Is(err, control.ErrRunning) {
+		a.log.Warn("control socket cannot be made, status and notify will not work", "error", err)
+		err = nil
+	}
+	return server, err
+}
+
+// answer serves the control socket.
+func (a *Agent) answer(_ context.Context, r control.Request) (any, error) {
+	switch r.Command {
+	case control.Ping:
+		return os.Getpid(), nil
+	case control.Status:
+		return a.Status(), nil
+	case control.Notify:
+		o, err := a.receive(r.Payload)
+		if err == nil && o.Result == session.Refused {
+			err = errors.New(o.Reason)
+		}
+		return o, err
+	}
+	return nil, fmt.Errorf("command %q is unknown", r.Command)
+}
+
+// receive takes a notification, which is hostile input until Decode has looked at it.
+func (a *Agent) receive(payload []byte) (session.Outcome, error) {
+	n, err := notify.Decode(payload)
+	if err != nil {
+		if count, ok := a.drops.note(err.Error(), time.Now()); ok {
+			a.log.Warn("notification dropped", "reason", err.Error(), "attempt", count)
+		}
+		return session.Outcome{}, err
+	}
+	return a.sessions.Accept(session.Token{
+		AccessToken: n.AccessToken, Region: n.Region, Services: n.Services, Received: n.Received,
+	}), nil
+}
+
+// Reload takes over what a running daemon can change: services, connect_timeout, the log's level, max_tunnels
+// and regions. Live connections and tunnels stay. It returns the keys that differ and need a restart.
+func (a *Agent) Reload(next *config.Config) (restart []string) {
+	a.mu.Lock()
+	a.current = next
+	a.mu.Unlock()
+	a.warn(next)
+	a.table.Replace(next.Services)
+	a.table.SetConnectTimeout(next.Tunnel.ConnectTimeout)
+	a.sessions.SetLimits(next.Tunnel.MaxTunnels, next.Tunnel.Regions)
+	a.setLevel(next)
+	return a.running.RestartNeeded(next)
+}
+
+func (a *Agent) setLevel(cfg *config.Config) {
+	if a.opts.Level != nil {
+		a.opts.Level.Set(cfg.Log.Level)
+	}
+}
+
+// warn logs what a configuration allows and hardly means.
+func (a *Agent) warn(cfg *config.Config) {
+	for _, w := range cfg.Warnings() {
+		a.log.Warn("configuration looks wrong", "reason", w)
+	}
+	if cfg.Metrics.Listen != "" {
+		a.log.Warn("configuration asks for what this version cannot do", "reason", "metrics.listen: metrics are not served yet")
+	}
+}

@@ -1,0 +1,176 @@
+// Package config reads the device daemon's configuration: strict TOML into a validated Config, with errors
+// that show the place and the remedy.
+//
+// It knows nothing of the network: it opens no connection and resolves no name. It reads other files only
+// when CheckFiles and Warnings are called.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/culvert-iot/culvert/services"
+)
+
+// DefaultPath is where the daemon looks for its configuration.
+const DefaultPath = "/etc/culvert/culvertd.toml"
+
+// Defaults of keys that may be left out. docs/configuration.md gives the reasons.
+const (
+	DefaultMQTTPort       = 8883
+	DefaultKeepAlive      = 60 * time.Second
+	DefaultMaxTunnels     = 8
+	DefaultConnectTimeout = services.DefaultConnectTimeout
+	DefaultStateDir       = "/var/lib/culvert"
+	DefaultLogFormat      = "text"
+	DefaultControlSocket  = "/run/culvert/culvertd.sock"
+)
+
+// maxSize is far more than any configuration needs, and little enough to read into memory of a small
+// device when the path is wrong.
+const maxSize = 1 << 20
+
+// Config is a validated configuration. Every path in it is absolute, every default filled in.
+type Config struct {
+	ThingName string
+	MQTT      MQTT
+	Tunnel    Tunnel
+	Services  []services.Service // in the file's order
+	Log       Log
+	Control   Control
+	Metrics   Metrics
+	Path      string // of the file itself
+}
+
+// MQTT is the connection on which notifications arrive.
+type MQTT struct {
+	Endpoint          string // host alone; an IPv6 address without brackets
+	Port              int
+	ClientID          string
+	CAFile            string // "" is the system's roots
+	CertFile, KeyFile string
+	KeepAlive         time.Duration // whole seconds
+	PersistentSession bool
+}
+
+// Address is the endpoint as net.Dial takes it.
+func (m MQTT) Address() string { return net.JoinHostPort(m.Endpoint, strconv.Itoa(m.Port)) }
+
+// ALPN names the protocols to offer in the TLS handshake: on port 443 AWS IoT tells MQTT from HTTPS by
+// them (AWS IoT developer guide, device communication protocols), on any other port there are none.
+func (m MQTT) ALPN() []string {
+	if m.Port == 443 {
+		return []string{"x-amzn-mqtt-ca"}
+	}
+	return nil
+}
+
+// Tunnel is what holds for all tunnels.
+type Tunnel struct {
+	Endpoint       string   // "wss://host[:port]"; "" is that of each notification's region
+	CAFile         string   // added to the system's roots; "" adds none
+	Regions        []string // accepted ones; empty accepts all
+	MaxTunnels     int
+	IdleTimeout    time.Duration // of a connection, for services that do not set their own; 0 is never
+	ConnectTimeout time.Duration // to a service
+	StateDir       string        // "" keeps tokens in memory only
+}
+
+// Log is the form of the log on standard error.
+type Log struct {
+	Level  slog.Level
+	Format string // "text" or "json"
+}
+
+// Control is the way in for the daemon's own commands.
+type Control struct {
+	Socket string // path of a unix socket; "" is none
+}
+
+// Metrics is the way in for a monitoring system.
+type Metrics struct {
+	Listen string // "host:port" on loopback, or "unix:/path"; "" is none
+}
+
+func defaults() *Config {
+	return &Config{
+		MQTT: MQTT{Port: DefaultMQTTPort, KeepAlive: DefaultKeepAlive, PersistentSession: true},
+		Tunnel: Tunnel{
+			MaxTunnels: DefaultMaxTunnels, ConnectTimeout: DefaultConnectTimeout, StateDir: DefaultStateDir,
+		},
+		Log:     Log{Level: slog.LevelInfo, Format: DefaultLogFormat},
+		Control: Control{Socket: DefaultControlSocket},
+	}
+}
+
+// Load reads the file at path. The error is an *Error, or Errors when there are several; each tells its
+// line unless the file could not be read at all.
+func Load(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, unreadable(path, err)
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, &Error{
+			File: path, Message: "this is a directory, not a configuration file",
+			Hint: "name the file in it, as in --config " + filepath.Join(path, "culvertd.toml"),
+		}
+	}
+	return Parse(f, path)
+}
+
+// unreadable says in users' words why a file cannot be opened or read.
+func unreadable(path string, err error) *Error {
+	e := &Error{File: path, Err: err}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		e.Message = "there is no such file"
+		e.Hint = "write one, starting from configs/minimal.toml, or name another with --config FILE"
+	case errors.Is(err, fs.ErrPermission):
+		e.Message = "this user may not read the file"
+		e.Hint = "run as the user that owns it, or give this one access: see ls -l " + path
+	default:
+		if pe, ok := errors.AsType[*fs.PathError](err); ok {
+			err = pe.Err
+		}
+		e.Message = "cannot be read: " + err.Error()
+		e.Hint = "check the file and the disk that it is on"
+	}
+	return e
+}
+
+// Parse reads a configuration from r. path is for messages and for what is relative to the file.
+func Parse(r io.Reader, path string) (*Config, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxSize+1))
+	if err != nil {
+		return nil, unreadable(path, err)
+	}
+	if len(data) > maxSize {
+		return nil, &Error{
+			File: path, Message: fmt.Sprintf("the file is larger than %d KiB", maxSize>>10),
+			Hint: "this is hardly a configuration: check the path",
+		}
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, unreadable(path, err)
+	}
+	d := &decoder{cfg: defaults(), dir: filepath.Dir(abs)}
+	d.cfg.Path = abs
+	d.doc = parseDocument(data, path)
+	d.decode()
+	d.doc.secondOpinion()
+	if err := d.doc.err(); err != nil {
+		return nil, err
+	}
+	return d.cfg, nil
+}

@@ -1,0 +1,90 @@
+package config
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// CheckFiles reads the certificates and the key that the configuration names. Parsing does not: a
+// configuration may be written before the device has its certificate. It returns all problems, joined.
+//
+// It does not look at dates: a device without a battery clock starts in the past, and must be able to
+// start all the same.
+func (c *Config) CheckFiles() error {
+	var errs []error
+	for _, ca := range [][2]string{{"mqtt.ca_file", c.MQTT.CAFile}, {"tunnel.ca_file", c.Tunnel.CAFile}} {
+		if ca[1] == "" {
+			continue
+		}
+		data, err := readPEM(ca[0], ca[1], "CERTIFICATE")
+		if err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
+			err = fmt.Errorf("%s: %s: no certificate in it can be read: fetch the file again", ca[0], ca[1])
+		}
+		errs = append(errs, err)
+	}
+	cert, certErr := readPEM("mqtt.cert_file", c.MQTT.CertFile, "CERTIFICATE")
+	key, keyErr := readPEM("mqtt.key_file", c.MQTT.KeyFile, "PRIVATE KEY")
+	errs = append(errs, certErr, keyErr)
+	if certErr == nil && keyErr == nil {
+		if _, err := tls.X509KeyPair(cert, key); err != nil {
+			errs = append(errs, fmt.Errorf("mqtt.cert_file, mqtt.key_file: %s and %s do not fit together: %w: use the key that was made with this certificate",
+				c.MQTT.CertFile, c.MQTT.KeyFile, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// readPEM reads a file and makes sure that it has a PEM block of the kind that is wanted.
+func readPEM(key, path, want string) ([]byte, error) {
+	data, err := os.ReadFile(path) // the path is the operator's own
+	if err != nil {
+		return nil, fileError(key, path, err)
+	}
+	var found []string
+	for rest := data; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if strings.HasSuffix(block.Type, want) && block.Type != "ENCRYPTED PRIVATE KEY" && block.Headers["DEK-Info"] == "" {
+			return data, nil
+		}
+		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
+			return nil, fmt.Errorf("%s: the key in %s has a pass phrase, which nobody can type at a device: remove it with openssl pkey", key, path)
+		}
+		found = append(found, strings.ToLower(block.Type))
+	}
+	article := "certificate"
+	if want == "PRIVATE KEY" {
+		article = "private key"
+	}
+	switch {
+	case len(found) > 0:
+		return nil, fmt.Errorf("%s: %s has a %s where a %s is expected: check whether files were mixed up", key, path, strings.Join(found, ", a "), article)
+	case len(bytes.TrimSpace(data)) == 0:
+		return nil, fmt.Errorf("%s: %s is empty: copy the file again", key, path)
+	case data[0] == 0x30: // an ASN.1 sequence
+		return nil, fmt.Errorf("%s: %s is in DER form, a %s in PEM form is expected: convert it with openssl", key, path, article)
+	}
+	return nil, fmt.Errorf("%s: %s has no %s in PEM form: it begins with -----BEGIN", key, path, article)
+}
+
+func fileError(key, path string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: %w: put the file there, or correct the path", key, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s: %w: give the user that runs the daemon access to it", key, err)
+	}
+	if info, serr := os.Stat(path); serr == nil && info.IsDir() {
+		return fmt.Errorf("%s: %s is a directory: name the file in it", key, path)
+	}
+	return fmt.Errorf("%s: %w: check the file and the disk that it is on", key, err)
+}

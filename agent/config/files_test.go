@@ -1,0 +1,168 @@
+package config
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/culvert-iot/culvert/services"
+)
+
+// pair makes a certificate of its own issue, long expired, with its key.
+func pair(t *testing.T) (cert, key []byte) {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "t"}, NotAfter: time.Unix(0, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &k.PublicKey, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kder, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: kder})
+}
+
+func write(t *testing.T, path string, data []byte, mode os.FileMode) string {
+	t.Helper()
+	if err := os.WriteFile(path, data, mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil { // the umask has had its say
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestCheckFiles(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := pair(t)
+	_, otherKey := pair(t)
+	block, _ := pem.Decode(cert)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	write(t, at("cert"), cert, 0o644)
+	write(t, at("key"), key, 0o600)
+	write(t, at("chain"), append(append([]byte("subject=CN = t\n"), cert...), cert...), 0o644)
+	write(t, at("both"), append(append([]byte{}, cert...), key...), 0o600)
+	write(t, at("other"), otherKey, 0o600)
+	write(t, at("empty"), []byte(" \n"), 0o600)
+	write(t, at("der"), block.Bytes, 0o600)
+	write(t, at("words"), []byte("not a certificate"), 0o600)
+	write(t, at("locked"), pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")}), 0o600)
+	write(t, at("locked1"), pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: []byte("x"), Headers: map[string]string{"DEK-Info": "AES-128-CBC,00"}}), 0o600)
+	write(t, at("garbled"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), 0o600)
+
+	tests := []struct {
+		name               string
+		ca, ca2, cert, key string
+		want               string // DIR/ stands for the directory; "" is no error
+	}{
+		{"a pair, though expired", "", "", "cert", "key", ""},
+		{"a pair with roots and a chain with text between", "cert", "chain", "chain", "key", ""},
+		{"certificate and key in one file", "", "", "both", "both", ""},
+		{"a missing certificate", "", "", "none", "key", "mqtt.cert_file: open DIR/none: no such file or directory: put the file there, or correct the path"},
+		{"two that are missing", "none", "", "cert", "none", "mqtt.ca_file: open DIR/none: no such file or directory: put the file there, or correct the path\nmqtt.key_file: open DIR/none: no such file or directory: put the file there, or correct the path"},
+		{"a directory", "", ".", "cert", "key", "tunnel.ca_file: DIR is a directory: name the file in it"},
+		{"files that were mixed up", "", "", "key", "cert", "mqtt.cert_file: DIR/key has a private key where a certificate is expected: check whether files were mixed up\nmqtt.key_file: DIR/cert has a certificate where a private key is expected: check whether files were mixed up"},
+		{"a key of another certificate", "", "", "cert", "other", "mqtt.cert_file, mqtt.key_file: DIR/cert and DIR/other do not fit together: tls: private key does not match public key: use the key that was made with this certificate"},
+		{"an empty file", "", "", "empty", "key", "mqtt.cert_file: DIR/empty is empty: copy the file again"},
+		{"DER instead of PEM", "", "", "der", "key", "mqtt.cert_file: DIR/der is in DER form, a certificate in PEM form is expected: convert it with openssl"},
+		{"a text", "", "", "cert", "words", "mqtt.key_file: DIR/words has no private key in PEM form: it begins with -----BEGIN"},
+		{"a key with a pass phrase", "", "", "cert", "locked", "mqtt.key_file: the key in DIR/locked has a pass phrase, which nobody can type at a device: remove it with openssl pkey"},
+		{"a key with a pass phrase in the old form", "", "", "cert", "locked1", "mqtt.key_file: the key in DIR/locked1 has a pass phrase, which nobody can type at a device: remove it with openssl pkey"},
+		{"roots that are garbled", "garbled", "", "cert", "key", "mqtt.ca_file: DIR/garbled: no certificate in it can be read: fetch the file again"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := &Config{MQTT: MQTT{CertFile: at(tt.cert), KeyFile: at(tt.key)}}
+			if tt.ca != "" {
+				c.MQTT.CAFile = at(tt.ca)
+			}
+			if tt.ca2 != "" {
+				c.Tunnel.CAFile = at(tt.ca2)
+			}
+			got := ""
+			if err := c.CheckFiles(); err != nil {
+				got = strings.ReplaceAll(err.Error(), dir, "DIR")
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("file modes mean nothing")
+	}
+	ssh := []services.Service{{Name: "SSH"}}
+	tests := []struct {
+		name       string
+		file, key  os.FileMode
+		change     func(*Config)
+		want       []string
+		wantNoFile bool
+	}{
+		{"nothing to warn of", 0o644, 0o600, nil, nil, false},
+		{"a key for root's group to read", 0o640, 0o440, nil, nil, false},
+		{"a key for all to read", 0o644, 0o644, nil, []string{"mqtt.key_file: every user of this machine can read or change DIR/key: chmod 600 it"}, false},
+		{"a key for the group to change", 0o644, 0o660, nil, []string{"mqtt.key_file: the group can change DIR/key: chmod 600 it"}, false},
+		{"a configuration for all to change", 0o666, 0o600, nil, []string{"DIR/c.toml: every user of this machine can change it, and so choose what tunnels reach: chmod 644 it"}, false},
+		{
+			"the thing's name as client id", 0o644, 0o600,
+			func(c *Config) { c.MQTT.ClientID = "t" },
+			[]string{`mqtt.client_id is the thing's name: if the device's own MQTT client uses it too, each will disconnect the other for ever; leave client_id out to get "t-tunnel"`},
+			false,
+		},
+		{
+			"an endpoint of the old kind", 0o644, 0o600,
+			func(c *Config) { c.MQTT.Endpoint = "a1b2.iot.eu-west-1.amazonaws.com" },
+			[]string{"mqtt.endpoint: a1b2.iot.eu-west-1.amazonaws.com is an endpoint of the old kind, whose certificate current root files do not know: use the one told by " + endpointHint},
+			false,
+		},
+		{"endpoints of the new kind", 0o644, 0o600, func(c *Config) { c.MQTT.Endpoint = "a1b2-ats.iot.eu-west-1.amazonaws.com" }, nil, false},
+		{"no services", 0o644, 0o600, func(c *Config) { c.Services = nil }, []string{"services: none is configured, so every connection will be refused: write [services] and beneath it SSH = 22"}, false},
+		{"no service that is enabled", 0o644, 0o600, func(c *Config) { c.Services = []services.Service{{Name: "a", Disabled: true}} }, []string{"services: all are disabled, so every connection will be refused"}, false},
+		{"files that are not there", 0o644, 0o644, nil, nil, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			c := &Config{
+				ThingName: "t", Services: ssh, Path: filepath.Join(dir, "c.toml"),
+				MQTT: MQTT{Endpoint: "h", ClientID: "t-tunnel", KeyFile: filepath.Join(dir, "key")},
+			}
+			if !tt.wantNoFile {
+				write(t, c.Path, nil, tt.file)
+				write(t, c.MQTT.KeyFile, nil, tt.key)
+			}
+			if tt.change != nil {
+				tt.change(c)
+			}
+			var got []string
+			for _, w := range c.Warnings() {
+				got = append(got, strings.ReplaceAll(w, dir, "DIR"))
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

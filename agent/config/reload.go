@@ -1,0 +1,29 @@
+package config
+
+// RestartNeeded names the keys that differ in next and that a running daemon cannot take over: all but
+// the services, the log level, and the tunnel's max_tunnels, regions, idle_timeout and connect_timeout.
+// The contents of certificate files do not count: they are read at each connection.
+func (c *Config) RestartNeeded(next *Config) []string {
+	var keys []string
+	changed := func(key string, is bool) {
+		if is {
+			keys = append(keys, key)
+		}
+	}
+	changed("thing_name", c.ThingName != next.ThingName)
+	m, n := c.MQTT, next.MQTT
+	changed("mqtt.endpoint", m.Endpoint != n.Endpoint || m.Port != n.Port)
+	changed("mqtt.client_id", m.ClientID != n.ClientID)
+	changed("mqtt.ca_file", m.CAFile != n.CAFile)
+	changed("mqtt.cert_file", m.CertFile != n.CertFile)
+	changed("mqtt.key_file", m.KeyFile != n.KeyFile)
+	changed("mqtt.keep_alive", m.KeepAlive != n.KeepAlive)
+	changed("mqtt.persistent_session", m.PersistentSession != n.PersistentSession)
+	changed("tunnel.endpoint", c.Tunnel.Endpoint != next.Tunnel.Endpoint)
+	changed("tunnel.ca_file", c.Tunnel.CAFile != next.Tunnel.CAFile)
+	changed("tunnel.state_dir", c.Tunnel.StateDir != next.Tunnel.StateDir)
+	changed("log.format", c.Log.Format != next.Log.Format)
+	changed("control.socket", c.Control.Socket != next.Control.Socket)
+	changed("metrics.listen", c.Metrics.Listen != next.Metrics.Listen)
+	return keys
+}

@@ -1,0 +1,60 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+)
+
+// Warnings are what is allowed and yet probably not meant. Each names its key and what to do. It looks at
+// the modes of files; a file that is not there is CheckFiles' business.
+func (c *Config) Warnings() []string {
+	var list []string
+	warn := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	if runtime.GOOS != "windows" { // where these bits mean nothing
+		if mode, ok := modeOf(c.MQTT.KeyFile); ok && mode&0o006 != 0 {
+			warn("mqtt.key_file: every user of this machine can read or change %s: chmod 600 it", c.MQTT.KeyFile)
+		} else if ok && mode&0o020 != 0 {
+			warn("mqtt.key_file: the group can change %s: chmod 600 it", c.MQTT.KeyFile)
+		}
+		if mode, ok := modeOf(c.Path); ok && mode&0o002 != 0 {
+			warn("%s: every user of this machine can change it, and so choose what tunnels reach: chmod 644 it", c.Path)
+		}
+	}
+	if c.MQTT.ClientID == c.ThingName {
+		warn("mqtt.client_id is the thing's name: if the device's own MQTT client uses it too, each will disconnect the other for ever; leave client_id out to get %q", c.ThingName+"-tunnel")
+	}
+	if legacyEndpoint(c.MQTT.Endpoint) {
+		warn("mqtt.endpoint: %s is an endpoint of the old kind, whose certificate current root files do not know: use the one told by %s", c.MQTT.Endpoint, endpointHint)
+	}
+	enabled := 0
+	for _, s := range c.Services {
+		if !s.Disabled {
+			enabled++
+		}
+	}
+	switch {
+	case len(c.Services) == 0:
+		warn("services: none is configured, so every connection will be refused: write [services] and beneath it SSH = 22")
+	case enabled == 0:
+		warn("services: all are disabled, so every connection will be refused")
+	}
+	return list
+}
+
+func modeOf(path string) (os.FileMode, bool) {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return 0, false
+	}
+	return info.Mode().Perm(), true
+}
+
+// legacyEndpoint knows "<prefix>.iot.<region>.amazonaws.com", without -ats: its certificates were signed
+// by a root that is no longer trusted (AWS IoT developer guide, server authentication).
+func legacyEndpoint(host string) bool {
+	labels := strings.Split(strings.ToLower(host), ".")
+	return len(labels) == 5 && labels[1] == "iot" && labels[3] == "amazonaws" && labels[4] == "com" &&
+		!strings.HasSuffix(labels[0], "-ats") && labels[0] != "data"
+}

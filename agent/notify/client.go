@@ -1,0 +1,186 @@
+package notify
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/internal/netdial"
+)
+
+const (
+	// resetAfter is how long a session must stand before the delays start over. A broker that accepts and
+	// drops at once must see them grow.
+	resetAfter = 30 * time.Second
+
+	// connectSpacing: AWS IoT Core takes one CONNECT a second per client id (its quotas).
+	connectSpacing = time.Second
+
+	// defaultKeepAlive survives the usual NAT time-outs; minKeepAlive keeps paho's ticker above zero;
+	// maxKeepAlive is AWS IoT Core's (AWS IoT developer guide, MQTT).
+	defaultKeepAlive = time.Minute
+	minKeepAlive     = 5 * time.Second
+	maxKeepAlive     = 1200 * time.Second
+)
+
+// Config says where to connect and as whom.
+type Config struct {
+	ThingName string // whose notifications are subscribed to
+	Host      string // name or address of the MQTT endpoint, also TLS's server name
+	Port      int    // 8883, or 443, where ALPN x-amzn-mqtt-ca is added
+	ClientID  string // must not be any other client's: the broker drops the older of two
+
+	// TLS makes the configuration, with roots and the device's certificate. It is called at each attempt,
+	// so that replaced files are picked up. Server name, ALPN and the minimum version (1.2) are set on a
+	// clone. nil means no TLS, for tests.
+	TLS func() (*tls.Config, error)
+
+	// KeepAlive is the longest silence before a ping; 0 means a minute; bounded to 5 s to 20 min. A dead
+	// broker is noticed within KeepAlive + 30 s.
+	KeepAlive time.Duration
+
+	// PersistentSession lets the broker keep notifications while the device is away (cleanSession = 0). AWS
+	// IoT Core keeps them for an hour by default.
+	PersistentSession bool
+
+	// Dial opens TCP connections; nil means netdial.FromEnvironment.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	Logger *slog.Logger // nil means slog.Default
+
+	random func() float64 // the backoff's; set by tests
+}
+
+// State is a moment's view of the connection.
+type State struct {
+	Connected   bool      // the broker took the CONNECT
+	Subscribed  bool      // and the SUBSCRIBE: notifications arrive
+	Since       time.Time // of the last change of the two
+	Attempts    int       // to connect, since there was last a subscription; the one under way counts
+	LastError   string    // why the last attempt or connection ended, with what to do; stays after recovery
+	LastErrorAt time.Time // zero if there was none
+	LastNotify  time.Time // when the last notification arrived; zero if none did
+}
+
+// Client keeps the subscription up. Make it with New.
+type Client struct {
+	cfg      Config
+	topic    string
+	endpoint string // host:port
+	logger   *slog.Logger
+	inbox    *inbox
+	backoff  backoff.Backoff
+	doctor   doctor
+	reporter reporter
+	ready    chan struct{}
+
+	mu    sync.Mutex
+	state State
+}
+
+// New returns a client that does nothing yet.
+func New(cfg Config) *Client {
+	if cfg.KeepAlive == 0 {
+		cfg.KeepAlive = defaultKeepAlive
+	}
+	cfg.KeepAlive = min(max(cfg.KeepAlive, minKeepAlive), maxKeepAlive)
+	if cfg.Dial == nil {
+		cfg.Dial = netdial.FromEnvironment().DialContext
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	c := &Client{
+		cfg: cfg,
+		// The reserved topic for tunnel notifications (AWS IoT developer guide, reserved topics).
+		topic:    "$aws/things/" + cfg.ThingName + "/tunnels/notify",
+		endpoint: net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)),
+		backoff:  backoff.Backoff{Random: cfg.random},
+		ready:    make(chan struct{}),
+		state:    State{Since: time.Now()},
+	}
+	c.logger = cfg.Logger.With("endpoint", c.endpoint, "client_id", cfg.ClientID)
+	c.inbox = newInbox(c.topic, c.logger)
+	c.doctor = doctor{clientID: cfg.ClientID, topic: c.topic, endpoint: c.endpoint}
+	c.reporter = reporter{logger: c.logger}
+	return c
+}
+
+// Run connects, subscribes and stays connected until ctx ends, whose cause it then returns: it never gives
+// up. After each loss it waits with full jitter, from 0.5 s to 60 s. Call it once.
+//
+// handle is called with one payload after the other, in order of arrival. While it runs, up to 64 more
+// wait; the rest is dropped. A message is acknowledged to the broker when handle has returned. Run waits
+// for a running handle before it returns.
+func (c *Client) Run(ctx context.Context, handle func(payload []byte)) error {
+	var worker sync.WaitGroup
+	defer worker.Wait()
+	worker.Go(func() { c.inbox.deliver(ctx, handle) })
+
+	for {
+		c.set(func(s *State) { s.Attempts++ })
+		e := c.connect(ctx, c.inbox)
+		c.set(func(s *State) {
+			if s.Connected {
+				s.Connected, s.Subscribed, s.Since = false, false, time.Now()
+			}
+		})
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if e.stage == stageUp && e.after >= resetAfter {
+			c.backoff.Reset()
+		}
+		delay := max(c.backoff.Next(0), time.Until(e.connectAt.Add(connectSpacing)))
+		failure := c.doctor.diagnose(e)
+		attempts := 0
+		c.set(func(s *State) {
+			s.LastError, s.LastErrorAt = failure.Error(), time.Now()
+			attempts = s.Attempts
+		})
+		c.reporter.failed(failure, e, attempts, delay)
+		if err := backoff.Sleep(ctx, delay); err != nil {
+			return err
+		}
+	}
+}
+
+// Ready is closed when the first subscription stands.
+func (c *Client) Ready() <-chan struct{} { return c.ready }
+
+// State returns the present state. It may be called at any time.
+func (c *Client) State() State {
+	c.mu.Lock()
+	s := c.state
+	c.mu.Unlock()
+	if at := c.inbox.lastArrival.Load(); at != 0 {
+		s.LastNotify = time.Unix(0, at)
+	}
+	return s
+}
+
+func (c *Client) set(change func(*State)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(&c.state)
+}
+
+// up notes a SUBACK.
+func (c *Client) up(now time.Time) {
+	attempts := 0
+	c.set(func(s *State) {
+		attempts = s.Attempts
+		s.Subscribed, s.Since, s.Attempts = true, now, 0
+	})
+	c.reporter.subscribed(c.cfg.ThingName, attempts)
+	select {
+	case <-c.ready:
+	default:
+		close(c.ready)
+	}
+}

@@ -1,0 +1,267 @@
+package notify
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+)
+
+const (
+	dialLimit    = 30 * time.Second // name, TCP, proxy and TLS together
+	connackLimit = 15 * time.Second // from CONNECT to CONNACK
+	subackLimit  = 10 * time.Second // from SUBSCRIBE to SUBACK
+	pingLimit    = 10 * time.Second // from PINGREQ to PINGRESP
+	handOver     = 3 * time.Second  // to paho's writer; it only waits while a write is stuck
+	goodbyeLimit = 500 * time.Millisecond
+
+	// silenceMargin is added to the keep-alive: paho looks every 5 s whether a ping is due and again
+	// whether its answer is overdue. So paho notices a dead broker first, and the guard is the net below.
+	silenceMargin = pingLimit + 20*time.Second
+
+	// alpnPort and alpnProtocol: AWS IoT Core takes MQTT with client certificates on 443 under this name
+	// (AWS IoT developer guide, device communication protocols).
+	alpnPort     = 443
+	alpnProtocol = "x-amzn-mqtt-ca"
+
+	suback128 = 0x80 // SUBACK's return code for failure (MQTT 3.1.1, section 3.9.3)
+)
+
+// stage is how far a connection came.
+type stage int
+
+const (
+	stageFiles     stage = iota // making the TLS configuration
+	stageDial                   // name, TCP, web proxy
+	stageTLS                    // handshake
+	stageConnect                // CONNECT sent, no CONNACK yet
+	stageSubscribe              // SUBSCRIBE sent, no SUBACK yet
+	stageUp                     // subscribed
+)
+
+// end is how one connection ended and how far it had come.
+type end struct {
+	stage     stage
+	err       error
+	after     time.Duration // since the stage began; for stageUp that is how long the session stood
+	connectAt time.Time     // when CONNECT was sent; zero if it was not
+	tls       *tls.Config   // as used; nil without TLS
+}
+
+var (
+	errNoSuback      = errors.New("no SUBACK")
+	errSubackRefused = errors.New("broker refused SUBSCRIBE with return code 128")
+	// errGivenUp: paho ended a connection that had no error of its own, as after a ping without an answer.
+	errGivenUp = errors.New("connection given up")
+)
+
+// connect makes one connection, subscribes, and stays until it is lost or ctx ends.
+func (c *Client) connect(ctx context.Context, in *inbox) end {
+	began := time.Now()
+	at := func(s stage, err error) end { return end{stage: s, err: err, after: time.Since(began)} }
+
+	config, err := c.tlsConfig()
+	if err != nil {
+		return at(stageFiles, err)
+	}
+	conn, s, err := c.open(ctx, config)
+	if err != nil {
+		e := at(s, err)
+		e.tls = config
+		return e
+	}
+	g := newGuard(conn, c.cfg.KeepAlive+silenceMargin)
+	defer func() { _ = g.Close() }()
+	e := c.session(ctx, g, in)
+	e.tls = config
+	return e
+}
+
+// tlsConfig asks for the configuration anew, so that replaced certificate files count from the next attempt.
+func (c *Client) tlsConfig() (*tls.Config, error) {
+	if c.cfg.TLS == nil {
+		return nil, nil
+	}
+	config, err := c.cfg.TLS()
+	if err != nil {
+		return nil, err
+	}
+	config = config.Clone()
+	// AWS IoT Core demands the server name, also where the address came from somewhere else.
+	config.ServerName = c.cfg.Host
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	config.NextProtos = nil
+	if c.cfg.Port == alpnPort {
+		config.NextProtos = []string{alpnProtocol}
+	}
+	return config, nil
+}
+
+// open dials and does the TLS handshake, apart from paho, whose errors would not tell the two from each other.
+func (c *Client) open(ctx context.Context, config *tls.Config) (net.Conn, stage, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
+	conn, err := c.cfg.Dial(ctx, "tcp", c.endpoint)
+	if err != nil {
+		return nil, stageDial, err
+	}
+	if config == nil {
+		return conn, stageDial, nil
+	}
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, stageTLS, err
+	}
+	return secured, stageTLS, nil
+}
+
+// session is the life of one MQTT session over an open connection.
+func (c *Client) session(ctx context.Context, g *guard, in *inbox) end {
+	began := time.Now()
+	connectAt := began
+	at := func(s stage, err error) end {
+		ended := time.Now()
+		select {
+		case <-g.dead: // paho may have taken seconds to notice
+			ended = g.died
+		default:
+		}
+		return end{stage: s, err: err, after: ended.Sub(began), connectAt: connectAt}
+	}
+	lost := make(chan error, 1)
+	client := mqtt.NewClient(c.options(g, in, lost))
+
+	token := client.Connect()
+	select {
+	case <-token.Done():
+	case <-ctx.Done():
+		_ = g.Close() // paho's attempt ends with the connection
+		<-token.Done()
+		client.Disconnect(0) // it may have succeeded just before
+		return at(stageConnect, context.Cause(ctx))
+	}
+	if err := token.Error(); err != nil {
+		return at(stageConnect, g.cause(err))
+	}
+
+	began = time.Now()
+	c.set(func(s *State) { s.Connected, s.Since = true, began })
+	token = client.Subscribe(c.topic, 1, nil) // nil: the default handler, which was there before the CONNACK
+	timeout := time.NewTimer(subackLimit)
+	defer timeout.Stop()
+	var err error
+	select {
+	case <-token.Done():
+		err = subscribed(token, c.topic)
+		if token.Error() != nil {
+			// The connection went; its own error says more.
+			err = g.causeWithin(time.Second, err)
+		}
+	case <-g.dead:
+		err = g.err
+	case err = <-lost:
+		err = g.cause(err)
+	case <-timeout.C:
+		err = errNoSuback
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		e := at(stageSubscribe, err)
+		c.goodbye(client, g)
+		return e
+	}
+
+	began = time.Now()
+	c.up(began)
+	select {
+	case <-g.dead:
+		err = g.err
+	case err = <-lost:
+		err = g.cause(err)
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	e := at(stageUp, err)
+	c.goodbye(client, g)
+	return e
+}
+
+// goodbye sends DISCONNECT if that is still possible, so that the broker does not wait for the keep-alive
+// to run out, and ends paho's goroutines.
+func (c *Client) goodbye(client mqtt.Client, g *guard) {
+	select {
+	case <-g.dead:
+	default:
+		client.Disconnect(uint(goodbyeLimit / time.Millisecond))
+	}
+	_ = g.Close()
+	client.Disconnect(0)
+}
+
+func (c *Client) options(g *guard, in *inbox, lost chan<- error) *mqtt.ClientOptions {
+	o := mqtt.NewClientOptions()
+	o.AddBroker("tcp://broker") // only a label: the connection is the one below
+	o.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return g, nil })
+	o.SetClientID(c.cfg.ClientID)
+	o.SetProtocolVersion(4) // else paho repeats a refused CONNECT as MQTT 3.1
+	o.SetCleanSession(!c.cfg.PersistentSession)
+	o.SetKeepAlive(c.cfg.KeepAlive)
+	o.SetPingTimeout(pingLimit)
+	o.SetConnectTimeout(connackLimit)
+	o.SetWriteTimeout(handOver)
+	// paho's own reconnecting has no jitter, and waits up to 10 minutes.
+	o.SetAutoReconnect(false)
+	o.SetConnectRetry(false)
+	// In order, which is safe because the handler only hands over. Without it each message has its own
+	// goroutine, in no order and without a bound.
+	o.SetOrderMatters(true)
+	o.SetAutoAckDisabled(true)
+	// Stored messages may come before the SUBACK. One without a handler would never be acknowledged.
+	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { in.put(m.Topic(), m.Payload(), m.Ack) })
+	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { lost <- err })
+	return o
+}
+
+// subscribed reads a completed SUBSCRIBE token. paho reports no error for a refusal.
+func subscribed(token mqtt.Token, topic string) error {
+	if err := token.Error(); err != nil {
+		return err
+	}
+	code, ok := token.(*mqtt.SubscribeToken).Result()[topic]
+	switch {
+	case !ok:
+		return errNoSuback
+	case code == suback128:
+		return errSubackRefused
+	}
+	return nil
+}
+
+// cause prefers the connection's own error to what paho made of it.
+func (g *guard) cause(err error) error {
+	select {
+	case <-g.dead:
+		return g.err
+	default:
+	}
+	return fmt.Errorf("%w: %w", errGivenUp, err)
+}
+
+// causeWithin waits a moment for the connection's own error: paho may notice by another way first.
+func (g *guard) causeWithin(d time.Duration, err error) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-g.dead:
+		return g.err
+	case <-timer.C:
+		return err
+	}
+}

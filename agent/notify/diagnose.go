@@ -1,0 +1,155 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"time"
+)
+
+const (
+	// suspectDrop is how soon after SUBSCRIBE a closed connection looks like a policy's refusal: AWS IoT
+	// Core answers a denied SUBSCRIBE by closing (a well-known trouble of AWS's own device client, too).
+	suspectDrop      = 2 * time.Second
+	suspectDropCount = 2 // in a row; one may be chance
+
+	// takeover: a second client with the same client id makes the broker drop the first (AWS IoT developer
+	// guide, MQTT client ids). Two such clients kick each other out, each after the other's reconnect delay.
+	takeoverStood = 5 * time.Minute
+	takeoverCount = 3
+)
+
+// failureError is a connection's end with what to do about it.
+type failureError struct {
+	err    error
+	remedy string // "" if nothing is known
+}
+
+// Error joins both in one line.
+func (f *failureError) Error() string {
+	if f.remedy == "" {
+		return f.err.Error()
+	}
+	return f.err.Error() + "; " + f.remedy
+}
+
+// Unwrap returns the cause.
+func (f *failureError) Unwrap() error { return f.err }
+
+// doctor knows the connection's history, which tells a policy's refusal from a bad line.
+type doctor struct {
+	clientID, topic, endpoint string
+
+	subscribeDrops int // closed right after SUBSCRIBE, in a row
+	takeovers      int // closed by the broker a while after the SUBACK, in a row
+}
+
+// diagnose explains an end and takes it into the history.
+func (d *doctor) diagnose(e end) *failureError {
+	closed := closedByPeer(e.err)
+	dropped := e.stage == stageSubscribe && closed && e.after <= suspectDrop
+	switch {
+	case dropped:
+		d.subscribeDrops++
+	case e.stage >= stageSubscribe:
+		d.subscribeDrops = 0
+	}
+	kicked := e.stage == stageUp && closed && e.after < takeoverStood
+	switch {
+	case kicked:
+		d.takeovers++
+	case e.stage == stageUp:
+		d.takeovers = 0
+	}
+
+	switch e.stage {
+	case stageFiles:
+		return &failureError{fmt.Errorf("cannot use the certificate files: %w", e.err), "check mqtt.cert_file, mqtt.key_file and mqtt.ca_file"}
+	case stageDial:
+		return &failureError{fmt.Errorf("cannot reach %s: %w", d.endpoint, e.err), dialRemedy(e.err)}
+	case stageTLS:
+		return &failureError{fmt.Errorf("TLS handshake with %s failed: %w", d.endpoint, e.err), tlsRemedy(e.err, e.tls, time.Now())}
+	case stageConnect:
+		return d.connectFailure(e, closed)
+	case stageSubscribe:
+		return d.subscribeFailure(e, dropped)
+	default:
+		return d.lostFailure(e, kicked)
+	}
+}
+
+func (d *doctor) connectFailure(e end, closed bool) *failureError {
+	policy := fmt.Sprintf("the policy of the device's certificate must allow iot:Connect on client/%s, and the certificate must be active", d.clientID)
+	var refused *refusedError
+	_, alerted := remoteAlert(e.err)
+	switch {
+	case errors.As(e.err, &refused):
+		switch refused.code {
+		case 3:
+			return &failureError{e.err, ""}
+		case 2:
+			return &failureError{e.err, "check mqtt.client_id: " + d.clientID}
+		default:
+			return &failureError{e.err, policy}
+		}
+	case alerted:
+		// With TLS 1.3 the server judges the client's certificate after the handshake.
+		return &failureError{fmt.Errorf("broker ended TLS after CONNECT: %w", e.err), tlsRemedy(e.err, e.tls, time.Now())}
+	case closed:
+		if note := expiryNote(e.tls, time.Now()); note != "" {
+			policy = note
+		}
+		return &failureError{fmt.Errorf("broker closed the connection right after CONNECT: %w", e.err), policy}
+	case timedOut(e.err):
+		return &failureError{fmt.Errorf("broker did not answer CONNECT within %v: %w", connackLimit, e.err), "check mqtt.endpoint and its port"}
+	default:
+		return &failureError{fmt.Errorf("no MQTT session: %w", e.err), ""}
+	}
+}
+
+func (d *doctor) subscribeFailure(e end, dropped bool) *failureError {
+	policy := fmt.Sprintf("the policy of the device's certificate must allow iot:Subscribe on topicfilter/%s and iot:Receive on topic/%s", d.topic, d.topic)
+	switch {
+	case errors.Is(e.err, errSubackRefused):
+		return &failureError{e.err, policy}
+	case errors.Is(e.err, errNoSuback):
+		return &failureError{fmt.Errorf("broker did not answer SUBSCRIBE within %v", subackLimit), policy}
+	case dropped:
+		f := &failureError{fmt.Errorf("broker closed the connection right after SUBSCRIBE: %w", e.err), ""}
+		if d.subscribeDrops >= suspectDropCount {
+			f.remedy = "this happens again and again: " + policy
+		}
+		return f
+	default:
+		return &failureError{fmt.Errorf("connection lost after SUBSCRIBE: %w", e.err), ""}
+	}
+}
+
+func (d *doctor) lostFailure(e end, kicked bool) *failureError {
+	f := &failureError{fmt.Errorf("connection lost: %w", e.err), ""}
+	if kicked {
+		f.err = fmt.Errorf("broker closed the connection shortly after it was up: %w", e.err)
+	}
+	if kicked && d.takeovers >= takeoverCount {
+		f.remedy = fmt.Sprintf("this happens again and again: another client probably uses the client id %s too; "+
+			"give this one an id of its own in mqtt.client_id, and allow it in the policy (iot:Connect)", d.clientID)
+	}
+	return f
+}
+
+// closedByPeer tells that the other side, or something in between, closed without a word of MQTT or TLS.
+func closedByPeer(err error) bool {
+	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func timedOut(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
+}

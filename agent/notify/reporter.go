@@ -1,0 +1,53 @@
+package notify
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// reporter writes about the connection so that a week without network leaves a few lines, not thousands:
+// an error that repeats is a warning once and then only a debug line. One goroutine uses it.
+type reporter struct {
+	logger *slog.Logger
+	last   string // the last failure's text without digits; "" after a session that stood
+	same   int    // how often it was reported in a row
+}
+
+func (r *reporter) failed(f *failureError, e end, attempts int, delay time.Duration) {
+	delay = delay.Round(time.Millisecond)
+	if e.stage == stageUp && e.after >= takeoverStood {
+		// Long-lived sessions end; AWS promises no more than one to two weeks.
+		r.last, r.same = "", 0
+		r.logger.Info("mqtt connection ended, reconnecting", "reason", f.Error(), "delay", delay)
+		return
+	}
+	// Port numbers and times in it differ from one attempt to the next.
+	key := strings.Map(func(c rune) rune {
+		if '0' <= c && c <= '9' {
+			return -1
+		}
+		return c
+	}, f.Error())
+	if key == r.last {
+		r.same++
+		r.logger.Debug("mqtt connection failed again", "error", f, "attempt", r.same, "delay", delay)
+		return
+	}
+	r.last, r.same = key, 1
+	if e.stage == stageUp {
+		r.logger.Warn("mqtt connection lost, reconnecting", "error", f, "delay", delay)
+		return
+	}
+	r.logger.Warn("mqtt connection failed, trying again", "error", f, "attempt", attempts, "delay", delay)
+}
+
+// subscribed is a line of the tunnel's story, unless the connection flaps.
+func (r *reporter) subscribed(thing string, attempts int) {
+	level := slog.LevelInfo
+	if r.same > 1 {
+		level = slog.LevelDebug
+	}
+	r.logger.Log(context.Background(), level, "mqtt subscribed, waiting for notifications", "thing", thing, "attempt", attempts)
+}

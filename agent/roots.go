@@ -1,0 +1,98 @@
+package agent
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/culvert-iot/culvert/agent/config"
+)
+
+// mqttTLS reads the device's certificate, its key and the broker's roots. It is called at each attempt to
+// connect, so that certificates which were rotated, or put there after the start, count at once. Its errors
+// name file and remedy.
+func mqttTLS(cfg *config.Config) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: cfg.MQTT.ALPN()}
+	cert, err := tls.LoadX509KeyPair(cfg.MQTT.CertFile, cfg.MQTT.KeyFile)
+	if err != nil {
+		return nil, explain(cfg, err)
+	}
+	c.Certificates = []tls.Certificate{cert}
+	if cfg.MQTT.CAFile == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(cfg.MQTT.CAFile)
+	if err != nil {
+		return nil, explain(cfg, err)
+	}
+	c.RootCAs = x509.NewCertPool()
+	if !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, explain(cfg, fmt.Errorf("mqtt.ca_file: %s has no certificate", cfg.MQTT.CAFile))
+	}
+	return c, nil
+}
+
+// explain prefers the words of the configuration's own check to those of package tls.
+func explain(cfg *config.Config, err error) error {
+	if clear := cfg.CheckFiles(); clear != nil {
+		return errors.New(strings.ReplaceAll(clear.Error(), "\n", "; "))
+	}
+	return err
+}
+
+// tunnelRoots makes the TLS configuration of tunnels: the system's roots and those of tunnel.ca_file, which
+// is read at each handshake. A file that can't be read is warned about, and what it held before stays.
+type tunnelRoots struct {
+	file string
+	log  *slog.Logger
+
+	mu     sync.Mutex
+	pem    []byte
+	pool   *x509.CertPool
+	warned string
+}
+
+func (r *tunnelRoots) config() *tls.Config {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if r.file == "" {
+		return c
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.read()
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != r.warned && err != nil {
+		r.log.Warn("roots of tunnels cannot be read, others are used", "error", err)
+	}
+	r.warned = text
+	c.RootCAs = r.pool
+	return c
+}
+
+func (r *tunnelRoots) read() error {
+	pem, err := os.ReadFile(r.file)
+	if err != nil {
+		return fmt.Errorf("tunnel.ca_file: %w: put the file there, or correct the path", err)
+	}
+	if bytes.Equal(pem, r.pem) {
+		return nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // an image without a CA bundle
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("tunnel.ca_file: %s has no certificate in PEM form", r.file)
+	}
+	r.pem, r.pool = pem, pool
+	return nil
+}

@@ -1,0 +1,291 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/endpoints"
+	"github.com/culvert-iot/culvert/proxy"
+	"github.com/culvert-iot/culvert/services"
+)
+
+// DefaultMaxTunnels bounds the tunnels of a small device. More tunnels than this at one thing are rather
+// somebody's mistake than somebody's need.
+const DefaultMaxTunnels = 8
+
+// maxRecent is how many ended sessions Status still shows.
+const maxRecent = 5
+
+// Config is what the sessions of a device share.
+type Config struct {
+	// Endpoint is "wss://host[:port]". Empty: the data endpoint of each token's region.
+	Endpoint string
+	// Regions are the only ones whose tokens are accepted. Empty: all.
+	Regions []string
+	// MaxTunnels bounds the live sessions; the newest is refused. 0: DefaultMaxTunnels.
+	MaxTunnels int
+	// StateDir keeps the pairs of tokens over a restart. Empty: memory only.
+	StateDir string
+	// Services dials the local targets.
+	Services *services.Table
+	// TLS is asked before each handshake. nil: the system's roots.
+	TLS func() *tls.Config
+	// NetDial opens the TCP connection to the service. nil: wsconn's own.
+	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Logger is required.
+	Logger *slog.Logger
+
+	// NewTunnel makes one websocket's life. nil: proxy.NewDestination.
+	NewTunnel func(proxy.DestinationConfig) Tunnel
+	// Random draws from [0, 1) for the delays. nil: math/rand/v2.
+	Random func() float64
+
+	files fileSystem // nil: the real one
+}
+
+// Manager holds all sessions of a device. Its methods are safe for concurrent use.
+type Manager struct {
+	cfg   Config
+	store *store
+	log   *slog.Logger
+	tasks sync.WaitGroup
+
+	mu         sync.Mutex
+	closed     bool
+	regions    []string
+	maxTunnels int
+	live       map[fingerprint]*session
+	recent     []Status // ended sessions, the latest first
+}
+
+// NewManager returns a manager without sessions. Call Resume once, then Accept at will, then Close.
+func NewManager(cfg Config) *Manager {
+	if cfg.NewTunnel == nil {
+		cfg.NewTunnel = func(c proxy.DestinationConfig) Tunnel { return proxy.NewDestination(c) }
+	}
+	if cfg.files == nil {
+		cfg.files = osFiles{}
+	}
+	m := &Manager{
+		cfg: cfg, log: cfg.Logger, store: newStore(cfg.StateDir, cfg.files, cfg.Logger),
+		live: make(map[fingerprint]*session),
+	}
+	m.SetLimits(cfg.MaxTunnels, cfg.Regions)
+	return m
+}
+
+// SetLimits changes Config's MaxTunnels and Regions for the tokens to come. Live sessions stay.
+func (m *Manager) SetLimits(maxTunnels int, regions []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.maxTunnels = cmp.Or(maxTunnels, DefaultMaxTunnels)
+	m.regions = slices.Clone(regions)
+}
+
+// Resume starts the sessions whose pairs an earlier daemon has left in the state directory, oldest first.
+// It returns how many. What can't be read is logged and set aside.
+func (m *Manager) Resume() int {
+	now := time.Now()
+	pairs := m.store.load(now)
+	slices.SortFunc(pairs, func(a, b pair) int { return a.received.Compare(b.received) })
+	n := 0
+	for _, p := range pairs {
+		m.mu.Lock()
+		closed := m.closed
+		m.mu.Unlock()
+		if closed {
+			break // the pair stays for the next daemon
+		}
+		var reason string
+		switch {
+		case now.Sub(p.received) >= MaxAge:
+			reason = errTooOld.Error()
+		case m.store.list.has(p.key(), now):
+			reason = "its session had ended before the restart"
+		default:
+			o, _ := m.start(p, true)
+			reason = o.Reason
+		}
+		if reason != "" {
+			m.log.Info("tunnel not resumed", "session", p.access.ID(), "region", p.region, "reason", reason)
+			m.store.end(p.key(), now)
+			continue
+		}
+		n++
+	}
+	return n
+}
+
+// keepTimeout bounds how long Accept waits for a disk.
+const keepTimeout = 5 * time.Second
+
+// Accept starts a session for a token that has none and had none within MaxAge. It ends no other session.
+// It returns when the token is in the state directory, so that whoever delivered it may forget it, but
+// waits no longer than 5 s for that.
+func (m *Manager) Accept(t Token) Outcome {
+	if t.AccessToken.IsZero() {
+		return Outcome{Result: Refused, Reason: "the token is empty"}
+	}
+	if t.Received.IsZero() {
+		t.Received = time.Now()
+	}
+	o, s := m.start(pair{
+		access: t.AccessToken, client: newClientToken(), region: t.Region, services: t.Services, received: t.Received,
+	}, false)
+	if s != nil {
+		limit := time.NewTimer(keepTimeout)
+		defer limit.Stop()
+		select {
+		case <-s.kept:
+		case <-limit.C:
+		}
+	}
+	return o
+}
+
+// start returns the new session, or nil if there is none.
+func (m *Manager) start(p pair, resumed bool) (Outcome, *session) {
+	id := p.access.ID()
+	endpoint, err := m.endpoint(p.region)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.live[p.key()]; ok || !resumed && m.store.list.has(p.key(), time.Now()) {
+		m.log.Debug("tunnel's token is known already", "session", id)
+		return Outcome{Result: Known, Session: id}, nil
+	}
+	var reason string
+	switch {
+	case m.closed:
+		reason = errShutdown.Error()
+	case err != nil:
+		reason = err.Error()
+	case len(m.regions) > 0 && !slices.Contains(m.regions, p.region):
+		reason = fmt.Sprintf("region %s is not in tunnel.regions", p.region)
+	case len(m.live) >= m.maxTunnels:
+		reason = fmt.Sprintf("%d tunnels are live, as many as tunnel.max_tunnels allows: close one or raise it, then rotate this tunnel's access tokens", len(m.live))
+	}
+	if reason != "" {
+		m.log.Warn("tunnel refused", "session", id, "region", p.region, "services", p.services, "reason", reason)
+		return Outcome{Result: Refused, Session: id, Reason: reason}, nil
+	}
+	s := newSession(p, resumed, endpoint, &m.cfg, m.store, m.log)
+	if resumed {
+		s.log.Info("tunnel resumed", "region", p.region, "services", p.services)
+	} else {
+		s.log.Info("tunnel accepted", "region", p.region, "services", p.services)
+	}
+	m.nameMissing(s)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	s.cancel = cancel
+	m.live[s.key] = s
+	m.tasks.Go(func() { m.finish(s, s.run(ctx)) })
+	return Outcome{Result: Accepted, Session: id}, s
+}
+
+// endpoint returns where tokens of the region are used.
+func (m *Manager) endpoint(region string) (string, error) {
+	if m.cfg.Endpoint != "" {
+		return m.cfg.Endpoint, nil
+	}
+	host, err := endpoints.Data(region)
+	if err != nil {
+		return "", err
+	}
+	return "wss://" + host, nil
+}
+
+// nameMissing warns at the earliest moment of services that no source will reach. Case counts.
+func (m *Manager) nameMissing(s *session) {
+	configured := m.cfg.Services.Names()
+	have := "no service is configured here"
+	if len(configured) > 0 {
+		have = "configured here: " + strings.Join(configured, ", ")
+	}
+	for _, name := range s.notified {
+		if !slices.Contains(configured, name) {
+			s.log.Warn("tunnel names a service that is not configured here", "service", name, "reason", have)
+		}
+	}
+}
+
+// finish records the end of a session, whose goroutine it still is.
+func (m *Manager) finish(s *session, end error) {
+	s.cancel(end)
+	shutdown := errors.Is(end, errShutdown)
+	if !shutdown {
+		m.store.end(s.key, time.Now()) // first: a token that is in neither list would dial again
+	}
+	reason := end.Error()
+	if errors.Is(end, errTooOld) {
+		reason += ": " + adviceOpen
+	}
+	args := []any{"reason", reason}
+	if refused, ok := errors.AsType[*proxy.HandshakeError](end); ok {
+		args = append(args, "error", refused, "status", refused.Status, "channel_id", refused.ChannelID)
+	}
+	if shutdown {
+		s.log.Debug("tunnel stopped", args...)
+	} else {
+		s.log.Info("tunnel ended", append(args, "region", s.region)...)
+	}
+	s.to(Ended, func(st *Status) { st.Reason, st.NextAttempt = reason, time.Time{} })
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.live, s.key)
+	m.recent = slices.Insert(m.recent, 0, s.snapshot())
+	m.recent = m.recent[:min(len(m.recent), maxRecent)]
+}
+
+// Status returns the live sessions, oldest first, and then the last few that ended, latest first.
+func (m *Manager) Status() []Status {
+	m.mu.Lock()
+	live := make([]*session, 0, len(m.live))
+	for _, s := range m.live {
+		live = append(live, s)
+	}
+	recent := slices.Clone(m.recent)
+	m.mu.Unlock()
+	slices.SortFunc(live, func(a, b *session) int {
+		return cmp.Or(a.received.Compare(b.received), cmp.Compare(a.id, b.id))
+	})
+	all := make([]Status, 0, len(live)+len(recent))
+	for _, s := range live {
+		all = append(all, s.snapshot())
+	}
+	return append(all, recent...)
+}
+
+// Close ends all sessions and waits for them: streams are reset, websockets closed. The pairs stay in the
+// state directory, so that Resume finds them. It fails when ctx ends first.
+func (m *Manager) Close(ctx context.Context) error {
+	m.mu.Lock()
+	m.closed = true
+	for _, s := range m.live {
+		s.cancel(errShutdown)
+	}
+	m.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		m.tasks.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		m.mu.Lock()
+		n := len(m.live)
+		m.mu.Unlock()
+		return fmt.Errorf("tunnels that have not ended in time: %d: %w", n, context.Cause(ctx))
+	}
+}

@@ -1,0 +1,129 @@
+package session
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/secret"
+	"github.com/culvert-iot/culvert/services"
+)
+
+// pairVersion is the version of the state file's form. Raise it when an older daemon must not read it.
+const pairVersion = 1
+
+// fingerprint is the SHA-256 of an access token.
+type fingerprint [32]byte
+
+func (f fingerprint) String() string { return hex.EncodeToString(f[:]) }
+
+// pair is what a session must not lose: with both tokens a connection can be made again, with one of
+// them never (protocol guide, "client token"). A pair is a value; it is replaced, not changed.
+type pair struct {
+	access   secret.Value
+	client   secret.Value
+	region   string
+	services []string
+	received time.Time
+	worked   bool // a handshake has succeeded
+}
+
+func (p pair) key() fingerprint { return p.access.Fingerprint() }
+
+// pairFile is the state file's form.
+type pairFile struct {
+	Version     int       `json:"version"`
+	AccessToken string    `json:"access_token"`
+	ClientToken string    `json:"client_token"`
+	Region      string    `json:"region"`
+	Services    []string  `json:"services"`
+	Received    time.Time `json:"received"`
+	Worked      bool      `json:"worked"`
+}
+
+// newClientToken makes a UUIDv4, the form that the protocol guide advises. A client token can never serve
+// a second access token, so it is random and never derived.
+func newClientToken() secret.Value {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return secret.New(fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]))
+}
+
+func (p pair) encode() ([]byte, error) {
+	return json.Marshal(pairFile{
+		Version: pairVersion, AccessToken: p.access.Reveal(), ClientToken: p.client.Reveal(),
+		Region: p.region, Services: p.services, Received: p.received.Round(0), Worked: p.worked,
+	})
+}
+
+var (
+	regionForm      = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+	clientTokenForm = regexp.MustCompile(`^[a-zA-Z0-9-]{32,128}$`)
+)
+
+// decodePair reads a state file. What it returns could have come from a notification: nothing that a
+// notification would be refused for gets in by this way. Its errors hold no token.
+func decodePair(data []byte) (pair, error) {
+	var f pairFile
+	if err := decodeVersioned(data, pairVersion, &f); err != nil {
+		return pair{}, err
+	}
+	if n := len(f.AccessToken); n < 1 || n > 4096 || !printable(f.AccessToken) {
+		return pair{}, errors.New("access_token is not 1 to 4096 printable characters")
+	}
+	if !clientTokenForm.MatchString(f.ClientToken) {
+		return pair{}, errors.New("client_token is not 32 to 128 of a-z, A-Z, 0-9 and -")
+	}
+	if !regionForm.MatchString(f.Region) {
+		return pair{}, errors.New("region is not 1 to 64 of a-z, 0-9 and -")
+	}
+	for _, s := range f.Services {
+		if !services.ValidName(s) {
+			return pair{}, errors.New("services holds a name that is not 1 to 128 of a-z, A-Z, 0-9, :, _ and -")
+		}
+	}
+	return pair{
+		access: secret.New(f.AccessToken), client: secret.New(f.ClientToken),
+		region: f.Region, services: f.Services, received: f.Received, worked: f.Worked,
+	}, nil
+}
+
+// decodeVersioned unmarshals a JSON object whose version member must be want.
+func decodeVersioned(data []byte, want int, into any) error {
+	var v struct{ Version int }
+	if err := json.Unmarshal(data, &v); err != nil {
+		return errors.New("it is not a JSON object of culvertd") // err may quote the content
+	}
+	if v.Version > want {
+		return fmt.Errorf("its version is %d, written by a newer culvertd; this one knows %d", v.Version, want)
+	}
+	if v.Version != want {
+		return fmt.Errorf("its version is %d, not %d", v.Version, want)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return errors.New("it holds a member of an unknown name or a wrong type")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the JSON object")
+	}
+	return nil
+}
+
+func printable(s string) bool {
+	for _, c := range []byte(s) {
+		if c < '!' || c > '~' {
+			return false
+		}
+	}
+	return true
+}

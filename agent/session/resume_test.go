@@ -1,0 +1,204 @@
+package session
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/secret"
+)
+
+func TestARestartReconnectsWithTheSamePair(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		m := w.manager()
+		accept(t, m, "a", Accepted)
+		pass(time.Hour)
+		accept(t, m, "b", Accepted)
+		received := time.Now()
+		w.close(m)
+
+		pass(time.Minute)
+		m = w.manager()
+		if n := m.Resume(); n != 2 {
+			t.Fatalf("%d resumed, want 2", n)
+		}
+		pass(0)
+		for _, name := range []string{"a", "b"} {
+			d := w.attempts("TOKEN-" + name)
+			if len(d) != 2 || d[0].client != d[1].client {
+				t.Errorf("%s: attempts %+v, want two with one client token", name, d)
+			}
+		}
+		st := find(t, m, "b")
+		if st.State != Connected || !st.Received.Equal(received) || st.Region != "eu-west-1" || len(st.Services) != 1 {
+			t.Errorf("%+v", st)
+		}
+		// Twelve hours count from the notification, not from the restart.
+		pass(10*time.Hour + 58*time.Minute)
+		if got := find(t, m, "a").State; got != Connected {
+			t.Errorf("a is %s a minute early", got)
+		}
+		pass(time.Minute)
+		if got := find(t, m, "a").State; got != Ended {
+			t.Errorf("a is %s after 12 h", got)
+		}
+	})
+}
+
+func TestAfterARestartARefusalGetsMoreTriesOnlyIfThePairHadWorked(t *testing.T) {
+	for worked, want := range map[bool]int{true: 4, false: 1} {
+		in(t, func(t *testing.T, w *world) {
+			first := step{err: errNetwork}
+			if worked {
+				first = step{stands: time.Hour}
+			}
+			w.script("TOKEN-a", first)
+			m := w.manager(func(c *Config) { c.Random = func() float64 { return 0.5 } })
+			accept(t, m, "a", Accepted)
+			w.close(m)
+
+			w.script("TOKEN-a", slices.Repeat([]step{{err: refusal(400, "busy")}}, 10)...)
+			m = w.manager()
+			m.Resume()
+			pass(time.Hour)
+			if got := len(w.attempts("TOKEN-a")) - 1; got != want || find(t, m, "a").State != Ended {
+				t.Errorf("worked %v: %d handshakes after the restart, want %d; %s", worked, got, want, find(t, m, "a").State)
+			}
+		})
+	}
+}
+
+func TestPairsThatAreOverAreNotResumed(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		m := w.manager()
+		accept(t, m, "old", Accepted)
+		pass(time.Hour)
+		accept(t, m, "crashed", Accepted)
+		accept(t, m, "far", Accepted)
+		w.close(m)
+		// The daemon died between remembering the end and removing the pair.
+		m.store.list.add(token("crashed").AccessToken.Fingerprint(), time.Now())
+		data, err := m.store.list.encode()
+		if err == nil {
+			err = os.WriteFile(filepath.Join(w.dir, endedName), data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := len(w.dials)
+		pass(11 * time.Hour)
+		m = w.manager(func(c *Config) { c.Regions = []string{"us-east-1"} })
+		if n := m.Resume(); n != 0 {
+			t.Errorf("%d resumed, want none", n)
+		}
+		if len(w.dials) != before {
+			t.Error("one of them was dialled")
+		}
+		if got := w.files(); !slices.Equal(got, []string{endedName}) {
+			t.Errorf("the state directory holds %q", got)
+		}
+		reasons := make(map[string]string)
+		for _, line := range w.logs.lines("tunnel not resumed") {
+			reasons[field(line, "session")] = field(line, "reason")
+		}
+		for name, want := range map[string]string{
+			"old": "the notification is 12 hours old, the longest life of a tunnel", "crashed": "its session had ended before the restart",
+			"far": "region eu-west-1 is not in tunnel.regions",
+		} {
+			if got := reasons[token(name).AccessToken.ID()]; got != want {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+		}
+	})
+}
+
+func TestTheOldestPairsAreResumedWhenThereAreTooMany(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		m := w.manager()
+		for _, name := range []string{"1", "2", "3"} {
+			accept(t, m, name, Accepted)
+			pass(time.Minute)
+		}
+		w.close(m)
+		m = w.manager(func(c *Config) { c.MaxTunnels = 2 })
+		if n := m.Resume(); n != 2 {
+			t.Errorf("%d resumed", n)
+		}
+		pass(0)
+		if find(t, m, "1").State != Connected || find(t, m, "2").State != Connected {
+			t.Error("the older ones are not connected")
+		}
+	})
+}
+
+func TestAClockThatWasWrongAtTheNotificationDoesNotEndTheTunnelAtTheNextStart(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		// A device without a battery-backed clock: the notification came in the year 2000 by its clock,
+		// time was set since, and the monotonic clock knows how long ago that was.
+		p := testPair("a")
+		p.received = time.Now()
+		cfg := w.config()
+		st := newStore(w.dir, osFiles{}, cfg.Logger)
+		s := newSession(p, false, "wss://example.com", &cfg, st, cfg.Logger)
+		s.save()
+		s.pair.received = s.pair.received.AddDate(-26, 0, 0) // what the file says
+		pass(time.Hour)
+		if !s.clockWasSet() {
+			t.Fatal("the step of the clock goes unnoticed")
+		}
+		s.keepWorked()
+		got := st.load(time.Now())
+		if len(got) != 1 || !got[0].received.Equal(p.received) || !got[0].worked {
+			t.Errorf("the file says %v, want %v", got, p.received)
+		}
+	})
+}
+
+func TestAPairFromTheFutureLivesTwelveHours(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		p := testPair("a")
+		p.received = time.Now().AddDate(1, 0, 0) // the clock has gone back since
+		st := newStore(w.dir, osFiles{}, w.config().Logger)
+		st.save(p)
+		m := w.manager()
+		if m.Resume() != 1 {
+			t.Fatal("not resumed")
+		}
+		pass(MaxAge - time.Second)
+		if got := find(t, m, "a").State; got != Connected {
+			t.Errorf("%s too early", got)
+		}
+		pass(time.Second)
+		if got := find(t, m, "a").State; got != Ended {
+			t.Errorf("still %s", got)
+		}
+	})
+}
+
+func FuzzStateFile(f *testing.F) {
+	good, err := testPair("a").encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte(`{"version":1,"access_token":"x","client_token":"` + secret.New("x").ID() + `"}`))
+	f.Add([]byte(`{"version":2}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if p, err := decodePair(data); err == nil {
+			again, err := p.encode()
+			if err != nil {
+				t.Skip() // a year that JSON cannot hold
+			}
+			q, err := decodePair(again)
+			if err != nil || q.key() != p.key() || q.client != p.client || !q.received.Equal(p.received) {
+				t.Fatalf("%v: %s became %s", err, data, again)
+			}
+		}
+		e := newEnded()
+		if e.decode(data, time.Unix(1e9, 0)) == nil && len(e.until) > maxEnded {
+			t.Fatalf("%d tokens", len(e.until))
+		}
+	})
+}

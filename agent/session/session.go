@@ -1,0 +1,290 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/proxy"
+)
+
+// Tunnel is one websocket's life. proxy.Destination is one.
+type Tunnel interface {
+	// Run connects and serves until the websocket ends or ctx does. Every local socket is closed and
+	// the websocket is gone when it returns: two connections of one pair must not stand together.
+	Run(ctx context.Context) error
+	Stats() proxy.Stats
+}
+
+var (
+	errShutdown = errors.New("culvertd is stopping")
+	errTooOld   = errors.New("the notification is 12 hours old, the longest life of a tunnel")
+)
+
+// clockStep is how far the clock must have been set before a state file's time is written anew: a device
+// without a battery-backed clock may receive a token years ago.
+const clockStep = time.Minute
+
+// session is one token's life. Its goroutine is run; the manager owns it.
+type session struct {
+	id       string
+	key      fingerprint
+	endpoint string
+	region   string
+	notified []string // services of the notification
+	received time.Time
+	cfg      *Config
+	store    *store
+	log      *slog.Logger
+	cancel   context.CancelCauseFunc
+	kept     chan struct{} // closed when the pair is on disk, or can't be
+
+	// Of the goroutine alone.
+	pair     pair
+	saved    bool
+	policy   policy
+	failures int // attempts in a row that did not connect
+
+	mu       sync.Mutex // guards what follows
+	status   Status     // without services
+	services []ServiceStatus
+	tunnel   Tunnel // while an attempt is under way
+	openedAt time.Time
+}
+
+func newSession(p pair, saved bool, endpoint string, cfg *Config, st *store, log *slog.Logger) *session {
+	id := p.access.ID()
+	s := &session{
+		id: id, key: p.key(), endpoint: endpoint, region: p.region, notified: p.services, received: p.received,
+		cfg: cfg, store: st, log: log.With("session", id), pair: p, saved: saved, kept: make(chan struct{}),
+		policy: policy{worked: p.worked, random: cfg.Random, backoff: backoff.Backoff{Random: cfg.Random}},
+	}
+	s.status = Status{
+		Session: id, State: Connecting, Since: time.Now(), Received: p.received, Region: p.region, Endpoint: endpoint,
+	}
+	for _, name := range p.services {
+		s.services = append(s.services, ServiceStatus{Service: name})
+	}
+	return s
+}
+
+// run keeps the tunnel up until it is over or ctx ends. It returns why.
+func (s *session) run(ctx context.Context) error {
+	age := max(time.Since(s.received), 0)
+	ctx, cancel := context.WithTimeoutCause(ctx, MaxAge-age, errTooOld)
+	defer cancel()
+	if ctx.Err() == nil && !s.saved {
+		s.save() // before the first handshake, which binds the two tokens to each other
+	}
+	close(s.kept)
+	for ctx.Err() == nil {
+		stood, err := s.connect(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		next := s.policy.next(err, stood, time.Now())
+		if next.end {
+			return &endError{next.reason, err}
+		}
+		s.wait(err, stood, next.delay)
+		if backoff.Sleep(ctx, next.delay) == nil {
+			s.to(Connecting, func(st *Status) { st.NextAttempt = time.Time{} })
+		}
+	}
+	if s.clockWasSet() {
+		s.save()
+	}
+	return context.Cause(ctx)
+}
+
+// endError is the end of a session by the service's word: the refusal, and what it means for the user.
+type endError struct {
+	reason string
+	cause  error
+}
+
+func (e *endError) Error() string { return e.reason }
+func (e *endError) Unwrap() error { return e.cause }
+
+// connect makes one attempt and waits for its end. stood is how long the websocket stood, 0 if it never did.
+func (s *session) connect(ctx context.Context) (stood time.Duration, err error) {
+	opened := make(chan struct{}, 1)
+	tunnel := s.cfg.NewTunnel(s.destination(func(channelID, subprotocol string) {
+		s.opened(channelID, subprotocol)
+		select {
+		case opened <- struct{}{}:
+		default:
+		}
+	}))
+	s.mu.Lock()
+	s.tunnel, s.openedAt = tunnel, time.Time{}
+	s.status.Attempts++
+	s.mu.Unlock()
+
+	done := make(chan error, 1)
+	go func() { done <- tunnel.Run(ctx) }()
+	for running := true; running; {
+		select {
+		case <-opened:
+			s.keepWorked() // here and not in the callback: a slow disk must not hold up the tunnel
+		case err = <-done:
+			running = false
+		}
+	}
+	if err == nil {
+		err = errors.New("the connection ended")
+	}
+
+	final := tunnel.Stats()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.services = merge(s.services, final)
+	for i := range s.services {
+		s.services[i].Connections = 0
+	}
+	s.tunnel = nil
+	s.status.LastError = err.Error()
+	var refused *proxy.HandshakeError
+	if errors.As(err, &refused) && refused.ChannelID != "" {
+		s.status.ChannelID = refused.ChannelID
+	}
+	if s.openedAt.IsZero() {
+		return 0, err
+	}
+	s.policy.opened()
+	return max(time.Since(s.openedAt), 1), err
+}
+
+func (s *session) destination(onOpen func(channelID, subprotocol string)) proxy.DestinationConfig {
+	c := proxy.DestinationConfig{
+		Connection: proxy.Connection{
+			Endpoint:    s.endpoint,
+			Mode:        "destination",
+			AccessToken: s.pair.access,
+			ClientToken: s.pair.client,
+			NetDial:     s.cfg.NetDial,
+		},
+		DialService: s.cfg.Services.Dial,
+		DefaultService: func(tunnelServices []string) (string, error) {
+			return defaultService(tunnelServices, s.notified, s.cfg.Services.Names())
+		},
+		Logger: s.log,
+		OnOpen: onOpen,
+	}
+	if s.cfg.TLS != nil {
+		c.Connection.TLS = s.cfg.TLS()
+	}
+	return c
+}
+
+// opened is called when a handshake has succeeded.
+func (s *session) opened(channelID, subprotocol string) {
+	now := time.Now()
+	s.mu.Lock()
+	s.openedAt = now
+	s.mu.Unlock()
+	attempt := 0
+	s.to(Connected, func(st *Status) {
+		st.ChannelID, st.Subprotocol, st.LastError = channelID, subprotocol, ""
+		st.Connects++
+		attempt = st.Attempts
+	})
+	s.log.Info("tunnel connected", "channel_id", channelID, "region", s.region, "attempt", attempt,
+		"delay", now.Sub(s.received).Round(time.Millisecond))
+}
+
+// wait records and logs the pause before the next attempt.
+func (s *session) wait(err error, stood, delay time.Duration) {
+	s.to(Waiting, func(st *Status) { st.NextAttempt = time.Now().Add(delay) })
+	shown := delay.Round(time.Millisecond)
+	if stood > 0 {
+		s.failures = 0
+		s.log.Info("tunnel lost", "error", err, "delay", shown)
+		return
+	}
+	s.failures++
+	// A device may be offline for hours: name the attempts 1, 2, 4, 8 …
+	level := slog.LevelDebug
+	if s.failures&(s.failures-1) == 0 {
+		level = slog.LevelInfo
+	}
+	s.log.Log(context.Background(), level, "tunnel not connected", "error", err, "delay", shown, "attempt", s.failures, "endpoint", s.endpoint)
+}
+
+// to is the one place where a session's state changes.
+func (s *session) to(state State, change func(*Status)) {
+	s.mu.Lock()
+	from := s.status.State
+	s.status.State, s.status.Since = state, time.Now()
+	if change != nil {
+		change(&s.status)
+	}
+	s.mu.Unlock()
+	if !slices.Contains(follows[from], state) {
+		s.log.Error("a session changed its state in an order that culvertd does not know", "status", string(from)+" to "+string(state))
+	}
+}
+
+// keepWorked writes down that the pair has worked: after a restart a refusal then gets more tries.
+func (s *session) keepWorked() {
+	if s.pair.worked && !s.clockWasSet() {
+		return
+	}
+	s.pair.worked = true
+	s.save()
+}
+
+// save writes the pair with the time of the notification as the clock of today would have shown it.
+func (s *session) save() {
+	s.pair.received = s.stamp()
+	s.saved = true
+	s.store.save(s.pair)
+}
+
+// stamp is the wall clock time of the notification, by the time that has passed since.
+func (s *session) stamp() time.Time { return time.Now().Add(-time.Since(s.received)).Round(0) }
+
+func (s *session) clockWasSet() bool {
+	return s.saved && s.stamp().Sub(s.pair.received).Abs() > clockStep
+}
+
+// snapshot returns the status of now.
+func (s *session) snapshot() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.status
+	st.Services = slices.Clone(s.services)
+	if s.tunnel != nil {
+		st.Services = merge(st.Services, s.tunnel.Stats())
+	}
+	if st.Services == nil {
+		st.Services = []ServiceStatus{}
+	}
+	return st
+}
+
+// merge adds a websocket's counts to those of the websockets before it. The tunnel's own list of services
+// is the truth, and so are the names in it: a service that only the notification named stays, without counts.
+func merge(before []ServiceStatus, now proxy.Stats) []ServiceStatus {
+	all := slices.Clone(before)
+	for _, n := range now.Services {
+		i := slices.IndexFunc(all, func(s ServiceStatus) bool { return s.Service == n.Service })
+		if i < 0 {
+			i = len(all)
+			all = append(all, ServiceStatus{Service: n.Service})
+		}
+		s := &all[i]
+		s.Connections += n.Connections
+		s.Total += n.Total
+		s.BytesIn += n.BytesIn
+		s.BytesOut += n.BytesOut
+		if n.LastError != "" {
+			s.LastError = n.LastError
+		}
+	}
+	return all
+}

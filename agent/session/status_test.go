@@ -1,0 +1,85 @@
+package session
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/culvert-iot/culvert/proxy"
+)
+
+func TestStatusFollowsTheSession(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.script("TOKEN-a", step{err: errNetwork}, step{stands: time.Minute, err: errClosed}, step{err: refusal(503, "busy")})
+		w.counts = proxy.Stats{Services: []proxy.ServiceStats{
+			{Service: "SSH", Connections: 2, Total: 3, BytesIn: 10, BytesOut: 20, LastError: "refused"}, {Service: "HTTP", Total: 1},
+		}}
+		m := w.manager(func(c *Config) { c.Random = func() float64 { return 0.5 } })
+		start := time.Now()
+		services := func(times uint64, now int) []ServiceStatus {
+			return []ServiceStatus{
+				{Service: "SSH", Connections: now, Total: 3 * times, BytesIn: 10 * times, BytesOut: 20 * times, LastError: "refused"},
+				{Service: "HTTP", Total: times},
+			}
+		}
+		want := Status{
+			Session: token("a").AccessToken.ID(), State: Waiting, Since: start, Received: start, NextAttempt: start.Add(250 * time.Millisecond),
+			Attempts: 1, Region: "eu-west-1", Endpoint: "wss://data.tunneling.iot.eu-west-1.amazonaws.com",
+			Services: services(1, 0), LastError: errNetwork.Error(),
+		}
+		check := func(what string) {
+			t.Helper()
+			if diff := cmp.Diff([]Status{want}, m.Status()); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", what, diff)
+			}
+		}
+		accept(t, m, "a", Accepted)
+		check("after a failed handshake")
+
+		pass(250 * time.Millisecond)
+		connected := start.Add(250 * time.Millisecond)
+		want.State, want.Since, want.NextAttempt = Connected, connected, time.Time{}
+		want.Attempts, want.Connects, want.ChannelID, want.Subprotocol, want.LastError = 2, 1, "channel-2", "aws.iot.securetunneling-3.0", ""
+		want.Services = services(2, 2)
+		check("connected")
+
+		pass(time.Minute)
+		lost := connected.Add(time.Minute)
+		want.State, want.Since, want.NextAttempt = Waiting, lost, lost.Add(250*time.Millisecond)
+		want.Services, want.LastError = services(2, 0), "the tunnel service closed the websocket with code 1000: bye"
+		check("lost")
+		line := w.logs.lines("tunnel lost")
+		if len(line) != 1 || field(line[0], "error") != want.LastError || field(line[0], "delay") != "250ms" {
+			t.Errorf("the loss is logged as %q", line)
+		}
+
+		pass(250 * time.Millisecond)
+		want.Since, want.NextAttempt = lost.Add(250*time.Millisecond), lost.Add(750*time.Millisecond)
+		want.Attempts, want.ChannelID, want.Services = 3, "channel-of-refusal", services(3, 0)
+		want.LastError = "the tunnel service answered 503 Service Unavailable: busy (channel-id channel-of-refusal)"
+		check("refused for the moment")
+	})
+}
+
+func TestTheLastFiveEndedSessionsAreShown(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		m := w.manager()
+		accept(t, m, "live", Accepted)
+		for _, name := range []string{"1", "2", "3", "4", "5", "6", "7"} {
+			w.script("TOKEN-"+name, step{err: refusal(400, "no "+name)})
+			accept(t, m, name, Accepted)
+			pass(time.Second)
+		}
+		want := []string{"live", "7", "6", "5", "4", "3"}
+		got := m.Status()
+		if len(got) != len(want) {
+			t.Fatalf("%d sessions are shown, want %d", len(got), len(want))
+		}
+		for i, name := range want {
+			if got[i].Session != token(name).AccessToken.ID() {
+				t.Errorf("place %d is not %s", i, name)
+			}
+		}
+	})
+}

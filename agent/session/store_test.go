@@ -1,0 +1,432 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/culvert-iot/culvert/internal/secret"
+)
+
+func testPair(name string) pair {
+	return pair{
+		access: token(name).AccessToken, client: secret.New("11111111-2222-4333-8444-555555555555"), region: "eu-west-1",
+		services: []string{"SSH", "HTTP"}, received: time.Date(2026, 3, 1, 12, 0, 0, 5, time.UTC),
+	}
+}
+
+func testStore(t *testing.T, dir string, files fileSystem) (*store, *logBuffer) {
+	t.Helper()
+	logs := &logBuffer{}
+	return newStore(dir, files, slog.New(slog.NewTextHandler(logs, nil))), logs
+}
+
+var comparePairs = cmp.Options{
+	cmp.AllowUnexported(pair{}), cmpopts.EquateEmpty(), cmp.Comparer(func(a, b secret.Value) bool { return a == b }),
+}
+
+func TestAPowerFailureAtAnyPointLeavesTheOldOrTheNewPair(t *testing.T) {
+	now := testPair("a").received.Add(time.Minute)
+	tests := []struct {
+		name   string
+		before []pair
+		work   func(*store)
+		after  pair
+		over   bool // the work ends the session
+	}{
+		{"first write", nil, func(s *store) { s.save(testPair("a")) }, testPair("a"), false},
+		{"replacement", []pair{testPair("a")}, func(s *store) {
+			p := testPair("a")
+			p.worked = true
+			s.save(p)
+		}, func() pair {
+			p := testPair("a")
+			p.worked = true
+			return p
+		}(), false},
+		{"end", []pair{testPair("a")}, func(s *store) { s.end(testPair("a").key(), now) }, pair{}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			points := 0
+			for dieAt := 1; ; dieAt++ {
+				dir := filepath.Join(t.TempDir(), "state")
+				setUp, _ := testStore(t, dir, osFiles{})
+				for _, p := range tt.before {
+					setUp.save(p)
+				}
+				f := &faults{dieAt: dieAt}
+				s, _ := testStore(t, dir, f)
+				tt.work(s)
+				died := f.done >= dieAt
+				f.powerFailure(t)
+
+				next, logs := testStore(t, dir, osFiles{})
+				got := next.load(now)
+				known := next.list.has(testPair("a").key(), now)
+				if len(logs.String()) > 0 {
+					t.Errorf("death at operation %d: the next start complains: %s", dieAt, logs)
+				}
+				for _, name := range dirNames(t, dir) {
+					if strings.HasSuffix(name, tempSuffix) {
+						t.Errorf("death at operation %d: %s is left for ever", dieAt, name)
+					}
+				}
+				switch {
+				case tt.over:
+					// Either nothing has happened, or the token is known to be over, pair or no pair.
+					if !known && !cmp.Equal(got, tt.before, comparePairs) {
+						t.Errorf("death at operation %d: the token is forgotten and its pair is %v", dieAt, got)
+					}
+				case !cmp.Equal(got, tt.before, comparePairs) && !cmp.Equal(got, []pair{tt.after}, comparePairs):
+					t.Errorf("death at operation %d: neither old nor new: %+v", dieAt, got)
+				}
+				if !died {
+					if !tt.over && !cmp.Equal(got, []pair{tt.after}, comparePairs) || tt.over && (!known || len(got) > 0) {
+						t.Errorf("without a death: %+v, known %v", got, known)
+					}
+					break
+				}
+				points++
+			}
+			if points < 6 {
+				t.Errorf("only %d points of death were tried", points)
+			}
+		})
+	}
+}
+
+func dirNames(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	names := []string{}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func TestStateIsForTheOwnerOnly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "deep", "state")
+	s, _ := testStore(t, dir, osFiles{})
+	s.save(testPair("a"))
+	s.end(testPair("b").key(), time.Now())
+	for _, path := range []string{dir, filepath.Join(dir, fileOf("a")), filepath.Join(dir, endedName)} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := fs.FileMode(0o600)
+		if info.IsDir() {
+			want = 0o700
+		}
+		if info.Mode().Perm() != want {
+			t.Errorf("%s has mode %v, want %v", path, info.Mode().Perm(), want)
+		}
+	}
+}
+
+func TestAnOpenStateFileIsTightened(t *testing.T) {
+	for _, mode := range []fs.FileMode{0o644, 0o640, 0o604, 0o666} {
+		dir := t.TempDir()
+		s, logs := testStore(t, dir, osFiles{})
+		s.save(testPair("a"))
+		path := filepath.Join(dir, fileOf("a"))
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.load(testPair("a").received); !cmp.Equal(got, []pair{testPair("a")}, comparePairs) {
+			t.Errorf("mode %v: loaded %+v", mode, got)
+		}
+		if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {
+			t.Errorf("mode %v became %v", mode, info.Mode().Perm())
+		}
+		if n := len(logs.lines("state file was open to others, its mode is now 0600")); n != 1 {
+			t.Errorf("mode %v: %d warnings", mode, n)
+		}
+	}
+}
+
+func TestFilesThatCannotBeUnderstoodAreSetAside(t *testing.T) {
+	good, err := testPair("a").encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit := func(change func(map[string]any)) string {
+		var m map[string]any
+		if err := json.Unmarshal(good, &m); err != nil {
+			t.Fatal(err)
+		}
+		change(m)
+		b, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	set := func(key string, value any) string { return edit(func(m map[string]any) { m[key] = value }) }
+	tests := []struct{ name, content, complaint string }{
+		{"empty", "", "it is not a JSON object of culvertd"},
+		{"zeros of a power failure", strings.Repeat("\x00", 300), "it is not a JSON object of culvertd"},
+		{"cut", string(good[:len(good)/2]), "it is not a JSON object of culvertd"},
+		{"something else", `"hello"`, "it is not a JSON object of culvertd"},
+		{"another program's JSON", `{"hello":1}`, "its version is 0, not 1"},
+		{"a newer daemon's", set("version", 2), "its version is 2, written by a newer culvertd; this one knows 1"},
+		{"an unknown member", set("extra", 1), "it holds a member of an unknown name or a wrong type"},
+		{"a wrong type", set("services", "SSH"), "it holds a member of an unknown name or a wrong type"},
+		{"two objects", string(good) + string(good), "it is not a JSON object of culvertd"},
+		{"no token", set("access_token", ""), "access_token is not 1 to 4096 printable characters"},
+		{"a token with a line end", set("access_token", "TOKEN-\r\nx: y"), "access_token is not 1 to 4096 printable characters"},
+		{"a token that is too long", set("access_token", strings.Repeat("x", 4097)), "access_token is not 1 to 4096 printable characters"},
+		{"a short client token", set("client_token", "abc"), "client_token is not 32 to 128 of a-z, A-Z, 0-9 and -"},
+		{"a region that is a host", set("region", "evil.example.com/"), "region is not 1 to 64 of a-z, 0-9 and -"},
+		{"a wrong service name", set("services", []string{"a b"}), "services holds a name that is not 1 to 128 of a-z, A-Z, 0-9, :, _ and -"},
+		{"another token's pair", set("access_token", "TOKEN-b"), "its name does not belong to its token"},
+		{"far too large", strings.Repeat(" ", maxFile+1), fmt.Sprintf("it is larger than %d bytes", maxFile)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s, logs := testStore(t, dir, osFiles{})
+			other := testPair("other")
+			s.save(other)
+			path := filepath.Join(dir, fileOf("a"))
+			if err := os.WriteFile(path, []byte(tt.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.load(other.received); !cmp.Equal(got, []pair{other}, comparePairs) {
+				t.Errorf("loaded %+v, want the other pair", got)
+			}
+			want := []string{fileOf("a") + badSuffix, fileOf("other")}
+			slices.Sort(want)
+			if got := dirNames(t, dir); !slices.Equal(got, want) {
+				t.Errorf("the directory holds %q, want %q", got, want)
+			}
+			lines := logs.lines("state file set aside")
+			if len(lines) != 1 || field(lines[0], "error") != tt.complaint || field(lines[0], "target") != path+badSuffix {
+				t.Errorf("logged %q, want %q", lines, tt.complaint)
+			}
+			if strings.Contains(logs.String(), "TOKEN-") {
+				t.Errorf("a token is in the log: %s", logs)
+			}
+		})
+	}
+}
+
+func TestABrokenListOfEndedTokensIsSetAside(t *testing.T) {
+	for _, content := range []string{"", "x", `{"version":9}`, `{"version":1,"ended":[{"sha256":"zz","until":"2026-01-01T00:00:00Z"}]}`, `{"version":1,"ended":[{"sha256":"00"}]}`} {
+		dir := t.TempDir()
+		s, _ := testStore(t, dir, osFiles{})
+		if err := os.WriteFile(filepath.Join(dir, endedName), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.load(time.Now())
+		s.end(testPair("a").key(), time.Now())
+		if got := dirNames(t, dir); !slices.Equal(got, []string{endedName, endedName + badSuffix}) {
+			t.Errorf("%q: the directory holds %q", content, got)
+		}
+	}
+}
+
+func TestFilesThatAreNoFilesAreSetAside(t *testing.T) {
+	dir := t.TempDir()
+	secretFile := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secretFile, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	link, folder := filepath.Join(dir, fileOf("a")), filepath.Join(dir, fileOf("b"))
+	if err := errors.Join(os.Symlink(secretFile, link), os.Mkdir(folder, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := testStore(t, dir, osFiles{})
+	if got := s.load(time.Now()); len(got) != 0 {
+		t.Errorf("loaded %+v", got)
+	}
+	if info, _ := os.Stat(secretFile); info.Mode().Perm() != 0o644 {
+		t.Errorf("the target of a link got mode %v", info.Mode().Perm())
+	}
+	if got := dirNames(t, dir); len(got) != 2 || !strings.HasSuffix(got[0], badSuffix) || !strings.HasSuffix(got[1], badSuffix) {
+		t.Errorf("the directory holds %q", got)
+	}
+}
+
+func TestOnlyAFewFilesAreKeptAside(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := testStore(t, dir, osFiles{})
+	for i := range 20 {
+		path := filepath.Join(dir, fmt.Sprintf("tunnel-%016d.json", i))
+		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		when := time.Unix(int64(1e9+i), 0)
+		if err := os.Chtimes(path, when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.load(time.Now())
+	var want []string
+	for i := 15; i < 20; i++ {
+		want = append(want, fmt.Sprintf("tunnel-%016d.json.bad", i))
+	}
+	if got := dirNames(t, dir); !slices.Equal(got, want) {
+		t.Errorf("kept %q, want the latest %q", got, want)
+	}
+}
+
+func TestForeignFilesAreLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	names := []string{"README", "culvertd.toml", "tunnel-notes.txt", "x.json", "x.json.bad", "x.tmp"}
+	for _, n := range names {
+		if err := os.WriteFile(filepath.Join(dir, n), []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, logs := testStore(t, dir, osFiles{})
+	s.load(time.Now())
+	if got := dirNames(t, dir); !slices.Equal(got, names) || logs.String() != "" {
+		t.Errorf("%q, log %s", got, logs)
+	}
+}
+
+func TestAnUnusableStateDirectoryIsWarnedAboutOnceAndTheTunnelWorks(t *testing.T) {
+	pathError := func(err error) error { return &fs.PathError{Op: "open", Path: "/state", Err: err} }
+	tests := []struct {
+		name, op string
+		err      error
+		remedy   string // after the directory's name is cut out
+	}{
+		{"full", "write", pathError(syscall.ENOSPC), "free some space for DIR"},
+		{"full at sync", "sync", pathError(syscall.ENOSPC), "free some space for DIR"},
+		{"quota", "close", pathError(syscall.EDQUOT), "free some space for DIR"},
+		{"read only", "mkdir", pathError(syscall.EROFS), `set tunnel.state_dir to a directory on a writable file system, or to "" to run from memory`},
+		{"read only at rename", "rename", pathError(syscall.EROFS), `set tunnel.state_dir to a directory on a writable file system, or to "" to run from memory`},
+		{"not ours", "create", pathError(syscall.EACCES), "let culvertd's user write to DIR (mode 0700), or set tunnel.state_dir"},
+		{"not readable", "readdir", pathError(syscall.EACCES), "let culvertd's user write to DIR (mode 0700), or set tunnel.state_dir"},
+		{"a file", "mkdir", pathError(syscall.ENOTDIR), "DIR is not a directory: set tunnel.state_dir to one"},
+		{"broken disk", "syncdir", pathError(syscall.EIO), `check DIR, or set tunnel.state_dir to "" to run from memory`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.script("TOKEN-b", step{err: refusal(400, "no")})
+				f := &faults{fail: map[string]error{tt.op: tt.err}}
+				m := w.manager(func(c *Config) { c.files = f })
+				m.Resume()
+				accept(t, m, "a", Accepted)
+				if got := find(t, m, "a").State; got != Connected {
+					t.Errorf("the tunnel is %s", got)
+				}
+				if tt.op != "readdir" { // which only a start needs
+					accept(t, m, "b", Accepted)
+					accept(t, m, "b", Known)
+				}
+				lines := w.logs.lines("state directory cannot be used, tunnels will not survive a restart")
+				if len(lines) != 1 || field(lines[0], "level") != "WARN" {
+					t.Fatalf("%d warnings: %q", len(lines), lines)
+				}
+				if got := strings.ReplaceAll(field(lines[0], "reason"), w.dir, "DIR"); got != tt.remedy {
+					t.Errorf("remedy %q, want %q", got, tt.remedy)
+				}
+				if field(lines[0], "error") != tt.err.Error() {
+					t.Errorf("error %q, want %q", field(lines[0], "error"), tt.err)
+				}
+				for _, name := range w.files() {
+					if strings.HasSuffix(name, tempSuffix) {
+						t.Errorf("%s was left behind", name)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAcceptReturnsWhenTheTokenIsOnDiskButWaitsForNoBrokenDisk(t *testing.T) {
+	for name, tt := range map[string]struct{ sync, wait time.Duration }{
+		"a slow disk":   {3 * time.Second, 3 * time.Second},
+		"a broken disk": {time.Minute, 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				m := w.manager(func(c *Config) { c.files = &faults{slow: tt.sync} })
+				start := time.Now()
+				m.Accept(token("a"))
+				if d := time.Since(start); d != tt.wait {
+					t.Errorf("Accept took %v, want %v", d, tt.wait)
+				}
+				if got, want := slices.Contains(w.files(), fileOf("a")), tt.sync == tt.wait; got != want {
+					t.Errorf("on disk: %v, want %v", got, want)
+				}
+				pass(time.Hour)
+				if got := find(t, m, "a").State; got != Connected {
+					t.Errorf("the tunnel is %s", got)
+				}
+			})
+		})
+	}
+}
+
+func TestWithoutAStateDirectoryNothingIsWritten(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		f := &faults{dieAt: 1}
+		w.script("TOKEN-a", step{stands: time.Minute, err: errClosed}, step{err: refusal(400, "closed")})
+		m := w.manager(func(c *Config) { c.StateDir, c.files = "", f })
+		m.Resume()
+		accept(t, m, "a", Accepted)
+		pass(time.Hour)
+		accept(t, m, "a", Known)
+		if f.done != 0 || strings.Contains(w.logs.String(), "level=WARN") {
+			t.Errorf("%d file operations, log:\n%s", f.done, w.logs)
+		}
+	})
+}
+
+func TestTheMemoryOfEndedTokensIsBounded(t *testing.T) {
+	now := time.Now()
+	e := newEnded()
+	key := func(i int) fingerprint { return secret.New(fmt.Sprint("TOKEN-", i)).Fingerprint() }
+	for i := range 2 * maxEnded {
+		e.add(key(i), now.Add(time.Duration(i)*time.Second))
+	}
+	now = now.Add(2 * maxEnded * time.Second)
+	data, err := e.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(data) > maxFile {
+		t.Errorf("the file has %d bytes, more than is read of one", len(data))
+	}
+	again := newEnded()
+	if err := again.decode(data, now); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 * maxEnded {
+		if got, want := again.has(key(i), now), i >= maxEnded; got != want {
+			t.Fatalf("token %d known: %v, want %v", i, got, want)
+		}
+	}
+	if again.has(key(2*maxEnded-1), now.Add(MaxAge)) {
+		t.Error("a token is known for longer than a tunnel can live")
+	}
+	// A clock that ran a year ahead must not make the daemon deaf for a year.
+	if err := again.decode(data, now.AddDate(-1, 0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if again.has(key(2*maxEnded-1), now.AddDate(-1, 0, 0).Add(MaxAge)) {
+		t.Error("a time in the far future is believed")
+	}
+}

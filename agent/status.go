@@ -1,0 +1,89 @@
+package agent
+
+import (
+	"os"
+	"time"
+
+	"github.com/culvert-iot/culvert/agent/notify"
+	"github.com/culvert-iot/culvert/agent/session"
+	"github.com/culvert-iot/culvert/internal/version"
+)
+
+// Status is everything that can be told about a running daemon. It holds no token.
+type Status struct {
+	Version  version.Info     `json:"version"`
+	PID      int              `json:"pid"`
+	Started  time.Time        `json:"started"`
+	Now      time.Time        `json:"now"` // when the status was taken, by the device's clock
+	Thing    string           `json:"thing"`
+	Config   string           `json:"config"` // path of the file
+	MQTT     MQTTStatus       `json:"mqtt"`
+	Tunnels  []session.Status `json:"tunnels"` // live ones, oldest first, and the last few that ended, latest first
+	Services []ServiceStatus  `json:"services"`
+}
+
+// MQTTState is where the MQTT connection stands.
+type MQTTState string
+
+// The states of the MQTT connection. Notifications arrive only in the last.
+const (
+	Connecting MQTTState = "connecting" // or waiting for the next attempt
+	Connected  MQTTState = "connected"  // the broker took the CONNECT and has not answered the SUBSCRIBE
+	Subscribed MQTTState = "subscribed"
+)
+
+// MQTTStatus is the connection on which notifications arrive.
+type MQTTStatus struct {
+	Endpoint    string    `json:"endpoint"`
+	ClientID    string    `json:"client_id"`
+	State       MQTTState `json:"state"`
+	Since       time.Time `json:"since"`
+	Attempts    int       `json:"attempts"` // to connect, since there was last a subscription
+	LastNotify  time.Time `json:"last_notify,omitzero"`
+	LastError   string    `json:"last_error,omitempty"` // stays after recovery
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+}
+
+// ServiceStatus is one configured service and its connections over all tunnels.
+type ServiceStatus struct {
+	Service        string `json:"service"`
+	Target         string `json:"target"`
+	Enabled        bool   `json:"enabled"`
+	Connections    int    `json:"connections"`
+	MaxConnections int    `json:"max_connections"` // 0: no limit
+}
+
+// Status returns the status of now.
+func (a *Agent) Status() Status {
+	a.mu.Lock()
+	running, current := a.running, a.current
+	a.mu.Unlock()
+	s := Status{
+		Version: version.Get(), PID: os.Getpid(), Started: a.started, Now: time.Now(),
+		Thing: running.ThingName, Config: running.Path,
+		MQTT:    mqttStatus(a.mqtt.State()),
+		Tunnels: a.sessions.Status(), Services: []ServiceStatus{},
+	}
+	s.MQTT.Endpoint, s.MQTT.ClientID = running.MQTT.Address(), running.MQTT.ClientID
+	for _, c := range current.Services {
+		s.Services = append(s.Services, ServiceStatus{
+			Service: c.Name, Target: c.Target(), Enabled: !c.Disabled,
+			Connections: a.table.Active(c.Name), MaxConnections: c.MaxConnections,
+		})
+	}
+	return s
+}
+
+func mqttStatus(s notify.State) MQTTStatus {
+	state := Connecting
+	switch {
+	case s.Subscribed:
+		state = Subscribed
+	case s.Connected:
+		state = Connected
+	}
+	return MQTTStatus{
+		State: state, Since: s.Since, Attempts: s.Attempts, LastNotify: s.LastNotify,
+		LastError: s.LastError, LastErrorAt: s.LastErrorAt,
+	}
+}

@@ -1,0 +1,216 @@
+package output
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jmespath/go-jmespath"
+	"go.yaml.in/yaml/v3"
+)
+
+// described is an answer of DescribeTunnel, shortened.
+const described = `{"tunnel": {"tunnelId": "t-1", "status": "OPEN", "description": "a: b",
+	"destinationConfig": {"thingName": "pi-1", "services": ["SSH", "HTTP"]}, "timeoutConfig": {"maxLifetimeTimeoutMinutes": 720},
+	"tags": [{"key": "a", "value": "b"}, {"key": "c d", "value": ""}], "createdAt": "2026-11-23T13:08:32.135000+00:00"}}`
+
+var order = []string{"tunnelId", "status", "description", "thingName", "services", "destinationConfig", "timeoutConfig", "key", "value", "tags", "createdAt"}
+
+func print(t *testing.T, p Printer, result string) string {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal([]byte(result), &v); err != nil {
+		t.Fatal(err)
+	}
+	p.Order = order
+	var b strings.Builder
+	if err := p.Print(&b, v); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// What is wanted here is what the AWS CLI 2.9 prints.
+func TestForms(t *testing.T) {
+	tests := []struct {
+		name   string
+		p      Printer
+		result string
+		want   string
+	}{
+		{"JSON in the model's order", Printer{Form: "json"}, described, `{
+    "tunnel": {
+        "tunnelId": "t-1",
+        "status": "OPEN",
+        "description": "a: b",
+        "destinationConfig": {
+            "thingName": "pi-1",
+            "services": [
+                "SSH",
+                "HTTP"
+            ]
+        },
+        "timeoutConfig": {
+            "maxLifetimeTimeoutMinutes": 720
+        },
+        "tags": [
+            {
+                "key": "a",
+                "value": "b"
+            },
+            {
+                "key": "c d",
+                "value": ""
+            }
+        ],
+        "createdAt": "2026-11-23T13:08:32.135000+00:00"
+    }
+}
+`},
+		{"text, sorted, with the names of what is nested", Printer{Form: "text"}, described, "TUNNEL\t2026-11-23T13:08:32.135000+00:00\ta: b\tOPEN\tt-1\n" +
+			"DESTINATIONCONFIG\tpi-1\nSERVICES\tSSH\nSERVICES\tHTTP\nTAGS\ta\tb\nTAGS\tc d\t\nTIMEOUTCONFIG\t720\n"},
+		{"YAML, sorted", Printer{Form: "yaml"}, described, `tunnel:
+  createdAt: '2026-11-23T13:08:32.135000+00:00'
+  description: 'a: b'
+  destinationConfig:
+    services:
+    - SSH
+    - HTTP
+    thingName: pi-1
+  status: OPEN
+  tags:
+  - key: a
+    value: b
+  - key: c d
+    value: ''
+  timeoutConfig:
+    maxLifetimeTimeoutMinutes: 720
+  tunnelId: t-1
+`},
+		{"a stream of YAML is a list", Printer{Form: "yaml-stream"}, `{"a": {"b": []}, "c": {}}`, "- a:\n    b: []\n  c: {}\n"},
+		{"a table that is wide enough", Printer{Form: "table", Title: "ListTagsForResource"}, `{"tags": [{"key": "a", "value": "b"}, {"key": "c d"}]}`, `---------------------
+|ListTagsForResource|
++-------------------+
+||      tags       ||
+|+------+----------+|
+||  key |  value   ||
+|+------+----------+|
+||  a   |  b       ||
+||  c d |          ||
+|+------+----------+|
+`},
+		{"a table that is turned", Printer{Form: "table", Title: "T", Width: 20}, `{"a": {"first": "1234567890", "second": "b"}}`, `----------------------------
+|             T            |
++--------------------------+
+||            a           ||
+|+---------+--------------+|
+||  first  |  1234567890  ||
+||  second |  b           ||
+|+---------+--------------+|
+`},
+		{"nothing at all", Printer{Form: "json"}, `{}`, ""},
+		{"nothing in a stream", Printer{Form: "yaml-stream"}, `{}`, ""},
+		{"null in JSON", Printer{Form: "json", Query: "nope"}, `{"a": 1}`, "null\n"},
+		{"null in text", Printer{Form: "text", Query: "nope"}, `{"a": 1}`, "None\n"},
+		{"null in a table", Printer{Form: "table", Query: "nope"}, `{"a": 1}`, ""},
+		{"null in YAML", Printer{Form: "yaml", Query: "nope"}, `{"a": 1}`, "null\n"},
+		{"a lone string in YAML", Printer{Form: "yaml", Query: "a"}, `{"a": "OPEN"}`, "\"OPEN\"\n"},
+		{"lists of lists in text", Printer{Form: "text", Query: "t[].[id, up]"}, `{"t": [{"id": "x", "up": true}, {"id": "y"}]}`, "x\tTrue\ny\tNone\n"},
+		{"members in the order of a query", Printer{Form: "json", Query: "{status: s, tunnelId: i}"}, `{"s": 1.5, "i": "x"}`, "{\n    \"status\": 1.5,\n    \"tunnelId\": \"x\"\n}\n"},
+		{"a literal without quotes", Printer{Form: "text", Query: "t[?s==`OPEN`].i"}, `{"t": [{"s": "OPEN", "i": "x"}, {"s": "CLOSED", "i": "y"}]}`, "x\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := tt.p.Check(); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, print(t, tt.p, tt.result)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestColours(t *testing.T) {
+	got := print(t, Printer{Form: "table", Title: "T", Color: true}, `{"a": {"k": "v"}}`)
+	for _, want := range []string{"\x1b[1m\x1b[34mv\x1b[0m", "\x1b[2m\x1b[33m|\x1b[0m"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in %q", want, got)
+		}
+	}
+}
+
+func TestQueriesThatAreNone(t *testing.T) {
+	for _, query := range []string{"[", "a[?b", "`", "'", "a ||"} {
+		if err := (Printer{Query: query}).Check(); err == nil || !strings.Contains(err.Error(), "Bad value for --query "+query) {
+			t.Errorf("%s: %v", query, err)
+		}
+	}
+	if err := (Printer{Query: "length(a)"}).Print(&strings.Builder{}, map[string]any{"a": 1}); err == nil {
+		t.Error("the length of a number")
+	}
+}
+
+func TestLiterals(t *testing.T) {
+	for query, want := range map[string]string{
+		"a[?b==`OPEN`]":      "a[?b==`\"OPEN\"`]",
+		"a[?b==` x y`]":      "a[?b==`\"x y\"`]",
+		"`1` == `\"x\"`":     "`1` == `\"x\"`",
+		"'`x`'":              "'`x`'",
+		"\"`x`\".a":          "\"`x`\".a",
+		"'it\\'s' == `true`": "'it\\'s' == `true`",
+		"`open":              "`open",
+		"a":                  "a",
+	} {
+		if got := literals(query); got != want {
+			t.Errorf("literals(%s) = %s, want %s", query, got, want)
+		}
+	}
+}
+
+// Whatever the strings are, YAML and JSON that are read again are what was written.
+func TestStringsSurvive(t *testing.T) {
+	words := []string{
+		"yes", "1", "a: b", "- x", "", "#x", "null", "1e3", "~", "a\nb", "ü", "it's", " x", "x ", "*a", "0x1", "a #b", "12:30", "x:", "=", "<<",
+		"2026-01-01", "\t", "@a", "a,b", "?", "? a", "-", "-a", "[a", "}", "!x", "%a", ".5", "\x1b[0m", "|", ">", "\"", "\\", "`", "\u2028", "true", "---", "...", "&a",
+	}
+	for _, form := range []string{"json", "yaml"} {
+		for _, w := range words {
+			result := map[string]any{"k": w, "l": []any{w, map[string]any{"m": w}}}
+			var b strings.Builder
+			if err := (Printer{Form: form}).Print(&b, result); err != nil {
+				t.Fatal(err)
+			}
+			var got map[string]any
+			if err := yaml.Unmarshal([]byte(b.String()), &got); err != nil {
+				t.Errorf("%q as %s: %v\n%s", w, form, err, &b)
+			} else if diff := cmp.Diff(result, got); diff != "" {
+				t.Errorf("%q as %s (-want +got):\n%s", w, form, diff)
+			}
+		}
+	}
+}
+
+func FuzzPrint(f *testing.F) {
+	f.Add(described, "tunnel.tags[?key==`a`]", 2)
+	f.Add(`[[1,"a"],2,{"x":[]},null,[{}]]`, "", 2)
+	f.Add(`{"a":[{"b":{"c":1}},{"d":[[]]}]}`, "", 1)
+	f.Fuzz(func(t *testing.T, result, query string, form int) {
+		var v any
+		if json.Unmarshal([]byte(result), &v) != nil {
+			return
+		}
+		p := Printer{Form: Forms[(form&0xff)%len(Forms)], Query: query, Width: 40}
+		if p.Check() != nil {
+			return
+		}
+		// What the JMESPath module makes of odd queries is its own affair.
+		if _, err := jmespath.Search(literals(query), v); query != "" && err != nil {
+			return
+		}
+		if err := p.Print(&strings.Builder{}, v); err != nil {
+			t.Errorf("%v", err)
+		}
+	})
+}

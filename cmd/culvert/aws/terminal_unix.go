@@ -1,0 +1,22 @@
+//go:build unix
+
+package aws
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// terminalWidth returns the columns of a terminal; false if f is none.
+func terminalWidth(f any) (int, bool) {
+	file, ok := f.(*os.File)
+	if !ok {
+		return 0, false
+	}
+	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0, false
+	}
+	return int(size.Col), true
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/culvert-iot/culvert/operator/connect"
+)
+
+func TestParseLocals(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		want []local
+		err  string
+	}{
+		{"nothing is SSH on a free port", nil, []local{{"SSH", "127.0.0.1:0", false}}, ""},
+		{"a service on a free port", []string{"HTTP"}, []local{{"HTTP", "127.0.0.1:0", false}}, ""},
+		{"ports", []string{"SSH=2222", "HTTP=0"}, []local{{"SSH", "127.0.0.1:2222", true}, {"HTTP", "127.0.0.1:0", true}}, ""},
+		{"an address", []string{"SSH=[::1]:22"}, []local{{"SSH", "[::1]:22", true}}, ""},
+		{"a name with a colon", []string{"a:b=1"}, []local{{"a:b", "127.0.0.1:1", true}}, ""},
+		{"a name that is none", []string{"S.H"}, nil, "service's name"},
+		{"a service twice", []string{"SSH", "SSH=1"}, nil, "twice"},
+		{"no number", []string{"SSH=x"}, nil, "0 to 65535"},
+		{"nothing", []string{"SSH="}, nil, "0 to 65535"},
+		{"too large", []string{"SSH=65536"}, nil, "0 to 65535"},
+		{"a signed number", []string{"SSH=+1"}, nil, "0 to 65535"},
+		{"too many colons", []string{"SSH=::1:22"}, nil, "too many colons"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := parseLocals(tt.args, "127.0.0.1")
+			if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+				t.Fatalf("error %v, want %q", err, tt.err)
+			}
+			if d := cmp.Diff(tt.want, got, cmp.AllowUnexported(local{})); d != "" {
+				t.Errorf("-want +got:\n%s", d)
+			}
+		})
+	}
+}
+
+func TestSSHArguments(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := newSSHCommand()
+	if err := cmd.Flags().Parse([]string{"--ca-bundle", "/it's 100%.pem", "--keep", "--ssh", "myssh", "--region", "eu-west-1"}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := sshArguments(cmd.Flags(), "admin@pi-1", "SSH", []string{"-v", "uname", "-a"})
+	want := []string{
+		"-o", "ProxyCommand=" + shellQuote(self) + ` connect --stdio '--ca-bundle=/it'\''s 100%%.pem' '--keep=true' '--region=eu-west-1' -- pi-1 SSH`,
+		"-o", "HostKeyAlias=pi-1", "-l", "admin", "pi-1", "-v", "uname", "-a",
+	}
+	// The flags come in the order in which they were given or of the alphabet; both are right.
+	if err != nil || len(got) != len(want) || !slices.Equal(got[2:], want[2:]) {
+		t.Fatalf("%q, %v", got, err)
+	}
+	if d := cmp.Diff(words(want[1]), words(got[1])); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+	for _, bad := range []string{"", "@", "a@", "-x", "a b", "u@-x", "-u@pi-1", "pi.1"} {
+		if _, err := sshArguments(cmd.Flags(), bad, "SSH", nil); err == nil {
+			t.Errorf("%q is taken for a thing", bad)
+		}
+	}
+}
+
+func words(s string) []string {
+	list := strings.Split(s, " --")
+	slices.Sort(list)
+	return list
+}
+
+func TestSSHConfigPrintsBlocks(t *testing.T) {
+	var out, errs bytes.Buffer
+	if code := run([]string{"ssh-config", "--share", "--user", "admin", "--region", "eu-west-1", "pi-1", "x-*"}, &out, &errs); code != 0 {
+		t.Fatalf("exit code %d: %s", code, &errs)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	share := "    ControlMaster auto\n    ControlPath ~/.ssh/culvert-%C\n    ControlPersist 60\n"
+	want := "Host pi-1\n    HostKeyAlias pi-1\n    User admin\n    ProxyCommand " + shellQuote(self) + " connect --stdio '--region=eu-west-1' -- pi-1 SSH\n" + share +
+		"\nHost x-*\n    User admin\n    ProxyCommand " + shellQuote(self) + " connect --stdio '--region=eu-west-1' -- %n SSH\n" + share
+	if d := cmp.Diff(want, out.String()); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
+func TestUsageOfReaching(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"no thing", []string{"connect"}, 2, "which thing?\nhint: culvert connect --help"},
+		{"a port for standard output", []string{"connect", "--stdio", "pi-1", "SSH=22"}, 2, "without a port"},
+		{"a lifetime of seconds", []string{"connect", "--region", "r", "--lifetime", "90s", "pi-1"}, 2, "whole minutes"},
+		{"a type that is none", []string{"connect", "--region", "r", "--destination-client-type", "V9", "pi-1"}, 2, "V9"},
+		{"no thing for ssh", []string{"ssh", "--", "-v"}, 2, "which thing?"},
+		{"a command without --", []string{"ssh", "pi-1", "uname"}, 2, "culvert ssh pi-1 -- uname"},
+		{"no ssh", []string{"ssh", "--ssh", "no-such-program", "pi-1"}, 1, "hint: install OpenSSH"},
+		{"no region", []string{"connect", "pi-1"}, 1, "specify a region\nhint: give --region"},
+		{"no such profile", []string{"connect", "--profile", "nobody", "pi-1"}, 1, "(nobody) could not be found\nhint: "},
+		{"no such bundle", []string{"connect", "--ca-bundle", "/nowhere", "pi-1"}, 1, "/nowhere"},
+		{"nobody at the endpoint", []string{"connect", "--no-sign-request", "--region", "r", "--endpoint-url", "http://127.0.0.1:1", "pi-1"}, 1, "hint: nothing listens there"},
+		{"a block for nobody", []string{"ssh-config"}, 2, "which thing?"},
+		{"a block for a strange name", []string{"ssh-config", "pi 1"}, 2, "name of a thing"},
+	}
+	t.Setenv("HOME", t.TempDir())
+	for _, v := range []string{"AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "CULVERT_DATA_ENDPOINT"} {
+		t.Setenv(v, "")
+		_ = os.Unsetenv(v)
+	}
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Setenv("AWS_MAX_ATTEMPTS", "1")
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			if code := run(tt.args, &out, &errs); code != tt.code || !strings.Contains(errs.String(), tt.want) {
+				t.Errorf("exit code %d, want %d with %q:\n%s", code, tt.code, tt.want, &errs)
+			}
+			if out.Len() > 0 {
+				t.Errorf("an error wrote to standard output: %q", &out)
+			}
+		})
+	}
+}
+
+func TestProgressElsewhereThanOnATerminal(t *testing.T) {
+	var b bytes.Buffer
+	p := newProgress(&b, false)
+	p.event(connect.Event{Kind: connect.Step, Text: "looking"})
+	p.event(connect.Event{Kind: connect.Notice, Text: "found"})
+	p.event(connect.Event{Kind: connect.Advice, Text: "try again"})
+	p.settle()
+	p.end()
+	p.event(connect.Event{Kind: connect.Notice, Text: "too late"})
+	if want := "culvert: looking\nculvert: found\nculvert:   try again\n"; b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
+	}
+}
+
+func TestProgressOnATerminalTakesItsLineBack(t *testing.T) {
+	var b bytes.Buffer
+	p := newProgress(&b, false)
+	p.live = true
+	p.event(connect.Event{Kind: connect.Step, Text: strings.Repeat("long ", 40)})
+	p.event(connect.Event{Kind: connect.Notice, Text: "by the way"})
+	p.end()
+	line := "\r" + ("culvert: " + strings.Repeat("long ", 40))[:lineWidth] + "\x1b[K"
+	if want := line + "\r\x1b[Kculvert: by the way\n" + line + "\r\x1b[K"; b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
+	}
+}
+
+func TestHelpFits80Columns(t *testing.T) {
+	for _, name := range []string{"connect", "ssh", "ssh-config"} {
+		var out, errs bytes.Buffer
+		if code := run([]string{name, "--help"}, &out, &errs); code != 0 || !strings.Contains(out.String(), "\nFlags:\n") {
+			t.Fatalf("%s: exit code %d, %s", name, code, &errs)
+		}
+		for line := range strings.Lines(out.String()) {
+			if len(line) > 80 { // with its end
+				t.Errorf("%s: %d columns: %s", name, len(line)-1, line)
+			}
+		}
+		if strings.Contains(out.String(), "1m0s") {
+			t.Errorf("%s: a default has zeros", name)
+		}
+	}
+}

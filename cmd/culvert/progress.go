@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/culvert-iot/culvert/operator/connect"
+)
+
+// progress shows what is being done: on a terminal one line that changes in place and is gone at the end, elsewhere a
+// line a step. What it says is for people; scripts look at standard output and exit codes.
+type progress struct {
+	w           io.Writer
+	live, quiet bool
+
+	mu    sync.Mutex
+	step  string
+	began time.Time // of the step
+	shown bool      // the live line
+	ended bool
+	stop  chan struct{}
+	tick  sync.WaitGroup
+}
+
+// lineWidth is what a live line may take: one that wraps could not be taken back.
+const lineWidth = 79
+
+func newProgress(w io.Writer, quiet bool) *progress {
+	p := &progress{w: w, live: isTerminal(w), quiet: quiet, stop: make(chan struct{})}
+	if p.live && !quiet {
+		p.tick.Go(p.run)
+	}
+	return p
+}
+
+// run keeps the seconds going.
+func (p *progress) run() {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			p.mu.Lock()
+			p.draw()
+			p.mu.Unlock()
+		case <-p.stop:
+			return
+		}
+	}
+}
+
+// event takes what happens.
+func (p *progress) event(e connect.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.quiet || p.ended {
+		return
+	}
+	if e.Kind == connect.Step {
+		p.step, p.began = e.Text, time.Now()
+		if !p.live {
+			p.print("culvert: ", e.Text)
+			return
+		}
+		p.draw()
+		return
+	}
+	p.erase()
+	if e.Kind == connect.Done {
+		p.step = ""
+	}
+	prefix := "culvert: "
+	if e.Kind == connect.Advice {
+		prefix = "culvert:   "
+	}
+	p.print(prefix, e.Text)
+	p.draw()
+}
+
+// note prints a line of its own.
+func (p *progress) note(format string, args ...any) {
+	p.event(connect.Event{Kind: connect.Notice, Text: fmt.Sprintf(format, args...)})
+}
+
+func (p *progress) print(prefix, text string) { fmt.Fprintf(p.w, "%s%s\n", prefix, text) }
+
+func (p *progress) draw() {
+	if !p.live || p.quiet || p.ended || p.step == "" {
+		return
+	}
+	text := "culvert: " + p.step + " ..."
+	if s := int(time.Since(p.began).Seconds()); s > 0 {
+		text += fmt.Sprintf(" %d s", s)
+	}
+	fmt.Fprintf(p.w, "\r%.*s\x1b[K", lineWidth, text)
+	p.shown = true
+}
+
+func (p *progress) erase() {
+	if p.shown {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.shown = false
+	}
+}
+
+// settle takes the live line back: nothing is being waited for. A later step shows it again.
+func (p *progress) settle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	p.step = ""
+}
+
+// end takes the live line back for good.
+func (p *progress) end() {
+	p.settle()
+	p.mu.Lock()
+	ended := p.ended
+	p.ended = true
+	p.mu.Unlock()
+	if !ended {
+		close(p.stop)
+		p.tick.Wait()
+	}
+}
+
+// warnings is a log handler that shows warnings and errors as lines of progress.
+type warnings struct{ *progress }
+
+func (w warnings) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+
+func (w warnings) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		text += " " + a.Key + "=" + fmt.Sprintf("%q", a.Value.String())
+		return true
+	})
+	w.note("%s", text)
+	return nil
+}
+
+func (w warnings) WithAttrs([]slog.Attr) slog.Handler { return w }
+func (w warnings) WithGroup(string) slog.Handler      { return w }

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/culvert-iot/culvert/operator"
+	"github.com/culvert-iot/culvert/operator/connect"
+)
+
+// Exit codes of connect, and with them of ssh's ProxyCommand.
+const (
+	exitAbsent      = 4   // the device did not connect in time
+	exitGone        = 5   // the tunnel was closed, has expired, or somebody took it over
+	exitInterrupted = 130 // before there was a connection; 128 + SIGINT, as shells have it
+)
+
+// exitCodesHelp is for the help of the commands that have them.
+const exitCodesHelp = "Exit codes: 0 ended on request or with the connection, 1 failed, 2 wrong usage, 4 the device " +
+	"did not connect in time, 5 the tunnel was closed, has expired or was taken over, 130 " +
+	"interrupted before there was a connection."
+
+// dataEndpointVariable is the environment's --data-endpoint.
+const dataEndpointVariable = "CULVERT_DATA_ENDPOINT"
+
+// reachOptions are the flags of the commands that reach a thing.
+type reachOptions struct {
+	aws reachAWS
+
+	dataEndpoint, destination      string
+	lifetime, wait                 time.Duration
+	fresh, takeOver, keep, isQuiet bool
+}
+
+func (o *reachOptions) register(f *pflag.FlagSet) {
+	f.BoolVar(&o.keep, "keep", false, "leave the tunnel open at the end, to be used again")
+	f.BoolVar(&o.fresh, "new", false, "open a tunnel even if there is one")
+	f.BoolVar(&o.takeOver, "take-over", false, "use an open tunnel even if somebody is connected to it, which ends that session")
+	f.DurationVar(&o.lifetime, "lifetime", 12*time.Hour, "`time` that an opened tunnel lasts at most, in whole minutes")
+	f.DurationVar(&o.wait, "wait", connect.DefaultWait, "`time` to wait for the device")
+	f.StringVar(&o.destination, "destination-client-type", "auto", "`version` of the protocol that the device's side speaks: V1 (the AWS IoT Device Client, Greengrass), V2, V3, or auto: V3, and V1 once that is evident")
+	f.StringVar(&o.dataEndpoint, "data-endpoint", "", "`URL` wss://host[:port] to connect to instead of the region's data endpoint; environment: "+dataEndpointVariable)
+	f.BoolVarP(&o.isQuiet, "quiet", "q", false, "say nothing but errors")
+	o.aws.register(f)
+}
+
+// config loads what AWS needs and puts the rest beside it.
+func (o *reachOptions) config(ctx context.Context, show *progress, log io.Writer) (connect.Config, error) {
+	if o.aws.readTimeout < 0 || o.aws.connectTimeout < 0 {
+		return connect.Config{}, &connect.Error{Reason: connect.BadRequest, Text: "--cli-read-timeout and --cli-connect-timeout are seconds, 0 for ever"}
+	}
+	options := o.aws.options(log)
+	loaded, err := operator.LoadConfig(ctx, options)
+	if err != nil {
+		return connect.Config{}, err
+	}
+	cfg := connect.FromAWS(loaded)
+	cfg.DataEndpoint = o.dataEndpoint
+	if cfg.DataEndpoint == "" {
+		cfg.DataEndpoint = os.Getenv(dataEndpointVariable)
+	}
+	cfg.Lifetime, cfg.Wait, cfg.Destination = o.lifetime, o.wait, connect.DestinationType(o.destination)
+	cfg.New, cfg.TakeOver, cfg.Keep = o.fresh, o.takeOver, o.keep
+	cfg.Progress = show.event
+	if options.Debug != nil {
+		cfg.Logger = options.Debug
+	} else {
+		cfg.Logger = slog.New(warnings{show})
+	}
+	return cfg, nil
+}
+
+// untilSignal returns a context that ends with a signal; a second interrupt kills. SIGHUP is how ssh ends its
+// ProxyCommand, and a terminal that goes away at that moment sends one more, which means nothing new. Writing to
+// somebody who has left is an error and not the end: the tunnel is still to be closed.
+func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, func() {
+		signal.Ignore(syscall.SIGHUP)
+		stop()
+	})
+	return ctx, stop
+}
+
+// reachError puts an error into words, with a hint and an exit code.
+func reachError(cmd *cobra.Command, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, context.Canceled) {
+		return &exitError{exitInterrupted, errors.New("interrupted")}
+	}
+	e, ok := errors.AsType[*connect.Error](err)
+	if !ok {
+		p := operator.Explain(err)
+		return &exitError{exitFailed, hinted(p.Text, p.Hint)}
+	}
+	code := exitFailed
+	switch e.Reason {
+	case connect.BadRequest:
+		return usagef(cmd, "%w", err)
+	case connect.DeviceAbsent:
+		code = exitAbsent
+	case connect.TunnelClosed, connect.TakenOver:
+		code = exitGone
+	case connect.NoDataPlane:
+	}
+	return &exitError{code, hinted(e.Error(), e.Hint)}
+}
+
+// hinted is an error of one line, and what to do about it on another.
+func hinted(text, hint string) error {
+	if hint == "" {
+		return errors.New(text)
+	}
+	return fmt.Errorf("%s\nhint: %s", text, hint)
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// helpWidth is that of a terminal as everybody has it.
+const helpWidth = 79
+
+// reachHelp gives a command a help for 80 columns: its long text wrapped, and each flag with its explanation below. A
+// shell can complete flags' values, but no names of things.
+func reachHelp(cmd *cobra.Command) {
+	cmd.DisableFlagsInUseLine = true
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
+	_ = cmd.RegisterFlagCompletionFunc("destination-client-type", // it is there
+		cobra.FixedCompletions([]string{"auto", "V1", "V2", "V3"}, cobra.ShellCompDirectiveNoFileComp))
+	wrapLong(cmd)
+	cmd.SetUsageFunc(func(c *cobra.Command) error {
+		w := c.OutOrStderr()
+		fmt.Fprintf(w, "Usage:\n  %s\n\nExamples:\n%s\n\nFlags:\n", c.UseLine(), c.Example)
+		printFlags(w, c.LocalFlags())
+		return nil
+	})
+}
+
+// wrapLong breaks a command's long text, whose paragraphs are apart by an empty line, for 80 columns.
+func wrapLong(cmd *cobra.Command) {
+	var b strings.Builder
+	for i, paragraph := range strings.Split(cmd.Long, "\n\n") {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		wrapped(&b, "", paragraph, helpWidth)
+	}
+	cmd.Long = strings.TrimSuffix(b.String(), "\n")
+}
+
+// printFlags writes each flag with its explanation below it, for 80 columns.
+func printFlags(w io.Writer, flags *pflag.FlagSet) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		name, text := pflag.UnquoteUsage(f)
+		short := "    "
+		if f.Shorthand != "" {
+			short = "-" + f.Shorthand + ", "
+		}
+		fmt.Fprintf(w, "%s\n", strings.TrimRight(fmt.Sprintf("  %s--%s %s", short, f.Name, name), " "))
+		if isDefault := f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0"; isDefault {
+			text += " (default " + defaultText(f) + ")"
+		}
+		wrapped(w, "          ", text, helpWidth)
+	})
+}
+
+// defaultText is a flag's default without the zeros of Go's durations.
+func defaultText(f *pflag.Flag) string {
+	if f.Value.Type() != "duration" {
+		return f.DefValue
+	}
+	text := strings.TrimSuffix(f.DefValue, "0s")
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}

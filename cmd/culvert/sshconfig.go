@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/culvert-iot/culvert/services"
+)
+
+func newSSHConfigCommand() *cobra.Command {
+	var o reachOptions
+	var service, user string
+	var share bool
+	cmd := &cobra.Command{
+		Use:   "ssh-config [flags] THING ...",
+		Short: "Let ssh, scp, rsync and git know devices by name",
+		Long: "Prints a Host block for each thing, to be put into ~/.ssh/config or a file that it " +
+			"includes. With it ssh, scp, sftp, rsync, git, Ansible and editors reach the thing by its " +
+			"name. A pattern with * or ? makes one block for all things whose names it fits.\n\n" +
+			"The other options given here end up in the block. Each of these programs' connections " +
+			"uses a tunnel of its own; --share lets them share one, for as long as ssh keeps it.",
+		Example: "  culvert ssh-config pi-1 pi-2 >> ~/.ssh/config\n" +
+			"  culvert ssh-config --share --user admin 'pi-*' > ~/.ssh/config.d/culvert",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef(cmd, "which thing?")
+			}
+			if !services.ValidName(service) {
+				return usagef(cmd, "--service %q: a service's name has 1 to 128 of a-z, A-Z, 0-9, :, _ and -", service)
+			}
+			if strings.ContainsFunc(user, func(r rune) bool { return r <= ' ' || r == '"' }) {
+				return usagef(cmd, "--user %q: no user has such a name", user)
+			}
+			var b strings.Builder
+			for i, thing := range args {
+				if i > 0 {
+					b.WriteString("\n")
+				}
+				pattern := strings.ContainsAny(thing, "*?")
+				if name := strings.NewReplacer("*", "x", "?", "x").Replace(thing); !services.ValidName(name) || strings.HasPrefix(name, "-") {
+					return usagef(cmd, "%q cannot be the name of a thing: 1 to 128 of a-z, A-Z, 0-9, :, _ and - are allowed", thing)
+				}
+				target := thing
+				if pattern {
+					target = "%n" // what was typed
+				}
+				proxy, err := proxyCommand(cmd.Flags(), target, service)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(&b, "Host %s\n", thing)
+				if !pattern { // a pattern's host is known by what was typed in any case
+					fmt.Fprintf(&b, "    HostKeyAlias %s\n", thing)
+				}
+				if user != "" {
+					fmt.Fprintf(&b, "    User %s\n", user)
+				}
+				fmt.Fprintf(&b, "    ProxyCommand %s\n", proxy)
+				if share {
+					b.WriteString("    ControlMaster auto\n    ControlPath ~/.ssh/culvert-%C\n    ControlPersist 60\n")
+				}
+			}
+			_, err := fmt.Fprint(cmd.OutOrStdout(), b.String())
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&service, "service", defaultService, "`name` of the tunnel's service that is ssh")
+	f.StringVar(&user, "user", "", "`name` to log in as")
+	f.BoolVar(&share, "share", false, "let connections share a tunnel (ControlMaster)")
+	o.register(f)
+	reachHelp(cmd)
+	return cmd
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/culvert-iot/culvert/agent"
+	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/agent/control"
+	"github.com/culvert-iot/culvert/agent/session"
+	"github.com/culvert-iot/culvert/internal/backoff"
+)
+
+// watchInterval is the pause between two pictures of status --watch.
+const watchInterval = 2 * time.Second
+
+// target holds the options that say which daemon is meant.
+type target struct{ config, socket string }
+
+func (t *target) register(flags *flag.FlagSet) {
+	flags.StringVar(&t.config, "config", "", "")
+	flags.StringVar(&t.socket, "socket", "", "")
+}
+
+// path finds the control socket. Where nothing is said and no configuration lies at the usual place, it is
+// the usual one.
+func (t *target) path() (string, error) {
+	if t.socket != "" {
+		if t.config != "" {
+			return "", &usageError{"--config and --socket exclude each other"}
+		}
+		return t.socket, nil
+	}
+	path := t.config
+	if path == "" {
+		path = config.DefaultPath
+	}
+	cfg, err := config.Load(path)
+	if t.config == "" && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
+		return config.DefaultControlSocket, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if cfg.Control.Socket == "" {
+		return "", fmt.Errorf("%s switches the control socket off: set control.socket and restart culvertd", path)
+	}
+	return cfg.Control.Socket, nil
+}
+
+// status shows what a running daemon tells.
+func (p *program) status(args []string) error {
+	flags := flag.NewFlagSet("status", flag.ContinueOnError)
+	var t target
+	t.register(flags)
+	asJSON := flags.Bool("json", false, "")
+	watch := flags.Bool("watch", false, "")
+	if done, err := p.parse(flags, args); done || err != nil {
+		return err
+	}
+	path, err := t.path()
+	if err != nil {
+		return err
+	}
+	show := p.showTable
+	if *asJSON {
+		show = p.showJSON
+	}
+	if !*watch {
+		return show(context.Background(), path)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	clear := ""
+	if f, ok := p.out.(*os.File); ok && isTerminal(f) {
+		clear = "\x1b[H\x1b[2J"
+	}
+	for first := true; ; first = false {
+		if !*asJSON {
+			if _, err := io.WriteString(p.out, clear); err != nil {
+				return err
+			}
+		}
+		err := show(ctx, path)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && first:
+			return err
+		case err != nil: // a restart, perhaps
+			_, _ = fmt.Fprintf(p.err, "culvertd: %v\n", err)
+		}
+		if backoff.Sleep(ctx, watchInterval) != nil {
+			return nil
+		}
+	}
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull) // a character device too
+	return err != nil || !os.SameFile(info, null)
+}
+
+func (p *program) showTable(ctx context.Context, path string) error {
+	var s agent.Status
+	if err := control.Call(ctx, path, control.Request{Command: control.Status}, &s); err != nil {
+		return err
+	}
+	_, err := io.WriteString(p.out, table(s))
+	return err
+}
+
+// showJSON passes on all that the daemon says, also what this version does not know.
+func (p *program) showJSON(ctx context.Context, path string) error {
+	var s json.RawMessage
+	if err := control.Call(ctx, path, control.Request{Command: control.Status}, &s); err != nil {
+		return err
+	}
+	return writeJSON(p.out, s)
+}
+
+// notify hands over a notification that another MQTT client has received.
+func (p *program) notify(args []string) error {
+	flags := flag.NewFlagSet("notify", flag.ContinueOnError)
+	var t target
+	t.register(flags)
+	if done, err := p.parse(flags, args); done || err != nil {
+		return err
+	}
+	if f, ok := p.in.(*os.File); ok && isTerminal(f) {
+		_, _ = fmt.Fprintln(p.err, "culvertd: waiting for the notification's JSON on standard input")
+	}
+	payload, err := io.ReadAll(io.LimitReader(p.in, control.MaxPayload+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("read the notification from standard input: %w", err)
+	case len(payload) == 0:
+		return errors.New("standard input is empty: write the payload of the MQTT message to it")
+	case len(payload) > control.MaxPayload:
+		return fmt.Errorf("the notification has more than %d bytes: write the payload of one MQTT message to standard input", control.MaxPayload)
+	}
+	path, err := t.path()
+	if err != nil {
+		return err
+	}
+	var o session.Outcome
+	if err := control.Call(context.Background(), path, control.Request{Command: control.Notify, Payload: payload}, &o); err != nil {
+		return fmt.Errorf("the notification was not taken: %w", err)
+	}
+	text := "accepted"
+	if o.Result == session.Known {
+		text = "known already, nothing changes"
+	}
+	_, err = fmt.Fprintf(p.out, "session %s: %s\n", o.Session, text)
+	return err
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/culvert-iot/culvert/agent"
+	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/internal/version"
+)
+
+// errLogged says that the log has told already why the daemon failed.
+var errLogged = errors.New("see the log")
+
+// run is the daemon.
+func (p *program) run(args []string) error {
+	flags := flag.NewFlagSet("run", flag.ContinueOnError)
+	path := flags.String("config", config.DefaultPath, "")
+	if done, err := p.parse(flags, args); done || err != nil {
+		return err
+	}
+	cfg, err := config.Load(*path)
+	if err != nil {
+		return err
+	}
+	level := new(slog.LevelVar)
+	log := newLogger(p.err, cfg.Log.Format, level, !underSystemd())
+
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	// A log that nobody reads any more must not end the tunnels.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	told := make(chan struct{})
+	quiet := context.AfterFunc(ctx, func() {
+		defer close(told)
+		stop() // a second signal kills
+		sdNotify(log, "STOPPING=1\nSTATUS=stopping")
+		log.Info("culvertd stopping")
+	})
+
+	ready := make(chan struct{})
+	a := agent.New(cfg, agent.Options{Logger: log, Level: level, Ready: func() { close(ready) }})
+	log.Info("culvertd started", "thing", cfg.ThingName, "endpoint", cfg.MQTT.Address(), "client_id", cfg.MQTT.ClientID,
+		"services", serviceNames(cfg), "status", version.Get().String())
+
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-ready:
+			supervise(ctx, log, a, hup, *path)
+		case <-ctx.Done():
+		}
+	}()
+	err = a.Run(ctx)
+	if !quiet() {
+		<-told // the word that it stops must not come after its end
+	}
+	stop()
+	<-done
+	if err != nil {
+		log.Error("culvertd failed", "error", err)
+		return errLogged
+	}
+	log.Info("culvertd stopped")
+	return nil
+}
+
+// supervise tells systemd how the agent is, and reloads on SIGHUP, until ctx ends.
+func supervise(ctx context.Context, log *slog.Logger, a *agent.Agent, hup <-chan os.Signal, path string) {
+	beat := newHeartbeat(log)
+	defer beat.stop()
+	sdNotify(log, "READY=1")
+	for {
+		beat.send(a.Status())
+		select {
+		case <-ctx.Done():
+			return
+		case <-beat.tick:
+		case <-hup:
+			sdNotify(log, sdReloading())
+			reload(log, a, path)
+			sdNotify(log, "READY=1")
+		}
+	}
+}
+
+// reload reads the configuration again. A broken one changes nothing.
+func reload(log *slog.Logger, a *agent.Agent, path string) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		log.Error("configuration not reloaded, the old one stays", "error", err)
+		return
+	}
+	restart := a.Reload(cfg)
+	log.Info("configuration reloaded", "services", serviceNames(cfg))
+	if len(restart) > 0 {
+		log.Warn("configuration has changes that need a restart", "reason", strings.Join(restart, ", "))
+	}
+}
+
+func serviceNames(cfg *config.Config) []string {
+	names := []string{}
+	for _, s := range cfg.Services {
+		if !s.Disabled {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// check looks at the configuration and the files that it names.
+func (p *program) check(args []string) error {
+	flags := flag.NewFlagSet("check", flag.ContinueOnError)
+	path := flags.String("config", config.DefaultPath, "")
+	offline := flags.Bool("offline", false, "")
+	if done, err := p.parse(flags, args); done || err != nil {
+		return err
+	}
+	cfg, err := config.Load(*path)
+	if err != nil {
+		return err
+	}
+	for _, w := range cfg.Warnings() {
+		if _, err := fmt.Fprintf(p.err, "warning: %s\n", w); err != nil {
+			return err
+		}
+	}
+	if err := cfg.CheckFiles(); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(p.out, "%s: ok\n", *path); err != nil {
+		return err
+	}
+	if *offline {
+		return nil
+	}
+	_, err = fmt.Fprintln(p.err, "culvertd: only the configuration and its files were checked: this version cannot try the network, the broker and the services yet")
+	return err
+}

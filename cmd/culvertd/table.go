@@ -1,0 +1,182 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/culvert-iot/culvert/agent"
+	"github.com/culvert-iot/culvert/agent/session"
+)
+
+// width is that of the narrowest terminal in use.
+const width = 80
+
+// table draws a status for people, at most width columns wide.
+func table(s agent.Status) string {
+	var b strings.Builder
+	paragraph(&b, "culvertd", fmt.Sprintf("%s, pid %d, thing %s, up %s", s.Version.Version, s.PID, s.Thing, age(s.Now.Sub(s.Started))))
+	mqtt := fmt.Sprintf("%s for %s, %s, client id %s", s.MQTT.State, age(s.Now.Sub(s.MQTT.Since)), s.MQTT.Endpoint, s.MQTT.ClientID)
+	if s.MQTT.LastNotify.IsZero() {
+		mqtt += ", no notification yet"
+	} else {
+		mqtt += ", last notification " + age(s.Now.Sub(s.MQTT.LastNotify)) + " ago"
+	}
+	paragraph(&b, "mqtt", mqtt)
+	if s.MQTT.LastError != "" {
+		paragraph(&b, "", fmt.Sprintf("last error %s ago: %s", age(s.Now.Sub(s.MQTT.LastErrorAt)), s.MQTT.LastError))
+	}
+	paragraph(&b, "services", services(s.Services))
+	if len(s.Tunnels) == 0 {
+		paragraph(&b, "tunnels", "none")
+		return b.String()
+	}
+	const row = "%-8s  %-10s  %4s  %-22s  %5s  %9s  %9s\n"
+	b.WriteByte('\n')
+	fmt.Fprintf(&b, row, "SESSION", "STATE", "AGE", "SERVICES", "CONNS", "IN", "OUT")
+	for _, t := range s.Tunnels {
+		names, conns, in, out := make([]string, 0, len(t.Services)), 0, uint64(0), uint64(0)
+		for _, v := range t.Services {
+			names = append(names, v.Service)
+			conns += v.Connections
+			in += v.BytesIn
+			out += v.BytesOut
+		}
+		fmt.Fprintf(&b, row, printable(t.Session), printable(string(t.State)), age(s.Now.Sub(t.Received)), list(names, 22),
+			fmt.Sprint(conns), size(in), size(out))
+		for _, line := range details(t, s.Now) {
+			paragraph(&b, "", line)
+		}
+	}
+	return b.String()
+}
+
+// details are the lines under a tunnel: what is not well, and what follows.
+func details(t session.Status, now time.Time) []string {
+	var lines []string
+	switch t.State {
+	case session.Waiting:
+		lines = append(lines, "next attempt in "+age(t.NextAttempt.Sub(now)))
+	case session.Ended:
+		lines = append(lines, "ended "+age(now.Sub(t.Since))+" ago: "+t.Reason)
+	case session.Connecting, session.Connected:
+	}
+	if t.LastError != "" {
+		lines = append(lines, "last error: "+t.LastError)
+	}
+	for _, v := range t.Services {
+		if v.LastError != "" {
+			lines = append(lines, v.Service+": "+v.LastError)
+		}
+	}
+	return lines
+}
+
+func services(all []agent.ServiceStatus) string {
+	if len(all) == 0 {
+		return "none configured"
+	}
+	texts := make([]string, 0, len(all))
+	for _, s := range all {
+		text := s.Service + " " + s.Target
+		switch {
+		case !s.Enabled:
+			text += " (disabled)"
+		case s.MaxConnections > 0:
+			text += fmt.Sprintf(" (%d of %d)", s.Connections, s.MaxConnections)
+		case s.Connections > 0:
+			text += fmt.Sprintf(" (%d)", s.Connections)
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(texts, ", ")
+}
+
+// list joins names with commas as long as they fit, and counts the rest.
+func list(names []string, most int) string {
+	text := ""
+	for i, name := range names {
+		next := printable(name)
+		if i > 0 {
+			next = text + "," + next
+		}
+		rest := ""
+		if i < len(names)-1 {
+			rest = fmt.Sprintf(",+%d", len(names)-1-i)
+		}
+		if len(next)+len(rest) > most {
+			if i == 0 {
+				return next[:most-len(rest)-1] + "~" + rest
+			}
+			return fmt.Sprintf("%s,+%d", text, len(names)-i)
+		}
+		text = next
+	}
+	return text
+}
+
+// paragraph writes a name and a text beside it, wrapped.
+func paragraph(b *strings.Builder, name, text string) {
+	const indent = 10
+	line := fmt.Sprintf("%-*s", indent, name)
+	empty := true
+	for word := range strings.FieldsSeq(printable(text)) {
+		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			b.WriteString(line + "\n")
+			line, empty = strings.Repeat(" ", indent), true
+		}
+		if !empty {
+			line += " "
+		}
+		line += word
+		empty = false
+		for utf8.RuneCountInString(line) > width { // one endless word
+			runes := []rune(line)
+			b.WriteString(string(runes[:width]) + "\n")
+			line = strings.Repeat(" ", indent) + string(runes[width:])
+		}
+	}
+	b.WriteString(strings.TrimRight(line, " ") + "\n")
+}
+
+// printable keeps a stranger's words from steering the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// age shows a duration in at most four characters.
+func age(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s"
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d/time.Second))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d/time.Minute))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d/time.Hour))
+	default:
+		return fmt.Sprintf("%dd", int(d/(24*time.Hour)))
+	}
+}
+
+// size shows a number of bytes in decimal units, in at most nine characters.
+func size(n uint64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, unit := float64(n)/1000, 0
+	const units = "kMGTPE"
+	for value >= 999.95 && unit < len(units)-1 {
+		value /= 1000
+		unit++
+	}
+	return fmt.Sprintf("%.1f %cB", value, units[unit])
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/culvert-iot/culvert/agent"
+	"github.com/culvert-iot/culvert/agent/session"
+	"github.com/culvert-iot/culvert/internal/version"
+)
+
+func TestTableOfABusyDevice(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	s := agent.Status{
+		Version: version.Info{Version: "v1.2.3"}, PID: 4711, Started: ago(50 * time.Hour), Now: now, Thing: "pi-42",
+		MQTT: agent.MQTTStatus{
+			Endpoint: "a1b2c3d4-ats.iot.eu-west-1.amazonaws.com:8883", ClientID: "pi-42-tunnel", State: agent.Subscribed, Since: ago(3 * time.Hour),
+			LastNotify: ago(5 * time.Minute), LastError: "connection reset by peer", LastErrorAt: ago(4 * time.Hour),
+		},
+		Services: []agent.ServiceStatus{
+			{Service: "SSH", Target: "127.0.0.1:22", Enabled: true, Connections: 2},
+			{Service: "VNC", Target: "10.0.0.7:5900"},
+			{Service: "APP", Target: "unix:/run/app.sock", Enabled: true, Connections: 1, MaxConnections: 4},
+		},
+		Tunnels: []session.Status{
+			{Session: "ba7816bf", State: session.Connected, Received: ago(5 * time.Minute), Services: []session.ServiceStatus{
+				{Service: "SSH", Connections: 2, BytesIn: 1_234_567, BytesOut: 999},
+				{Service: "APP", Connections: 1, BytesIn: 10, BytesOut: 1, LastError: `service "APP" at unix:/run/app.sock refused the connection`},
+			}},
+			{Session: "01234567", State: session.Waiting, Received: ago(3 * time.Second), NextAttempt: now.Add(12 * time.Second), LastError: "the tunnel service answered 503"},
+			{Session: "89abcdef", State: session.Ended, Since: ago(time.Hour), Received: ago(2 * time.Hour), Reason: "the service says closed: rotate the tunnel's access tokens to restore it, or open a new tunnel"},
+		},
+	}
+	want := strings.TrimPrefix(`
+culvertd  v1.2.3, pid 4711, thing pi-42, up 2d
+mqtt      subscribed for 3h, a1b2c3d4-ats.iot.eu-west-1.amazonaws.com:8883,
+          client id pi-42-tunnel, last notification 5m ago
+          last error 4h ago: connection reset by peer
+services  SSH 127.0.0.1:22 (2), VNC 10.0.0.7:5900 (disabled), APP
+          unix:/run/app.sock (1 of 4)
+
+SESSION   STATE        AGE  SERVICES                CONNS         IN        OUT
+ba7816bf  connected     5m  SSH,APP                     3     1.2 MB     1.0 kB
+          APP: service "APP" at unix:/run/app.sock refused the connection
+01234567  waiting       3s                              0        0 B        0 B
+          next attempt in 12s
+          last error: the tunnel service answered 503
+89abcdef  ended         2h                              0        0 B        0 B
+          ended 1h ago: the service says closed: rotate the tunnel's access
+          tokens to restore it, or open a new tunnel
+`, "\n")
+	if diff := cmp.Diff(want, table(s)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestTheTableFitsEightyColumnsAndCannotSteerATerminal(t *testing.T) {
+	long := strings.Repeat("x", 300)
+	nasty := "a\x1b[2Jb\r\n\tc" + long
+	s := agent.Status{
+		Version: version.Info{Version: nasty}, Thing: strings.Repeat("t", 128),
+		MQTT:     agent.MQTTStatus{Endpoint: long, ClientID: long, State: "other", LastError: nasty},
+		Services: []agent.ServiceStatus{{Service: long, Target: long, Enabled: true}},
+		Tunnels: []session.Status{{
+			Session: "ba7816bf", State: session.Connecting, LastError: nasty, Reason: nasty,
+			Services: []session.ServiceStatus{
+				{Service: strings.Repeat("s", 128), Connections: 99999, BytesIn: math.MaxUint64, BytesOut: math.MaxUint64, LastError: nasty},
+				{Service: "SSH"},
+			},
+		}},
+	}
+	for line := range strings.Lines(table(s)) {
+		line = strings.TrimSuffix(line, "\n")
+		if n := utf8.RuneCountInString(line); n > width {
+			t.Errorf("%d columns: %s", n, line)
+		}
+		if strings.ContainsAny(line, "\x1b\r\t") {
+			t.Errorf("%q", line)
+		}
+	}
+}
+
+func TestServiceNamesAreCutToTheColumn(t *testing.T) {
+	tests := []struct {
+		names []string
+		want  string
+	}{
+		{nil, ""},
+		{[]string{"SSH"}, "SSH"},
+		{[]string{"SSH", "HTTP", "VNC"}, "SSH,HTTP,VNC"},
+		{[]string{"0123456789", "01234567890"}, "0123456789,01234567890"},
+		{[]string{"0123456789", "012345678901"}, "0123456789,+1"},
+		{[]string{"SSH", "a-rather-long-service", "x"}, "SSH,+2"},
+		{[]string{"a-name-that-is-far-too-long-for-it"}, "a-name-that-is-far-to~"},
+		{[]string{"a-name-that-is-far-too-long-for-it", "SSH"}, "a-name-that-is-far~,+1"},
+	}
+	for _, tt := range tests {
+		if got := list(tt.names, 22); got != tt.want {
+			t.Errorf("%q: %q, want %q", tt.names, got, tt.want)
+		}
+	}
+}
+
+func TestSizesAndAges(t *testing.T) {
+	for n, want := range map[uint64]string{
+		0: "0 B", 999: "999 B", 1000: "1.0 kB", 1_500_000: "1.5 MB", 999_949: "999.9 kB", 999_950: "1.0 MB", 999_999_999: "1.0 GB", math.MaxUint64: "18.4 EB",
+	} {
+		if got := size(n); got != want {
+			t.Errorf("size(%d) = %q, want %q", n, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0s", 59 * time.Second: "59s", 61 * time.Second: "1m", 59 * time.Minute: "59m", 47 * time.Hour: "47h", 49 * time.Hour: "2d", 9000 * time.Hour: "375d",
+	} {
+		if got := age(d); got != want {
+			t.Errorf("age(%v) = %q, want %q", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,16 @@
+// Package configs holds the example configurations of the device daemon, for binaries that print them.
+//
+// It knows nothing of what their keys mean.
+package configs
+
+import _ "embed"
+
+// Full explains every key of the configuration, with its default.
+//
+//go:embed culvertd.toml
+var Full string
+
+// Minimal is the least that the daemon needs.
+//
+//go:embed minimal.toml
+var Minimal string

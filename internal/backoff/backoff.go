@@ -1,0 +1,79 @@
+// Package backoff spaces attempts to reach a service: full jitter under a bound that doubles.
+//
+// It knows nothing of what is attempted. The rule is "full jitter" from Marc Brooker, "Exponential
+// Backoff And Jitter" (AWS Architecture Blog, 2015): it spreads a fleet that lost its link at one
+// moment better than any fixed or half-jittered delay.
+package backoff
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// Default bounds of the delay between two attempts.
+const (
+	DefaultMin = 500 * time.Millisecond
+	DefaultMax = 60 * time.Second
+)
+
+// Backoff counts failed attempts of one task. The zero value is ready and uses the defaults.
+// It is not safe for concurrent use.
+type Backoff struct {
+	Min time.Duration // upper bound of the first delay; 0 means DefaultMin
+	Max time.Duration // upper bound of any delay; 0 means DefaultMax
+
+	// Random draws from [0, 1); nil means math/rand/v2. Tests set it.
+	Random func() float64
+
+	failures int
+}
+
+// Next returns how long to wait before the next attempt: at least Min/2 for the sake of the service,
+// then evenly drawn up to a bound that doubles with each call, from Min to Max. floor, if larger, is
+// the service's own wish (Retry-After); jitter of up to Min is added to it so that a fleet that was
+// told the same second does not return in it.
+func (b *Backoff) Next(floor time.Duration) time.Duration {
+	minimum, limit := b.Min, b.Max
+	if minimum <= 0 {
+		minimum = DefaultMin
+	}
+	if limit <= 0 {
+		limit = DefaultMax
+	}
+	bound := limit
+	if b.failures < 32 && minimum<<b.failures < limit && minimum<<b.failures > 0 {
+		bound = minimum << b.failures
+	}
+	b.failures++
+	draw := b.Random
+	if draw == nil {
+		draw = rand.Float64
+	}
+	delay := max(time.Duration(draw()*float64(bound)), minimum/2)
+	if floor > delay {
+		delay = floor + time.Duration(draw()*float64(minimum))
+	}
+	return delay
+}
+
+// Reset starts over. Call it only after the connection has stood for a while: a service that accepts
+// and drops at once must still see growing delays.
+func (b *Backoff) Reset() { b.failures = 0 }
+
+// Wait sleeps for Next(floor), or until ctx ends, whose error it then returns.
+func (b *Backoff) Wait(ctx context.Context, floor time.Duration) error {
+	return Sleep(ctx, b.Next(floor))
+}
+
+// Sleep waits for d or until ctx ends, whose error it then returns.
+func Sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,67 @@
+package backoff
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestDelaysGrowToTheLimitAndStayThere(t *testing.T) {
+	b := Backoff{Random: func() float64 { return 0.999999 }}
+	want := []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 32 * time.Second, 60 * time.Second}
+	for i := range 200 {
+		w := want[min(i, len(want)-1)]
+		if got := b.Next(0).Round(time.Millisecond); got != w {
+			t.Fatalf("delay %d = %v, want %v", i, got, w)
+		}
+	}
+	b.Reset()
+	if got := b.Next(0).Round(time.Millisecond); got != want[0] {
+		t.Errorf("after Reset: %v, want %v", got, want[0])
+	}
+}
+
+func TestDelaysSpreadOverTheWholeRange(t *testing.T) {
+	var low, high int
+	for range 2000 {
+		b := Backoff{failures: 20}
+		switch d := b.Next(0); {
+		case d < DefaultMin/2 || d > DefaultMax:
+			t.Fatalf("delay %v is out of bounds", d)
+		case d < DefaultMax/4:
+			low++
+		case d > DefaultMax*3/4:
+			high++
+		}
+	}
+	// A quarter each is expected; 300 of 2,000 is more than 8 standard deviations away from it.
+	if low < 300 || high < 300 {
+		t.Errorf("%d of 2000 draws in the lowest quarter, %d in the highest: no full jitter", low, high)
+	}
+}
+
+func TestRetryAfterIsAFloor(t *testing.T) {
+	for range 100 {
+		var b Backoff
+		if d := b.Next(7 * time.Second); d < 7*time.Second || d > 7*time.Second+DefaultMin {
+			t.Fatalf("delay %v for a Retry-After of 7s", d)
+		}
+	}
+}
+
+func TestWaitEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reason := errors.New("shutting down")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(3*time.Second, func() { cancel(reason) })
+		start := time.Now()
+		if err := Sleep(ctx, time.Hour); !errors.Is(err, reason) {
+			t.Errorf("err = %v", err)
+		}
+		if d := time.Since(start); d != 3*time.Second {
+			t.Errorf("returned after %v", d)
+		}
+	})
+}

@@ -1,0 +1,160 @@
+package e2e
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/secret"
+	"github.com/culvert-iot/culvert/proxy"
+	"github.com/culvert-iot/culvert/sandbox/pki"
+	"github.com/culvert-iot/culvert/sandbox/relay"
+	"github.com/culvert-iot/culvert/sandbox/tunnels"
+)
+
+// chain is a relay and both proxies in this process, over TLS: the data path without MQTT and daemon.
+type chain struct {
+	store    *tunnels.Store
+	relay    *relay.Relay
+	tls      *tls.Config
+	endpoint string
+	tunnel   tunnels.Opened
+	source   *proxy.Source
+}
+
+// dialer connects a service's target.
+type dialer func(ctx context.Context, service string) (net.Conn, error)
+
+// newChain opens a tunnel with services and connects both sides to it.
+func newChain(t testing.TB, form proxy.Form, cutting relay.Cutting, services []string, dial dialer) *chain {
+	t.Helper()
+	c := &chain{store: tunnels.New(tunnels.Config{Region: "eu-west-1", Account: "123456789012"})}
+	c.relay = relay.New(relay.Config{Store: c.store, Cutting: cutting})
+	authority, err := pki.New("chain")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := authority.Server("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: c.relay, ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		_ = server.Serve(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}))
+	}()
+	c.endpoint = "wss://" + l.Addr().String()
+	c.tls = &tls.Config{RootCAs: authority.Pool(), MinVersion: tls.VersionTLS12}
+
+	var destination *tunnels.DestinationConfig
+	if len(services) > 0 {
+		destination = &tunnels.DestinationConfig{ThingName: "pi-1", Services: services}
+	}
+	if c.tunnel, err = c.store.Open(tunnels.OpenInput{Destination: destination}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	opened := make(chan struct{})
+	d := proxy.NewDestination(proxy.DestinationConfig{
+		Connection:     c.connection(c.tunnel.DestinationToken),
+		DialService:    dial,
+		DefaultService: func([]string) (string, error) { return "default", nil },
+		OnOpen:         func(string, string) { close(opened) },
+	})
+	running.Go(func() { _ = d.Run(ctx) })
+	<-opened
+	c.source = proxy.NewSource(proxy.SourceConfig{Connection: c.connection(c.tunnel.SourceToken), Form: form})
+	running.Go(func() { _ = c.source.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+		_ = server.Close()
+		c.relay.Close()
+		for _, v := range c.relay.Violations() {
+			t.Errorf("the relay saw a violation: %v", &v)
+		}
+	})
+	select {
+	case <-c.source.Ready():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the source did not connect within 10 s")
+	}
+	return c
+}
+
+func (c *chain) connection(token string) proxy.Connection {
+	return proxy.Connection{Endpoint: c.endpoint, AccessToken: secret.New(token), TLS: c.tls}
+}
+
+// open connects to service and returns the client's end.
+func (c *chain) open(t testing.TB, service string) net.Conn {
+	t.Helper()
+	local, remote := tcpPair(t)
+	if err := c.source.Open(context.Background(), service, remote); err != nil {
+		t.Fatal(err)
+	}
+	return local
+}
+
+func tcpPair(t testing.TB) (a, b net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if a, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
+// echoServer answers every byte on a loopback port.
+func echoServer(t testing.TB) (address string) {
+	return server(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+}
+
+// server runs handle for each connection to a loopback port, which it returns.
+func server(t testing.TB, handle func(net.Conn)) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer c.Close()
+				handle(c)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		all.Wait()
+	})
+	return l.Addr().String()
+}
+
+func dialTo(address string) dialer {
+	return func(ctx context.Context, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", address)
+	}
+}

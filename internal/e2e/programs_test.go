@@ -1,0 +1,111 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// binDir is where the programs under test are built.
+var binDir string
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "culvert-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	binDir = dir
+	return m.Run()
+}
+
+var (
+	buildCulvertd = sync.OnceValues(func() (string, error) { return build("culvertd") })
+	buildCulvert  = sync.OnceValues(func() (string, error) { return build("culvert") })
+)
+
+// build builds a command of this module, with the race detector if the tests run with it.
+func build(name string) (string, error) {
+	path := filepath.Join(binDir, name)
+	args, cgo := []string{"build", "-o", path}, "CGO_ENABLED=0"
+	if raceEnabled {
+		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
+	}
+	cmd := exec.Command("go", append(args, "github.com/culvert-iot/culvert/cmd/"+name)...)
+	cmd.Env = append(os.Environ(), cgo)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build %s: %w\n%s", name, err, out)
+	}
+	return path, nil
+}
+
+// culvertd returns the path of the daemon, built once a run.
+func culvertd(t testing.TB) string { return built(t, buildCulvertd) }
+
+// culvert returns the path of the operator's command, built once a run.
+func culvert(t testing.TB) string { return built(t, buildCulvert) }
+
+func built(t testing.TB, build func() (string, error)) string {
+	t.Helper()
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("the go command is not in PATH: it builds the programs that this test runs")
+	}
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// requireProgram returns the path of an installed program, looking also where Debian keeps servers. Without it the
+// test is skipped, or fails where CULVERT_E2E=required promised that everything is there.
+func requireProgram(t testing.TB, name string) string {
+	t.Helper()
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin", "/sbin"} {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path
+		}
+	}
+	missingProgram(t, name)
+	return ""
+}
+
+func missingProgram(t testing.TB, name string) {
+	t.Helper()
+	if os.Getenv("CULVERT_E2E") == "required" {
+		t.Fatalf("%s is not installed, and CULVERT_E2E=required", name)
+	}
+	t.Skipf("%s is not installed", name)
+}
+
+// cleanEnv is the environment without what would lead a program elsewhere: web proxies, AWS settings, systemd.
+func cleanEnv(extra ...string) []string {
+	prefixes := []string{"HTTP_PROXY=", "HTTPS_PROXY=", "NO_PROXY=", "ALL_PROXY=", "AWS_", "AWSIOT_", "NOTIFY_SOCKET=", "JOURNAL_STREAM=", "WATCHDOG_"}
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(strings.ToUpper(v), p) })
+	})
+	return append(env, extra...)
+}
+
+// shortDir is a temporary directory with a path short enough for unix sockets, which have 107 bytes at most.
+func shortDir(t testing.TB) string {
+	t.Helper()
+	// Not t.TempDir: its path holds the test's name.
+	dir, err := os.MkdirTemp("", "cv-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package e2e
+
+// raceEnabled tells that the tests run under the race detector, so that the programs are built with it too.
+const raceEnabled = true

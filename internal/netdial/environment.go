@@ -1,0 +1,67 @@
+package netdial
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+
+	"golang.org/x/net/http/httpproxy"
+)
+
+// FromEnvironment returns a Dialer that uses the proxy named by https_proxy or HTTPS_PROXY, except for the
+// targets listed in no_proxy or NO_PROXY. Lower case wins where both are set, as it does for AWS's local
+// proxy and for curl. The environment is read now, at each call, not once in the life of the process.
+//
+// The value is a URL (http, https, socks5 or socks5h; user:password@ allowed) or host:port, which means
+// http. no_proxy is a list of host names (and with them all below), .suffixes, addresses, CIDR blocks, each
+// with :port if wanted, or "*". localhost and loopback addresses never go through a proxy.
+//
+// A value that is no URL fails each dial that would need it. It never leads to a direct connection, which a
+// firewall would drop without a word.
+func FromEnvironment() *Dialer {
+	variable, value := firstSet("https_proxy", "HTTPS_PROXY")
+	if value == "" {
+		return &Dialer{}
+	}
+	_, exceptions := firstSet("no_proxy", "NO_PROXY")
+	proxy, err := parseProxy(value)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", variable, err)
+	}
+	// httpproxy drops values that it cannot read and accepts some that are none, so it only answers whether
+	// a target needs a proxy at all.
+	needed := (&httpproxy.Config{HTTPSProxy: "http://proxy.invalid", NoProxy: exceptions}).ProxyFunc()
+	return &Dialer{
+		variable: variable,
+		Proxy: func(target *url.URL) (*url.URL, error) {
+			if u, _ := needed(target); u == nil {
+				return nil, nil
+			}
+			return proxy, err
+		},
+	}
+}
+
+func firstSet(names ...string) (name, value string) {
+	for _, name := range names {
+		if v := strings.TrimSpace(os.Getenv(name)); v != "" {
+			return name, v
+		}
+	}
+	return "", ""
+}
+
+// parseProxy reads a proxy's URL. Its errors do not repeat the value, which may hold a password.
+func parseProxy(value string) (*url.URL, error) {
+	if !strings.Contains(value, "://") {
+		value = "http://" + value
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Hostname() == "" {
+		return nil, errors.New("not a proxy URL such as http://user:password@host:3128 (special characters in a password are written %XX)")
+	}
+	u.Scheme = strings.ToLower(u.Scheme)
+	return u, nil
+}

@@ -1,0 +1,121 @@
+// Package netdial opens the TCP connections that leave the device: to the MQTT broker and to the
+// tunnel's data endpoint. Where the environment names a web proxy, it goes through that proxy.
+//
+// It knows nothing of what is spoken over the connection, not even TLS to the target: callers wrap what
+// they get. It never looks at the target's certificate; it looks at a proxy's, if that is an https:// one.
+package netdial
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+)
+
+const (
+	// dialLimit bounds one DialContext whose context has no nearer deadline: names, TCP, the proxy's TLS and
+	// its answer. Without it a proxy that accepts and says nothing would hold a caller for ever.
+	dialLimit = time.Minute
+
+	// userTimeout is how long the kernel lets sent bytes stay unacknowledged before it gives the connection
+	// up. Linux would try for some 15 minutes, and a write to a vanished peer would look well all that time.
+	userTimeout = time.Minute
+)
+
+// Dialer opens TCP connections, through a proxy where Proxy names one. The zero value dials directly.
+// It is safe for concurrent use as long as its fields are left alone.
+type Dialer struct {
+	// Proxy returns the proxy for a target, given as https://host:port whatever is spoken there, or nil for
+	// a direct connection. nil means that no target has a proxy. Schemes: http, https, socks5, socks5h.
+	Proxy func(*url.URL) (*url.URL, error)
+
+	// Dial opens the connections themselves: to the target or to the proxy. nil means a net.Dialer with
+	// keep-alive probes, TCP_NODELAY (Go's default) and on Linux a TCP_USER_TIMEOUT of 60 s.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// RootCAs verify an https:// proxy's certificate; nil means the system's.
+	RootCAs *x509.CertPool
+
+	// variable is the environment variable that named the proxy, for error texts; "" if there was none.
+	variable string
+}
+
+// DialContext connects to address (host:port). Everything it waits for ends with ctx, or after a minute;
+// a connection that it returned does not depend on ctx any more. A failure that is the proxy's is a
+// *ProxyError. Networks other than TCP are always dialled directly.
+func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, dialLimit, errTooSlow)
+	defer cancel()
+	proxy, err := d.proxyFor(network, address)
+	if err != nil {
+		return nil, err
+	}
+	if proxy == nil {
+		return d.dial(ctx, network, address)
+	}
+	switch proxy.Scheme {
+	case "http", "https":
+		return d.dialConnect(ctx, address, proxy)
+	case "socks5", "socks5h":
+		return d.dialSOCKS(ctx, address, proxy)
+	default:
+		return nil, d.proxyError(proxy, address, fmt.Sprintf("proxies of scheme %q are not supported", proxy.Scheme),
+			"use an http://, https:// or socks5:// one", nil)
+	}
+}
+
+var errTooSlow = fmt.Errorf("no connection within %v: %w", dialLimit, context.DeadlineExceeded)
+
+func (d *Dialer) proxyFor(network, address string) (*url.URL, error) {
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+	default:
+		return nil, nil
+	}
+	if d.Proxy == nil {
+		return nil, nil
+	}
+	if err := checkTarget(address); err != nil {
+		return nil, err
+	}
+	proxy, err := d.Proxy(&url.URL{Scheme: "https", Host: address})
+	if err != nil {
+		return nil, fmt.Errorf("choose a proxy for %s: %w", address, err)
+	}
+	return proxy, nil
+}
+
+// checkTarget keeps what goes into a proxy request on one line: the host may come from a notification.
+func checkTarget(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("dial %q: %w", address, err)
+	}
+	if host == "" || port == "" {
+		return fmt.Errorf("dial %q: host or port is missing", address)
+	}
+	for i := range len(address) {
+		if address[i] <= ' ' || address[i] >= 0x7f {
+			return fmt.Errorf("dial %q: not a host and port", address)
+		}
+	}
+	return nil
+}
+
+func (d *Dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if d.Dial != nil {
+		return d.Dial(ctx, network, address)
+	}
+	nd := net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3},
+		Control:         setUserTimeout,
+	}
+	conn, err := nd.DialContext(ctx, network, address)
+	if err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
+		err = fmt.Errorf("%w (%w)", err, context.Cause(ctx))
+	}
+	return conn, err
+}

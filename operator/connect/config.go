@@ -1,0 +1,178 @@
+package connect
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/culvert-iot/culvert/internal/endpoints"
+	"github.com/culvert-iot/culvert/internal/netdial"
+	"github.com/culvert-iot/culvert/operator"
+	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/services"
+)
+
+// API is what is needed of the control API; *iotsecuretunneling.Client has it.
+type API interface {
+	ListTunnels(context.Context, *iot.ListTunnelsInput, ...func(*iot.Options)) (*iot.ListTunnelsOutput, error)
+	DescribeTunnel(context.Context, *iot.DescribeTunnelInput, ...func(*iot.Options)) (*iot.DescribeTunnelOutput, error)
+	OpenTunnel(context.Context, *iot.OpenTunnelInput, ...func(*iot.Options)) (*iot.OpenTunnelOutput, error)
+	RotateTunnelAccessToken(context.Context, *iot.RotateTunnelAccessTokenInput, ...func(*iot.Options)) (*iot.RotateTunnelAccessTokenOutput, error)
+	CloseTunnel(context.Context, *iot.CloseTunnelInput, ...func(*iot.Options)) (*iot.CloseTunnelOutput, error)
+}
+
+// DestinationType is which version of the tunnel protocol the device's side speaks.
+type DestinationType string
+
+// The types. Culvert's own daemon takes all of them; the AWS IoT Device Client and the Greengrass component know V1.
+const (
+	Auto DestinationType = "auto" // V3, and V1 once the device has shown that it knows no more; see Config
+	V1   DestinationType = "V1"
+	V2   DestinationType = "V2"
+	V3   DestinationType = "V3"
+)
+
+// Defaults of the durations in Config.
+const (
+	DefaultWait = 60 * time.Second
+
+	// maxLifetime is the service's limit and default of a tunnel's life (API reference).
+	maxLifetime = 720 * time.Minute
+	// minLeft is how long an open tunnel must still live to be worth reusing.
+	minLeft = 5 * time.Minute
+)
+
+// Config says how to reach things. API, and Region or DataEndpoint, are required; FromAWS fills them in.
+type Config struct {
+	API    API
+	Region string // its data endpoint is the one to connect to
+
+	// DataEndpoint overrides the region's: wss://host[:port].
+	DataEndpoint string
+	// TLS is for the data endpoint; nil means the system's roots.
+	TLS *tls.Config
+	// NetDial opens the TCP connection to the data endpoint; nil goes through the environment's web proxy, if any.
+	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Lifetime is that of a tunnel that has to be opened, in whole minutes up to 12 hours, which 0 means.
+	Lifetime time.Duration
+	// Wait bounds the time until the device is connected and this side, too; 0 means 60 s.
+	Wait time.Duration
+
+	// Destination is how the device is spoken to; "" means Auto. V1 and V2 carry one connection a service at a time,
+	// and V1 needs a tunnel with exactly one service.
+	//
+	// Auto begins with V3. It changes to V1 when a connection got no byte from the device and the device's side of the
+	// tunnel was reconnected meanwhile: that is what the AWS IoT Device Client and others do with what they do not
+	// understand. It cannot tell a V1 device from a service that says nothing unless asked, on a device that stays
+	// connected.
+	Destination DestinationType
+
+	New      bool // always open a tunnel
+	TakeOver bool // reuse a tunnel even if somebody is connected to it, who loses the session
+	Keep     bool // leave a tunnel open that was opened here
+
+	// Progress, if set, is told what happens; one call at a time.
+	Progress func(Event)
+	// Logger gets what happens to connections; nil discards it.
+	Logger *slog.Logger
+
+	fips bool // the control API's hosts are those of FIPS
+}
+
+// FromAWS returns a Config that calls AWS as cfg says, and trusts the data endpoint as cfg trusts the control API.
+func FromAWS(cfg aws.Config) Config {
+	client := iot.NewFromConfig(cfg)
+	return Config{API: client, Region: cfg.Region, TLS: operator.TLSConfig(cfg), fips: client.Options().EndpointOptions.FIPS}
+}
+
+// Kind is what an Event is about.
+type Kind int
+
+// The kinds of events.
+const (
+	Step   Kind = iota // something begins that may take a while
+	Done               // the last step is over; nothing is waited for
+	Notice             // something worth knowing, also later
+	Advice             // what is probably wrong; the step goes on
+)
+
+// Event is one thing that happens, in words for a person. It never holds a token.
+type Event struct {
+	Kind Kind
+	Text string // one line, no full stop
+}
+
+func (c *Config) check(thing string, wanted []string) error {
+	if !services.ValidName(thing) {
+		return usage("%q cannot be the name of a thing: 1 to 128 of a-z, A-Z, 0-9, :, _ and - are allowed", thing)
+	}
+	if len(wanted) == 0 {
+		return usage("no service is named")
+	}
+	for _, s := range wanted {
+		if !services.ValidName(s) {
+			return usage("%q cannot be the name of a service: 1 to 128 of a-z, A-Z, 0-9, :, _ and - are allowed", s)
+		}
+	}
+	if c.Lifetime != 0 && (c.Lifetime < time.Minute || c.Lifetime > maxLifetime || c.Lifetime%time.Minute != 0) {
+		return usage("a tunnel cannot live for %v: whole minutes from 1m to 12h are allowed", c.Lifetime)
+	}
+	switch c.Destination {
+	case "":
+		c.Destination = Auto
+	case Auto, V1, V2, V3:
+	default:
+		return usage("there is no destination client type %q: auto, V1, V2 and V3 are known", string(c.Destination))
+	}
+	if c.Destination == V1 && len(wanted) > 1 {
+		return usage("a V1 destination serves one service a tunnel, and %d are asked for", len(wanted))
+	}
+	if c.Wait <= 0 {
+		c.Wait = DefaultWait
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	var telling sync.Mutex
+	progress := c.Progress
+	c.Progress = func(e Event) {
+		telling.Lock()
+		defer telling.Unlock()
+		if progress != nil {
+			progress(e)
+		}
+	}
+	if c.NetDial == nil {
+		c.NetDial = netdial.FromEnvironment().DialContext
+	}
+	if c.DataEndpoint == "" {
+		if c.Region == "" {
+			return &aws.MissingRegionError{}
+		}
+		if c.fips {
+			return usage("FIPS endpoints are asked for, and none is known for data: name the data endpoint")
+		}
+		host, err := endpoints.Data(c.Region)
+		if err != nil {
+			return fmt.Errorf("data endpoint: %w", err)
+		}
+		c.DataEndpoint = "wss://" + host
+	}
+	return nil
+}
+
+func (c *Config) step(format string, args ...any)   { c.tell(Step, format, args) }
+func (c *Config) done(format string, args ...any)   { c.tell(Done, format, args) }
+func (c *Config) notice(format string, args ...any) { c.tell(Notice, format, args) }
+func (c *Config) advise(format string, args ...any) { c.tell(Advice, format, args) }
+
+func (c *Config) tell(k Kind, format string, args []any) {
+	c.Progress(Event{k, fmt.Sprintf(format, args...)})
+}

@@ -1,0 +1,338 @@
+package connect_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/culvert-iot/culvert/operator/connect"
+	"github.com/culvert-iot/culvert/proxy"
+	"github.com/culvert-iot/culvert/sandbox/relay"
+	"github.com/culvert-iot/culvert/sandbox/tunnels"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		http.DefaultClient.CloseIdleConnections()
+	}), goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+}
+
+func newCloud(t *testing.T, device func(context.Context, proxy.Connection)) *cloud {
+	t.Helper()
+	c, err := startCloud(t.TempDir(), device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, v := range c.Relay.Violations() {
+			t.Errorf("the relay saw a violation: %v", &v)
+		}
+		if err := c.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// news collects what a config is told.
+type news struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *news) event(e connect.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, e.Text)
+}
+
+func (l *news) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "\n")
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func openTunnel(t *testing.T, cfg connect.Config, services ...string) *connect.Tunnel {
+	t.Helper()
+	tunnel, err := connect.Open(within(t, 30*time.Second), cfg, "pi-1", services...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tunnel.Close() })
+	return tunnel
+}
+
+// talk sends a line and wants it back.
+func talk(t *testing.T, c net.Conn, line string) {
+	t.Helper()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(c, line); err != nil {
+		t.Fatalf("write: %v", err)
+	}
+	got := make([]byte, len(line))
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != line {
+		t.Fatalf("got %q, %v; want %q", got, err, line)
+	}
+}
+
+func dial(t *testing.T, tunnel *connect.Tunnel, service string) net.Conn {
+	t.Helper()
+	c, err := tunnel.Dial(within(t, 20*time.Second), service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func (c *cloud) open() (ids []string) {
+	for _, t := range c.Store.List("pi-1") {
+		if t.Status == tunnels.Open {
+			ids = append(ids, t.ID)
+		}
+	}
+	return ids
+}
+
+func TestATunnelIsUsedAgainAndClosedByWhoOpenedIt(t *testing.T) {
+	c := newCloud(t, culvertDevice(echo))
+	cfg := c.config()
+	cfg.Keep = true
+	first := openTunnel(t, cfg, "SSH")
+	talk(t, dial(t, first, "SSH"), "one")
+	talk(t, dial(t, first, "SSH"), "two")
+	if err := first.Close(); err != nil || !first.Opened() {
+		t.Errorf("close: %v", err)
+	}
+	eventually(t, "the first one is gone", func() bool {
+		d, err := c.Store.Describe(first.ID())
+		return err == nil && d.SourceState.Status == tunnels.Disconnected
+	})
+	cfg.Keep = false
+	second := openTunnel(t, cfg, "SSH")
+	talk(t, dial(t, second, "SSH"), "three")
+	if second.ID() != first.ID() || second.Opened() {
+		t.Errorf("tunnel %s was opened, though %s was there", second.ID(), first.ID())
+	}
+	third := openTunnel(t, cfg, "SSH") // the second one's is in use
+	if third.ID() == second.ID() {
+		t.Error("a live session was taken over")
+	}
+	_ = third.Close()
+	_ = second.Close()
+	if open := c.open(); !slices.Equal(open, []string{first.ID()}) {
+		t.Errorf("open tunnels %v, want only the kept one", open)
+	}
+	select {
+	case <-second.Done():
+		if err := second.Err(); err != nil {
+			t.Errorf("error after Close: %v", err)
+		}
+	default:
+		t.Error("not done after Close")
+	}
+}
+
+func TestALostLinkAndALostTokenAreMadeGood(t *testing.T) {
+	c := newCloud(t, culvertDevice(echo))
+	cfg, heard := c.config(), &news{}
+	cfg.Progress = heard.event
+	tunnel := openTunnel(t, cfg, "SSH")
+	old := dial(t, tunnel, "SSH")
+	talk(t, old, "before")
+	c.Relay.Faults().Cut(relay.Target{Side: tunnels.Source})
+	if n, err := old.Read(make([]byte, 1)); err == nil {
+		t.Errorf("a connection outlived its link: %d bytes", n)
+	}
+	talk(t, dial(t, tunnel, "SSH"), "after the cut")
+	if strings.Contains(heard.String(), "rotating the source's token") {
+		t.Errorf("the tokens were spent on it:\n%s", heard)
+	}
+	if _, err := c.Store.Rotate(tunnel.ID(), tunnels.RotateSource, nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a new token is made", func() bool { return strings.Contains(heard.String(), "rotating the source's token") })
+	talk(t, dial(t, tunnel, "SSH"), "with a new token")
+}
+
+func TestTheEndOfATunnelIsTold(t *testing.T) {
+	c := newCloud(t, culvertDevice(echo))
+	t.Run("closed", func(t *testing.T) {
+		tunnel := openTunnel(t, c.config(), "SSH")
+		if err := c.Store.Close(tunnel.ID(), false); err != nil {
+			t.Fatal(err)
+		}
+		<-tunnel.Done()
+		wantReason(t, tunnel.Err(), connect.TunnelClosed)
+		_, err := tunnel.Dial(within(t, time.Second), "SSH")
+		wantReason(t, err, connect.TunnelClosed)
+	})
+	t.Run("taken over", func(t *testing.T) {
+		cfg := c.config()
+		first := openTunnel(t, cfg, "SSH")
+		talk(t, dial(t, first, "SSH"), "mine")
+		cfg.TakeOver = true
+		second := openTunnel(t, cfg, "SSH")
+		if second.ID() != first.ID() {
+			t.Fatal("another tunnel was used")
+		}
+		<-first.Done()
+		wantReason(t, first.Err(), connect.TakenOver)
+		talk(t, dial(t, second, "SSH"), "yours")
+	})
+}
+
+func TestADataEndpointThatIsOutOfReach(t *testing.T) {
+	c := newCloud(t, culvertDevice(echo))
+	t.Run("a stranger's certificate", func(t *testing.T) {
+		cfg := c.config()
+		cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+		_, err := connect.Open(within(t, 20*time.Second), cfg, "pi-1", "SSH")
+		wantReason(t, err, connect.NoDataPlane)
+	})
+	t.Run("nobody there", func(t *testing.T) {
+		cfg := c.config()
+		cfg.DataEndpoint = "wss://127.0.0.1:1"
+		_, err := connect.Open(within(t, 20*time.Second), cfg, "pi-1", "SSH")
+		wantReason(t, err, connect.NoDataPlane)
+	})
+	if open := c.open(); len(open) > 0 {
+		t.Errorf("tunnels are left open: %v", open)
+	}
+}
+
+func TestADeviceThatSpeaksV1Only(t *testing.T) {
+	for _, form := range []connect.DestinationType{connect.V1, connect.Auto} {
+		t.Run(string(form), func(t *testing.T) {
+			c := newCloud(t, deviceClient)
+			cfg, heard := c.config(), &news{}
+			cfg.Destination, cfg.Progress = form, heard.event
+			tunnel := openTunnel(t, cfg, "SSH")
+			conn := dial(t, tunnel, "SSH")
+			talk(t, conn, "hello")
+			talk(t, conn, "and more")
+			if changed := strings.Contains(heard.String(), "speaks V1 only"); changed != (form == connect.Auto) {
+				t.Errorf("told:\n%s", heard)
+			}
+		})
+	}
+	t.Run("a silent service of a Culvert is not taken for it", func(t *testing.T) {
+		c := newCloud(t, culvertDevice(func(c net.Conn) {
+			_ = c.SetReadDeadline(time.Now().Add(1500 * time.Millisecond))
+			_, _ = io.Copy(io.Discard, c)
+			_, _ = io.WriteString(c, "at last")
+		}))
+		cfg, heard := c.config(), &news{}
+		cfg.Progress = heard.event
+		conn := dial(t, openTunnel(t, cfg, "SSH"), "SSH")
+		if got, err := io.ReadAll(conn); err != nil || string(got) != "at last" {
+			t.Errorf("got %q, %v", got, err)
+		}
+		if strings.Contains(heard.String(), "V1") {
+			t.Errorf("told:\n%s", heard)
+		}
+	})
+}
+
+func TestHalfCloseReachesACulvert(t *testing.T) {
+	c := newCloud(t, culvertDevice(echo))
+	tunnel := openTunnel(t, c.config(), "SSH")
+	for range 2 { // the first connection is on trial, the second is not
+		conn := dial(t, tunnel, "SSH")
+		if _, err := io.WriteString(conn, "hello"); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(conn); err != nil || string(got) != "hello" {
+			t.Errorf("got %q, %v", got, err)
+		}
+	}
+}
+
+func TestServeListensUntilTheTunnelEnds(t *testing.T) {
+	c := newCloud(t, culvertDevice(echo))
+	tunnel := openTunnel(t, c.config(), "SSH")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- tunnel.Serve(t.Context(), "SSH", l) }()
+	for range 3 {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		talk(t, conn, "hello")
+		_ = conn.Close()
+	}
+	_ = c.Store.Close(tunnel.ID(), false)
+	wantReason(t, <-served, connect.TunnelClosed)
+}
+
+func wantReason(t *testing.T, err error, want connect.Reason) {
+	t.Helper()
+	if e, ok := errors.AsType[*connect.Error](err); !ok || e.Reason != want {
+		t.Errorf("error %v, want reason %d", err, want)
+	}
+}
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("not in time: " + what)
+		}
+	}
+}
+
+func TestASinkTakesItAll(t *testing.T) {
+	const size = 300 << 10 // more than is kept on trial
+	got := make(chan int64, 1)
+	c := newCloud(t, culvertDevice(func(c net.Conn) {
+		n, _ := io.Copy(io.Discard, c)
+		got <- n
+	}))
+	conn := dial(t, openTunnel(t, c.config(), "SSH"), "SSH")
+	if _, err := conn.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.(interface{ CloseWrite() error }).CloseWrite()
+	if n := <-got; n != size {
+		t.Errorf("%d bytes arrived, want %d", n, size)
+	}
+}
+
+func TestATokenThatIsRefusedAgainAndAgainIsGivenUp(t *testing.T) {
+	c := newCloud(t, culvertDevice(echo))
+	c.Relay.Faults().Refuse(relay.Target{Side: tunnels.Source}, relay.Refusal{Count: 100, Status: 403, Body: "not here"})
+	_, err := connect.Open(within(t, 20*time.Second), c.config(), "pi-1", "SSH")
+	wantReason(t, err, connect.NoDataPlane)
+	if err == nil || !strings.Contains(err.Error(), "not here") {
+		t.Errorf("the service's own words are missing in %v", err)
+	}
+}

@@ -1,0 +1,133 @@
+package connect_test
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/culvert-iot/culvert/internal/secret"
+	"github.com/culvert-iot/culvert/operator/connect"
+	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/proxy"
+	"github.com/culvert-iot/culvert/proxy/frame"
+	"github.com/culvert-iot/culvert/proxy/wsconn"
+	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/sandbox/tunnels"
+)
+
+// cloud is a sandbox with one device, pi-1, within this process.
+type cloud struct {
+	*sandbox.Sandbox
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+}
+
+// startCloud runs it; device is told of each notification, in a goroutine of its own that ends with its context.
+func startCloud(dir string, device func(context.Context, proxy.Connection)) (*cloud, error) {
+	box, err := sandbox.Start(context.Background(), sandbox.Config{Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	c := &cloud{Sandbox: box}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	box.Store.OnNotify(func(thing string, n tunnels.Notify) {
+		if thing != "pi-1" {
+			return
+		}
+		c.tasks.Go(func() { device(c.ctx, c.connection(n.ClientAccessToken)) })
+	})
+	return c, nil
+}
+
+func (c *cloud) close() error {
+	c.cancel()
+	c.tasks.Wait()
+	return c.Close()
+}
+
+func (c *cloud) connection(token string) proxy.Connection {
+	return proxy.Connection{
+		Endpoint: c.RelayURL, AccessToken: secret.New(token), ClientToken: secret.New("0123456789abcdef0123456789abcdef-" + secret.New(token).ID()),
+		TLS: c.tls(),
+	}
+}
+
+func (c *cloud) tls() *tls.Config {
+	return &tls.Config{RootCAs: c.CA.Pool(), MinVersion: tls.VersionTLS12}
+}
+
+// config is that of an operator who has the sandbox for AWS.
+func (c *cloud) config() connect.Config {
+	return connect.Config{
+		API: iot.New(iot.Options{Region: c.Region, BaseEndpoint: aws.String(c.APIURL), Credentials: aws.CredentialsProviderFunc(
+			func(context.Context) (aws.Credentials, error) {
+				return aws.Credentials{AccessKeyID: "any", SecretAccessKey: "thing"}, nil
+			})}),
+		Region: c.Region, DataEndpoint: c.RelayURL, TLS: c.tls(),
+	}
+}
+
+// culvertDevice serves every service with handle, as culvertd would.
+func culvertDevice(handle func(net.Conn)) func(context.Context, proxy.Connection) {
+	return func(ctx context.Context, c proxy.Connection) {
+		d := proxy.NewDestination(proxy.DestinationConfig{
+			Connection: c,
+			DialService: func(context.Context, string) (net.Conn, error) {
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					return nil, err
+				}
+				go func() {
+					far, err := l.Accept()
+					_ = l.Close()
+					if err != nil {
+						return
+					}
+					defer far.Close()
+					handle(far)
+				}()
+				return net.Dial("tcp", l.Addr().String())
+			},
+			DefaultService: func(list []string) (string, error) { return list[0], nil },
+		})
+		_ = d.Run(ctx)
+	}
+}
+
+func echo(c net.Conn) { _, _ = io.Copy(c, c) }
+
+// deviceClient does what the AWS IoT Device Client is known to do: it speaks V1 alone, and where a source speaks another
+// version it drops its websocket and connects again. It echoes.
+func deviceClient(ctx context.Context, cfg proxy.Connection) {
+	cfg.Mode = "destination"
+	for ctx.Err() == nil {
+		conn, err := wsconn.Dial(ctx, cfg)
+		if err != nil {
+			return
+		}
+		stop := context.AfterFunc(ctx, func() { _ = conn.Close(1000, "") })
+		for in := frame.NewReader(conn); ; {
+			var m frame.Message
+			if err := in.Next(&m); err != nil {
+				break
+			}
+			if m.Type != frame.ServiceIDs && (m.ServiceID != "" || m.ConnectionID != 0) {
+				break // version mismatch
+			}
+			if m.Type == frame.Data {
+				b, err := m.AppendFrame(nil)
+				if err != nil || conn.WriteBuffers(b) != nil {
+					break
+				}
+			}
+		}
+		stop()
+		_ = conn.Close(1000, "")
+	}
+}

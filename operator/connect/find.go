@@ -1,0 +1,197 @@
+package connect
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/culvert-iot/culvert/internal/secret"
+	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
+)
+
+// Limits of the search: a fleet's tool may leave hundreds of closed tunnels in the list, and each candidate is a call.
+const (
+	maxPages      = 10
+	maxCandidates = 10
+)
+
+// tunnel is one that was found or opened, with a fresh token for this side.
+type tunnel struct {
+	id       string
+	services []string
+	opened   bool // here
+	token    secret.Value
+
+	// When the sides' states last changed before the tokens were made; zero for a new tunnel. The service's own
+	// clock, so that this machine's may be wrong.
+	sourceBefore, destinationBefore time.Time
+}
+
+// finder looks for a tunnel to a thing.
+type finder struct {
+	*Config
+
+	thing  string
+	wanted []string
+	skip   map[string]bool // tunnels that are no use
+}
+
+// find returns an open tunnel whose tokens were rotated, or a new one.
+func (f *finder) find(ctx context.Context) (*tunnel, error) {
+	if !f.New {
+		f.step("looking for an open tunnel to %s", f.thing)
+		list, err := f.list(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range list[:min(len(list), maxCandidates)] {
+			t, err := f.reuse(ctx, id)
+			if t != nil || err != nil {
+				return t, err
+			}
+		}
+	}
+	return f.open(ctx)
+}
+
+// list returns the ids of the thing's open tunnels, newest first.
+func (f *finder) list(ctx context.Context) ([]string, error) {
+	var open []types.TunnelSummary
+	in := &iot.ListTunnelsInput{ThingName: &f.thing, MaxResults: aws.Int32(100)}
+	for range maxPages {
+		out, err := f.API.ListTunnels(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range out.TunnelSummaries {
+			if t.Status == types.TunnelStatusOpen && t.TunnelId != nil && !f.skip[*t.TunnelId] {
+				open = append(open, t)
+			}
+		}
+		if aws.ToString(out.NextToken) == "" {
+			break
+		}
+		in.NextToken = out.NextToken
+	}
+	slices.SortStableFunc(open, func(a, b types.TunnelSummary) int {
+		return cmp.Or(aws.ToTime(b.CreatedAt).Compare(aws.ToTime(a.CreatedAt)))
+	})
+	ids := make([]string, 0, len(open))
+	for _, t := range open {
+		ids = append(ids, *t.TunnelId)
+	}
+	return ids, nil
+}
+
+// reuse rotates the tokens of a tunnel that fits. Neither tunnel nor error means that it is no use.
+func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
+	d, err := f.describe(ctx, id)
+	if isGone(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if why := f.unfit(d); why != "" {
+		f.Logger.Debug("tunnel passed over", "tunnel", id, "reason", why)
+		return nil, nil
+	}
+	if d.SourceConnectionState != nil && d.SourceConnectionState.Status == types.ConnectionStatusConnected {
+		since := ""
+		if at := d.SourceConnectionState.LastUpdatedAt; at != nil {
+			since = " since " + at.Local().Format(time.TimeOnly)
+		}
+		if !f.TakeOver {
+			f.notice("tunnel %s is in use%s, so it is left alone; --take-over would end that session", id, since)
+			return nil, nil
+		}
+		f.notice("taking over tunnel %s, in use%s", id, since)
+	}
+	t := &tunnel{id: id, services: d.DestinationConfig.Services}
+	t.sourceBefore, _ = changed(d.SourceConnectionState)
+	t.destinationBefore, _ = changed(d.DestinationConnectionState)
+	f.step("rotating the tokens of tunnel %s", id)
+	out, err := f.API.RotateTunnelAccessToken(ctx, &iot.RotateTunnelAccessTokenInput{
+		TunnelId: &id, ClientMode: types.ClientModeAll,
+		DestinationConfig: &types.DestinationConfig{ThingName: &f.thing, Services: t.services},
+	})
+	switch {
+	case err == nil && aws.ToString(out.SourceAccessToken) != "":
+		t.token = secret.New(*out.SourceAccessToken)
+		return t, nil
+	case err != nil && (ctx.Err() != nil || isDenied(err) || isThrottled(err) || apiCode(err) == ""):
+		return nil, err
+	}
+	// The tunnel looks open and cannot be rotated. Whether the service allows that before anybody was ever connected
+	// is not documented.
+	f.notice("tunnel %s cannot be rotated (%s), so another one is needed", id, cmp.Or(apiCode(err), "no token came back"))
+	return nil, nil
+}
+
+// unfit tells why a tunnel is no use; "" if it is of use.
+func (f *finder) unfit(d *types.Tunnel) string {
+	switch c := d.DestinationConfig; {
+	case d.Status != types.TunnelStatusOpen:
+		return "closed"
+	case c == nil || aws.ToString(c.ThingName) != f.thing:
+		return "no destination or another thing"
+	case f.Destination == V1 && len(c.Services) != 1:
+		return "V1 needs a tunnel of one service"
+	case slices.ContainsFunc(f.wanted, func(s string) bool { return !slices.Contains(c.Services, s) }):
+		return "other services"
+	}
+	if d.CreatedAt != nil {
+		life := maxLifetime
+		if d.TimeoutConfig != nil && d.TimeoutConfig.MaxLifetimeTimeoutMinutes != nil {
+			life = time.Duration(*d.TimeoutConfig.MaxLifetimeTimeoutMinutes) * time.Minute
+		}
+		if left := time.Until(d.CreatedAt.Add(life)); left < min(minLeft, life/2) {
+			return fmt.Sprintf("ends in %v", left.Round(time.Second))
+		}
+	}
+	return ""
+}
+
+func (f *finder) open(ctx context.Context) (*tunnel, error) {
+	f.step("opening a tunnel to %s", f.thing)
+	in := &iot.OpenTunnelInput{
+		Description:       aws.String("opened by culvert"),
+		DestinationConfig: &types.DestinationConfig{ThingName: &f.thing, Services: f.wanted},
+	}
+	if f.Lifetime > 0 {
+		in.TimeoutConfig = &types.TimeoutConfig{MaxLifetimeTimeoutMinutes: aws.Int32(int32(f.Lifetime / time.Minute))} //nolint:gosec // 720 at most
+	}
+	out, err := f.API.OpenTunnel(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	id, token := aws.ToString(out.TunnelId), aws.ToString(out.SourceAccessToken)
+	if id == "" || token == "" {
+		return nil, fmt.Errorf("open a tunnel: the answer of the control API has no tunnel id or no source access token")
+	}
+	return &tunnel{id: id, services: f.wanted, opened: true, token: secret.New(token)}, nil
+}
+
+func (c *Config) describe(ctx context.Context, id string) (*types.Tunnel, error) {
+	out, err := c.API.DescribeTunnel(ctx, &iot.DescribeTunnelInput{TunnelId: &id})
+	if err != nil {
+		return nil, err
+	}
+	if out.Tunnel == nil {
+		return nil, fmt.Errorf("describe tunnel %s: the answer of the control API has no tunnel", id)
+	}
+	return out.Tunnel, nil
+}
+
+// changed returns when a side's state last changed and whether it is connected.
+func changed(s *types.ConnectionState) (at time.Time, connected bool) {
+	if s == nil {
+		return time.Time{}, false
+	}
+	return aws.ToTime(s.LastUpdatedAt), s.Status == types.ConnectionStatusConnected
+}

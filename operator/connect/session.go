@@ -1,0 +1,344 @@
+package connect
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/internal/secret"
+	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
+	"github.com/culvert-iot/culvert/proxy"
+)
+
+const (
+	// firstAttempts is how often the data endpoint is tried before it answered once. A wrong name or a firewall shows
+	// at once; the network of a laptop that just woke up is back by then.
+	firstAttempts = 4
+	// stood is how long a connection must have stood for the delays to start over.
+	stood = 10 * time.Second
+	// firstRefusals is how many tokens may be refused before one was taken: the first may be spent by somebody else's
+	// rotation, more show that it is not the token that is wrong.
+	firstRefusals = 3
+	// maxDelay keeps somebody who waits at a terminal from waiting for long.
+	maxDelay = 10 * time.Second
+)
+
+// session is this side's connection to one tunnel. It comes back after a lost link with the same pair of tokens, and
+// with a new one when the service refuses that pair.
+type session struct {
+	cfg    *Config
+	tunnel *tunnel
+	cancel context.CancelCauseFunc
+	done   chan struct{} // closed at the end
+
+	mu      sync.Mutex
+	form    proxy.Form
+	source  *proxy.Source // the present one, once it is ready; nil between two
+	change  chan struct{} // closed when source changes
+	err     error         // why it ended, after done
+	ours    time.Time     // when the service last saw this side connect, by its own clock
+	redials int           // times that it came back
+	drop    func()        // ends the present websocket
+	proven  bool          // the device understands the form
+	device  time.Time     // since when the device is connected, by the service's clock
+}
+
+func newSession(cfg *Config, t *tunnel) *session {
+	s := &session{cfg: cfg, tunnel: t, done: make(chan struct{}), change: make(chan struct{}), ours: t.sourceBefore, form: proxy.V3}
+	switch cfg.Destination {
+	case V1:
+		s.form = proxy.V1
+	case V2:
+		s.form = proxy.V2
+	case Auto, V3:
+	}
+	return s
+}
+
+// errStopped ends a session on request.
+var errStopped = errors.New("the tunnel was left")
+
+// start runs the session until stop, or until it fails for good.
+func (s *session) start(ctx context.Context) {
+	ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	go func() {
+		err := s.run(ctx)
+		s.mu.Lock()
+		s.err = err
+		s.mu.Unlock()
+		close(s.done)
+	}()
+}
+
+// stop ends the session and waits for it.
+func (s *session) stop() {
+	s.cancel(errStopped)
+	<-s.done
+}
+
+func (s *session) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+func (s *session) run(ctx context.Context) error {
+	token, client := s.tunnel.token, newClientToken()
+	retry := backoff.Backoff{Min: 200 * time.Millisecond, Max: maxDelay}
+	for failures, refusals := 0, 0; ; {
+		began := time.Now()
+		up, err := s.connect(ctx, token, client)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if errors.Is(err, errNewForm) {
+			continue
+		}
+		if up {
+			failures = 0
+			s.cfg.Logger.Info("source disconnected", "reason", err)
+			s.cfg.step("the link to the data endpoint is lost, connecting again")
+		}
+		if up && time.Since(began) > stood {
+			retry.Reset()
+		}
+		var wait time.Duration
+		refused, isRefused := errors.AsType[*proxy.HandshakeError](err)
+		switch {
+		case isRefused && refused.Status >= 400 && refused.Status < 500 && refused.Status != http.StatusTooManyRequests:
+			// The token is spent, was rotated away, or the tunnel has ended.
+			if refusals++; refusals >= firstRefusals && !s.wasUp() {
+				return s.unreachable(err)
+			}
+			fresh, err := s.renew(ctx, refused)
+			if err != nil {
+				return err
+			}
+			if !fresh.IsZero() {
+				token, client = fresh, newClientToken()
+			}
+		case !s.wasUp() && isHopeless(err):
+			return s.unreachable(err)
+		case s.wasUp():
+		default:
+			if failures++; failures >= firstAttempts && !isRefused {
+				return s.unreachable(err)
+			}
+			s.cfg.notice("data endpoint: %v; trying again", err)
+		}
+		if isRefused {
+			wait = refused.RetryAfter
+		}
+		if err := retry.Wait(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// connect is one websocket's life; up tells whether it was of use.
+func (s *session) connect(ctx context.Context, token, client secret.Value) (up bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.mu.Lock()
+	form := s.form
+	s.drop = func() { cancel(errNewForm) }
+	s.mu.Unlock()
+	source := proxy.NewSource(proxy.SourceConfig{
+		Connection: proxy.Connection{
+			Endpoint: s.cfg.DataEndpoint, AccessToken: token, ClientToken: client, TLS: s.cfg.TLS, NetDial: s.cfg.NetDial,
+		},
+		Form: form, Logger: s.cfg.Logger,
+		OnOpen: func(channelID, _ string) {
+			s.cfg.Logger.Info("source connected", "channel_id", channelID, "token", token.ID())
+		},
+	})
+	var ready sync.WaitGroup
+	ready.Go(func() {
+		select {
+		case <-source.Ready():
+			s.publish(source)
+			s.noteOurs(ctx, source)
+		case <-source.Done():
+		}
+	})
+	err = source.Run(ctx)
+	s.publish(nil)
+	cancel(nil)
+	ready.Wait()
+	select {
+	case <-source.Ready():
+		up = true
+	default:
+	}
+	return up, err
+}
+
+func (s *session) publish(source *proxy.Source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if source != nil {
+		select {
+		case <-source.Done():
+			return // it has been unpublished already
+		default:
+		}
+		if s.redials++; s.redials > 1 {
+			s.cfg.done("connected again")
+		}
+	}
+	s.source = source
+	close(s.change)
+	s.change = make(chan struct{})
+}
+
+func (s *session) wasUp() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.redials > 0
+}
+
+// noteOurs asks when the service saw this side connect, to tell it later from somebody else. It is no harm if it
+// cannot be asked.
+func (s *session) noteOurs(ctx context.Context, source *proxy.Source) {
+	d, err := s.cfg.describe(ctx, s.tunnel.id)
+	if err != nil {
+		return
+	}
+	select {
+	case <-source.Done(): // what was told may be about another
+		return
+	default:
+	}
+	if at, connected := changed(d.SourceConnectionState); connected {
+		s.mu.Lock()
+		s.ours = at
+		s.mu.Unlock()
+	}
+}
+
+// renew gets a new token for this side after a refusal. No token and no error means that the same pair may be tried
+// again.
+func (s *session) renew(ctx context.Context, refused *proxy.HandshakeError) (secret.Value, error) {
+	d, err := s.cfg.describe(ctx, s.tunnel.id)
+	switch {
+	case isGone(err), err == nil && d.Status != types.TunnelStatusOpen:
+		return secret.Value{}, closedError(s.tunnel.id)
+	case ctx.Err() != nil:
+		return secret.Value{}, context.Cause(ctx)
+	case err != nil && isDenied(err):
+		return secret.Value{}, err
+	case err != nil:
+		s.cfg.Logger.Warn("tunnel cannot be described", "error", err)
+		return secret.Value{}, nil
+	}
+	s.mu.Lock()
+	ours := s.ours
+	s.mu.Unlock()
+	if at, connected := changed(d.SourceConnectionState); connected && at.After(ours) {
+		return secret.Value{}, takenError(s.tunnel.id)
+	}
+	s.cfg.Logger.Info("source refused", "error", refused)
+	s.cfg.step("rotating the source's token of tunnel %s", s.tunnel.id)
+	out, err := s.cfg.API.RotateTunnelAccessToken(ctx, &iot.RotateTunnelAccessTokenInput{TunnelId: &s.tunnel.id, ClientMode: types.ClientModeSource})
+	switch {
+	case isGone(err):
+		return secret.Value{}, closedError(s.tunnel.id)
+	case ctx.Err() != nil:
+		return secret.Value{}, context.Cause(ctx)
+	case err != nil && isDenied(err):
+		return secret.Value{}, fmt.Errorf("the source's token was refused (%w) and cannot be rotated: %w", refused, err)
+	case err != nil:
+		s.cfg.Logger.Warn("token cannot be rotated", "error", err)
+		return secret.Value{}, nil
+	}
+	return secret.New(aws.ToString(out.SourceAccessToken)), nil
+}
+
+// ready waits for a source that is connected.
+func (s *session) ready(ctx context.Context) (*proxy.Source, error) {
+	for {
+		s.mu.Lock()
+		source, change := s.source, s.change
+		s.mu.Unlock()
+		if source != nil {
+			return source, nil
+		}
+		select {
+		case <-change:
+		case <-s.done:
+			return nil, s.failure()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// carry gives local to the tunnel. On an error local is left to the caller.
+func (s *session) carry(ctx context.Context, service string, local net.Conn) error {
+	if s.onTrial() {
+		return s.try(ctx, service, local)
+	}
+	return s.open(ctx, service, local)
+}
+
+func (s *session) open(ctx context.Context, service string, local net.Conn) error {
+	for {
+		source, err := s.ready(ctx)
+		if err != nil {
+			return err
+		}
+		if err = source.Open(ctx, service, local); !errors.Is(err, proxy.ErrEnded) {
+			return err
+		}
+		select { // it ends, and another one takes its place
+		case <-source.Done():
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// unreachable explains why the data endpoint was given up.
+func (s *session) unreachable(err error) error {
+	e := &Error{Reason: NoDataPlane, Text: "data endpoint " + s.cfg.DataEndpoint, Err: err}
+	switch {
+	case isHopeless(err):
+		e.Hint = "give the endpoint's certificate authority with --ca-bundle; check this machine's clock"
+	case isRefusal(err):
+		e.Hint = "the token is of another region or service: check --region, --endpoint-url and --data-endpoint"
+	default:
+		e.Hint = "check the network, the web proxy (https_proxy), the region and --data-endpoint"
+	}
+	return e
+}
+
+func isRefusal(err error) bool {
+	e, ok := errors.AsType[*proxy.HandshakeError](err)
+	return ok && e.Status >= 400 && e.Status < 500
+}
+
+// isHopeless tells of errors that no other attempt will cure.
+func isHopeless(err error) bool {
+	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
+	_, host := errors.AsType[x509.HostnameError](err)
+	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	return authority || host || invalid
+}
+
+// newClientToken makes a UUID of version 4, which is what the service advises. Each access token gets its own.
+func newClientToken() secret.Value {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return secret.New(fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]))
+}

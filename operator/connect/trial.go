@@ -1,0 +1,312 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
+	"github.com/culvert-iot/culvert/proxy"
+)
+
+// What is tried before a device is taken for one that speaks V1 only.
+const (
+	// trialBytes is how much of the client's input is kept, to be sent again in the other form.
+	trialBytes = 64 << 10
+	// trialTime is how long a device that says nothing is suspected; trialPoll is how often it is looked at.
+	trialTime = 30 * time.Second
+	trialPoll = time.Second
+	// trialFull is how long for a client that has said more than is kept.
+	trialFull  = 3 * time.Second
+	trialPause = 300 * time.Millisecond
+	// backTime is how long a device may take to come back after it gave up on the form that it does not know: a
+	// stream that starts while nobody is there is refused.
+	backTime = 20 * time.Second
+)
+
+// errNewForm ends a websocket to begin another one in the other form: forms may not be mixed on one.
+var errNewForm = errors.New("the device speaks V1")
+
+// onTrial tells whether the next connection has to show which form the device speaks. V1 has no service ids, so it can
+// only be meant where the tunnel has one service.
+func (s *session) onTrial() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg.Destination == Auto && !s.proven && len(s.tunnel.services) == 1
+}
+
+// prove notes that the device understands the present form.
+func (s *session) prove() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.proven = true
+}
+
+// toV1 changes the form of all that follows.
+func (s *session) toV1() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proven || s.form == proxy.V1 {
+		return
+	}
+	s.form, s.proven, s.source = proxy.V1, true, nil
+	close(s.change)
+	s.change = make(chan struct{})
+	s.drop()
+}
+
+// try carries local in the form of V3 and, if the device turns out not to know it, in that of V1. An error means that
+// local is left to the caller.
+func (s *session) try(ctx context.Context, service string, local net.Conn) error {
+	near, end, err := pair()
+	if err != nil {
+		return err
+	}
+	far := &watched{stream: end.(stream), closed: make(chan struct{})}
+	if err := s.open(ctx, service, far); err != nil {
+		_, _ = near.Close(), far.Close()
+		return err
+	}
+	ctx = context.WithoutCancel(ctx) // it may be meant for the opening alone
+	over := make(chan struct{})
+	go func() {
+		select {
+		case <-s.done:
+			_, _ = near.Close(), local.Close()
+		case <-over:
+		}
+	}()
+	go func() {
+		defer close(over)
+		if !s.first(ctx, near, far, local) {
+			_, _ = near.Close(), local.Close()
+		}
+	}()
+	return nil
+}
+
+// first carries a connection whose beginning is on trial. It returns true when somebody else looks after local.
+func (s *session) first(ctx context.Context, near net.Conn, far *watched, local net.Conn) bool {
+	in := &input{decided: make(chan struct{})}
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		in.copy(near, local)
+	}()
+	words := make([]byte, 32<<10)
+	n, err := s.listen(ctx, near, in, words)
+	if errors.Is(err, errNewForm) {
+		s.cfg.notice("the device speaks V1 only: changing to that; --destination-client-type V1 saves the detour")
+		in.decide(true)
+		_ = local.SetReadDeadline(time.Unix(1, 0)) // to go on in another way
+		_ = near.Close()
+		<-copied
+		_ = local.SetReadDeadline(time.Time{})
+		s.toV1()
+		s.awaitDevice(ctx)
+		if err := s.open(ctx, s.tunnel.services[0], &replay{Conn: local, before: in.kept, ended: in.ended}); err != nil {
+			s.cfg.Logger.Warn("connection refused", "error", err)
+			return false
+		}
+		return true
+	}
+	in.decide(false)
+	if n == 0 {
+		return false // refused, or ended without a word
+	}
+	s.prove()
+	if _, err := local.Write(words[:n]); err != nil {
+		return false
+	}
+	if _, err := io.Copy(local, near); err != nil {
+		return false
+	}
+	closeWrite(local)
+	select {
+	case <-copied:
+	case <-far.closed: // not only one direction has ended
+	}
+	return false
+}
+
+// stream is what both kinds of pairs are made of.
+type stream interface {
+	net.Conn
+	syscall.Conn
+	CloseWrite() error
+}
+
+// watched tells when it was closed.
+type watched struct {
+	stream
+
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (w *watched) Close() error {
+	w.once.Do(func() { close(w.closed) })
+	return w.stream.Close()
+}
+
+// listen reads the device's first words. errNewForm says that there were none, and why.
+func (s *session) listen(ctx context.Context, near net.Conn, in *input, words []byte) (int, error) {
+	defer func() { _ = near.SetReadDeadline(time.Time{}) }()
+	for began := time.Now(); ; {
+		_ = near.SetReadDeadline(time.Now().Add(trialPoll))
+		n, err := near.Read(words)
+		waited := time.Since(began)
+		switch {
+		case n > 0:
+			return n, nil
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			// Refused, or the device's side is gone, which its state may show only a moment later.
+			if s.reconnected(ctx) || backoff.Sleep(ctx, trialPause) == nil && s.reconnected(ctx) {
+				return 0, errNewForm
+			}
+			return 0, err
+		case s.reconnected(ctx):
+			return 0, errNewForm
+		case waited > trialTime, waited > trialFull && in.full.Load():
+			// A service that waits to be asked, or only listens.
+			s.prove()
+			in.decide(false)
+			_ = near.SetReadDeadline(time.Time{})
+			return near.Read(words)
+		}
+	}
+}
+
+// reconnected tells whether the device's side is no more connected as it was when it was waited for.
+func (s *session) reconnected(ctx context.Context) bool {
+	d, err := s.cfg.describe(ctx, s.tunnel.id)
+	if err != nil || d.Status != types.TunnelStatusOpen {
+		return false
+	}
+	at, connected := changed(d.DestinationConnectionState)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.device.IsZero() && (!connected || at.After(s.device))
+}
+
+// awaitDevice waits until the device's side is connected, for backTime at most.
+func (s *session) awaitDevice(ctx context.Context) {
+	for began := time.Now(); time.Since(began) < backTime; {
+		d, err := s.cfg.describe(ctx, s.tunnel.id)
+		if err == nil {
+			if _, connected := changed(d.DestinationConnectionState); connected || d.Status != types.TunnelStatusOpen {
+				return
+			}
+		}
+		if backoff.Sleep(ctx, trialPause) != nil {
+			return
+		}
+	}
+}
+
+// input is what a client says, kept until it is decided whether it must be said again.
+type input struct {
+	decided chan struct{}
+	once    sync.Once
+	v1      bool        // how; set before decided is closed
+	full    atomic.Bool // no more is kept, nor copied
+
+	kept  []byte // after copy, and only if it has to be said again
+	ended bool   // the client has no more
+}
+
+func (in *input) decide(v1 bool) {
+	in.once.Do(func() {
+		in.v1 = v1
+		close(in.decided)
+	})
+}
+
+// copy copies until the end, or until it has to be done again.
+func (in *input) copy(to, from net.Conn) {
+	buf := make([]byte, 32<<10)
+	keeping := true
+	for {
+		n, err := from.Read(buf)
+		select {
+		case <-in.decided:
+			if keeping = in.v1; !keeping {
+				in.kept = nil
+			}
+		default:
+		}
+		if keeping {
+			in.kept = append(in.kept, buf[:n]...)
+		}
+		_, writeErr := to.Write(buf[:n])
+		switch {
+		case err != nil && errors.Is(err, os.ErrDeadlineExceeded):
+			return
+		case err != nil:
+			in.ended = true
+			closeWrite(to)
+			return
+		case keeping && len(in.kept) >= trialBytes:
+			in.full.Store(true)
+			<-in.decided
+		}
+		if keeping {
+			select {
+			case <-in.decided:
+				if in.v1 {
+					return
+				}
+			default:
+			}
+		}
+		if writeErr != nil && !keeping {
+			return
+		}
+	}
+}
+
+func closeWrite(c net.Conn) {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+}
+
+// replay is a connection whose first bytes were read before.
+type replay struct {
+	net.Conn
+
+	before []byte
+	ended  bool
+}
+
+func (r *replay) Read(p []byte) (int, error) {
+	if len(r.before) > 0 {
+		n := copy(p, r.before)
+		r.before = r.before[n:]
+		return n, nil
+	}
+	if r.ended {
+		return 0, io.EOF
+	}
+	return r.Conn.Read(p)
+}
+
+// CloseWrite tells the client that nothing more comes.
+func (r *replay) CloseWrite() error {
+	closeWrite(r.Conn)
+	return nil
+}
+
+// met notes since when the device is there.
+func (s *session) met(since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.device = since
+}

@@ -1,0 +1,185 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/proxy"
+)
+
+// closeTimeout bounds the call that closes a tunnel, when its caller is already leaving.
+const closeTimeout = 5 * time.Second
+
+// Tunnel is a way to a thing's services. It is safe for concurrent use.
+type Tunnel struct {
+	cfg     *Config
+	thing   string
+	tunnel  *tunnel
+	session *session
+
+	closing  sync.Once
+	closeErr error
+}
+
+// Open finds or opens a tunnel to thing with all of the services, and returns when both sides are connected to it.
+// Close it. When Open fails it leaves nothing behind, but with Config.Keep.
+//
+// Errors: *Error; those of the control API, which operator.Explain puts into words; and the cause of ctx.
+func Open(ctx context.Context, cfg Config, thing string, services ...string) (*Tunnel, error) {
+	if err := cfg.check(thing, services); err != nil {
+		return nil, err
+	}
+	find := &finder{Config: &cfg, thing: thing, wanted: services, skip: map[string]bool{}}
+	for {
+		t, err := open(ctx, find)
+		if e, ok := errors.AsType[*Error](err); ok && e.Reason == TakenOver && !cfg.New {
+			// Another operator found the same tunnel at the same moment, and was faster.
+			cfg.notice("%v, so another tunnel is needed", err)
+			continue
+		}
+		return t, err
+	}
+}
+
+func open(ctx context.Context, find *finder) (_ *Tunnel, err error) {
+	cfg := find.Config
+	found, err := find.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	find.skip[found.id] = true
+	t := &Tunnel{cfg: cfg, thing: find.thing, tunnel: found, session: newSession(cfg, found)}
+	t.session.start(ctx)
+	defer func() {
+		if err != nil {
+			_ = t.Close()
+		}
+	}()
+
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.Wait, errWaited)
+	defer cancel()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	stop := make(chan struct{})
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer close(stop)
+	watching.Go(func() { // a session that has failed needs no device any more
+		select {
+		case <-t.session.done:
+			fail(t.session.failure())
+		case <-stop:
+		}
+	})
+	w := &waiter{Config: cfg, thing: find.thing, tunnel: found}
+	if err := w.wait(ctx); err != nil {
+		return nil, err
+	}
+	t.session.met(w.connected)
+	cfg.step("connecting to the data endpoint")
+	source, err := t.session.ready(ctx)
+	if errors.Is(err, errWaited) {
+		return nil, &Error{Reason: NoDataPlane, Text: "no connection to " + cfg.DataEndpoint + " within " + cfg.Wait.String(), Hint: "check the network and --data-endpoint"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range find.wanted {
+		if offered := source.Services(); len(offered) > 0 && !slices.Contains(offered, s) {
+			return nil, usage("tunnel %s has no service %s", found.id, s)
+		}
+	}
+	return t, nil
+}
+
+// ID is the tunnel's.
+func (t *Tunnel) ID() string { return t.tunnel.id }
+
+// Opened tells whether the tunnel was opened here, and not found.
+func (t *Tunnel) Opened() bool { return t.tunnel.opened }
+
+// Done is closed when the tunnel cannot be used any more: it was closed or has expired, somebody took it over, or Close
+// was called. A lost link is no end.
+func (t *Tunnel) Done() <-chan struct{} { return t.session.done }
+
+// Err tells why, after Done.
+func (t *Tunnel) Err() error {
+	if err := t.session.failure(); !errors.Is(err, errStopped) {
+		return err
+	}
+	return nil
+}
+
+// Carry gives local to the tunnel, which closes it when the connection has ended. It waits for a link that is down,
+// until ctx ends. On an error local is left to the caller.
+func (t *Tunnel) Carry(ctx context.Context, service string, local net.Conn) error {
+	return t.session.carry(ctx, service, local)
+}
+
+// Serve carries each connection that l accepts to service, until l, ctx or the tunnel ends. It closes l.
+func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	var all sync.WaitGroup
+	defer all.Wait()
+	all.Go(func() {
+		select {
+		case <-t.Done():
+			_ = l.Close()
+		case <-ctx.Done():
+		}
+	})
+	defer cancel()
+	for {
+		local, err := l.Accept()
+		if err != nil {
+			select {
+			case <-t.Done():
+				return t.Err()
+			default:
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return err
+		}
+		all.Go(func() {
+			err := t.Carry(ctx, service, local)
+			if err == nil {
+				return
+			}
+			_ = local.Close()
+			if errors.Is(err, proxy.ErrBusy) {
+				t.cfg.notice("connection to %s refused: the device speaks V1 or V2 and has one open", service)
+			}
+			t.cfg.Logger.Warn("connection refused", "service", service, "error", err)
+		})
+	}
+}
+
+// Close disconnects this side, and closes the tunnel if it was opened here, unless Config.Keep says otherwise. It takes
+// 5 s at most.
+func (t *Tunnel) Close() error {
+	t.closing.Do(func() {
+		t.session.stop()
+		if !t.tunnel.opened || t.cfg.Keep {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		if _, err := t.cfg.API.CloseTunnel(ctx, &iot.CloseTunnelInput{TunnelId: aws.String(t.tunnel.id)}); err != nil && !isGone(err) {
+			t.closeErr = err
+			t.cfg.Logger.Warn("tunnel not closed", "tunnel", t.tunnel.id, "error", err)
+		}
+	})
+	return t.closeErr
+}

@@ -1,0 +1,97 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
+)
+
+func TestWaitingForTheDevice(t *testing.T) {
+	const before = 10 * time.Minute // how long ago the device's state changed last
+	type at struct {
+		after     time.Duration
+		connected bool
+	}
+	tests := []struct {
+		name    string
+		stale   bool // the tunnel is an old one, its device connected before
+		changes []at // of the device's state
+		closed  time.Duration
+		took    time.Duration // at least, and at most 2.1 s more
+		reason  Reason
+		fails   bool
+		rotates int
+		advice  bool
+	}{
+		{name: "a device that is there", changes: []at{{100 * time.Millisecond, true}}, took: 100 * time.Millisecond},
+		{name: "an old connection does not count", stale: true, changes: []at{{time.Second, true}}, took: time.Second},
+		{name: "nor one that is going", stale: true, changes: []at{{time.Second, false}, {3 * time.Second, true}}, took: 3 * time.Second},
+		{name: "advice after a while", changes: []at{{12 * time.Second, true}}, took: 12 * time.Second, advice: true},
+		{name: "one more notification, once", changes: []at{{40 * time.Second, true}}, took: 40 * time.Second, advice: true, rotates: 1},
+		{name: "an offline device", took: time.Minute, fails: true, reason: DeviceAbsent, advice: true, rotates: 1},
+		{name: "a tunnel that is closed meanwhile", closed: 5 * time.Second, took: 5 * time.Second, fails: true, reason: TunnelClosed},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				d := aTunnel("a")
+				found := &tunnel{id: "a", services: []string{"SSH"}}
+				if tt.stale {
+					found.destinationBefore = began.Add(-before)
+					d.DestinationConnectionState = &types.ConnectionState{Status: types.ConnectionStatusConnected, LastUpdatedAt: aws.Time(began.Add(-before))}
+				}
+				api, news := &scripted{tunnels: []*types.Tunnel{d}}, &told{}
+				api.onDescribe = func(d *types.Tunnel) {
+					for _, c := range tt.changes {
+						if time.Since(began) < c.after {
+							continue
+						}
+						status := types.ConnectionStatusDisconnected
+						if c.connected {
+							status = types.ConnectionStatusConnected
+						}
+						d.DestinationConnectionState = &types.ConnectionState{Status: status, LastUpdatedAt: aws.Time(began.Add(c.after))}
+					}
+					if tt.closed > 0 && time.Since(began) >= tt.closed {
+						d.Status = types.TunnelStatusClosed
+					}
+				}
+				cfg := Config{API: api, Region: "eu-west-1", Progress: news.event}
+				if err := cfg.check("pi-1", []string{"SSH"}); err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeoutCause(t.Context(), cfg.Wait, errWaited)
+				defer cancel()
+				err := (&waiter{Config: &cfg, thing: "pi-1", tunnel: found}).wait(ctx)
+				if e, ok := errors.AsType[*Error](err); (err != nil) != tt.fails || ok && e.Reason != tt.reason || tt.fails && !ok {
+					t.Errorf("error %v", err)
+				}
+				if took := time.Since(began); took < tt.took || took > tt.took+2100*time.Millisecond {
+					t.Errorf("took %v, want %v", took, tt.took)
+				}
+				calls := api.asked()
+				if n := len(slices.DeleteFunc(slices.Clone(calls), func(c string) bool { return c != "rotate a DESTINATION pi-1 SSH" })); n != tt.rotates {
+					t.Errorf("%d rotations, want %d: %v", n, tt.rotates, calls)
+				}
+				advice := strings.Join(news.texts(Advice), "\n")
+				if (advice != "") != tt.advice {
+					t.Errorf("advice %q", advice)
+				}
+				for _, want := range []string{"offline", "policy", "region"} {
+					if tt.advice && !strings.Contains(advice, want) {
+						t.Errorf("no %q in %q", want, advice)
+					}
+				}
+			})
+		})
+	}
+}

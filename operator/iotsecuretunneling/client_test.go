@@ -1,0 +1,417 @@
+package iotsecuretunneling_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/smithy-go"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/culvert-iot/culvert/internal/endpoints"
+	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
+	"github.com/culvert-iot/culvert/sandbox/api"
+	"github.com/culvert-iot/culvert/sandbox/tunnels"
+)
+
+// keys are somebody's.
+var keys = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+	return aws.Credentials{AccessKeyID: "AKIAEXAMPLE", SecretAccessKey: "secret", SessionToken: "session"}, nil
+})
+
+// service is the sandbox's control API behind real HTTP.
+type service struct {
+	*httptest.Server
+
+	api   *api.API
+	store *tunnels.Store
+	calls atomic.Int32
+	after func(http.ResponseWriter, *http.Request, http.Handler) // nil: the API answers
+}
+
+func start(t *testing.T, change func(*api.Config)) *service {
+	t.Helper()
+	s := &service{store: tunnels.New(tunnels.Config{Region: "eu-west-1"})}
+	cfg := api.Config{Store: s.store}
+	if change != nil {
+		change(&cfg)
+	}
+	s.api = api.New(cfg)
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.calls.Add(1)
+		if s.after != nil {
+			s.after(w, r, s.api)
+			return
+		}
+		s.api.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *service) client(change ...func(*iot.Options)) *iot.Client {
+	return iot.New(iot.Options{
+		Region: "eu-west-1", Credentials: keys, BaseEndpoint: aws.String(s.URL), HTTPClient: s.Client(),
+		Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
+			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
+		}),
+	}, change...)
+}
+
+func TestAllOperations(t *testing.T) {
+	s := start(t, nil)
+	c := s.client()
+	ctx := t.Context()
+	before := time.Now().Add(-time.Second)
+	destination := &types.DestinationConfig{ThingName: aws.String("pi-1"), Services: []string{"SSH", "HTTP"}}
+	tags := []types.Tag{{Key: aws.String("team"), Value: aws.String("field ops")}, {Key: aws.String("empty"), Value: aws.String("")}}
+	opened, err := c.OpenTunnel(ctx, &iot.OpenTunnelInput{
+		Description: aws.String("für Käthe"), DestinationConfig: destination, Tags: tags,
+		TimeoutConfig: &types.TimeoutConfig{MaxLifetimeTimeoutMinutes: aws.Int32(60)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if aws.ToString(opened.SourceAccessToken) == "" || aws.ToString(opened.DestinationAccessToken) == "" {
+		t.Errorf("a token is missing in %v", opened)
+	}
+	described, err := c.DescribeTunnel(ctx, &iot.DescribeTunnelInput{TunnelId: opened.TunnelId})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := described.Tunnel
+	for name, at := range map[string]*time.Time{"created": got.CreatedAt, "updated": got.LastUpdatedAt, "source": got.SourceConnectionState.LastUpdatedAt} {
+		if at == nil || at.Before(before) || at.After(time.Now().Add(time.Second)) {
+			t.Errorf("%s at %v", name, at)
+		}
+	}
+	want := &types.Tunnel{
+		TunnelId: opened.TunnelId, TunnelArn: opened.TunnelArn, Status: types.TunnelStatusOpen, Description: aws.String("für Käthe"),
+		DestinationConfig: destination, Tags: tags, TimeoutConfig: &types.TimeoutConfig{MaxLifetimeTimeoutMinutes: aws.Int32(60)},
+		SourceConnectionState:      &types.ConnectionState{Status: types.ConnectionStatusDisconnected},
+		DestinationConnectionState: &types.ConnectionState{Status: types.ConnectionStatusDisconnected},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreTypes(&time.Time{})); diff != "" {
+		t.Errorf("DescribeTunnel (-want +got):\n%s", diff)
+	}
+
+	for mode, sides := range map[types.ClientMode][2]bool{
+		types.ClientModeSource: {true, false}, types.ClientModeDestination: {false, true}, types.ClientModeAll: {true, true},
+	} {
+		in := &iot.RotateTunnelAccessTokenInput{TunnelId: opened.TunnelId, ClientMode: mode}
+		if mode != types.ClientModeSource {
+			in.DestinationConfig = destination
+		}
+		rotated, err := c.RotateTunnelAccessToken(ctx, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tokens := [2]bool{rotated.SourceAccessToken != nil, rotated.DestinationAccessToken != nil}; tokens != sides || *rotated.TunnelArn != *opened.TunnelArn {
+			t.Errorf("%s rotated %v of %s", mode, tokens, *rotated.TunnelArn)
+		}
+	}
+
+	if _, err := c.TagResource(ctx, &iot.TagResourceInput{ResourceArn: opened.TunnelArn, Tags: []types.Tag{{Key: aws.String("site"), Value: aws.String("roof")}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.UntagResource(ctx, &iot.UntagResourceInput{ResourceArn: opened.TunnelArn, TagKeys: []string{"team", "nowhere"}}); err != nil {
+		t.Fatal(err)
+	}
+	listed, err := c.ListTagsForResource(ctx, &iot.ListTagsForResourceInput{ResourceArn: opened.TunnelArn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]types.Tag{tags[1], {Key: aws.String("site"), Value: aws.String("roof")}}, listed.Tags); diff != "" {
+		t.Errorf("tags (-want +got):\n%s", diff)
+	}
+
+	if _, err := c.CloseTunnel(ctx, &iot.CloseTunnelInput{TunnelId: opened.TunnelId}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := c.ListTunnels(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	summary := []types.TunnelSummary{{TunnelId: opened.TunnelId, TunnelArn: opened.TunnelArn, Status: types.TunnelStatusClosed, Description: aws.String("für Käthe")}}
+	if diff := cmp.Diff(summary, all.TunnelSummaries, cmpopts.IgnoreTypes(&time.Time{})); diff != "" {
+		t.Errorf("ListTunnels (-want +got):\n%s", diff)
+	}
+	if _, err := c.CloseTunnel(ctx, &iot.CloseTunnelInput{TunnelId: opened.TunnelId, Delete: aws.Bool(true)}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.DescribeTunnel(ctx, &iot.DescribeTunnelInput{TunnelId: opened.TunnelId})
+	if _, ok := errors.AsType[*types.ResourceNotFoundException](err); !ok {
+		t.Errorf("a deleted tunnel: %v", err)
+	}
+}
+
+func TestPaginatorGoesThroughAllPages(t *testing.T) {
+	s := start(t, nil)
+	var want []string
+	for range 5 {
+		o, err := s.store.Open(tunnels.OpenInput{Destination: &tunnels.DestinationConfig{ThingName: "pi-1", Services: []string{"SSH"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append([]string{o.Tunnel.ID}, want...)
+	}
+	if _, err := s.store.Open(tunnels.OpenInput{}); err != nil {
+		t.Fatal(err)
+	}
+	p := iot.NewListTunnelsPaginator(s.client(), &iot.ListTunnelsInput{ThingName: aws.String("pi-1"), MaxResults: aws.Int32(2)})
+	var got []string
+	for p.HasMorePages() {
+		page, err := p.NextPage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tunnel := range page.TunnelSummaries {
+			got = append(got, *tunnel.TunnelId)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" || s.calls.Load() != 3 {
+		t.Errorf("%d calls (-want +got):\n%s", s.calls.Load(), diff)
+	}
+	if _, err := p.NextPage(t.Context()); err == nil {
+		t.Error("there was a page after the last")
+	}
+}
+
+func TestErrorsAreToldByTheirType(t *testing.T) {
+	for _, b := range []api.Behaviour{{}, {ErrorStatus: 403, QualifiedTypes: true}} {
+		s := start(t, func(c *api.Config) { c.Behaviour = b })
+		c := s.client()
+		_, err := c.OpenTunnel(t.Context(), &iot.OpenTunnelInput{DestinationConfig: &types.DestinationConfig{Services: []string{"a", "b", "c", "d"}}})
+		if e, ok := errors.AsType[*types.LimitExceededException](err); !ok || e.ErrorMessage() == "" {
+			t.Errorf("%+v: %v", b, err)
+		}
+		_, err = c.RotateTunnelAccessToken(t.Context(), &iot.RotateTunnelAccessTokenInput{TunnelId: aws.String("nope"), ClientMode: types.ClientModeAll})
+		if e, ok := errors.AsType[*types.ResourceNotFoundException](err); !ok || e.ErrorCode() != "ResourceNotFoundException" {
+			t.Errorf("%+v: %v", b, err)
+		}
+		_, err = c.DescribeTunnel(t.Context(), &iot.DescribeTunnelInput{})
+		if e, ok := errors.AsType[smithy.APIError](err); !ok || e.ErrorCode() != "ValidationException" {
+			t.Errorf("%+v: %v", b, err)
+		}
+		if op, ok := errors.AsType[*smithy.OperationError](err); !ok || op.OperationName != "DescribeTunnel" {
+			t.Errorf("%+v: %v", b, err)
+		}
+	}
+}
+
+func TestOddAnswers(t *testing.T) {
+	tests := []struct {
+		name, body, header string
+		status             int
+		want               string
+	}{
+		{"type in the header alone", `{}`, "LimitExceededException:http://internal.amazon.com/", 400, "LimitExceededException: "},
+		{"Message with a capital", `{"__type":"a.b#LimitExceededException","Message":"too much"}`, "", 400, "LimitExceededException: too much"},
+		{"code instead of a type", `{"code":"AccessDenied","message":"no"}`, "", 403, "AccessDenied: no"},
+		{"a web proxy's page", `<html>no</html>`, "", 407, "UnknownError: the answer is no error of the service: HTTP status 407"},
+		{"good, but no JSON", `<html>welcome</html>`, "", 200, "the answer is no JSON"},
+		{"good, but of other types", `{"tunnel":{"tags":[{"key":1}]}}`, "", 200, "tunnel.tags[0].key is no string"},
+		{"a time that is none", `{"tunnel":{"createdAt":1e300}}`, "", 200, "tunnel.createdAt is no time stamp"},
+		{"unknown members and nulls", `{"tunnel":{"createdAt":null,"new":[{}]},"x":1}`, "", 200, ""},
+		{"a fraction of a second", `{"tunnel":{"createdAt":1.7e9}}`, "", 200, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := start(t, nil)
+			s.after = func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+				w.Header().Set("X-Amzn-Errortype", tt.header)
+				w.WriteHeader(tt.status)
+				_, _ = io.WriteString(w, tt.body)
+			}
+			_, err := s.client().DescribeTunnel(t.Context(), &iot.DescribeTunnelInput{TunnelId: aws.String("x")})
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestWhatIsRepeated(t *testing.T) {
+	open := func(c *iot.Client) error {
+		_, err := c.OpenTunnel(context.Background(), nil)
+		return err
+	}
+	list := func(c *iot.Client) error {
+		_, err := c.ListTunnels(context.Background(), nil)
+		return err
+	}
+	hangUp := func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err == nil {
+			_ = conn.Close()
+		}
+	}
+	lost := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(httptest.NewRecorder(), r)
+		hangUp(w, r, nil)
+	}
+	tests := []struct {
+		name  string
+		call  func(*iot.Client) error
+		fault *api.Fault
+		after func(http.ResponseWriter, *http.Request, http.Handler)
+		calls int32
+		ok    bool
+	}{
+		{"a throttled list", list, &api.Fault{Count: 2}, nil, 3, true},
+		{"a throttled open", open, &api.Fault{Count: 2}, nil, 3, true},
+		{"throttled for too long", open, &api.Fault{Count: 9}, nil, 3, false},
+		{"a list after an internal error", list, &api.Fault{Type: "InternalServerException", Status: 500}, nil, 2, true},
+		{"an open after an internal error", open, &api.Fault{Type: "InternalServerException", Status: 500}, nil, 1, false},
+		{"a list whose answer is lost", list, nil, lost, 3, false},
+		{"an open whose answer is lost", open, nil, lost, 1, false},
+		{"what is beyond the quota", open, &api.Fault{Type: "LimitExceededException", Count: 9}, nil, 1, false},
+		{"what is not allowed", list, &api.Fault{Type: "AccessDeniedException", Status: 403}, nil, 1, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := start(t, nil)
+			s.after = tt.after
+			if tt.fault != nil {
+				if err := s.api.Fail(*tt.fault); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := tt.call(s.client()); (err == nil) != tt.ok || s.calls.Load() != tt.calls {
+				t.Errorf("%d calls, %v; want %d", s.calls.Load(), err, tt.calls)
+			}
+		})
+	}
+}
+
+func TestOpenIsRepeatedWhenItWasNeverSent(t *testing.T) {
+	s := start(t, nil)
+	dials := 0
+	c := s.client(func(o *iot.Options) {
+		o.HTTPClient = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if dials++; dials == 1 {
+				return nil, &net.OpError{Op: "dial", Net: network, Err: errors.New("connection refused")}
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		}, DisableKeepAlives: true}}
+	})
+	if _, err := c.OpenTunnel(t.Context(), nil); err != nil || dials != 2 || s.calls.Load() != 1 {
+		t.Errorf("%d dials, %d calls, %v", dials, s.calls.Load(), err)
+	}
+}
+
+func TestUnsignedCalls(t *testing.T) {
+	s := start(t, func(c *api.Config) { c.AllowUnsigned = true })
+	var authorization string
+	s.after = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		authorization = r.Header.Get("Authorization")
+		next.ServeHTTP(w, r)
+	}
+	for _, credentials := range []aws.CredentialsProvider{nil, aws.AnonymousCredentials{}} {
+		c := s.client(func(o *iot.Options) { o.Credentials, o.Region = credentials, "" })
+		if _, err := c.ListTunnels(t.Context(), nil); err != nil || authorization != "" {
+			t.Errorf("%v, Authorization %q", err, authorization)
+		}
+	}
+	_, err := iot.New(iot.Options{Credentials: keys}).ListTunnels(t.Context(), nil)
+	if _, ok := errors.AsType[*aws.MissingRegionError](err); !ok {
+		t.Errorf("without a region: %v", err)
+	}
+}
+
+// recorder answers nothing and remembers where it was to go.
+type recorder struct{ url, authorization string }
+
+func (r *recorder) Do(req *http.Request) (*http.Response, error) {
+	r.url, r.authorization = req.URL.String(), req.Header.Get("Authorization")
+	return nil, errors.New("not sent")
+}
+
+// source is a configuration source such as a profile of the shared file.
+type source struct {
+	url             string
+	fips, dualStack bool
+	ignore          bool
+}
+
+func (s source) GetServiceBaseEndpoint(_ context.Context, id string) (string, bool, error) {
+	return s.url, s.url != "" && id == "IoTSecureTunneling", nil
+}
+
+func (s source) GetIgnoreConfiguredEndpoints(context.Context) (bool, bool, error) {
+	return s.ignore, s.ignore, nil
+}
+
+func (s source) GetUseFIPSEndpoint(context.Context) (aws.FIPSEndpointState, bool, error) {
+	return aws.FIPSEndpointStateEnabled, s.fips, nil
+}
+
+func (s source) GetUseDualStackEndpoint(context.Context) (aws.DualStackEndpointState, bool, error) {
+	return aws.DualStackEndpointStateEnabled, s.dualStack, nil
+}
+
+func TestEndpoints(t *testing.T) {
+	const global, special = "http://global:1", "http://special:2"
+	tests := []struct {
+		name    string
+		region  string
+		base    string
+		env     map[string]string
+		sources []any
+		want    string // "" : an error
+	}{
+		{name: "commercial", region: "eu-west-1", want: "https://api.tunneling.iot.eu-west-1.amazonaws.com/"},
+		{name: "China", region: "cn-north-1", want: "https://api.tunneling.iot.cn-north-1.amazonaws.com.cn/"},
+		{name: "GovCloud", region: "us-gov-west-1", want: "https://api.tunneling.iot.us-gov-west-1.amazonaws.com/"},
+		{name: "isolated", region: "us-iso-east-1", want: "https://api.tunneling.iot.us-iso-east-1.c2s.ic.gov/"},
+		{name: "European sovereign", region: "eusc-de-east-1", want: "https://api.tunneling.iot.eusc-de-east-1.amazonaws.eu/"},
+		{name: "FIPS", region: "us-east-1", sources: []any{source{fips: true}}, want: "https://api.tunneling.iot-fips.us-east-1.amazonaws.com/"},
+		{name: "dual stack", region: "us-east-1", sources: []any{source{dualStack: true}}, want: "https://api.iot-tunneling.us-east-1.api.aws/"},
+		{name: "dual stack where there is none", region: "us-iso-east-1", sources: []any{source{dualStack: true}}},
+		{name: "a region that is no name", region: "a.b/"},
+		{name: "a general URL", region: "r", base: global, want: global + "/"},
+		{name: "one of the shared file", region: "r", sources: []any{source{url: special}}, want: special + "/"},
+		{name: "the general one of the environment before the file's", region: "r", base: global, env: map[string]string{"AWS_ENDPOINT_URL": global}, sources: []any{source{url: special}}, want: global + "/"},
+		{
+			name: "the special one of the environment before the general one", region: "r", base: global, sources: []any{source{url: special}},
+			env: map[string]string{"AWS_ENDPOINT_URL": global, "AWS_ENDPOINT_URL_IOTSECURETUNNELING": special}, want: special + "/",
+		},
+		{name: "configured ones that are to be ignored", region: "eu-west-1", sources: []any{source{url: special}, source{ignore: true}}, want: "https://api.tunneling.iot.eu-west-1.amazonaws.com/"},
+		{name: "a path", region: "r", base: "https://host/api", want: "https://host/api/"},
+		{name: "no URL", region: "r", base: "host:80"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for k, v := range tt.env {
+				t.Setenv(k, v)
+			}
+			r := &recorder{}
+			cfg := aws.Config{Region: tt.region, Credentials: keys, HTTPClient: r, ConfigSources: tt.sources, RetryMaxAttempts: 1}
+			if tt.base != "" {
+				cfg.BaseEndpoint = &tt.base
+			}
+			_, err := iot.NewFromConfig(cfg).ListTunnels(t.Context(), nil)
+			if err == nil || r.url != tt.want {
+				t.Errorf("called %q, want %q; %v", r.url, tt.want, err)
+			}
+			if scope := fmt.Sprintf("/%s/IoTSecuredTunneling/aws4_request, ", tt.region); tt.want != "" && !strings.Contains(r.authorization, scope) {
+				t.Errorf("no %q in %q", scope, r.authorization)
+			}
+		})
+	}
+	if got := iot.New(iot.Options{EndpointOptions: endpoints.Variant{FIPS: true}}).Options().EndpointOptions; !got.FIPS {
+		t.Error("options are lost")
+	}
+}

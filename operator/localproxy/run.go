@@ -1,0 +1,130 @@
+package localproxy
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/internal/secret"
+	"github.com/culvert-iot/culvert/proxy"
+)
+
+// maxAge is the longest life of a tunnel (AWS IoT API reference, maxLifetimeTimeoutMinutes: 720).
+const maxAge = 12 * time.Hour
+
+// tunnel is one websocket's life. proxy.Source and proxy.Destination are.
+type tunnel interface {
+	Run(ctx context.Context) error
+}
+
+// side is what a source and a destination do in ways of their own.
+type side interface {
+	// tunnel makes the next websocket.
+	tunnel(c proxy.Connection, onOpen func(channelID, subprotocol string)) tunnel
+	// lost is told that it has ended.
+	lost()
+	// close ends what is left and waits for it.
+	close()
+}
+
+// Run is one side of the tunnel until it is closed or ctx ends, both of which return nil. It returns
+// *RejectedError when the service rejected the token, and others when it cannot listen or connect. After a lost
+// connection it comes back by itself: for that it makes a client token where Config has none. Log lines go to w.
+func Run(ctx context.Context, cfg *Config, w io.Writer) error {
+	j := &journal{level: cfg.Verbose, w: w}
+	for _, text := range cfg.Warnings {
+		j.printf(levelWarning, "%s", text)
+	}
+	err := run(ctx, cfg, j)
+	switch {
+	case errors.Is(err, errClosed):
+		j.printf(levelInfo, "%v", err)
+		return nil
+	case err == nil:
+		j.printf(levelInfo, "stopped")
+	}
+	return err
+}
+
+func run(ctx context.Context, cfg *Config, j *journal) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, maxAge, errClosed)
+	defer cancel()
+	s, err := newSide(cfg, j)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	client := cfg.ClientToken
+	if client.IsZero() {
+		client = newClientToken()
+	}
+	host := hostOf(cfg.Endpoint)
+	p := policy{retries: cfg.Settings.ConnectRetries, reconnect: cfg.Settings.ReconnectOnErrors}
+	for {
+		j.printf(levelInfo, "Connecting to %s as the %s, with token %s", cfg.Endpoint, cfg.Mode, cfg.AccessToken.ID())
+		var opened time.Time
+		t := s.tunnel(proxy.Connection{
+			Endpoint: cfg.Endpoint, AccessToken: cfg.AccessToken, ClientToken: client,
+			TLS: cfg.TLS, NetDial: cfg.NetDial, PingInterval: cfg.Settings.PingInterval,
+		}, func(channelID, subprotocol string) {
+			opened = time.Now()
+			j.printf(levelInfo, "Web socket session: channel-id %s, subprotocol %s", channelID, subprotocol)
+			j.printf(levelInfo, "Successfully established websocket connection with proxy server: %s", host)
+		})
+		err := t.Run(ctx)
+		s.lost()
+		if ctx.Err() != nil {
+			return asked(ctx)
+		}
+		var stood time.Duration
+		if !opened.IsZero() {
+			stood = max(time.Since(opened), 1)
+		}
+		delay, end := p.next(err, stood)
+		if end != nil {
+			return end
+		}
+		j.printf(levelWarning, "%v; next attempt in %v", err, delay.Round(time.Millisecond))
+		if backoff.Sleep(ctx, delay) != nil {
+			return asked(ctx)
+		}
+	}
+}
+
+// asked tells what the end of ctx means: somebody asked for it, or the tunnel is too old.
+func asked(ctx context.Context) error {
+	if errors.Is(context.Cause(ctx), errClosed) {
+		return fmt.Errorf("%w: %v have passed, the longest life of a tunnel", errClosed, maxAge)
+	}
+	return nil
+}
+
+func newSide(cfg *Config, j *journal) (side, error) {
+	if cfg.Mode == Destination {
+		return newDestination(cfg, j), nil
+	}
+	return newSource(cfg, j)
+}
+
+// hostOf is the endpoint without path and query, as scripts know it from log lines.
+func hostOf(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return endpoint
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// newClientToken makes a UUIDv4, the form that the V3 protocol guide advises.
+func newClientToken() secret.Value {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return secret.New(fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]))
+}

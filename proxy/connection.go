@@ -1,0 +1,23 @@
+package proxy
+
+import (
+	"github.com/culvert-iot/culvert/proxy/stream"
+	"github.com/culvert-iot/culvert/proxy/wsconn"
+)
+
+// Names of the packages below that users of this one need, so that they import nothing beneath it.
+type (
+	// Connection says where to connect and as whom.
+	Connection = wsconn.Config
+	// Secret is a token that must never be shown.
+	Secret = wsconn.Secret
+	// HandshakeError tells how the service refused the handshake.
+	HandshakeError = wsconn.HandshakeError
+	// CloseError tells how the service closed the websocket.
+	CloseError = wsconn.CloseError
+	// ProtocolError tells what the far side sent that no tunnel may carry.
+	ProtocolError = stream.ProtocolError
+)
+
+// ErrDead ends a websocket that was silent for too long.
+var ErrDead = wsconn.ErrDead

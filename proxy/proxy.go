@@ -1,0 +1,82 @@
+// Package proxy carries one tunnel over one websocket: from the handshake to the local sockets and back.
+//
+//	Destination, on the device:   wsconn.Dial -> frame -> stream.Destination -> DialService -> target
+//	Source, at the operator:      wsconn.Dial -> frame -> stream.Source      <- Open, Serve <- client
+//
+// It knows no MQTT, no configuration file and no AWS API, and it does not retry: Run returns why the
+// websocket ended, and whoever holds the tokens decides what that means.
+package proxy
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/culvert-iot/culvert/proxy/stream"
+	"github.com/culvert-iot/culvert/proxy/wsconn"
+)
+
+// shutdownTimeout bounds the orderly end: resets sent, websocket closed. A daemon that is told to stop
+// has 5 s for all of its tunnels.
+const shutdownTimeout = 2 * time.Second
+
+// ServiceStats counts one service's connections and bytes over one websocket's life.
+type ServiceStats = stream.ServiceStats
+
+// Stats is what a tunnel is doing.
+type Stats struct {
+	Connected   bool           `json:"connected"`
+	ChannelID   string         `json:"channel_id,omitempty"`  // names the websocket session for AWS support
+	Subprotocol string         `json:"subprotocol,omitempty"` // what the service chose
+	Services    []ServiceStats `json:"services,omitempty"`
+}
+
+// multiplexer is what both sides of a tunnel have in common.
+type multiplexer interface {
+	Serve() error
+	Shutdown(ctx context.Context)
+	Stats() []stream.ServiceStats
+}
+
+// link is one websocket's life, shared by Destination and Source.
+type link struct {
+	mu    sync.Mutex
+	stats Stats
+	mux   multiplexer
+}
+
+// run serves mux on conn until the websocket ends, or ctx, which makes it end in order.
+func (l *link) run(ctx context.Context, conn *wsconn.Conn, mux multiplexer) error {
+	l.mu.Lock()
+	l.mux = mux
+	l.stats = Stats{Connected: true, ChannelID: conn.ChannelID(), Subprotocol: conn.Subprotocol()}
+	l.mu.Unlock()
+
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		mux.Shutdown(limit)
+	})
+	err := mux.Serve()
+	if !stop() {
+		<-stopped
+		err = context.Cause(ctx)
+	}
+	l.mu.Lock()
+	l.stats.Connected = false
+	l.mu.Unlock()
+	return err
+}
+
+// Stats returns a snapshot. It may be called at any time; counts stay after the end.
+func (l *link) Stats() Stats {
+	l.mu.Lock()
+	s, mux := l.stats, l.mux
+	l.mu.Unlock()
+	if mux != nil {
+		s.Services = mux.Stats()
+	}
+	return s
+}

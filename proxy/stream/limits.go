@@ -1,0 +1,57 @@
+package stream
+
+import "time"
+
+// Limits of one tunnel's memory and time. The protocol has no flow control, so what a target does not
+// take waits here, and where it may not wait any more its connection ends.
+const (
+	// inboxLimit bounds what waits for one target, in bytes: about a second of a tunnel at AWS's cap.
+	inboxLimit = 1 << 20
+	// tunnelLimit bounds what waits for all targets of a tunnel, in bytes.
+	tunnelLimit = 4 << 20
+	// smallChunk holds keystrokes, largeChunk bulk. All connections that may be have room for one of the
+	// first kind.
+	smallChunk, largeChunk = tunnelLimit / maxConnections, 64 << 10
+
+	// DefaultStallTimeout is how long a target may take nothing before it loses its connection, once
+	// the tunnel has to wait for it. Until then it holds up the tunnel's other connections; a target
+	// that has been stalled for that long already, when its inbox is full, holds up nothing.
+	DefaultStallTimeout = 5 * time.Second
+	// drainTimeout is how long a target may take nothing of what was received before its connection's
+	// end. One that is slow but steady gets all of it.
+	drainTimeout = 10 * time.Second
+	// lingerTimeout bounds the wait for a target's own close after all was written: closing a TCP socket
+	// with unread input sends a reset, which may overtake what the target has yet to read.
+	lingerTimeout = 2 * time.Second
+	// endGrace is how long Serve waits for orderly ends when the tunnel itself has ended.
+	endGrace = time.Second
+	// readGrace is how long the reader may still look for the reason when the transport takes no more
+	// messages: a close frame that tells it may be there already.
+	readGrace = 2 * time.Second
+	// writeSteps is how often within the stall timeout a blocked write is looked at: what a slow target
+	// took of a chunk until then is progress.
+	writeSteps = 5
+
+	// maxConnections bounds connections of one tunnel, those that dial or drain included: a thousand that
+	// end leave room for a thousand that begin.
+	maxConnections = 2048
+	// maxStreams bounds the services of one tunnel; AWS allows 3 by default.
+	maxStreams = 64
+	// maxServiceID is the longest service id in bytes (AWS IoT API reference, Service).
+	maxServiceID = 128
+	// controlHigh is how many bytes of resets and starts may wait before the reader waits too.
+	controlHigh = 32 << 10
+
+	// turn is a connection's share of one message, in bytes, while others are ready as well: eight make
+	// a message.
+	turn = 15 << 10
+	// sparse is the most that a connection may send in a turn and still count as one that sends little.
+	sparse = 1500
+	// minTurn is the least room worth starting a frame in.
+	minTurn = 1 << 10
+	// firstRead is how much an idle connection's pending read can hold. More is read by the sender,
+	// straight into the message.
+	firstRead = 512
+	// plainRead serves targets that cannot be read without blocking.
+	plainRead = turn
+)

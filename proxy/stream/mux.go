@@ -1,0 +1,327 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/culvert-iot/culvert/proxy/frame"
+)
+
+// Transport is the websocket as this package needs it.
+type Transport interface {
+	// Read reads the byte stream of binary messages, across their borders.
+	io.Reader
+	// WriteBuffers sends one message made of bufs. Only one goroutine calls it. After it failed once it is
+	// not called again; a Read that ends by itself then says more about why, and is waited for a moment.
+	WriteBuffers(bufs ...[]byte) error
+	// Close ends the websocket, also for a blocked Read or WriteBuffers, with a close code of RFC 6455.
+	Close(code int, reason string) error
+}
+
+// ProtocolError is a violation by the peer or the service that leaves the tunnel's state in doubt. It
+// ends the websocket; a new one starts clean.
+type ProtocolError struct{ Violation string }
+
+// Error says what was violated.
+func (e *ProtocolError) Error() string {
+	return "tunnel protocol violated by the far side: " + e.Violation
+}
+
+// ErrEnded is returned for work on a tunnel whose websocket has ended.
+var ErrEnded = errors.New("the tunnel's websocket has ended")
+
+// Config is what both sides of a tunnel have in common.
+type Config struct {
+	Transport Transport
+	Logger    *slog.Logger // nil discards
+	// OnStream is called when a stream is seen to start: from then on the service answers pings. It must
+	// be quick and bear being called again.
+	OnStream func()
+	// OnServices is told of the tunnel's services, each time that the service names them. It must be quick, and
+	// call nothing here.
+	OnServices func(services []string)
+	// HalfClose lets connections stay open in one direction when the other has ended, where the peer knows how.
+	HalfClose bool
+	// StallTimeout is how long a target may take nothing while the tunnel waits for it; 0 means
+	// DefaultStallTimeout.
+	StallTimeout time.Duration
+}
+
+// mux is one websocket's streams. Role-specific rules are in Destination and Source.
+type mux struct {
+	transport Transport
+	log       *slog.Logger
+	stall     time.Duration
+	onStream  func()
+	announced func(services []string)
+	dialFunc  func(ctx context.Context, service string) (net.Conn, error)
+	notice    limiter
+	halfClose bool
+	source    bool // this side starts connections
+
+	ctx    context.Context //nolint:containedctx // it bounds dials, which outlive the call that starts them
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // connections
+
+	mu       sync.Mutex
+	streams  map[string]*stream // active, by service id as on the wire
+	conns    map[*connection]struct{}
+	queued   int         // bytes charged by all inboxes
+	room     sync.Cond   // the reader waits here for memory, or for the sender
+	timer    *time.Timer // wakes the reader from room; made once, since bulk may wait for each frame
+	idle     sync.Cond   // Shutdown waits here for the sender
+	closing  bool        // Shutdown has begun: nothing new starts
+	mute     bool        // the transport takes nothing more; there is no sender
+	ended    bool        // the websocket has ended, or must
+	services []string    // the tunnel's, from SERVICE_IDS
+	stats    statistics
+	// unanswered: the destination did not say that it knows half close when there was time enough
+	unanswered    bool
+	answerTimeout time.Duration
+
+	// the sender's
+	work           sync.Cond
+	control, spare []byte // frames that go before data; spare is the one being sent
+	batch          [][]byte
+	round          uint64 // counts the messages begun, so that data never overtakes its start
+	fresh, bulk    queue
+	owed           bool // the bulk queue has the next turn
+}
+
+func newMux(cfg Config) *mux {
+	m := &mux{
+		transport: cfg.Transport, log: cfg.Logger, stall: cfg.StallTimeout, onStream: cfg.OnStream, announced: cfg.OnServices,
+		halfClose: cfg.HalfClose, answerTimeout: defaultAnswerTimeout,
+		streams: make(map[string]*stream), conns: make(map[*connection]struct{}),
+	}
+	if m.log == nil {
+		m.log = slog.New(slog.DiscardHandler)
+	}
+	if m.stall <= 0 {
+		m.stall = DefaultStallTimeout
+	}
+	m.room.L, m.idle.L, m.work.L = &m.mu, &m.mu, &m.mu
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	return m
+}
+
+// serve reads until the websocket ends, then ends every connection, and returns why it ended. handle is
+// called with mu held.
+func (m *mux) serve(handle func(*frame.Message) error) error {
+	read := make(chan struct{})
+	sent := make(chan error, 1)
+	go func() { sent <- m.send(read) }()
+	err := m.readLoop(handle)
+	close(read)
+
+	m.mu.Lock()
+	m.ended = true
+	m.endAll()
+	m.work.Broadcast()
+	m.idle.Broadcast()
+	m.mu.Unlock()
+	_ = m.transport.Close(closeCode(err))
+	if sendErr := <-sent; sendErr != nil {
+		err = sendErr
+	}
+	m.awaitConnections()
+	return err
+}
+
+// send runs the sender. It returns an error only where that is what ended the websocket: a reader that
+// ended first, or soon after, knows better why.
+func (m *mux) send(read <-chan struct{}) error {
+	err := m.sendLoop()
+	if err == nil {
+		return nil
+	}
+	m.mu.Lock()
+	m.mute = true
+	m.control, m.spare = m.control[:0], m.spare[:0]
+	m.room.Broadcast()
+	m.idle.Broadcast()
+	m.mu.Unlock()
+
+	grace := time.NewTimer(readGrace)
+	defer grace.Stop()
+	select {
+	case <-read:
+		return nil
+	case <-grace.C:
+	}
+	m.mu.Lock()
+	m.ended = true
+	m.room.Broadcast()
+	m.mu.Unlock()
+	_ = m.transport.Close(closeGoingAway, "")
+	return fmt.Errorf("send to the tunnel: %w", err)
+}
+
+func (m *mux) readLoop(handle func(*frame.Message) error) error {
+	in := frame.NewReader(m.transport)
+	var msg frame.Message
+	for {
+		if err := in.Next(&msg); err != nil {
+			return err
+		}
+		if err := m.step(&msg, handle); err != nil {
+			return err
+		}
+	}
+}
+
+func (m *mux) step(msg *frame.Message, handle func(*frame.Message) error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closing {
+		return nil
+	}
+	if err := handle(msg); err != nil {
+		return err
+	}
+	// A peer that provokes answers faster than they can be sent is not read any further.
+	for len(m.control) > controlHigh && !m.ended {
+		m.room.Wait()
+	}
+	return nil
+}
+
+// Close codes of RFC 6455, section 7.4.1.
+const (
+	closeNormal    = 1000
+	closeGoingAway = 1001
+	closeProtocol  = 1002
+)
+
+func closeCode(err error) (int, string) {
+	var violation *ProtocolError
+	if errors.As(err, &violation) || errors.Is(err, frame.ErrMalformed) {
+		return closeProtocol, "protocol error"
+	}
+	return closeGoingAway, ""
+}
+
+// Shutdown ends the tunnel in order: the peer is told of each stream's end, as far as that is possible
+// until ctx ends, and the websocket is closed. Serve then returns.
+func (m *mux) Shutdown(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.ended = true
+		m.idle.Broadcast()
+	})
+	defer stop()
+	m.mu.Lock()
+	m.closing = true
+	for _, s := range m.streams {
+		m.tell(s.message(frame.StreamReset, 0))
+	}
+	m.endAll()
+	m.work.Signal()
+	for !m.ended && (len(m.control) > 0 || len(m.spare) > 0) {
+		m.idle.Wait()
+	}
+	m.ended = true
+	m.work.Broadcast()
+	m.room.Broadcast()
+	m.mu.Unlock()
+	_ = m.transport.Close(closeNormal, "")
+}
+
+// endAll ends every stream without a word to the peer.
+func (m *mux) endAll() {
+	for _, s := range m.streams {
+		m.endStream(s)
+	}
+}
+
+// endStream ends s without a word to the peer: what it sent before is still written.
+func (m *mux) endStream(s *stream) {
+	for _, c := range s.conns {
+		c.end(draining, false)
+	}
+	if m.streams[s.service] == s {
+		delete(m.streams, s.service)
+	}
+}
+
+// awaitConnections gives connections a moment to end in order, then closes them.
+func (m *mux) awaitConnections() {
+	timer := time.AfterFunc(endGrace, func() {
+		m.cancel()
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for c := range m.conns {
+			c.end(aborted, false)
+		}
+	})
+	defer timer.Stop()
+	m.wg.Wait()
+	m.cancel()
+}
+
+// begin adds a connection to s and starts it. target is nil where it must be dialled.
+func (m *mux) begin(s *stream, id uint32, target net.Conn) {
+	c := &connection{m: m, s: s, id: id, born: m.round, progress: time.Now(), began: time.Now()}
+	c.wake.L, c.served.L = &m.mu, &m.mu
+	ctx := m.ctx
+	if target == nil {
+		ctx, c.cancel = context.WithCancel(m.ctx)
+	} else {
+		c.attach(target)
+	}
+	s.conns[id] = c
+	m.conns[c] = struct{}{}
+	if m.onStream != nil {
+		m.onStream()
+	}
+	m.stats.started(s.name)
+	m.log.Debug("connection started", "service", s.name, "stream", s.id, "connection", id, "form", s.form.String())
+	m.wg.Add(1)
+	go c.run(ctx)
+}
+
+func (m *mux) dial(ctx context.Context, service string) (net.Conn, error) {
+	return m.dialFunc(ctx, service)
+}
+
+// remove takes c out of its stream's table, so that nothing more is delivered to it. Without connection
+// ids the stream has ended with its connection.
+func (m *mux) remove(c *connection) {
+	delete(c.s.conns, c.id)
+	if !c.s.form.Connection {
+		delete(m.streams, c.s.service)
+	}
+}
+
+// forget drops the last trace of c.
+func (m *mux) forget(c *connection) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c.end(aborted, true)
+	delete(m.conns, c)
+	m.stats.finished(c.s.name)
+	m.log.Debug("connection ended", "service", c.s.name, "stream", c.s.id, "connection", c.id, "bytes_in", c.in, "bytes_out", c.out)
+}
+
+// refused notes that a service's target could not be had.
+func (m *mux) refused(service string, err error) {
+	m.stats.failed(service, err.Error())
+	m.warn("refused "+service, "connection refused", "service", service, "error", err)
+}
+
+// warn logs msg, but not again for the same key within a while: a flood is logged once, not once each.
+func (m *mux) warn(key, msg string, attrs ...any) {
+	if suppressed, ok := m.notice.allow(key, time.Now()); ok {
+		if suppressed > 0 {
+			attrs = append(attrs, "suppressed", suppressed)
+		}
+		m.log.Warn(msg, attrs...) //nolint:sloglint // the callers' messages are constants
+	}
+}

@@ -1,0 +1,103 @@
+package stream
+
+import (
+	"slices"
+	"time"
+)
+
+// ServiceStats counts one service's connections over a websocket's life.
+type ServiceStats struct {
+	Service     string `json:"service"`
+	Connections int    `json:"connections"` // now, those that dial or drain included
+	Total       uint64 `json:"total"`
+	BytesIn     uint64 `json:"bytes_in"`  // from the tunnel to the target
+	BytesOut    uint64 `json:"bytes_out"` // from the target to the tunnel
+	LastError   string `json:"last_error,omitempty"`
+}
+
+type statistics struct{ services map[string]*ServiceStats }
+
+// get bounds the number of names that are counted, since they come from the peer.
+func (s *statistics) get(name string) *ServiceStats {
+	if c, ok := s.services[name]; ok {
+		return c
+	}
+	if s.services == nil {
+		s.services = make(map[string]*ServiceStats)
+	}
+	if len(s.services) >= maxStreams {
+		name = "(others)"
+		if c, ok := s.services[name]; ok {
+			return c
+		}
+	}
+	c := &ServiceStats{Service: name}
+	s.services[name] = c
+	return c
+}
+
+func (s *statistics) started(name string) {
+	c := s.get(name)
+	c.Connections++
+	c.Total++
+}
+
+func (s *statistics) finished(name string)        { s.get(name).Connections-- }
+func (s *statistics) in(name string, n int)       { s.get(name).BytesIn += uint64(n) }  //nolint:gosec // never negative
+func (s *statistics) out(name string, n int)      { s.get(name).BytesOut += uint64(n) } //nolint:gosec // never negative
+func (s *statistics) failed(name, problem string) { s.get(name).LastError = problem }
+
+// Stats returns a snapshot, sorted by service.
+func (m *mux) Stats() []ServiceStats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := make([]ServiceStats, 0, len(m.stats.services))
+	for _, c := range m.stats.services {
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b ServiceStats) int {
+		if a.Service < b.Service {
+			return -1
+		}
+		return 1
+	})
+	return list
+}
+
+// limiter lets one notice of a kind through every noticeEvery.
+type limiter struct{ kinds map[string]*kind }
+
+type kind struct {
+	last       time.Time
+	suppressed int
+}
+
+const (
+	noticeEvery = 30 * time.Second
+	// maxKinds bounds the notices told apart, since the names in them come from the peer: the rest
+	// counts as one kind, or a flood of new names would be a flood of lines.
+	maxKinds = 32
+)
+
+// allow tells whether to log now, and how many of the kind were held back before.
+func (l *limiter) allow(key string, now time.Time) (suppressed int, ok bool) {
+	if l.kinds == nil {
+		l.kinds = make(map[string]*kind)
+	}
+	k := l.kinds[key]
+	if k == nil && len(l.kinds) >= maxKinds {
+		key = ""
+		k = l.kinds[key]
+	}
+	if k == nil {
+		l.kinds[key] = &kind{last: now}
+		return 0, true
+	}
+	if now.Sub(k.last) < noticeEvery {
+		k.suppressed++
+		return 0, false
+	}
+	suppressed = k.suppressed
+	k.last, k.suppressed = now, 0
+	return suppressed, true
+}

@@ -1,0 +1,157 @@
+package wsconn
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// writeBuffers holds the buffers in which messages are masked. One is taken for each message and
+// put back, so that an idle connection keeps none.
+var writeBuffers sync.Pool
+
+// readBufferSize holds a whole TLS record. Larger payloads bypass it.
+const readBufferSize = 16 << 10
+
+var errHandshakeTimeout = errors.New("no answer")
+
+// Dial connects, shakes hands and starts to send pings. The handshake is over, one way or another,
+// when ctx ends or cfg.HandshakeTimeout has passed. An answer that is no websocket is a
+// *HandshakeError. No error contains a token.
+func Dial(ctx context.Context, cfg Config) (*Conn, error) {
+	cfg = cfg.withDefaults()
+	target, err := cfg.url()
+	if err != nil {
+		return nil, err
+	}
+	header, err := cfg.header()
+	if err != nil {
+		return nil, err
+	}
+	secrets := scrubber{reveal(cfg.AccessToken), reveal(cfg.ClientToken)}
+
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.HandshakeTimeout, errHandshakeTimeout)
+	defer cancel()
+	var network *link
+	stop := func() bool { return true }
+	dialTCP := func(ctx context.Context, kind, address string) (net.Conn, error) {
+		conn, err := cfg.NetDial(ctx, kind, address)
+		if err != nil {
+			return nil, err
+		}
+		network = newLink(conn)
+		// The websocket package looks at its context only until the request is sent.
+		stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
+		return network, nil
+	}
+	dialer := websocket.Dialer{
+		NetDialContext: dialTCP,
+		NetDialTLSContext: func(ctx context.Context, kind, address string) (net.Conn, error) {
+			conn, err := dialTCP(ctx, kind, address)
+			if err != nil {
+				return nil, err
+			}
+			return startTLS(ctx, conn, cfg.TLS, target)
+		},
+		Subprotocols:    cfg.Subprotocols,
+		ReadBufferSize:  readBufferSize,
+		WriteBufferSize: MaxMessage,
+		WriteBufferPool: &writeBuffers,
+	}
+	ws, resp, err := dialer.DialContext(ctx, target.String(), header) //nolint:bodyclose // it is a copy in memory
+	if resp != nil && errors.Is(err, websocket.ErrBadHandshake) {
+		stop()
+		return nil, handshakeError(resp, secrets)
+	}
+	if err == nil && !stop() {
+		_ = ws.Close()
+		err = ctx.Err()
+	}
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("connecting to %s: %w", target.Host, secrets.err(dialError(ctx, cfg, err)))
+	}
+	subprotocol, err := negotiated(resp.Header, cfg.Subprotocols)
+	if err != nil {
+		_ = ws.Close()
+		return nil, fmt.Errorf("connecting to %s: %w", target.Host, err)
+	}
+	network.open()
+	return newConn(ws, network, cfg, channelID(resp.Header, secrets), subprotocol), nil
+}
+
+// dialError names what ended the attempt: the network's own words, or the context that closed the
+// connection under it.
+func dialError(ctx context.Context, cfg Config, err error) error {
+	if at, ok := ctx.Deadline(); ok && isTimeout(err) && !time.Now().Before(at) {
+		<-ctx.Done() // the connection has the same deadline and may notice it first
+	}
+	switch {
+	case ctx.Err() == nil:
+		return err
+	case errors.Is(context.Cause(ctx), errHandshakeTimeout):
+		return fmt.Errorf("no answer to the websocket handshake within %v: %w", cfg.HandshakeTimeout, context.DeadlineExceeded)
+	default:
+		return context.Cause(ctx)
+	}
+}
+
+func startTLS(ctx context.Context, conn net.Conn, base *tls.Config, target *url.URL) (net.Conn, error) {
+	cfg := base.Clone()
+	if cfg == nil {
+		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	cfg.NextProtos = nil
+	if cfg.ServerName == "" {
+		cfg.ServerName, _, _ = strings.Cut(target.Hostname(), "%")
+	}
+	secured := tls.Client(conn, cfg)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	return secured, nil
+}
+
+func handshakeError(resp *http.Response, secrets scrubber) error {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	return &HandshakeError{
+		Status:       resp.StatusCode,
+		StatusReason: printable(secrets.text(resp.Header.Get("X-Status-Reason")), maxHeader),
+		Body:         printable(secrets.text(string(body)), maxBody),
+		ChannelID:    channelID(resp.Header, secrets),
+		RetryAfter:   retryAfter(resp.Header.Get("Retry-After"), time.Now()),
+	}
+}
+
+func channelID(h http.Header, secrets scrubber) string {
+	return printable(secrets.text(h.Get("Channel-Id")), maxHeader)
+}
+
+// negotiated is the subprotocol that the service picked. The guide has it name one; a server that
+// names none speaks the oldest form.
+func negotiated(answer http.Header, offered []string) (string, error) {
+	if answer.Get("Sec-Websocket-Extensions") != "" {
+		// The websocket package would go along with compression that nobody asked for.
+		return "", errors.New("the tunnel service wants a websocket extension, and none was offered")
+	}
+	picked := answer.Get("Sec-Websocket-Protocol")
+	if picked == "" {
+		return SubprotocolV1, nil
+	}
+	if !slices.Contains(offered, picked) {
+		return "", fmt.Errorf("the tunnel service chose subprotocol %q, which was not offered", printable(picked, maxHeader))
+	}
+	return picked, nil
+}

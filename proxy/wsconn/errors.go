@@ -1,0 +1,137 @@
+package wsconn
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Reasons why a connection ended, besides *CloseError and the network's own errors.
+var (
+	// ErrDead: pings went unanswered for too long.
+	ErrDead = errors.New("the tunnel service is silent: no answer to pings")
+	// ErrTextMessage: the service sent a text message, and only binary ones are allowed.
+	ErrTextMessage = errors.New("the tunnel service sent a text message")
+	// ErrMessageTooBig: a websocket message of more than MaxMessage bytes came in, or was to go out.
+	ErrMessageTooBig = errors.New("websocket message is larger than 131076 bytes")
+	// ErrClosed: Close was called on this side.
+	ErrClosed = errors.New("websocket closed by this side")
+)
+
+// CloseError is a close frame from the service. Which codes it uses when is documented nowhere:
+// log them and do not branch on them.
+type CloseError struct {
+	Code   int    // 1005 when the frame named none
+	Reason string // printable; often empty
+}
+
+func (e *CloseError) Error() string {
+	text := "the tunnel service closed the websocket"
+	if e.Code != closeNoStatus {
+		text += " with code " + strconv.Itoa(e.Code)
+	}
+	if e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	return text
+}
+
+// HandshakeError is an answer to the handshake that opens no websocket. By the protocol guide a
+// 4xx is final for the access token, and everything else may be tried again.
+type HandshakeError struct {
+	Status       int           // of HTTP; 101 when the upgrade itself was malformed
+	StatusReason string        // the X-Status-Reason header, printable
+	Body         string        // printable, at most 1,024 bytes
+	ChannelID    string        // names the attempt for AWS support; may be empty
+	RetryAfter   time.Duration // 0 when the service named none; at most an hour
+}
+
+func (e *HandshakeError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "the tunnel service answered %d %s", e.Status, http.StatusText(e.Status))
+	if e.Status == http.StatusSwitchingProtocols {
+		b.WriteString(" without a valid websocket upgrade")
+	}
+	for _, part := range []string{e.StatusReason, e.Body} {
+		if part != "" {
+			b.WriteString(": " + part)
+		}
+	}
+	if e.RetryAfter > 0 {
+		fmt.Fprintf(&b, " (retry after %v)", e.RetryAfter)
+	}
+	if e.ChannelID != "" {
+		b.WriteString(" (channel-id " + e.ChannelID + ")")
+	}
+	return b.String()
+}
+
+const maxRetryAfter = time.Hour
+
+// retryAfter reads a Retry-After header: seconds or an HTTP date (RFC 9110, section 10.2.3).
+// What is neither counts as absent.
+func retryAfter(value string, now time.Time) time.Duration {
+	value = strings.TrimSpace(value)
+	var d time.Duration
+	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
+		d = time.Duration(seconds) * time.Second
+	} else if at, err := http.ParseTime(value); err == nil {
+		d = at.Sub(now)
+	} else if isDigits(value) {
+		d = maxRetryAfter
+	}
+	return min(max(d, 0), maxRetryAfter)
+}
+
+func isDigits(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}
+
+const (
+	maxBody   = 1024
+	maxHeader = 256
+)
+
+// printable makes a stranger's text fit for a log line and a terminal: at most limit bytes, and
+// each run of what cannot be printed becomes one space.
+func printable(s string, limit int) string {
+	clean := strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "\x00"), func(r rune) bool {
+		return !unicode.IsPrint(r) || r == ' '
+	}), " ")
+	if len(clean) > limit {
+		clean = strings.ToValidUTF8(clean[:limit], "")
+	}
+	return clean
+}
+
+// scrubber removes this connection's tokens from what a server sent: some servers repeat the
+// request's headers in their answer, and answers are logged.
+type scrubber []string
+
+func (s scrubber) text(in string) string {
+	for _, token := range s {
+		if token == "" {
+			continue
+		}
+		in = strings.ReplaceAll(in, token, "[token]")
+		// The answer may have been cut in the middle of it.
+		for n := min(len(token), len(in)); n >= 8; n-- {
+			if strings.HasSuffix(in, token[:n]) {
+				in = in[:len(in)-n] + "[token]"
+				break
+			}
+		}
+	}
+	return in
+}
+
+func (s scrubber) err(err error) error {
+	if text := err.Error(); s.text(text) != text {
+		return errors.New(s.text(text))
+	}
+	return err
+}

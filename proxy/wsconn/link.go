@@ -1,0 +1,58 @@
+package wsconn
+
+import (
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// maxHandshakeBytes bounds what is read before the websocket is open, certificates included: the
+// HTTP parser itself takes headers of any size.
+const maxHandshakeBytes = 512 << 10
+
+var errLongHandshake = errors.New("the handshake's answer does not end")
+
+// link is the bare network connection below TLS. It knows since when a read has been waiting for
+// bytes, so that silence can be told from a reader that is busy elsewhere.
+type link struct {
+	net.Conn
+	start     time.Time
+	handshake int // bytes that may still be read before open; -1 afterwards
+
+	waiting atomic.Int64 // when the read in progress began, in nanoseconds since start; 0: there is none
+	pinged  atomic.Int64 // when the first ping since the last inbound byte was sent; 0: there is none
+}
+
+func newLink(conn net.Conn) *link {
+	// One nanosecond back, so that no instant from now on is the 0 that means none.
+	return &link{Conn: conn, start: time.Now().Add(-1), handshake: maxHandshakeBytes}
+}
+
+// open ends the handshake. It must be called before the connection is handed to another goroutine.
+func (l *link) open() { l.handshake = -1 }
+
+func (l *link) now() int64 { return int64(time.Since(l.start)) }
+
+func (l *link) Read(p []byte) (int, error) {
+	if l.handshake == 0 {
+		return 0, errLongHandshake
+	}
+	if l.handshake > 0 {
+		p = p[:min(len(p), l.handshake)]
+	}
+	l.waiting.Store(l.now())
+	n, err := l.Conn.Read(p)
+	if n > 0 {
+		l.pinged.Store(0)
+	}
+	l.waiting.Store(0)
+	if l.handshake > 0 {
+		l.handshake -= n
+	}
+	return n, err
+}
+
+// notePing remembers that a ping went out. Its pong may have been read already: then a later silence
+// is counted from its first byte on alone, which is never too short.
+func (l *link) notePing() { l.pinged.CompareAndSwap(0, l.now()) }

@@ -1,0 +1,201 @@
+package services
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	slashpath "path"
+	"strconv"
+	"strings"
+)
+
+const (
+	// maxUnixPath is what fits into Linux's sockaddr_un beside the closing zero byte (unix(7)).
+	maxUnixPath = 107
+	// maxHost and maxLabel are the limits of a host name (RFC 1035, section 2.3.4).
+	maxHost, maxLabel = 253, 63
+)
+
+// ParseAddress reads a target: a bare port ("22", which is that port on 127.0.0.1), "host:port",
+// "[IPv6]:port" or "unix:/absolute/path". Network is "tcp" or "unix"; address is what net.Dial takes.
+// Every error says what to write instead.
+func ParseAddress(s string) (network, address string, err error) {
+	if path, ok := strings.CutPrefix(s, "unix:"); ok {
+		if err := checkUnixPath(path); err != nil {
+			return "", "", err
+		}
+		return "unix", path, nil
+	}
+	switch {
+	case s == "":
+		return "", "", errors.New(`the address is empty: write a port, "host:port" or "unix:/path"`)
+	case strings.ContainsFunc(s, unprintable):
+		return "", "", fmt.Errorf("%q contains a space or a control character: remove it", s)
+	case strings.Contains(s, "://"):
+		return "", "", fmt.Errorf("%q is a URL, a target is an address: write %q", s, fromURL(s))
+	case isNumber(s):
+		port, err := ParsePort(s)
+		if err != nil {
+			return "", "", err
+		}
+		return "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), nil
+	case strings.HasPrefix(s, "/"), strings.HasPrefix(s, "./"):
+		return "", "", fmt.Errorf("%q looks like a path: write %q for a unix socket", s, "unix:/"+strings.TrimLeft(s, "./"))
+	}
+	host, digits, err := splitHostPort(s)
+	if err != nil {
+		return "", "", err
+	}
+	port, err := ParsePort(digits)
+	if err != nil {
+		return "", "", fmt.Errorf("%q: %w", s, err)
+	}
+	if err := CheckHost(host); err != nil {
+		return "", "", fmt.Errorf("%q: %w", s, err)
+	}
+	return "tcp", net.JoinHostPort(host, strconv.Itoa(port)), nil
+}
+
+// fromURL makes an address of a URL, for an error text.
+func fromURL(s string) string {
+	scheme, rest, _ := strings.Cut(s, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	if strings.LastIndexByte(host, ':') > strings.LastIndexByte(host, ']') {
+		return host
+	}
+	switch scheme {
+	case "https":
+		return host + ":443"
+	case "ssh":
+		return host + ":22"
+	default:
+		return host + ":80"
+	}
+}
+
+func unprintable(r rune) bool { return r <= ' ' || r == 0x7f }
+
+func isNumber(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}
+
+func checkUnixPath(path string) error {
+	switch {
+	case path == "":
+		return errors.New(`"unix:" names no socket: write "unix:/path/to/socket"`)
+	case strings.HasPrefix(path, "//"):
+		return fmt.Errorf("%q is not a path: write %q, with one slash", "unix:"+path, "unix:/"+strings.TrimLeft(path, "/"))
+	case path[0] != '/':
+		return fmt.Errorf("the unix socket %q is relative: write its whole path, as in %q", path, "unix:/run/"+slashpath.Base(path))
+	case strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return fmt.Errorf("the unix socket %q contains a control character: remove it", path)
+	case len(path) > maxUnixPath:
+		return fmt.Errorf("the unix socket's path has %d bytes, the system takes %d: use a shorter one", len(path), maxUnixPath)
+	}
+	return nil
+}
+
+// splitHostPort is net.SplitHostPort with remedies.
+func splitHostPort(s string) (host, port string, err error) {
+	bare := s
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		bare = s[1 : len(s)-1]
+	}
+	if addr, perr := netip.ParseAddr(bare); perr == nil && !strings.Contains(addr.Zone(), ":") {
+		return "", "", fmt.Errorf("%q names no port: write %q", s, net.JoinHostPort(addr.String(), "22"))
+	}
+	host, port, err = net.SplitHostPort(s)
+	switch {
+	case err == nil && host == "":
+		return "", "", fmt.Errorf("%q names no host: write %q, or the port alone", s, "127.0.0.1"+s)
+	case err == nil && port == "":
+		return "", "", fmt.Errorf("%q names no port: write %q", s, s+"22")
+	case err == nil:
+		return host, port, nil
+	}
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 {
+		return "", "", fmt.Errorf("%q names no port: write %q", s, s+":22")
+	}
+	if _, perr := netip.ParseAddr(s[:i]); perr == nil {
+		return "", "", fmt.Errorf("%q: an IPv6 address stands in brackets: write %q", s, net.JoinHostPort(s[:i], s[i+1:]))
+	}
+	return "", "", fmt.Errorf(`%q is not an address: write a port, "host:port", "[IPv6]:port" or "unix:/path"`, s)
+}
+
+// ParsePort reads a TCP port, 1 to 65535, in digits. Its errors say what to write instead.
+func ParsePort(s string) (int, error) {
+	if !isNumber(s) {
+		return 0, fmt.Errorf("port %q is not a number: write it in digits, 1 to 65535", s)
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > 65535 {
+		return 0, fmt.Errorf("port %s is out of range: write 1 to 65535", s)
+	}
+	return n, nil
+}
+
+// CheckHost tells whether host, without brackets, is an IP address or a host name that one can connect to.
+// Its errors say what to write instead.
+func CheckHost(host string) error {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		switch {
+		case addr.IsUnspecified():
+			return fmt.Errorf("%s is every address of this machine, not a target: write 127.0.0.1", host)
+		case addr.IsMulticast(), addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+			return fmt.Errorf("%s is a group of machines, not a target: write the address of one", host)
+		}
+		return nil
+	}
+	if strings.Contains(host, ":") {
+		return fmt.Errorf("%q is not an IPv6 address: check its digits", host)
+	}
+	if strings.Trim(host, "0123456789.") == "" {
+		return fmt.Errorf("%q is not an IPv4 address: it has four numbers of 0 to 255", host)
+	}
+	name := strings.TrimSuffix(host, ".")
+	if len(name) > maxHost {
+		return fmt.Errorf("the host name has %d characters, names have at most %d", len(name), maxHost)
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > maxLabel || !hostLabel(label) {
+			return fmt.Errorf("%q is not a host name: it has letters, digits, dots and hyphens", host)
+		}
+	}
+	return nil
+}
+
+// hostLabel takes underscores too: container networks use them.
+func hostLabel(s string) bool {
+	if s[0] == '-' || s[len(s)-1] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// reserved are the ranges that a host name must not lead to: link-local addresses and those where clouds
+// answer with a machine's credentials (RFC 3927, RFC 4291; AWS EC2 user guide, instance metadata). Who
+// writes the configuration may name such an address; who answers DNS may not choose it.
+var reserved = []netip.Prefix{
+	netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("fe80::/10"),
+	netip.MustParsePrefix("fd00:ec2::/32"),
+}
+
+func isReserved(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("") // Prefix.Contains is false for any address with a zone
+	for _, p := range reserved {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,107 @@
+package services
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// DefaultConnectTimeout is how long a target may take to accept a connection. Targets are near: one that
+// needs longer is down, and the operator waits.
+const DefaultConnectTimeout = 5 * time.Second
+
+// Table holds the services by name and counts their connections. It is safe for concurrent use.
+type Table struct {
+	net network
+
+	mu             sync.Mutex
+	byName         map[string]Service
+	active         map[string]int // by name, so that counts outlive Replace
+	connectTimeout time.Duration
+}
+
+// NewTable makes a table of list. Where a name comes twice, the last one counts.
+func NewTable(list []Service) *Table {
+	t := &Table{net: systemNetwork(), active: make(map[string]int), connectTimeout: DefaultConnectTimeout}
+	t.Replace(list)
+	return t
+}
+
+// Replace puts list in the place of all services. Connections that are open stay open under the limits
+// they were made with, and still count against their name.
+func (t *Table) Replace(list []Service) {
+	byName := make(map[string]Service, len(list))
+	for _, s := range list {
+		byName[s.Name] = s
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.byName = byName
+}
+
+// SetConnectTimeout bounds each later Dial, name resolution included; 0 or less means
+// DefaultConnectTimeout.
+func (t *Table) SetConnectTimeout(d time.Duration) {
+	if d <= 0 {
+		d = DefaultConnectTimeout
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.connectTimeout = d
+}
+
+// Names lists the services that are not disabled, sorted.
+func (t *Table) Names() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	names := make([]string, 0, len(t.byName))
+	for name, s := range t.byName {
+		if !s.Disabled {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Lookup returns the service of that name, disabled or not.
+func (t *Table) Lookup(name string) (Service, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, ok := t.byName[name]
+	return s, ok
+}
+
+// Active counts the connections of a service that are open or being opened.
+func (t *Table) Active(name string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.active[name]
+}
+
+// reserve takes a place for one connection: looking and counting are one step, so that no two dials share
+// the last place.
+func (t *Table) reserve(name string) (Service, time.Duration, *DialError) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, ok := t.byName[name]
+	switch {
+	case !ok:
+		return s, 0, &DialError{Service: name, Kind: Unknown}
+	case s.Disabled:
+		return s, 0, &DialError{Service: name, Target: s.Target(), Kind: Disabled}
+	case s.MaxConnections > 0 && t.active[name] >= s.MaxConnections:
+		return s, 0, &DialError{Service: name, Target: s.Target(), Kind: Full, limit: s.MaxConnections}
+	}
+	t.active[name]++
+	return s, t.connectTimeout, nil
+}
+
+// release gives the place back.
+func (t *Table) release(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.active[name]--; t.active[name] <= 0 {
+		delete(t.active, name)
+	}
+}
