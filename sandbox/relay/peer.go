@@ -23,6 +23,8 @@ const (
 	readRoom = frame.MaxWebsocketMessage
 	// smooth is the largest piece under a rate limit, so that bytes trickle and do not come in lumps.
 	smooth = 16 << 10
+	// controlHead and maskSize are what a control frame has besides its payload (RFC 6455, section 5.2).
+	controlHead, maskSize = 2, 4
 )
 
 // peer is one websocket. Its reader is the handler's goroutine; a writer and a watcher stand beside it.
@@ -42,7 +44,6 @@ type peer struct {
 	gone bool
 	form form
 	in   frame.Message // used again for each message
-	pong []byte        // to be sent; nil is none
 
 	conditions atomic.Pointer[conditions]
 	writing    sync.Mutex // between whole batches, for SendRaw
@@ -181,20 +182,22 @@ func (p *peer) touch() {
 	}
 }
 
-// ping leaves the answer to the writer: a peer that does not read must not keep the relay from reading.
+// ping leaves the answer to the writer: a peer that does not read must not keep the relay from reading. Both
+// are part of the stream as messages are: they use up the rate, are late by the delay, and overtake nothing.
 func (p *peer) ping(data string) error {
 	if !p.hold(true) {
 		return errGone
 	}
 	p.touch()
-	if p.relay.cfg.Pongs == PongsNever || p.conditions.Load().withholdPongs {
+	c := p.conditions.Load()
+	p.throttle(c.in, controlHead+maskSize+len(data))
+	if p.relay.cfg.Pongs == PongsNever || c.withholdPongs {
 		return nil
 	}
 	p.link.mu.Lock()
 	defer p.link.mu.Unlock()
 	if p.relay.cfg.Pongs == PongsAlways || p.side == tunnels.Source || p.link.sourceSeen {
-		p.pong = []byte(data)
-		p.out.ready.Signal()
+		p.out.pushPong([]byte(data), 2*c.delay)
 	}
 	return nil
 }

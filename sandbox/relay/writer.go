@@ -23,6 +23,7 @@ func (p *peer) write() {
 		}
 		if pong != nil {
 			if p.hold(false) {
+				p.throttle(p.conditions.Load().out, controlHead+len(pong))
 				_ = p.ws.WriteControl(websocket.PongMessage, pong, time.Time{})
 			}
 		} else if !p.send(batch) {
@@ -36,16 +37,18 @@ func (p *peer) next(into []byte) (batch, pong []byte) {
 	p.link.mu.Lock()
 	defer p.link.mu.Unlock()
 	for !p.gone {
-		if pong = p.pong; pong != nil {
-			p.pong = nil
-			return nil, pong
-		}
-		if len(p.out.pending) == 0 {
+		if p.out.empty() {
 			p.out.ready.Wait()
 			continue
 		}
 		var wait time.Duration
-		if batch, wait = p.out.take(into); wait == 0 {
+		if pong, wait = p.out.takePong(); pong != nil {
+			return nil, pong
+		}
+		if wait == 0 {
+			batch, wait = p.out.take(into)
+		}
+		if wait == 0 {
 			return batch, nil
 		}
 		p.link.mu.Unlock()
@@ -98,11 +101,13 @@ func (p *peer) cut(batch []byte) int {
 	}
 }
 
-// queue holds the frames that wait for one connection. Its owner's link has the lock.
+// queue holds the frames and pongs that wait for one connection, in their order. Its owner's link has the lock.
 type queue struct {
-	pending     []byte
-	marks       []mark // set only while delays are in force
-	ready, room *sync.Cond
+	pending       []byte
+	marks         []mark // set only while delays are in force
+	pongs         []pong
+	pushed, taken uint64 // bytes of frames so far
+	ready, room   *sync.Cond
 }
 
 // mark says when the bytes up to it may leave.
@@ -111,20 +116,75 @@ type mark struct {
 	due  time.Time
 }
 
+// pong is an answer that leaves once the first at bytes of frames have left.
+type pong struct {
+	at      uint64
+	due     time.Time // zero: at once
+	payload []byte
+}
+
+// maxPongs bounds the answers kept for a peer that does not read: only the latest ping must be answered
+// (RFC 6455, section 5.5.3).
+const maxPongs = 256
+
 func newQueue(l sync.Locker) queue { return queue{ready: sync.NewCond(l), room: sync.NewCond(l)} }
 
 func (q *queue) full(limit int) bool { return len(q.pending) >= limit }
 
+func (q *queue) empty() bool { return len(q.pending) == 0 && len(q.pongs) == 0 }
+
+// due is when something pushed now may leave; zero: at once.
+func (q *queue) due(delay time.Duration) (due time.Time) {
+	if n := len(q.marks); n > 0 {
+		due = q.marks[n-1].due
+	}
+	if n := len(q.pongs); n > 0 && q.pongs[n-1].due.After(due) {
+		due = q.pongs[n-1].due
+	}
+	if delay > 0 || !due.IsZero() {
+		if own := time.Now().Add(delay); own.After(due) {
+			due = own
+		}
+	}
+	return due
+}
+
 func (q *queue) push(b []byte, delay time.Duration) {
-	if delay > 0 || len(q.marks) > 0 {
-		due := time.Now().Add(delay)
-		if n := len(q.marks); n > 0 && q.marks[n-1].due.After(due) {
-			due = q.marks[n-1].due
+	if due := q.due(delay); !due.IsZero() {
+		if len(q.marks) == 0 && len(q.pending) > 0 {
+			q.marks = append(q.marks, mark{size: len(q.pending)}) // from before there was a delay
 		}
 		q.marks = append(q.marks, mark{len(b), due})
 	}
 	q.pending = append(q.pending, b...)
+	q.pushed += uint64(len(b))
 	q.ready.Signal()
+}
+
+// pushPong queues an answer. It takes the place of one that would leave at the same time.
+func (q *queue) pushPong(payload []byte, delay time.Duration) {
+	p := pong{at: q.pushed, due: q.due(delay), payload: payload}
+	if n := len(q.pongs); n > 0 && (n >= maxPongs || q.pongs[n-1].at == p.at && p.due.IsZero()) {
+		q.pongs[n-1] = p
+	} else {
+		q.pongs = append(q.pongs, p)
+	}
+	q.ready.Signal()
+}
+
+// takePong returns the pong that is next, or how long to wait for it. It returns neither when frames are next.
+func (q *queue) takePong() (payload []byte, wait time.Duration) {
+	if len(q.pongs) == 0 || q.pongs[0].at > q.taken {
+		return nil, 0
+	}
+	p := q.pongs[0]
+	if !p.due.IsZero() {
+		if wait = time.Until(p.due); wait > 0 {
+			return nil, wait
+		}
+	}
+	q.pongs = slices.Delete(q.pongs, 0, 1)
+	return p.payload, 0
 }
 
 func (q *queue) wake() {
@@ -132,27 +192,39 @@ func (q *queue) wake() {
 	q.room.Broadcast()
 }
 
-// take returns what may leave now, or how long to wait for it. into is a buffer to use again.
+// take returns the frames that may leave now, or how long to wait for them. into is a buffer to use again.
 func (q *queue) take(into []byte) (batch []byte, wait time.Duration) {
-	if len(q.marks) == 0 {
-		batch, q.pending = q.pending, into[:0]
-	} else {
-		now, n := time.Now(), 0
-		due := 0
-		for _, k := range q.marks {
-			if k.due.After(now) {
+	n := len(q.pending)
+	if len(q.pongs) > 0 {
+		n = int(q.pongs[0].at - q.taken) //nolint:gosec // within pending
+	}
+	if len(q.marks) > 0 {
+		now, due, size := time.Now(), 0, 0
+		for i := range q.marks {
+			k := &q.marks[i]
+			if size == n || k.due.After(now) {
+				break
+			}
+			if size+k.size > n { // a pong stands between
+				k.size -= n - size
+				size = n
 				break
 			}
 			due++
-			n += k.size
+			size += k.size
 		}
-		if due == 0 {
+		if size == 0 {
 			return nil, q.marks[0].due.Sub(now)
 		}
+		q.marks, n = slices.Delete(q.marks, 0, due), size
+	}
+	if n == len(q.pending) {
+		batch, q.pending = q.pending, into[:0]
+	} else {
 		batch = append(into[:0], q.pending[:n]...)
 		q.pending = q.pending[:copy(q.pending, q.pending[n:])]
-		q.marks = slices.Delete(q.marks, 0, due)
 	}
+	q.taken += uint64(n)
 	q.room.Broadcast()
 	return batch, 0
 }
