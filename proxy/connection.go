@@ -15,6 +15,12 @@ type (
 	HandshakeError = wsconn.HandshakeError
 	// CloseError tells how the service closed the websocket.
 	CloseError = wsconn.CloseError
+	// Observer is told of connections to local targets.
+	Observer = stream.Observer
+	// Opened tells of a connection whose target is connected.
+	Opened = stream.Opened
+	// Closed tells how a connection ended.
+	Closed = stream.Closed
 	// ProtocolError tells what the far side sent that no tunnel may carry.
 	ProtocolError = stream.ProtocolError
 )

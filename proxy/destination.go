@@ -22,6 +22,8 @@ type DestinationConfig struct {
 	DefaultService func(tunnelServices []string) (string, error)
 	// Logger gets what happens to connections. nil discards it.
 	Logger *slog.Logger
+	// OnConnection, if set, is told of each connection that reached its target, and of its end.
+	OnConnection Observer
 	// OnOpen, if set, is called when the handshake is done.
 	OnOpen func(channelID, subprotocol string)
 	// OnServices, if set, is told of the tunnel's services, each time that the service names them. It must be
@@ -51,7 +53,10 @@ func (d *Destination) Run(ctx context.Context) error {
 		return err
 	}
 	mux := stream.NewDestination(stream.DestinationConfig{
-		Config:         stream.Config{Transport: conn, Logger: d.cfg.Logger, OnStream: conn.RequirePong, OnServices: d.cfg.OnServices, HalfClose: true},
+		Config: stream.Config{
+			Transport: conn, Logger: d.cfg.Logger, OnStream: conn.RequirePong, OnServices: d.cfg.OnServices,
+			Observer: d.cfg.OnConnection, HalfClose: true,
+		},
 		Dial:           d.cfg.DialService,
 		DefaultService: d.cfg.DefaultService,
 	})

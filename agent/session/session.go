@@ -147,7 +147,7 @@ func (s *session) connect(ctx context.Context) (stood time.Duration, err error) 
 		s.services[i].Connections = 0
 	}
 	s.tunnel = nil
-	s.status.LastError = err.Error()
+	s.status.LastError, s.status.LastErrorAt = err.Error(), time.Now()
 	var refused *proxy.HandshakeError
 	if errors.As(err, &refused) && refused.ChannelID != "" {
 		s.status.ChannelID = refused.ChannelID
@@ -189,7 +189,7 @@ func (s *session) opened(channelID, subprotocol string) {
 	s.mu.Unlock()
 	attempt := 0
 	s.to(Connected, func(st *Status) {
-		st.ChannelID, st.Subprotocol, st.LastError = channelID, subprotocol, ""
+		st.ChannelID, st.Subprotocol, st.LastError, st.LastErrorAt = channelID, subprotocol, "", time.Time{}
 		st.Connects++
 		attempt = st.Attempts
 	})
@@ -267,6 +267,9 @@ func (s *session) snapshot() Status {
 	return st
 }
 
+// maxCounted bounds the services that a session counts, those that are not configured included.
+const maxCounted = 100
+
 // merge adds a websocket's counts to those of the websockets before it. The tunnel's own list of services
 // is the truth, and so are the names in it: a service that only the notification named stays, without counts.
 func merge(before []ServiceStatus, now proxy.Stats) []ServiceStatus {
@@ -275,15 +278,19 @@ func merge(before []ServiceStatus, now proxy.Stats) []ServiceStatus {
 		i := slices.IndexFunc(all, func(s ServiceStatus) bool { return s.Service == n.Service })
 		if i < 0 {
 			i = len(all)
+			if i >= maxCounted { // the names are the far side's, and each websocket may bring new ones
+				continue
+			}
 			all = append(all, ServiceStatus{Service: n.Service})
 		}
 		s := &all[i]
 		s.Connections += n.Connections
 		s.Total += n.Total
+		s.Refused += n.Refused
 		s.BytesIn += n.BytesIn
 		s.BytesOut += n.BytesOut
 		if n.LastError != "" {
-			s.LastError = n.LastError
+			s.LastError, s.LastErrorAt = n.LastError, n.LastErrorAt
 		}
 	}
 	return all

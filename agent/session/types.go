@@ -77,7 +77,8 @@ type Status struct {
 	ChannelID   string          `json:"channel_id,omitempty"` // of the latest websocket
 	Subprotocol string          `json:"subprotocol,omitempty"`
 	Services    []ServiceStatus `json:"services"`
-	LastError   string          `json:"last_error,omitempty"`
+	LastError   string          `json:"last_error,omitempty"` // since the latest connect
+	LastErrorAt time.Time       `json:"last_error_at,omitzero"`
 	Reason      string          `json:"reason,omitempty"` // why it ended
 }
 
@@ -88,5 +89,8 @@ type ServiceStatus struct {
 	Total       uint64 `json:"total"`       // connections so far
 	BytesIn     uint64 `json:"bytes_in"`    // from the tunnel
 	BytesOut    uint64 `json:"bytes_out"`   // to the tunnel
+	Refused     uint64 `json:"refused"`     // connections that never reached the target
 	LastError   string `json:"last_error,omitempty"`
+	// LastErrorAt is when that was: the error stays after connections that went well.
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
 }

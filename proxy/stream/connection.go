@@ -51,6 +51,7 @@ type connection struct {
 	links
 	half  half
 	began time.Time
+	watch watched
 
 	in, out uint64 // bytes to and from the target
 }
@@ -62,6 +63,7 @@ func (c *connection) run(ctx context.Context) {
 	if c.target == nil && !c.dial(ctx) {
 		return
 	}
+	c.tellOpened()
 	polled := make(chan struct{})
 	go func() {
 		defer close(polled)
@@ -167,6 +169,7 @@ func (c *connection) write() bool {
 			c.dead = true
 			m.unqueue(c)
 			if c.half.held || c.half.told {
+				c.because(ByTarget)
 				c.end(aborted, true) // it was read to its end already
 			}
 		}
@@ -312,5 +315,6 @@ func (c *connection) endByTarget() {
 	if !errors.Is(c.readErr, io.EOF) {
 		to = aborted
 	}
+	c.broke(c.readErr)
 	c.end(to, false)
 }

@@ -61,6 +61,7 @@ func (m *mux) awaitRoom(culprit *connection) {
 		m.warn("stalled "+culprit.s.name, "connection reset: its target takes no data",
 			"service", culprit.s.name, "stream", culprit.s.id, "connection", culprit.id, "stalled_for", m.stall.String())
 		m.stats.failed(culprit.s.name, "target took no data for "+m.stall.String())
+		culprit.because(Stalled)
 		culprit.end(aborted, true)
 		return
 	}

@@ -127,6 +127,7 @@ func (m *mux) connectionReset(msg *frame.Message) {
 		m.unexpected(s, msg)
 	default:
 		if c := s.conns[connectionID(msg)]; c != nil {
+			c.because(ByPeer)
 			c.end(draining, false)
 		}
 	}
@@ -137,6 +138,9 @@ func (m *mux) unexpected(s *stream, msg *frame.Message) {
 	m.warn("unexpected "+s.name, "stream reset: unexpected message for its form",
 		"service", s.name, "stream", s.id, "type", msg.Type.String(), "form", s.form.String())
 	m.tell(s.message(frame.StreamReset, 0))
+	for _, c := range s.conns {
+		c.because(Violation)
+	}
 	m.endStream(s)
 }
 
@@ -193,6 +197,7 @@ func (d *Destination) connectionStart(msg *frame.Message) {
 	id := connectionID(msg)
 	if c := s.conns[id]; c != nil {
 		d.warn("twice "+s.name, "connection reset: it was started twice", "service", s.name, "stream", s.id, "connection", id)
+		c.because(Violation)
 		c.end(draining, true)
 		return
 	}
@@ -212,6 +217,7 @@ func (d *Destination) mayConnect(s *stream) bool {
 	if len(d.conns) < maxConnections {
 		return true
 	}
+	d.stats.refused(s.name)
 	d.warn("too many", "connection refused: the tunnel has too many", "service", s.name, "limit", maxConnections)
 	return false
 }

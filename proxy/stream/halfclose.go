@@ -64,6 +64,7 @@ func (c *connection) heard(payload []byte) bool {
 		return true
 	case len(payload) > 0:
 		if c.half.held && !c.m.source {
+			c.because(ByTarget)
 			c.end(draining, true) // the source does not know half close
 		}
 		return false
@@ -110,6 +111,7 @@ func (c *connection) holdEnd(wait time.Duration) bool {
 	c.after(wait, func() {
 		if c.half.held {
 			c.m.unanswered = true
+			c.because(ByTarget)
 			c.end(draining, true)
 		}
 	})
@@ -126,6 +128,7 @@ func (c *connection) tellEnd() {
 // peerEnded notes that no more will come. What came is still written, then the target is told.
 func (c *connection) peerEnded() {
 	if c.half.told {
+		c.because(ByPeer)
 		c.end(draining, true) // both directions have ended
 		return
 	}
@@ -146,6 +149,7 @@ func (c *connection) closeWriting() {
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		c.half.closed = false
+		c.because(ByPeer)
 		c.end(draining, true) // as the protocol has it
 	}
 }
@@ -155,6 +159,7 @@ func (c *connection) watchIdle() {
 	c.half.moved = c.in + c.out
 	c.after(halfTimeout, func() {
 		if c.half.moved == c.in+c.out {
+			c.because(Idle)
 			c.end(draining, true)
 			return
 		}

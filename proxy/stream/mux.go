@@ -46,6 +46,8 @@ type Config struct {
 	// OnServices is told of the tunnel's services, each time that the service names them. It must be quick, and
 	// call nothing here.
 	OnServices func(services []string)
+	// Observer, if set, is told of each connection that reached its target, and of its end.
+	Observer Observer
 	// HalfClose lets connections stay open in one direction when the other has ended, where the peer knows how.
 	HalfClose bool
 	// StallTimeout is how long a target may take nothing while the tunnel waits for it; 0 means
@@ -60,6 +62,7 @@ type mux struct {
 	stall     time.Duration
 	onStream  func()
 	announced func(services []string)
+	observer  Observer
 	dialFunc  func(ctx context.Context, service string) (net.Conn, error)
 	notice    limiter
 	halfClose bool
@@ -97,7 +100,7 @@ type mux struct {
 func newMux(cfg Config) *mux {
 	m := &mux{
 		transport: cfg.Transport, log: cfg.Logger, stall: cfg.StallTimeout, onStream: cfg.OnStream, announced: cfg.OnServices,
-		halfClose: cfg.HalfClose, answerTimeout: defaultAnswerTimeout,
+		observer: cfg.Observer, halfClose: cfg.HalfClose, answerTimeout: defaultAnswerTimeout,
 		streams: make(map[string]*stream), conns: make(map[*connection]struct{}),
 	}
 	if m.log == nil {
@@ -243,7 +246,15 @@ func (m *mux) endAll() {
 
 // endStream ends s without a word to the peer: what it sent before is still written.
 func (m *mux) endStream(s *stream) {
+	why := ByPeer
+	switch {
+	case m.closing:
+		why = Stopped
+	case m.ended:
+		why = TunnelLost
+	}
 	for _, c := range s.conns {
+		c.because(why)
 		c.end(draining, false)
 	}
 	if m.streams[s.service] == s {
@@ -303,15 +314,17 @@ func (m *mux) remove(c *connection) {
 // forget drops the last trace of c.
 func (m *mux) forget(c *connection) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	c.end(aborted, true)
 	delete(m.conns, c)
 	m.stats.finished(c.s.name)
+	m.mu.Unlock()
+	c.tellClosed()
 	m.log.Debug("connection ended", "service", c.s.name, "stream", c.s.id, "connection", c.id, "bytes_in", c.in, "bytes_out", c.out)
 }
 
 // refused notes that a service's target could not be had.
 func (m *mux) refused(service string, err error) {
+	m.stats.refused(service)
 	m.stats.failed(service, err.Error())
 	m.warn("refused "+service, "connection refused", "service", service, "error", err)
 }

@@ -79,7 +79,7 @@ func TestAStalledTargetLosesItsConnectionAfterTheTimeout(t *testing.T) {
 		if lines := s.log.all(); len(lines) != 1 || !strings.Contains(lines[0], "service=DEAF") {
 			t.Errorf("logged: %q", lines)
 		}
-		if stats := s.d.Stats(); stats[0].LastError == "" || stats[1].LastError != "" {
+		if stats := s.d.Stats(); stats[0].LastError == "" || !stats[0].LastErrorAt.Equal(time.Now()) || stats[1].LastError != "" {
 			t.Errorf("statistics: %+v", stats)
 		}
 		s.alive(V3)

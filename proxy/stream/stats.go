@@ -12,7 +12,10 @@ type ServiceStats struct {
 	Total       uint64 `json:"total"`
 	BytesIn     uint64 `json:"bytes_in"`  // from the tunnel to the target
 	BytesOut    uint64 `json:"bytes_out"` // from the target to the tunnel
+	Refused     uint64 `json:"refused"`   // connections that never reached the target
 	LastError   string `json:"last_error,omitempty"`
+	// LastErrorAt is when that was. The error stays after connections that went well.
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
 }
 
 type statistics struct{ services map[string]*ServiceStats }
@@ -42,10 +45,16 @@ func (s *statistics) started(name string) {
 	c.Total++
 }
 
-func (s *statistics) finished(name string)        { s.get(name).Connections-- }
-func (s *statistics) in(name string, n int)       { s.get(name).BytesIn += uint64(n) }  //nolint:gosec // never negative
-func (s *statistics) out(name string, n int)      { s.get(name).BytesOut += uint64(n) } //nolint:gosec // never negative
-func (s *statistics) failed(name, problem string) { s.get(name).LastError = problem }
+func (s *statistics) finished(name string)   { s.get(name).Connections-- }
+func (s *statistics) in(name string, n int)  { s.get(name).BytesIn += uint64(n) }  //nolint:gosec // never negative
+func (s *statistics) out(name string, n int) { s.get(name).BytesOut += uint64(n) } //nolint:gosec // never negative
+
+func (s *statistics) refused(name string) { s.get(name).Refused++ }
+
+func (s *statistics) failed(name, problem string) {
+	c := s.get(name)
+	c.LastError, c.LastErrorAt = problem, time.Now()
+}
 
 // Stats returns a snapshot, sorted by service.
 func (m *mux) Stats() []ServiceStats {

@@ -1,0 +1,100 @@
+package stream
+
+import (
+	"errors"
+	"io"
+	"net"
+	"time"
+)
+
+// Reason is why a connection ended. It is one of the few below, so that programs can count on it.
+type Reason string
+
+// The reasons. Services may have limits of their own that end a connection; those are told by Closed.Err.
+const (
+	ByPeer     Reason = "peer"      // the far side ended the connection or its stream
+	ByTarget   Reason = "target"    // the target did
+	BrokenOff  Reason = "broken"    // reading from the target, or writing to it, failed
+	Idle       Reason = "idle"      // one direction had ended, and the other one was silent for too long
+	Stalled    Reason = "stalled"   // the target took nothing for too long
+	Violation  Reason = "violation" // the far side sent what the connection's form does not have
+	TunnelLost Reason = "tunnel"    // the websocket ended
+	Stopped    Reason = "stopped"   // this side was told to stop
+)
+
+// Opened tells of a connection whose target is connected.
+type Opened struct {
+	Service    string // its own name, also where the wire has none
+	Stream     int32
+	Connection uint32 // 1 where the form has no connection ids
+	Form       Form
+	Target     net.Conn // what Dial returned, or what Open was given: not to be used
+}
+
+// Closed tells how a connection ended that was Opened.
+type Closed struct {
+	Reason   Reason
+	Err      error         // of the target, if it had one: a limit of its own, or what broke
+	BytesIn  uint64        // that the target took
+	BytesOut uint64        // that came from the target
+	Duration time.Duration // since it was opened
+}
+
+// Observer is told of each connection that was opened. What it returns, if anything, is told of that
+// connection's end. Both are called without a lock from the connection's own goroutine, which waits for
+// them: one that blocks holds up no other connection, but it does hold up the tunnel's end.
+type Observer func(Opened) func(Closed)
+
+// watched is what a connection remembers for its observer.
+type watched struct {
+	reason Reason
+	err    error
+	opened time.Time
+	closed func(Closed)
+}
+
+// because notes why the connection ends. The first reason is the one that counts.
+func (c *connection) because(r Reason) {
+	if c.watch.reason == "" && !c.closed {
+		c.watch.reason = r
+	}
+}
+
+// broke notes an error of the target, which says why the connection ends.
+func (c *connection) broke(err error) {
+	if err == nil || errors.Is(err, io.EOF) {
+		c.because(ByTarget)
+		return
+	}
+	c.because(BrokenOff)
+	if c.watch.err == nil {
+		c.watch.err = err
+	}
+}
+
+// tellOpened is called once the connection has its target, without mu.
+func (c *connection) tellOpened() {
+	if c.m.observer == nil {
+		return
+	}
+	c.watch.opened = time.Now()
+	c.watch.closed = c.m.observer(Opened{Service: c.s.name, Stream: c.s.id, Connection: c.id, Form: c.s.form, Target: c.target})
+}
+
+// tellClosed is called when the connection is over, without mu. Nobody else has it then.
+func (c *connection) tellClosed() {
+	if c.watch.closed == nil {
+		return
+	}
+	if c.watch.reason == "" {
+		c.watch.reason = BrokenOff
+	}
+	e := Closed{
+		Reason: c.watch.reason, Err: c.watch.err, BytesIn: c.in, BytesOut: c.out,
+		Duration: time.Since(c.watch.opened),
+	}
+	if limited, ok := c.target.(interface{ Expired() error }); ok && limited.Expired() != nil {
+		e.Err = limited.Expired()
+	}
+	c.watch.closed(e)
+}
