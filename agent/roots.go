@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/culvert-iot/culvert/agent/config"
 )
@@ -40,6 +41,9 @@ func mqttTLS(cfg *config.Config) (*tls.Config, error) {
 
 // explain prefers the words of the configuration's own check to those of package tls.
 func explain(cfg *config.Config, err error) error {
+	if errors.Is(err, syscall.EMFILE) {
+		return err // not the files' fault
+	}
 	if clear := cfg.CheckFiles(); clear != nil {
 		return errors.New(strings.ReplaceAll(clear.Error(), "\n", "; "))
 	}

@@ -120,12 +120,18 @@ func (s *Source) Open(ctx context.Context, service string, local net.Conn) error
 }
 
 // Serve opens a connection to service for each that l accepts, until l or ctx ends. Connections that the
-// tunnel cannot take are closed, which the client sees, and reported to the logger.
+// tunnel cannot take are closed, which the client sees, and reported to the logger. A lack of file descriptors
+// is waited out.
 func (s *Source) Serve(ctx context.Context, service string, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
+	accept := Acceptor{Listener: l, Warn: func(err error) {
+		if s.cfg.Logger != nil {
+			s.cfg.Logger.Warn("connections cannot be accepted for now", "service", service, "error", err)
+		}
+	}}
 	for {
-		local, err := l.Accept()
+		local, err := accept.Next(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)

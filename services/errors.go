@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 	"time"
 )
 
@@ -80,6 +81,8 @@ func (e *DialError) Error() string {
 		return at + ": there is no such socket: start the program that makes it, or correct the path"
 	case errors.Is(e.Err, fs.ErrPermission):
 		return fmt.Sprintf("%s: %v: give this program's user access to the target", at, e.Err)
+	case errors.Is(e.Err, syscall.EMFILE):
+		return fmt.Sprintf("%s: %v: close connections, or raise this program's limit of open files (LimitNOFILE= of its unit, ulimit -n)", at, e.Err)
 	}
 	return fmt.Sprintf("%s: %v", at, e.Err)
 }

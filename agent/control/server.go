@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -114,6 +115,10 @@ func advise(path string, err error) error {
 		return err
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("control socket %s: %w: let culvertd's user write to %s, or set control.socket", path, err, filepath.Dir(path))
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("control socket %s: %w: free some space or inodes for %s, or set control.socket", path, err, filepath.Dir(path))
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("control socket %s: %w: set control.socket to a path on a writable file system", path, err)
 	default:
 		return fmt.Errorf("control socket %s: %w: correct control.socket, or set it to \"\" to do without", path, err)
 	}
@@ -130,6 +135,7 @@ func (s *Server) Serve(ctx context.Context, handle Handler) error {
 		s.Close()
 	}()
 	places := make(chan struct{}, maxClients)
+	troubled := false
 	for {
 		select {
 		case places <- struct{}{}:
@@ -145,7 +151,10 @@ func (s *Server) Serve(ctx context.Context, handle Handler) error {
 		}
 		if err != nil {
 			// Out of file descriptors, most likely. It passes, and must not stop the tunnels.
-			s.log.Warn("control socket cannot accept", "error", err)
+			if !troubled {
+				troubled = true
+				s.log.Warn("control socket cannot accept for now", "error", err)
+			}
 			<-places
 			select {
 			case <-time.After(time.Second):
@@ -153,6 +162,7 @@ func (s *Server) Serve(ctx context.Context, handle Handler) error {
 			}
 			continue
 		}
+		troubled = false
 		clients.Go(func() {
 			defer func() { <-places }()
 			s.serve(ctx, conn, handle)

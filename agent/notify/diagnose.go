@@ -66,7 +66,11 @@ func (d *doctor) diagnose(e end) *failureError {
 
 	switch e.stage {
 	case stageFiles:
-		return &failureError{fmt.Errorf("cannot use the certificate files: %w", e.err), "check mqtt.cert_file, mqtt.key_file and mqtt.ca_file"}
+		remedy := "check mqtt.cert_file, mqtt.key_file and mqtt.ca_file"
+		if errors.Is(e.err, syscall.EMFILE) {
+			remedy = filesRemedy
+		}
+		return &failureError{fmt.Errorf("cannot use the certificate files: %w", e.err), remedy}
 	case stageDial:
 		return &failureError{fmt.Errorf("cannot reach %s: %w", d.endpoint, e.err), dialRemedy(e.err)}
 	case stageTLS:

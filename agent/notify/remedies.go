@@ -11,10 +11,15 @@ import (
 	"time"
 )
 
+// filesRemedy helps where no file descriptor is left.
+const filesRemedy = "close connections, or raise this program's limit of open files (LimitNOFILE= of its unit, ulimit -n)"
+
 // dialRemedy explains why there is no TCP connection. A web proxy's errors bring their own remedy.
 func dialRemedy(err error) string {
 	var dns *net.DNSError
 	switch {
+	case errors.Is(err, syscall.EMFILE): // also when it was the resolver that lacked one
+		return filesRemedy
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return "the name does not exist: check mqtt.endpoint (aws iot describe-endpoint --endpoint-type iot:Data-ATS prints it)"
 	case errors.As(err, &dns):

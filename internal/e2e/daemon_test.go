@@ -92,10 +92,17 @@ func startDaemon(t testing.TB, config string, env ...string) *daemon {
 // startProgram is startDaemon with a culvertd that was built in another way.
 func startProgram(t testing.TB, program, config string, env ...string) *daemon {
 	t.Helper()
-	d := &daemon{config: config, exited: make(chan struct{})}
-	d.cmd = exec.Command(program, "--config", config)
-	d.cmd.Stderr = &d.stderr
-	d.cmd.Stdout = &d.stderr
+	return startCommand(t, config, exec.Command(program, "--config", config), env...)
+}
+
+// startCommand is startDaemon with a command that ends in culvertd --config. Its output is the daemon's log unless it has
+// one of its own.
+func startCommand(t testing.TB, config string, cmd *exec.Cmd, env ...string) *daemon {
+	t.Helper()
+	d := &daemon{config: config, cmd: cmd, exited: make(chan struct{})}
+	if cmd.Stderr == nil {
+		d.cmd.Stderr, d.cmd.Stdout = &d.stderr, &d.stderr
+	}
 	d.cmd.Env = cleanEnv(env...)
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -104,8 +104,10 @@ func answers(source *proxy.Source, service string, limit time.Duration) bool {
 }
 
 // exchangeByte sends a byte to an echo server and waits for it.
-func exchangeByte(c net.Conn) error {
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+func exchangeByte(c net.Conn) error { return exchangeByteWithin(c, 5*time.Second) }
+
+func exchangeByteWithin(c net.Conn, limit time.Duration) error {
+	_ = c.SetDeadline(time.Now().Add(limit))
 	defer func() { _ = c.SetDeadline(time.Time{}) }()
 	var b [1]byte
 	if _, err := c.Write([]byte{'x'}); err != nil {

@@ -139,8 +139,11 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 		}
 	})
 	defer cancel()
+	accept := proxy.Acceptor{Listener: l, Warn: func(err error) {
+		t.cfg.notice("new connections to %s wait: %v", service, err)
+	}}
 	for {
-		local, err := l.Accept()
+		local, err := accept.Next(ctx)
 		if err != nil {
 			select {
 			case <-t.Done():

@@ -193,12 +193,12 @@ func (s *source) lost() {
 // fullDelay is between two looks for room in a tunnel that is full.
 const fullDelay = 50 * time.Millisecond
 
-// acceptDelay lets other connections end when the system has no more file descriptors.
-const acceptDelay = 100 * time.Millisecond
-
 func (s *source) serve(l *listener) {
+	accept := proxy.Acceptor{Listener: l, Warn: func(err error) {
+		s.j.printf(levelWarning, "new connections on port %d wait: %v", l.port(), err)
+	}}
 	for {
-		local, err := l.Accept()
+		local, err := accept.Next(s.ctx)
 		switch {
 		case s.ctx.Err() != nil:
 			if err == nil {
@@ -207,8 +207,7 @@ func (s *source) serve(l *listener) {
 			return
 		case err != nil:
 			s.j.printf(levelError, "accept on port %d: %v", l.port(), err)
-			_ = backoff.Sleep(s.ctx, acceptDelay)
-			continue
+			return
 		}
 		s.j.printf(levelDebug, "Accepted a connection on port %d from %s", l.port(), local.RemoteAddr())
 		if err := s.open(l, local); err != nil {
