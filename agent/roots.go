@@ -100,3 +100,17 @@ func (r *tunnelRoots) read() error {
 	r.pem, r.pool = pem, pool
 	return nil
 }
+
+// BrokerTLS is what the daemon would connect to the broker with, read now: for a check before it runs.
+func BrokerTLS(cfg *config.Config) (*tls.Config, error) { return mqttTLS(cfg) }
+
+// TunnelTLS is what the daemon would connect tunnels with, read now. An error about tunnel.ca_file comes beside
+// the configuration that the daemon would go on with.
+func TunnelTLS(cfg *config.Config) (*tls.Config, error) {
+	r := &tunnelRoots{file: cfg.Tunnel.CAFile, log: slog.New(slog.DiscardHandler)}
+	if r.file == "" {
+		return r.config(), nil
+	}
+	err := r.read()
+	return r.config(), err
+}

@@ -42,6 +42,8 @@ type MQTTStatus struct {
 	LastNotify  time.Time `json:"last_notify,omitzero"`
 	LastError   string    `json:"last_error,omitempty"` // stays after recovery
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+	// LastFault sorts the last error for programs: what the broker's policy seems to deny, or another client.
+	LastFault notify.Fault `json:"last_fault,omitempty"`
 }
 
 // ServiceStatus is one configured service and its connections over all tunnels.
@@ -84,6 +86,6 @@ func mqttStatus(s notify.State) MQTTStatus {
 	}
 	return MQTTStatus{
 		State: state, Since: s.Since, Attempts: s.Attempts, LastNotify: s.LastNotify,
-		LastError: s.LastError, LastErrorAt: s.LastErrorAt,
+		LastError: s.LastError, LastErrorAt: s.LastErrorAt, LastFault: s.LastFault,
 	}
 }

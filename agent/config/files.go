@@ -12,8 +12,30 @@ import (
 	"strings"
 )
 
+// FileError is what is wrong with a file that the configuration names, or with two of them together. Its text
+// names the keys and ends with what to do.
+type FileError struct {
+	Keys []string // as "mqtt.cert_file"
+	Err  error
+}
+
+// Error gives the whole text.
+func (e *FileError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what Error shows.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// fileProblem is nil for a nil error.
+func fileProblem(err error, keys ...string) error {
+	if err == nil {
+		return nil
+	}
+	return &FileError{keys, err}
+}
+
 // CheckFiles reads the certificates and the key that the configuration names. Parsing does not: a
-// configuration may be written before the device has its certificate. It returns all problems, joined.
+// configuration may be written before the device has its certificate. It returns all problems, joined; each is a
+// *FileError.
 //
 // It does not look at dates: a device without a battery clock starts in the past, and must be able to
 // start all the same.
@@ -27,15 +49,15 @@ func (c *Config) CheckFiles() error {
 		if err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
 			err = fmt.Errorf("%s: %s: no certificate in it can be read: fetch the file again", ca[0], ca[1])
 		}
-		errs = append(errs, err)
+		errs = append(errs, fileProblem(err, ca[0]))
 	}
 	cert, certErr := readPEM("mqtt.cert_file", c.MQTT.CertFile, "CERTIFICATE")
 	key, keyErr := readPEM("mqtt.key_file", c.MQTT.KeyFile, "PRIVATE KEY")
-	errs = append(errs, certErr, keyErr)
+	errs = append(errs, fileProblem(certErr, "mqtt.cert_file"), fileProblem(keyErr, "mqtt.key_file"))
 	if certErr == nil && keyErr == nil {
 		if _, err := tls.X509KeyPair(cert, key); err != nil {
-			errs = append(errs, fmt.Errorf("mqtt.cert_file, mqtt.key_file: %s and %s do not fit together: %w: use the key that was made with this certificate",
-				c.MQTT.CertFile, c.MQTT.KeyFile, err))
+			errs = append(errs, fileProblem(fmt.Errorf("mqtt.cert_file, mqtt.key_file: %s and %s do not fit together: %w: use the key that was made with this certificate",
+				c.MQTT.CertFile, c.MQTT.KeyFile, err), "mqtt.cert_file", "mqtt.key_file"))
 		}
 	}
 	return errors.Join(errs...)

@@ -64,6 +64,7 @@ type State struct {
 	Attempts    int       // to connect, since there was last a subscription; the one under way counts
 	LastError   string    // why the last attempt or connection ended, with what to do; stays after recovery
 	LastErrorAt time.Time // zero if there was none
+	LastFault   Fault     // of the last error; "" if it has none
 	LastNotify  time.Time // when the last notification arrived; zero if none did
 }
 
@@ -140,7 +141,7 @@ func (c *Client) Run(ctx context.Context, handle func(payload []byte)) error {
 		failure := c.doctor.diagnose(e)
 		attempts := 0
 		c.set(func(s *State) {
-			s.LastError, s.LastErrorAt = failure.Error(), time.Now()
+			s.LastError, s.LastErrorAt, s.LastFault = failure.Error(), time.Now(), failure.fault
 			attempts = s.Attempts
 		})
 		c.reporter.failed(failure, e, attempts, delay)

@@ -53,6 +53,14 @@ type end struct {
 	tls       *tls.Config   // as used; nil without TLS
 }
 
+// now is the time that certificates were judged by.
+func (e end) now() time.Time {
+	if e.tls != nil && e.tls.Time != nil {
+		return e.tls.Time()
+	}
+	return time.Now()
+}
+
 var (
 	errNoSuback      = errors.New("no SUBACK")
 	errSubackRefused = errors.New("broker refused SUBSCRIBE with return code 128")

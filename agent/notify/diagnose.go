@@ -21,10 +21,21 @@ const (
 	takeoverCount = 3
 )
 
+// Fault sorts the reasons of failures that the broker's policy or its other clients are suspected of.
+type Fault string
+
+// The faults. Any other failure has none.
+const (
+	ConnectDenied   Fault = "connect_denied"   // iot:Connect
+	SubscribeDenied Fault = "subscribe_denied" // iot:Subscribe
+	ClientIDClash   Fault = "client_id_clash"  // another client has the same id
+)
+
 // failureError is a connection's end with what to do about it.
 type failureError struct {
 	err    error
 	remedy string // "" if nothing is known
+	fault  Fault
 }
 
 // Error joins both in one line.
@@ -37,6 +48,8 @@ func (f *failureError) Error() string {
 
 // Unwrap returns the cause.
 func (f *failureError) Unwrap() error { return f.err }
+
+func failed(err error, remedy string) *failureError { return &failureError{err: err, remedy: remedy} }
 
 // doctor knows the connection's history, which tells a policy's refusal from a bad line.
 type doctor struct {
@@ -70,11 +83,11 @@ func (d *doctor) diagnose(e end) *failureError {
 		if errors.Is(e.err, syscall.EMFILE) {
 			remedy = filesRemedy
 		}
-		return &failureError{fmt.Errorf("cannot use the certificate files: %w", e.err), remedy}
+		return failed(fmt.Errorf("cannot use the certificate files: %w", e.err), remedy)
 	case stageDial:
-		return &failureError{fmt.Errorf("cannot reach %s: %w", d.endpoint, e.err), dialRemedy(e.err)}
+		return failed(fmt.Errorf("cannot reach %s: %w", d.endpoint, e.err), dialRemedy(e.err))
 	case stageTLS:
-		return &failureError{fmt.Errorf("TLS handshake with %s failed: %w", d.endpoint, e.err), tlsRemedy(e.err, e.tls, time.Now())}
+		return failed(fmt.Errorf("TLS handshake with %s failed: %w", d.endpoint, e.err), tlsRemedy(e.err, e.tls, e.now()))
 	case stageConnect:
 		return d.connectFailure(e, closed)
 	case stageSubscribe:
@@ -92,24 +105,25 @@ func (d *doctor) connectFailure(e end, closed bool) *failureError {
 	case errors.As(e.err, &refused):
 		switch refused.code {
 		case 3:
-			return &failureError{e.err, ""}
+			return failed(e.err, "")
 		case 2:
-			return &failureError{e.err, "check mqtt.client_id: " + d.clientID}
+			return failed(e.err, "check mqtt.client_id: "+d.clientID)
 		default:
-			return &failureError{e.err, policy}
+			return &failureError{e.err, policy, ConnectDenied}
 		}
 	case alerted:
 		// With TLS 1.3 the server judges the client's certificate after the handshake.
-		return &failureError{fmt.Errorf("broker ended TLS after CONNECT: %w", e.err), tlsRemedy(e.err, e.tls, time.Now())}
+		return failed(fmt.Errorf("broker ended TLS after CONNECT: %w", e.err), tlsRemedy(e.err, e.tls, e.now()))
 	case closed:
-		if note := expiryNote(e.tls, time.Now()); note != "" {
-			policy = note
+		dropped := fmt.Errorf("broker closed the connection right after CONNECT: %w", e.err)
+		if note := expiryNote(e.tls, e.now()); note != "" {
+			return failed(dropped, note)
 		}
-		return &failureError{fmt.Errorf("broker closed the connection right after CONNECT: %w", e.err), policy}
+		return &failureError{dropped, policy, ConnectDenied}
 	case timedOut(e.err):
-		return &failureError{fmt.Errorf("broker did not answer CONNECT within %v: %w", connackLimit, e.err), "check mqtt.endpoint and its port"}
+		return failed(fmt.Errorf("broker did not answer CONNECT within %v: %w", connackLimit, e.err), "check mqtt.endpoint and its port")
 	default:
-		return &failureError{fmt.Errorf("no MQTT session: %w", e.err), ""}
+		return failed(fmt.Errorf("no MQTT session: %w", e.err), "")
 	}
 }
 
@@ -117,26 +131,27 @@ func (d *doctor) subscribeFailure(e end, dropped bool) *failureError {
 	policy := fmt.Sprintf("the policy of the device's certificate must allow iot:Subscribe on topicfilter/%s and iot:Receive on topic/%s", d.topic, d.topic)
 	switch {
 	case errors.Is(e.err, errSubackRefused):
-		return &failureError{e.err, policy}
+		return &failureError{e.err, policy, SubscribeDenied}
 	case errors.Is(e.err, errNoSuback):
-		return &failureError{fmt.Errorf("broker did not answer SUBSCRIBE within %v", subackLimit), policy}
+		return &failureError{fmt.Errorf("broker did not answer SUBSCRIBE within %v", subackLimit), policy, SubscribeDenied}
 	case dropped:
-		f := &failureError{fmt.Errorf("broker closed the connection right after SUBSCRIBE: %w", e.err), ""}
+		f := failed(fmt.Errorf("broker closed the connection right after SUBSCRIBE: %w", e.err), "")
 		if d.subscribeDrops >= suspectDropCount {
-			f.remedy = "this happens again and again: " + policy
+			f.remedy, f.fault = "this happens again and again: "+policy, SubscribeDenied
 		}
 		return f
 	default:
-		return &failureError{fmt.Errorf("connection lost after SUBSCRIBE: %w", e.err), ""}
+		return failed(fmt.Errorf("connection lost after SUBSCRIBE: %w", e.err), "")
 	}
 }
 
 func (d *doctor) lostFailure(e end, kicked bool) *failureError {
-	f := &failureError{fmt.Errorf("connection lost: %w", e.err), ""}
+	f := failed(fmt.Errorf("connection lost: %w", e.err), "")
 	if kicked {
 		f.err = fmt.Errorf("broker closed the connection shortly after it was up: %w", e.err)
 	}
 	if kicked && d.takeovers >= takeoverCount {
+		f.fault = ClientIDClash
 		f.remedy = fmt.Sprintf("this happens again and again: another client probably uses the client id %s too; "+
 			"give this one an id of its own in mqtt.client_id, and allow it in the policy (iot:Connect)", d.clientID)
 	}

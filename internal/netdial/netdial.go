@@ -69,6 +69,16 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 
 var errTooSlow = fmt.Errorf("no connection within %v: %w", dialLimit, context.DeadlineExceeded)
 
+// Via tells which way a TCP connection to address (host:port) would take: the proxy as scheme://host:port, without
+// user and password, and the environment variable that names it. Both are "" for a direct connection.
+func (d *Dialer) Via(address string) (proxy, variable string, err error) {
+	u, err := d.proxyFor("tcp", address)
+	if err != nil || u == nil {
+		return "", "", err
+	}
+	return u.Scheme + "://" + u.Host, d.variable, nil
+}
+
 func (d *Dialer) proxyFor(network, address string) (*url.URL, error) {
 	switch network {
 	case "tcp", "tcp4", "tcp6":

@@ -227,3 +227,18 @@ func TestSOCKS5(t *testing.T) {
 		})
 	}
 }
+
+func TestViaTellsTheWayWithoutThePassword(t *testing.T) {
+	environment(t, "https_proxy", "http://user:hidden@p.example:3128", "no_proxy", "b.example")
+	proxy, variable, err := FromEnvironment().Via("a.example:443")
+	if proxy != "http://p.example:3128" || variable != "https_proxy" || err != nil {
+		t.Errorf("got %q, %q, %v", proxy, variable, err)
+	}
+	if proxy, variable, err = FromEnvironment().Via("b.example:443"); proxy != "" || variable != "" || err != nil {
+		t.Errorf("for an exception: %q, %q, %v", proxy, variable, err)
+	}
+	environment(t, "https_proxy", "http://user:hid den@:3128")
+	if _, _, err = FromEnvironment().Via("a.example:443"); err == nil || strings.Contains(err.Error(), "den") {
+		t.Errorf("error = %v", err)
+	}
+}

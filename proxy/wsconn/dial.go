@@ -126,12 +126,14 @@ func startTLS(ctx context.Context, conn net.Conn, base *tls.Config, target *url.
 
 func handshakeError(resp *http.Response, secrets scrubber) error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	date, _ := http.ParseTime(resp.Header.Get("Date")) // zero if it cannot be read
 	return &HandshakeError{
 		Status:       resp.StatusCode,
 		StatusReason: printable(secrets.text(resp.Header.Get("X-Status-Reason")), maxHeader),
 		Body:         printable(secrets.text(string(body)), maxBody),
 		ChannelID:    channelID(resp.Header, secrets),
 		RetryAfter:   retryAfter(resp.Header.Get("Retry-After"), time.Now()),
+		Date:         date,
 	}
 }
 

@@ -120,6 +120,12 @@ func TestRefusedHandshakes(t *testing.T) {
 			"the tunnel service answered 400 Bad Request: Invalid access token. (channel-id c-9)",
 		},
 		{
+			"the service's clock",
+			"HTTP/1.1 400 Bad Request\r\nDate: Sat, 01 Jan 2000 00:02:00 GMT\r\nContent-Length: 0\r\n\r\n",
+			HandshakeError{Status: 400, Date: time.Date(2000, 1, 1, 0, 2, 0, 0, time.UTC)},
+			"the tunnel service answered 400 Bad Request",
+		},
+		{
 			"reason in a header, no body",
 			"HTTP/1.1 403 Forbidden\r\nX-Status-Reason: Tunnel is closed\r\nContent-Length: 0\r\n\r\n",
 			HandshakeError{Status: 403, StatusReason: "Tunnel is closed"},

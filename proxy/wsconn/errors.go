@@ -48,6 +48,7 @@ type HandshakeError struct {
 	Body         string        // printable, at most 1,024 bytes
 	ChannelID    string        // names the attempt for AWS support; may be empty
 	RetryAfter   time.Duration // 0 when the service named none; at most an hour
+	Date         time.Time     // the service's clock, in whole seconds; zero when it did not tell
 }
 
 func (e *HandshakeError) Error() string {
