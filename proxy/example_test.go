@@ -42,7 +42,7 @@ func Example() {
 	opened := make(chan struct{})
 	device := proxy.NewDestination(proxy.DestinationConfig{
 		Connection:  connection(tunnel.DestinationToken),
-		OnOpen:      func(string, string) { close(opened) },
+		OnServices:  func([]string) { close(opened) }, // the service knows now that the device is there
 		DialService: func(context.Context, string) (net.Conn, error) { return shout(), nil },
 	})
 	go func() { log.Println("device:", device.Run(ctx)) }()

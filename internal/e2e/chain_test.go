@@ -63,15 +63,21 @@ func newChain(t testing.TB, form proxy.Form, cutting relay.Cutting, services []s
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	opened := make(chan struct{})
-	d := proxy.NewDestination(proxy.DestinationConfig{
+	there := make(chan struct{})
+	arrived := sync.OnceFunc(func() { close(there) })
+	config := proxy.DestinationConfig{
 		Connection:     c.connection(c.tunnel.DestinationToken),
 		DialService:    dial,
 		DefaultService: func([]string) (string, error) { return "default", nil },
-		OnOpen:         func(string, string) { close(opened) },
-	})
+		// The relay tells the services when it knows of the destination; its answer to the handshake may come before.
+		OnServices: func([]string) { arrived() },
+	}
+	if len(services) == 0 {
+		config.OnOpen = func(string, string) { arrived() }
+	}
+	d := proxy.NewDestination(config)
 	running.Go(func() { _ = d.Run(ctx) })
-	<-opened
+	<-there
 	c.source = proxy.NewSource(proxy.SourceConfig{Connection: c.connection(c.tunnel.SourceToken), Form: form})
 	running.Go(func() { _ = c.source.Run(ctx) })
 	t.Cleanup(func() {
