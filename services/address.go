@@ -182,19 +182,44 @@ func hostLabel(s string) bool {
 }
 
 // reserved are the ranges that a host name must not lead to: link-local addresses and those where clouds
-// answer with a machine's credentials (RFC 3927, RFC 4291; AWS EC2 user guide, instance metadata). Who
-// writes the configuration may name such an address; who answers DNS may not choose it.
+// answer with a machine's credentials. Who writes the configuration may name such an address; who answers
+// DNS may not choose it.
 var reserved = []netip.Prefix{
-	netip.MustParsePrefix("169.254.0.0/16"),
-	netip.MustParsePrefix("fe80::/10"),
-	netip.MustParsePrefix("fd00:ec2::/32"),
+	netip.MustParsePrefix("169.254.0.0/16"), // link-local (RFC 3927); the metadata of most clouds is in it
+	netip.MustParsePrefix("fe80::/10"),      // link-local (RFC 4291)
+	netip.MustParsePrefix("0.0.0.0/8"),      // this host and network (RFC 1122): Linux takes it for loopback
+	netip.MustParsePrefix("::/128"),         // likewise
+	netip.MustParsePrefix("fd00:ec2::/32"),  // metadata: AWS EC2 user guide
+	netip.MustParsePrefix("fd20:ce::/32"),   // metadata: Google Cloud
+	netip.MustParsePrefix("168.63.129.16/32"),
+	netip.MustParsePrefix("100.100.100.200/32"), // metadata: Azure above, Alibaba Cloud here
 }
 
+// embedding are the ranges of IPv6 whose addresses stand for an IPv4 address, and where that begins, in
+// bytes: a translator on the way, or this host itself, turns them into it.
+var embedding = []struct {
+	prefix netip.Prefix
+	at     int
+}{
+	{netip.MustParsePrefix("::/96"), 12},           // IPv4-compatible (RFC 4291, 2.5.5.1)
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12}, // IPv4-translated (RFC 2765)
+	{netip.MustParsePrefix("64:ff9b::/96"), 12},    // NAT64 (RFC 6052)
+	{netip.MustParsePrefix("64:ff9b:1::/48"), 12},  // NAT64 of a network's own (RFC 8215), as most use it
+	{netip.MustParsePrefix("2002::/16"), 2},        // 6to4 (RFC 3056)
+}
+
+// isReserved tells whether addr, or the IPv4 address that it stands for, is in a reserved range.
 func isReserved(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("") // Prefix.Contains is false for any address with a zone
 	for _, p := range reserved {
 		if p.Contains(addr) {
 			return true
+		}
+	}
+	for _, e := range embedding {
+		if e.prefix.Contains(addr) && !addr.IsLoopback() {
+			b := addr.As16()
+			return isReserved(netip.AddrFrom4([4]byte(b[e.at : e.at+4])))
 		}
 	}
 	return false

@@ -14,21 +14,30 @@ import (
 // to one step later than its timeout, never earlier.
 const idleTicks = 8
 
-// conn counts against its service until closed, and ends when it was idle for too long.
+// conn counts against its service until closed, and ends when it was idle, or open, for too long.
 type conn struct {
 	net.Conn
+	target  string
 	release func() // gives the service's place back; called once
 
-	idle    *idleTimer // nil without an idle timeout
+	idle    *idleTimer  // nil without an idle timeout
+	life    *time.Timer // nil without a max_duration
+	over    atomic.Pointer[DurationError]
 	closing sync.Once
 	err     error // of the one Close
 }
 
 func newConn(c net.Conn, s Service, release func()) *conn {
-	w := &conn{Conn: c, release: release}
+	w := &conn{Conn: c, target: s.Target(), release: release}
 	if s.IdleTimeout > 0 {
 		w.idle = &idleTimer{err: &IdleError{Service: s.Name, After: s.IdleTimeout}}
 		w.idle.start(s.IdleTimeout, func() { _ = w.close() })
+	}
+	if s.MaxDuration > 0 {
+		w.life = time.AfterFunc(s.MaxDuration, func() {
+			w.over.Store(&DurationError{Service: s.Name, After: s.MaxDuration})
+			_ = w.close()
+		})
 	}
 	return w
 }
@@ -46,22 +55,40 @@ func (c *conn) Write(p []byte) (int, error) {
 }
 
 func (c *conn) moved(n int, err error) error {
-	if c.idle == nil {
-		return err
-	}
 	if n > 0 {
-		c.idle.moved.Store(true)
+		c.Touch()
 	}
-	if err != nil && c.idle.expired.Load() {
-		return c.idle.err
+	if err == nil {
+		return nil
+	}
+	if limit := c.Expired(); limit != nil {
+		return limit
 	}
 	return err
 }
+
+// Expired returns the limit of its service that ended the connection, an *IdleError or a *DurationError,
+// or nil. It tells also where bytes move through SyscallConn, whose errors do not.
+func (c *conn) Expired() error {
+	if over := c.over.Load(); over != nil {
+		return over
+	}
+	if c.idle != nil && c.idle.expired.Load() {
+		return c.idle.err
+	}
+	return nil
+}
+
+// Target shows where the service led when the connection was made, as the configuration writes it.
+func (c *conn) Target() string { return c.target }
 
 // Close closes the connection and frees its place; later calls return the first one's result.
 func (c *conn) Close() error {
 	if c.idle != nil {
 		c.idle.stop()
+	}
+	if c.life != nil {
+		c.life.Stop()
 	}
 	return c.close()
 }

@@ -42,16 +42,21 @@ func systemNetwork() network {
 
 // Dial connects to the service of that name. Its errors are *DialError, or the cause of ctx's end inside
 // one. The connection counts against the service's limit until it is closed; if the service has an idle
-// timeout, Read and Write end with *IdleError once it has passed. The connection has the methods of
-// syscall.Conn, CloseWrite, and NetConn, which returns the connection beneath.
+// timeout, Read and Write end with *IdleError once it has passed, and with *DurationError after its
+// max_duration. The connection has the methods of syscall.Conn, CloseWrite, Target, Expired, and NetConn,
+// which returns the connection beneath.
 func (t *Table) Dial(ctx context.Context, name string) (net.Conn, error) {
 	s, timeout, derr := t.reserve(name)
 	if derr != nil {
+		t.refuse(name, derr.Kind)
 		return nil, derr
 	}
 	c, err := t.net.connect(ctx, s, timeout)
 	if err != nil {
 		t.release(name)
+		if ctx.Err() == nil { // else nobody was refused: whoever asked has gone
+			t.refuse(name, reasonOf(err))
+		}
 		return nil, err
 	}
 	return newConn(c, s, func() { t.release(name) }), nil
@@ -96,6 +101,13 @@ func (n network) connect(parent context.Context, s Service, timeout time.Duratio
 		}
 	}
 	return nil, fail(classify(told), told)
+}
+
+func reasonOf(err error) Kind {
+	if d, ok := errors.AsType[*DialError](err); ok {
+		return d.Kind
+	}
+	return Other
 }
 
 // share splits what is left of ctx's time evenly between the addresses still to be tried.

@@ -115,6 +115,12 @@ func TestANameMustNotLeadToReservedAddresses(t *testing.T) {
 	for addr, want := range map[string]Kind{
 		"169.254.169.254": Forbidden, "::ffff:169.254.169.254": Forbidden, "fe80::1": Forbidden, "fe80::1%eth0": Forbidden, "febf::1": Forbidden,
 		"fd00:ec2::254": Forbidden, "127.0.0.1": -1, "10.1.2.3": -1, "192.168.0.1": -1, "fd00::1": -1, "2001:db8::1": -1, "169.253.0.1": -1,
+		// What reaches this host, whatever else the resolver says it is.
+		"0.0.0.0": Forbidden, "::": Forbidden, "0.1.2.3": Forbidden, "::ffff:0.0.0.0": Forbidden, "::1": -1,
+		"fd20:ce::254": Forbidden, "168.63.129.16": Forbidden, "100.100.100.200": Forbidden, "100.100.100.201": -1,
+		// Forms of IPv6 that become IPv4 on the way.
+		"64:ff9b::a9fe:a9fe": Forbidden, "64:ff9b:1::169.254.169.254": Forbidden, "64:ff9b::10.1.2.3": -1, "::169.254.1.1": Forbidden,
+		"::ffff:0:169.254.1.1": Forbidden, "2002:a9fe:a9fe::1": Forbidden, "2002:a01:203::1": -1, "64:ff9b::": Forbidden,
 	} {
 		table := NewTable([]Service{{Name: "a", Network: "tcp", Address: "evil.example:80"}})
 		pipes(table)
@@ -127,6 +133,72 @@ func TestANameMustNotLeadToReservedAddresses(t *testing.T) {
 		}
 		if c != nil {
 			_ = c.Close()
+		}
+	}
+}
+
+// Whoever answers DNS may answer another thing each time: what was checked is what is dialled, and a name
+// that has been good is looked at again.
+func TestANameThatLaterLeadsToAReservedAddressIsRefusedThen(t *testing.T) {
+	table := NewTable([]Service{{Name: "a", Network: "tcp", Address: "rebind.example:80"}})
+	answers := []string{"10.0.0.1", "169.254.169.254", "10.0.0.2", "::ffff:169.254.169.254", "fe80::1%lo"}
+	asked := 0
+	table.net.resolve = func(context.Context, string) ([]netip.Addr, error) {
+		asked++
+		return []netip.Addr{netip.MustParseAddr(answers[asked-1])}, nil
+	}
+	var tried []string
+	table.net.dial = func(_ context.Context, _, a string) (net.Conn, error) {
+		tried = append(tried, a)
+		c, _ := net.Pipe()
+		return c, nil
+	}
+	for i := range answers {
+		c, err := table.Dial(t.Context(), "a")
+		if want := i == 0 || i == 2; (err == nil) != want {
+			t.Errorf("%s: %v", answers[i], err)
+		}
+		if c != nil {
+			_ = c.Close()
+		}
+	}
+	if diff := cmp.Diff([]string{"10.0.0.1:80", "10.0.0.2:80"}, tried); diff != "" {
+		t.Errorf("dialled: %s", diff)
+	}
+	if asked != len(answers) {
+		t.Errorf("%d look-ups, want one a dial", asked)
+	}
+	if got := table.Refused("a"); got[Forbidden] != 3 || len(got) != 1 {
+		t.Errorf("refused: %v", got)
+	}
+}
+
+func TestRefusalsAreCountedByTheirReason(t *testing.T) {
+	table := NewTable([]Service{
+		{Name: "one", Network: "tcp", Address: "10.0.0.1:80", MaxConnections: 1}, {Name: "off", Disabled: true}, {Name: "down", Network: "tcp", Address: "10.0.0.2:80"},
+	})
+	table.net.dial = func(_ context.Context, _, a string) (net.Conn, error) {
+		if a == "10.0.0.2:80" {
+			return nil, syscall.ECONNREFUSED
+		}
+		c, _ := net.Pipe()
+		return c, nil
+	}
+	open := mustDial(t, table, "one")
+	defer open.Close()
+	for _, name := range []string{"one", "one", "off", "down", "nobody", "anybody", "another"} {
+		if _, err := table.Dial(t.Context(), name); err == nil {
+			t.Errorf("%s was connected", name)
+		}
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _ = table.Dial(gone, "down") // whoever asked has gone: nobody was refused
+	for name, want := range map[string]map[Kind]uint64{
+		"one": {Full: 2}, "off": {Disabled: 1}, "down": {Refused: 1}, "": {Unknown: 3}, "nobody": nil, // a flood of names leaves no trace
+	} {
+		if diff := cmp.Diff(want, table.Refused(name)); diff != "" {
+			t.Errorf("%q: %s", name, diff)
 		}
 	}
 }

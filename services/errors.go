@@ -101,3 +101,14 @@ type IdleError struct {
 func (e *IdleError) Error() string {
 	return fmt.Sprintf("service %q: no byte moved for %v (idle_timeout)", e.Service, e.After)
 }
+
+// DurationError ends Read and Write of a connection that was open for the service's max_duration.
+type DurationError struct {
+	Service string
+	After   time.Duration
+}
+
+// Error names the service and the limit.
+func (e *DurationError) Error() string {
+	return fmt.Sprintf("service %q: the connection was open for %v (max_duration)", e.Service, e.After)
+}

@@ -16,6 +16,8 @@ type Service struct {
 	MaxConnections int
 	// IdleTimeout ends a connection on which no byte moved either way for so long; 0 is never.
 	IdleTimeout time.Duration
+	// MaxDuration ends a connection that has been open for so long, busy or not; 0 is never.
+	MaxDuration time.Duration
 	// Disabled services keep their place in the configuration and refuse every connection.
 	Disabled bool
 }

@@ -1,6 +1,7 @@
 package services
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -17,12 +18,13 @@ type Table struct {
 	mu             sync.Mutex
 	byName         map[string]Service
 	active         map[string]int // by name, so that counts outlive Replace
+	refused        map[string]map[Kind]uint64
 	connectTimeout time.Duration
 }
 
 // NewTable makes a table of list. Where a name comes twice, the last one counts.
 func NewTable(list []Service) *Table {
-	t := &Table{net: systemNetwork(), active: make(map[string]int), connectTimeout: DefaultConnectTimeout}
+	t := &Table{net: systemNetwork(), active: make(map[string]int), refused: make(map[string]map[Kind]uint64), connectTimeout: DefaultConnectTimeout}
 	t.Replace(list)
 	return t
 }
@@ -77,6 +79,27 @@ func (t *Table) Active(name string) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.active[name]
+}
+
+// Refused counts the connections that a service did not get, by the reason, since the table was made. ""
+// stands for all names that no service has ever had.
+func (t *Table) Refused(name string) map[Kind]uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.refused[name])
+}
+
+// refuse counts. The names come from the far side: only those of services are kept.
+func (t *Table) refuse(name string, kind Kind) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.byName[name]; !ok {
+		name = ""
+	}
+	if t.refused[name] == nil {
+		t.refused[name] = make(map[Kind]uint64)
+	}
+	t.refused[name][kind]++
 }
 
 // reserve takes a place for one connection: looking and counting are one step, so that no two dials share

@@ -1,0 +1,73 @@
+package services
+
+import (
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestABusyConnectionEndsAfterItsMaxDuration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := NewTable([]Service{{
+			Name: "a", Network: "tcp", Address: "127.0.0.1:1", MaxDuration: time.Hour, IdleTimeout: time.Minute, MaxConnections: 1,
+		}})
+		far := pipes(table)
+		start := time.Now()
+		near := mustDial(t, table, "a")
+		target := near.(interface {
+			Target() string
+			Expired() error
+		})
+		go func() {
+			for {
+				if _, err := far()[0].Write([]byte("busy")); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}()
+		b := make([]byte, 16)
+		var err error
+		for err == nil {
+			if target.Expired() != nil {
+				t.Fatal("expired while bytes still came")
+			}
+			_, err = near.Read(b)
+		}
+		over, ok := errors.AsType[*DurationError](err)
+		if !ok || over.Error() != `service "a": the connection was open for 1h0m0s (max_duration)` || !errors.Is(target.Expired(), err) {
+			t.Errorf("ended with %v, expired %v", err, target.Expired())
+		}
+		if d := time.Since(start); d != time.Hour {
+			t.Errorf("ended after %v", d)
+		}
+		if _, err := near.Write(b); !errors.Is(err, over) {
+			t.Errorf("a write says %v", err)
+		}
+		if table.Active("a") != 0 {
+			t.Error("its place is not free")
+		}
+		if target.Target() != "127.0.0.1:1" {
+			t.Errorf("target %q", target.Target())
+		}
+	})
+}
+
+func TestAConnectionThatIsClosedBeforeItsMaxDurationHasNotExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := NewTable([]Service{{Name: "a", Network: "tcp", Address: "127.0.0.1:1", MaxDuration: time.Hour}})
+		far := pipes(table)
+		near := mustDial(t, table, "a")
+		_ = far()[0].Close()
+		if _, err := near.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("read %v", err)
+		}
+		_ = near.Close()
+		time.Sleep(2 * time.Hour)
+		if err := near.(interface{ Expired() error }).Expired(); err != nil {
+			t.Errorf("expired: %v", err)
+		}
+	})
+}
