@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"github.com/culvert-iot/culvert/proxy/frame"
 	"github.com/culvert-iot/culvert/proxy/stream"
 	"github.com/culvert-iot/culvert/proxy/wsconn"
 )
@@ -27,3 +28,6 @@ type (
 
 // ErrDead ends a websocket that was silent for too long.
 var ErrDead = wsconn.ErrDead
+
+// ErrMalformed is wrapped by the error of a websocket whose bytes were no message.
+var ErrMalformed = frame.ErrMalformed

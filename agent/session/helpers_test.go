@@ -65,7 +65,11 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) script(token string, steps ...step) { w.steps[token] = steps }
+func (w *world) script(token string, steps ...step) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.steps[token] = steps
+}
 
 func (w *world) config() Config {
 	return Config{

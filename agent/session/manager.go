@@ -41,6 +41,8 @@ type Config struct {
 	TLS func() *tls.Config
 	// NetDial opens the TCP connection to the service. nil: wsconn's own.
 	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Observe, if set, is told of each tunnel and connection, opened and closed. It must be quick.
+	Observe func(Event)
 	// Logger is required.
 	Logger *slog.Logger
 
@@ -54,10 +56,11 @@ type Config struct {
 
 // Manager holds all sessions of a device. Its methods are safe for concurrent use.
 type Manager struct {
-	cfg   Config
-	store *store
-	log   *slog.Logger
-	tasks sync.WaitGroup
+	cfg     Config
+	store   *store
+	journal *journal
+	log     *slog.Logger
+	tasks   sync.WaitGroup
 
 	mu         sync.Mutex
 	closed     bool
@@ -65,6 +68,7 @@ type Manager struct {
 	maxTunnels int
 	live       map[fingerprint]*session
 	recent     []Status // ended sessions, the latest first
+	refused    uint64   // tokens, since the start
 }
 
 // NewManager returns a manager without sessions. Call Resume once, then Accept at will, then Close.
@@ -77,7 +81,8 @@ func NewManager(cfg Config) *Manager {
 	}
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, store: newStore(cfg.StateDir, cfg.files, cfg.Logger),
-		live: make(map[fingerprint]*session),
+		journal: &journal{log: cfg.Logger, observe: cfg.Observe},
+		live:    make(map[fingerprint]*session),
 	}
 	m.SetLimits(cfg.MaxTunnels, cfg.Regions)
 	return m
@@ -174,16 +179,24 @@ func (m *Manager) start(p pair, resumed bool) (Outcome, *session) {
 		reason = fmt.Sprintf("%d tunnels are live, as many as tunnel.max_tunnels allows: close one or raise it, then rotate this tunnel's access tokens", len(m.live))
 	}
 	if reason != "" {
-		m.log.Warn("tunnel refused", "session", id, "region", p.region, "services", p.services, "reason", reason)
+		m.refused++
+		if m.journal.mayLog(&m.journal.tunnels, func(c *counts) { c.refused++ }) {
+			m.log.Warn("tunnel refused", "session", id, "region", p.region, "services", p.services, "reason", reason)
+		}
 		return Outcome{Result: Refused, Session: id, Reason: reason}, nil
 	}
-	s := newSession(p, resumed, endpoint, &m.cfg, m.store, m.log)
-	if resumed {
+	s := newSession(p, resumed, endpoint, &m.cfg, m.store, m.journal, m.log)
+	s.loud = m.journal.mayLog(&m.journal.tunnels, func(c *counts) { c.accepted++ })
+	switch {
+	case !s.loud:
+	case resumed:
 		s.log.Info("tunnel resumed", "region", p.region, "services", p.services)
-	} else {
+	default:
 		s.log.Info("tunnel accepted", "region", p.region, "services", p.services)
 	}
-	m.nameMissing(s)
+	if s.loud {
+		m.nameMissing(s)
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	s.cancel = cancel
 	m.live[s.key] = s
@@ -206,15 +219,20 @@ func (m *Manager) endpoint(region string) (string, error) {
 // nameMissing warns at the earliest moment of services that no source will reach. Case counts.
 func (m *Manager) nameMissing(s *session) {
 	configured := m.cfg.Services.Names()
+	var missing []string
+	for _, name := range s.notified {
+		if !slices.Contains(configured, name) {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) == 0 {
+		return
+	}
 	have := "no service is configured here"
 	if len(configured) > 0 {
 		have = "configured here: " + strings.Join(configured, ", ")
 	}
-	for _, name := range s.notified {
-		if !slices.Contains(configured, name) {
-			s.log.Warn("tunnel names a service that is not configured here", "service", name, "reason", have)
-		}
-	}
+	s.log.Warn("tunnel names a service that is not configured here", "service", strings.Join(missing, ", "), "reason", have)
 }
 
 // finish records the end of a session, whose goroutine it still is.
@@ -232,10 +250,13 @@ func (m *Manager) finish(s *session, end error) {
 	if refused, ok := errors.AsType[*proxy.HandshakeError](end); ok {
 		args = append(args, "error", refused, "status", refused.Status, "channel_id", refused.ChannelID)
 	}
-	if shutdown {
+	switch {
+	case shutdown:
 		s.log.Debug("tunnel stopped", args...)
-	} else {
+	case s.loud || s.policy.worked:
 		s.log.Info("tunnel ended", append(args, "region", s.region)...)
+	default: // it came in a flood of them, and nothing ever came of it
+		m.journal.skip(func(c *counts) { c.ended++ })
 	}
 	s.to(Ended, func(st *Status) { st.Reason, st.NextAttempt = reason, time.Time{} })
 
@@ -244,6 +265,14 @@ func (m *Manager) finish(s *session, end error) {
 	delete(m.live, s.key)
 	m.recent = slices.Insert(m.recent, 0, s.snapshot())
 	m.recent = m.recent[:min(len(m.recent), maxRecent)]
+}
+
+// Counts tells how many sessions are live, how many may be, and how many tokens were refused since the
+// start.
+func (m *Manager) Counts() (live, limit int, refused uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.live), m.maxTunnels, m.refused
 }
 
 // Status returns the live sessions, oldest first, and then the last few that ended, latest first.
@@ -277,6 +306,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		m.tasks.Wait()
+		m.journal.close()
 		close(done)
 	}()
 	select {

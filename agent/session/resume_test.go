@@ -141,7 +141,7 @@ func TestAClockThatWasWrongAtTheNotificationDoesNotEndTheTunnelAtTheNextStart(t 
 		p.received = time.Now()
 		cfg := w.config()
 		st := newStore(w.dir, osFiles{}, cfg.Logger)
-		s := newSession(p, false, "wss://example.com", &cfg, st, cfg.Logger)
+		s := newSession(p, false, "wss://example.com", &cfg, st, &journal{log: cfg.Logger}, cfg.Logger)
 		s.save()
 		s.pair.received = s.pair.received.AddDate(-26, 0, 0) // what the file says
 		pass(time.Hour)

@@ -39,8 +39,10 @@ type session struct {
 	received time.Time
 	cfg      *Config
 	store    *store
+	journal  *journal
 	log      *slog.Logger
 	cancel   context.CancelCauseFunc
+	loud     bool          // its beginning was logged, and so is its end
 	kept     chan struct{} // closed when the pair is on disk, or can't be
 
 	// Of the goroutine alone.
@@ -56,11 +58,11 @@ type session struct {
 	openedAt time.Time
 }
 
-func newSession(p pair, saved bool, endpoint string, cfg *Config, st *store, log *slog.Logger) *session {
+func newSession(p pair, saved bool, endpoint string, cfg *Config, st *store, j *journal, log *slog.Logger) *session {
 	id := p.access.ID()
 	s := &session{
 		id: id, key: p.key(), endpoint: endpoint, region: p.region, notified: p.services, received: p.received,
-		cfg: cfg, store: st, log: log.With("session", id), pair: p, saved: saved, kept: make(chan struct{}),
+		cfg: cfg, store: st, journal: j, log: log.With("session", id), pair: p, saved: saved, kept: make(chan struct{}),
 		policy: policy{worked: p.worked, random: cfg.Random, backoff: backoff.Backoff{Random: cfg.Random}},
 	}
 	s.status = Status{
@@ -140,6 +142,9 @@ func (s *session) connect(ctx context.Context) (stood time.Duration, err error) 
 	}
 
 	final := tunnel.Stats()
+	if stood := s.stood(); stood > 0 {
+		s.journal.tunnelClosed(s, final, stood, err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.services = merge(s.services, final)
@@ -159,6 +164,16 @@ func (s *session) connect(ctx context.Context) (stood time.Duration, err error) 
 	return max(time.Since(s.openedAt), 1), err
 }
 
+// stood is how long the present websocket has been standing, 0 if it never did.
+func (s *session) stood() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.openedAt.IsZero() {
+		return 0
+	}
+	return max(time.Since(s.openedAt), 1)
+}
+
 func (s *session) destination(onOpen func(channelID, subprotocol string)) proxy.DestinationConfig {
 	c := proxy.DestinationConfig{
 		Connection: proxy.Connection{
@@ -172,8 +187,9 @@ func (s *session) destination(onOpen func(channelID, subprotocol string)) proxy.
 		DefaultService: func(tunnelServices []string) (string, error) {
 			return defaultService(tunnelServices, s.notified, s.cfg.Services.Names())
 		},
-		Logger: s.log,
-		OnOpen: onOpen,
+		Logger:       s.log,
+		OnOpen:       onOpen,
+		OnConnection: func(o proxy.Opened) func(proxy.Closed) { return s.journal.connection(s, o) },
 	}
 	if s.cfg.TLS != nil {
 		c.Connection.TLS = s.cfg.TLS()
@@ -188,13 +204,12 @@ func (s *session) opened(channelID, subprotocol string) {
 	s.openedAt = now
 	s.mu.Unlock()
 	attempt := 0
+	defer func() { s.journal.tunnelOpened(s, attempt) }()
 	s.to(Connected, func(st *Status) {
 		st.ChannelID, st.Subprotocol, st.LastError, st.LastErrorAt = channelID, subprotocol, "", time.Time{}
 		st.Connects++
 		attempt = st.Attempts
 	})
-	s.log.Info("tunnel connected", "channel_id", channelID, "region", s.region, "attempt", attempt,
-		"delay", now.Sub(s.received).Round(time.Millisecond))
 }
 
 // wait records and logs the pause before the next attempt.

@@ -1,0 +1,180 @@
+package session
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/culvert-iot/culvert/proxy"
+)
+
+// Limits of the lines that the far side, or whoever can publish notifications, can cause.
+const (
+	lineBurst     = 100 // at once
+	linePace      = 10  // a second, over time
+	summaryPeriod = 10 * time.Second
+)
+
+// journal writes the trail of what was open when, and tells the observer, if there is one. A flood gets a
+// line for each period, with counts, instead of one for each event. It is safe for concurrent use.
+type journal struct {
+	log     *slog.Logger
+	observe func(Event)
+
+	mu       sync.Mutex
+	conns    pace
+	tunnels  pace
+	unlogged counts // since the last summary
+	summary  *time.Timer
+	closed   bool
+}
+
+// counts is what happened without a line of its own.
+type counts struct {
+	opened, closed           uint64 // connections
+	in, out                  uint64 // bytes of those that were closed
+	accepted, ended, refused uint64 // tunnels
+}
+
+// pace lets lineBurst lines through at once, and linePace a second over time.
+type pace struct {
+	used float64
+	last time.Time
+}
+
+func (p *pace) allow(now time.Time) bool {
+	p.used = max(0, p.used-now.Sub(p.last).Seconds()*linePace)
+	p.last = now
+	if p.used+1 > lineBurst {
+		return false
+	}
+	p.used++
+	return true
+}
+
+// mayLog tells whether an event may have its line. If not, count notes it for the summary.
+func (j *journal) mayLog(p *pace, count func(*counts)) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if p.allow(time.Now()) {
+		return true
+	}
+	j.note(count)
+	return false
+}
+
+// skip notes an event whose beginning had no line either.
+func (j *journal) skip(count func(*counts)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.note(count)
+}
+
+func (j *journal) note(count func(*counts)) {
+	count(&j.unlogged)
+	switch {
+	case j.closed:
+	case j.summary == nil:
+		j.summary = time.AfterFunc(summaryPeriod, j.summarize)
+	default:
+		// It runs already, or is set for this period's end.
+	}
+}
+
+// summarize logs what was counted.
+func (j *journal) summarize() {
+	j.mu.Lock()
+	c := j.unlogged
+	j.unlogged, j.summary = counts{}, nil
+	j.mu.Unlock()
+	if c.opened+c.closed > 0 {
+		j.log.Warn("connections without lines of their own", "opened", c.opened, "closed", c.closed, "bytes_in", c.in, "bytes_out", c.out)
+	}
+	if c.accepted+c.ended+c.refused > 0 {
+		j.log.Warn("tunnels without lines of their own", "accepted", c.accepted, "ended", c.ended, "refused", c.refused)
+	}
+}
+
+// close writes the last summary.
+func (j *journal) close() {
+	j.mu.Lock()
+	j.closed = true
+	if j.summary != nil {
+		j.summary.Stop()
+	}
+	j.mu.Unlock()
+	j.summarize()
+}
+
+func (j *journal) tell(e Event) {
+	if j.observe != nil {
+		j.observe(e)
+	}
+}
+
+// connection is a proxy.Observer for the connections of one session.
+func (j *journal) connection(s *session, o proxy.Opened) func(proxy.Closed) {
+	e := s.event(ConnectionOpened)
+	e.Service, e.Stream, e.Connection = o.Service, o.Stream, o.Connection
+	if t, ok := o.Target.(interface{ Target() string }); ok {
+		e.Target = t.Target()
+	}
+	logged := j.mayLog(&j.conns, func(c *counts) { c.opened++ })
+	if logged {
+		s.log.Info("connection opened", connectionFacts(e)...)
+	}
+	j.tell(e)
+	return func(c proxy.Closed) {
+		e := e
+		e.Kind, e.Time = ConnectionClosed, time.Now()
+		e.BytesIn, e.BytesOut, e.Duration, e.Reason, e.Err = c.BytesIn, c.BytesOut, c.Duration, whyConnection(c), c.Err
+		if logged {
+			s.log.Info("connection closed", append(connectionFacts(e), closingFacts(e)...)...)
+		} else {
+			j.skip(func(c *counts) { c.closed++; c.in += e.BytesIn; c.out += e.BytesOut })
+		}
+		j.tell(e)
+	}
+}
+
+func connectionFacts(e Event) []any {
+	return []any{"channel_id", e.ChannelID, "service", e.Service, "target", e.Target, "stream", e.Stream, "connection", e.Connection}
+}
+
+func closingFacts(e Event) []any {
+	facts := []any{"bytes_in", e.BytesIn, "bytes_out", e.BytesOut, "duration", e.Duration.Round(time.Millisecond), "reason", e.Reason}
+	if e.Err != nil {
+		facts = append(facts, "error", e.Err)
+	}
+	return facts
+}
+
+// tunnelOpened and tunnelClosed are told of one websocket each.
+func (j *journal) tunnelOpened(s *session, attempt int) {
+	e := s.event(TunnelOpened)
+	s.log.Info("tunnel connected", "channel_id", e.ChannelID, "region", e.Region, "services", e.Services, "attempt", attempt,
+		"delay", time.Since(s.received).Round(time.Millisecond))
+	j.tell(e)
+}
+
+func (j *journal) tunnelClosed(s *session, final proxy.Stats, stood time.Duration, err error) {
+	e := s.event(TunnelClosed)
+	e.Duration, e.Reason, e.Err = stood, whyTunnel(err), err
+	for _, v := range final.Services {
+		e.Connections += v.Total
+		e.BytesIn += v.BytesIn
+		e.BytesOut += v.BytesOut
+	}
+	facts := []any{"channel_id", e.ChannelID, "region", e.Region, "services", e.Services, "connections", e.Connections}
+	s.log.Info("tunnel closed", append(facts, closingFacts(e)...)...)
+	j.tell(e)
+}
+
+// event returns an event of the session's present websocket.
+func (s *session) event(kind EventKind) Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Event{
+		Kind: kind, Time: time.Now(), Session: s.id, ChannelID: s.status.ChannelID, Region: s.region, Services: s.notified,
+	}
+}
