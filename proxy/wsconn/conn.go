@@ -1,6 +1,7 @@
 package wsconn
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -8,12 +9,14 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"github.com/gorilla/websocket"
 )
 
 const (
-	closeNoStatus = websocket.CloseNoStatusReceived
+	// Codes of RFC 6455, section 7.4.1.
+	closeProtocol    = 1002
+	closeUnsupported = 1003
+	closeNoStatus    = 1005 // never in a frame
+	closeTooBig      = 1009
 	// closeTimeout bounds Close, and how long the reader may still look for the reason when a write
 	// failed.
 	closeTimeout = time.Second
@@ -22,14 +25,16 @@ const (
 // Conn is an open websocket. Read is for one goroutine, WriteBuffers for one other; all else is safe
 // for concurrent use. Whoever dialled it must Close it.
 type Conn struct {
-	ws          *websocket.Conn
+	conn        net.Conn // TLS, or the link itself
 	link        *link
 	cfg         Config
 	channelID   string
 	subprotocol string
 
+	out *output
+
 	// The reader's alone.
-	message io.Reader // the message being read; nil between two
+	in      *input
 	readErr error
 
 	keepAlive
@@ -42,11 +47,14 @@ type Conn struct {
 	closeErr error
 }
 
-func newConn(ws *websocket.Conn, network *link, cfg Config, channelID, subprotocol string) *Conn {
-	c := &Conn{ws: ws, link: network, cfg: cfg, channelID: channelID, subprotocol: subprotocol, done: make(chan struct{})}
+func newConn(conn net.Conn, network *link, cfg Config, channelID, subprotocol string) *Conn {
+	c := &Conn{
+		conn: conn, link: network, cfg: cfg, channelID: channelID, subprotocol: subprotocol, done: make(chan struct{}),
+		in: newInput(conn), out: newOutput(conn, cfg.WriteTimeout),
+	}
 	// Tokens are of no use any more.
 	c.cfg.AccessToken, c.cfg.ClientToken, c.cfg.TLS = nil, nil, nil
-	ws.SetReadLimit(MaxMessage)
+	c.in.pong = func([]byte) {}
 	c.startKeepAlive()
 	return c
 }
@@ -71,45 +79,32 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	for {
-		if c.message == nil {
-			kind, message, err := c.ws.NextReader()
-			if err != nil {
-				return 0, c.failRead(err)
-			}
-			if kind != websocket.BinaryMessage {
-				c.sendClose(websocket.CloseUnsupportedData, "binary messages only")
-				return 0, c.failRead(ErrTextMessage)
-			}
-			c.message = message
-		}
-		n, err := c.message.Read(p)
-		if err == io.EOF {
-			c.message, err = nil, nil
-		}
-		if n > 0 {
-			return n, nil // an error with it comes again at the next read
-		}
-		if err != nil {
-			return 0, c.failRead(err)
-		}
+	n, err := c.in.read(p)
+	if err != nil {
+		return 0, c.failRead(err)
 	}
+	return n, nil
 }
 
 // failRead ends the connection with the reason that a failed read shows, unless there was one before.
 func (c *Conn) failRead(err error) error {
-	var closed *websocket.CloseError
+	var end *CloseError
+	var broken violation
 	switch {
-	case errors.As(err, &closed) && closed.Code == websocket.CloseAbnormalClosure:
-		// No close frame can carry this code: the websocket package says so that there was none.
-		err = fmt.Errorf("the tunnel service ended the connection without a close frame: %w", io.ErrUnexpectedEOF)
-	case errors.As(err, &closed):
-		err = &CloseError{Code: closed.Code, Reason: printable(closed.Text, maxHeader)}
-	case errors.Is(err, websocket.ErrReadLimit):
-		err = ErrMessageTooBig
+	case errors.As(err, &end):
+		c.sendClose(end.Code, "") // the answer repeats the code (RFC 6455, section 5.5.1)
+	case errors.As(err, &broken):
+		c.sendClose(closeProtocol, string(broken))
+		err = fmt.Errorf("reading from the tunnel service: %w", err)
+	case errors.Is(err, ErrTextMessage):
+		c.sendClose(closeUnsupported, "binary messages only")
+	case errors.Is(err, ErrMessageTooBig):
+		c.sendClose(closeTooBig, "")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = fmt.Errorf("the tunnel service ended the connection without a close frame: %w", err)
 	case isTimeout(err) && c.firstWriteError() != nil:
 		err = c.firstWriteError() // it set the deadline
-	case !errors.Is(err, ErrTextMessage):
+	default:
 		err = fmt.Errorf("reading from the tunnel service: %w", err)
 	}
 	c.readErr = c.fail(err)
@@ -119,7 +114,12 @@ func (c *Conn) failRead(err error) error {
 // WriteBuffers sends one binary message, in one websocket frame, made of the given pieces: at most
 // MaxMessage bytes in all. It is over within Config.WriteTimeout. An error other than
 // ErrMessageTooBig is sticky, and the connection then ends for the reader too.
-func (c *Conn) WriteBuffers(bufs ...[]byte) error {
+func (c *Conn) WriteBuffers(bufs ...[]byte) error { return c.WriteProbe(0, bufs...) }
+
+// WriteProbe is WriteBuffers with a ping behind the message, in the same piece of network traffic: when its pong
+// comes, the service has taken the message and all before it. A probe's number is larger than those before it; 0
+// sends no ping.
+func (c *Conn) WriteProbe(probe uint64, bufs ...[]byte) error {
 	size := 0
 	for _, b := range bufs {
 		size += len(b)
@@ -127,24 +127,24 @@ func (c *Conn) WriteBuffers(bufs ...[]byte) error {
 	if size > MaxMessage {
 		return ErrMessageTooBig
 	}
-	if err := c.ended(); err != nil || size == 0 {
+	if err := c.ended(); err != nil || size == 0 && probe == 0 {
 		return err
 	}
-	// The buffer has room for the whole message: nothing is sent before it is closed.
-	_ = c.ws.SetWriteDeadline(time.Now().Add(c.cfg.WriteTimeout))
-	w, err := c.ws.NextWriter(websocket.BinaryMessage)
-	if err != nil {
-		return c.failWrite(err)
-	}
-	for _, b := range bufs {
-		if _, err := w.Write(b); err != nil {
-			return c.failWrite(err)
-		}
-	}
-	if err := w.Close(); err != nil {
+	if err := c.out.message(probe, size, bufs); err != nil {
 		return c.failWrite(err)
 	}
 	return nil
+}
+
+// OnProbe has f called, by the goroutine that reads, with the number of each probe that was answered. The answer to
+// one is an answer to all before it, which may have none of their own (RFC 6455, section 5.5.3). A service may
+// not answer at all. What nobody asked for is told too. It must be called before Read.
+func (c *Conn) OnProbe(f func(probe uint64)) {
+	c.in.pong = func(payload []byte) {
+		if probe := parseProbe(payload); probe != 0 {
+			f(probe)
+		}
+	}
 }
 
 // failWrite ends the connection for the writer. The reader gets a moment more, since the close frame
@@ -177,7 +177,7 @@ func (c *Conn) Close(code int, reason string) error {
 		defer cut.Stop()
 		if c.setCause(ErrClosed) {
 			c.sendClose(code, reason)
-			if err := c.ws.Close(); err != nil && !errors.Is(err, net.ErrClosed) && !isTimeout(err) {
+			if err := c.conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) && !isTimeout(err) {
 				c.closeErr = fmt.Errorf("closing the websocket: %w", err)
 			}
 		}
@@ -189,9 +189,13 @@ func (c *Conn) Close(code int, reason string) error {
 
 // sendClose sends a close frame, for one second at most.
 func (c *Conn) sendClose(code int, reason string) {
-	// RFC 6455, section 5.5: 125 bytes, two of them the code.
-	_ = c.ws.WriteControl(websocket.CloseMessage,
-		websocket.FormatCloseMessage(code, printable(reason, 123)), time.Now().Add(closeTimeout))
+	var payload []byte
+	if code != closeNoStatus {
+		// RFC 6455, section 5.5: 125 bytes, two of them the code.
+		payload = binary.BigEndian.AppendUint16(nil, uint16(code)) //nolint:gosec // close codes have 16 bits
+		payload = append(payload, printable(reason, maxControl-2)...)
+	}
+	_ = c.out.control(opClose, payload, closeTimeout)
 }
 
 // fail ends the connection at once and returns why it ended.

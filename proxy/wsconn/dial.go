@@ -11,18 +11,13 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
 )
 
-// writeBuffers holds the buffers in which messages are masked. One is taken for each message and
-// put back, so that an idle connection keeps none.
-var writeBuffers sync.Pool
-
-// readBufferSize holds a whole TLS record. Larger payloads bypass it.
-const readBufferSize = 16 << 10
+// handshakeBuffer is the websocket package's, which does the handshake and no more.
+const handshakeBuffer = 4 << 10
 
 var errHandshakeTimeout = errors.New("no answer")
 
@@ -55,19 +50,25 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 		stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
 		return network, nil
 	}
+	var whole *opening
 	dialer := websocket.Dialer{
-		NetDialContext: dialTCP,
+		NetDialContext: func(ctx context.Context, kind, address string) (net.Conn, error) {
+			conn, err := dialTCP(ctx, kind, address)
+			whole = &opening{Conn: conn}
+			return whole, err
+		},
 		NetDialTLSContext: func(ctx context.Context, kind, address string) (net.Conn, error) {
 			conn, err := dialTCP(ctx, kind, address)
 			if err != nil {
 				return nil, err
 			}
-			return startTLS(ctx, conn, cfg.TLS, target)
+			conn, err = startTLS(ctx, conn, cfg.TLS, target)
+			whole = &opening{Conn: conn}
+			return whole, err
 		},
 		Subprotocols:    cfg.Subprotocols,
-		ReadBufferSize:  readBufferSize,
-		WriteBufferSize: MaxMessage,
-		WriteBufferPool: &writeBuffers,
+		ReadBufferSize:  handshakeBuffer,
+		WriteBufferSize: handshakeBuffer,
 	}
 	ws, resp, err := dialer.DialContext(ctx, target.String(), header) //nolint:bodyclose // it is a copy in memory
 	if resp != nil && errors.Is(err, websocket.ErrBadHandshake) {
@@ -88,7 +89,7 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 		return nil, fmt.Errorf("connecting to %s: %w", target.Host, err)
 	}
 	network.open()
-	return newConn(ws, network, cfg, channelID(resp.Header, secrets), subprotocol), nil
+	return newConn(&behind{Conn: whole.Conn, early: whole.held}, network, cfg, channelID(resp.Header, secrets), subprotocol), nil
 }
 
 // dialError names what ended the attempt: the network's own words, or the context that closed the
@@ -113,6 +114,7 @@ func startTLS(ctx context.Context, conn net.Conn, base *tls.Config, target *url.
 		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	cfg.NextProtos = nil
+	cfg.DynamicRecordSizingDisabled = true // a message decides how large a piece is
 	if cfg.ServerName == "" {
 		cfg.ServerName, _, _ = strings.Cut(target.Hostname(), "%")
 	}

@@ -4,8 +4,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/gorilla/websocket"
 )
 
 // keepAlive is the part of a Conn that sends pings, answers the service's and watches for silence.
@@ -23,14 +21,13 @@ func (c *Conn) startKeepAlive() {
 	c.finished = make(chan struct{})
 	// Answered from the other goroutine: a reader that waits for its own writes can deadlock with a
 	// peer that does the same. Only the latest ping must be answered (RFC 6455, section 5.5.3).
-	c.ws.SetPingHandler(func(payload string) error {
+	c.in.ping = func(payload []byte) {
 		select {
 		case <-c.answers:
 		default:
 		}
-		c.answers <- payload
-		return nil
-	})
+		c.answers <- string(payload)
+	}
 	go c.runKeepAlive()
 }
 
@@ -45,10 +42,10 @@ func (c *Conn) runKeepAlive() {
 		case <-c.done:
 			return
 		case answer := <-c.answers:
-			err = c.ws.WriteControl(websocket.PongMessage, []byte(answer), time.Now().Add(c.cfg.WriteTimeout))
+			err = c.out.control(opPong, []byte(answer), c.cfg.WriteTimeout)
 		case <-ticker.C:
 			// A decimal number: the C++ proxy on the other side of a relay may look at it.
-			err = c.ws.WriteControl(websocket.PingMessage, strconv.AppendUint(payload[:0], count, 10), time.Now().Add(c.cfg.WriteTimeout))
+			err = c.out.control(opPing, strconv.AppendUint(payload[:0], count, 10), c.cfg.WriteTimeout)
 			c.link.notePing()
 			count++
 		}

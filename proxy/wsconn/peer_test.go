@@ -80,15 +80,6 @@ func (p *peer) accept() error {
 	return err
 }
 
-const (
-	opContinuation = 0
-	opText         = 1
-	opBinary       = 2
-	opClose        = 8
-	opPing         = 9
-	opPong         = 10
-)
-
 type frame struct {
 	Op      int
 	Fin     bool

@@ -178,7 +178,7 @@ func TestHowAConnectionEnds(t *testing.T) {
 			false,
 			ErrMessageTooBig,
 			"websocket message is larger than 131076 bytes",
-			frame{},
+			frame{opClose, true, closePayload(1009, "")},
 		},
 		{
 			"a frame that breaks the protocol",
