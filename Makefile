@@ -8,7 +8,7 @@ COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
 VERSION_PACKAGE := github.com/culvert-iot/culvert/internal/version
 LDFLAGS := -s -w -X $(VERSION_PACKAGE).version=$(VERSION) -X $(VERSION_PACKAGE).commit=$(COMMIT)
-BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 FUZZTIME ?= 30s
 COUNT    ?= 1
@@ -17,7 +17,7 @@ ARGS     ?=
 # What a device with a small flash can spare for the daemon, in bytes.
 ARM6_BUDGET := 9000000
 
-.PHONY: man help build test race cover lint fmt fuzz bench cross test-arm e2e demo sandbox clean
+.PHONY: man help build test race cover lint fmt fuzz bench cross cross-linux packages test-arm e2e demo sandbox clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -49,7 +49,7 @@ $(LINTER): tools/go.mod tools/go.sum
 	@echo 'building golangci-lint, which takes a few minutes the first time'
 	cd tools && CGO_ENABLED=0 go build -o ../$(LINTER) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-SCRIPTS = .ci/run $(wildcard scripts/*.sh configs/*.sh)
+SCRIPTS = .ci/run $(wildcard scripts/* configs/packaging/*.sh configs/packaging/man/*.sh configs/packaging/openwrt/*)
 
 lint: $(LINTER) ## gofmt, go vet, golangci-lint, shellcheck
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
@@ -77,16 +77,29 @@ define cross
 
 endef
 
-cross: ## dist/ for every platform, with sizes; fails when the armv6 daemon is too big
+# Both programs for every Linux, which packages are made of.
+cross-linux:
 	$(call cross,linux,amd64,,linux-amd64,./cmd/culvertd ./cmd/culvert)
 	$(call cross,linux,arm64,,linux-arm64,./cmd/culvertd ./cmd/culvert)
 	$(call cross,linux,arm,6,linux-arm6,./cmd/culvertd ./cmd/culvert)
 	$(call cross,linux,arm,7,linux-arm7,./cmd/culvertd ./cmd/culvert)
+
+cross: cross-linux ## dist/ for every platform, with sizes; fails when the armv6 daemon is too big
 	$(call cross,darwin,arm64,,darwin-arm64,./cmd/culvert)
 	$(call cross,windows,amd64,,windows-amd64,./cmd/culvert)
 	@cd dist && wc -c */* | awk '{ printf "%8.2f MB  %s\n", $$1 / 1e6, $$2 }'
 	@size=$$(wc -c <dist/linux-arm6/culvertd); if [ "$$size" -gt $(ARM6_BUDGET) ]; then \
 		echo "culvertd for armv6 has $$size bytes, $(ARM6_BUDGET) at most are allowed"; exit 1; fi
+
+# nfpm makes the packages; bom writes what must come with them. Both are pinned in tools/release.
+PACKAGERS := bin/nfpm bin/bom
+
+$(PACKAGERS): tools/release/go.mod tools/release/go.sum $(wildcard tools/release/bom/*.go)
+	@mkdir -p bin
+	cd tools/release && CGO_ENABLED=0 go build -o ../../bin/ github.com/goreleaser/nfpm/v2/cmd/nfpm ./bom
+
+packages: cross-linux $(PACKAGERS) ## dist/packages: .deb, .rpm, .apk, tarballs, checksums, bills of materials
+	scripts/packages
 
 # What a device runs. Tests that run a second program, or the go command, cannot run emulated.
 ARM_PACKAGES = $$(go list ./agent/... ./proxy/... ./services/... ./internal/... | grep -v -e /internal/e2e -e /internal/layering)

@@ -1,0 +1,38 @@
+#!/bin/sh
+# After the files are there. deb calls it "configure [OLD-VERSION]", rpm with 1 (install) or 2 (upgrade), apk
+# with a version, and for an upgrade as another script of the same text.
+#
+# A daemon without its configuration is not started: there would be nothing that it could do.
+set -e
+
+# An image is built in a root where systemd does not run; what it must start is enabled all the same.
+systemd=
+[ ! -d /run/systemd/system ] || systemd=running
+if command -v systemctl >/dev/null && [ -n "$systemd" ]; then systemctl daemon-reload || true; fi
+
+if /usr/bin/culvertd check --offline >/dev/null 2>&1; then
+  if command -v systemctl >/dev/null; then
+    case $1 in
+      configure) old=$2 ;;
+      2) old=yes ;;
+      *) old= ;;
+    esac
+    # An upgrade leaves a daemon that somebody has disabled as it is.
+    [ -n "$old" ] || systemctl enable culvertd.service >/dev/null 2>&1 || true
+    if [ -n "$systemd" ]; then
+      if [ -z "$old" ]; then systemctl start --no-block culvertd.service || true
+      else systemctl try-restart culvertd.service || true; fi
+    fi
+  elif command -v rc-service >/dev/null; then
+    rc-service --ifstarted --quiet culvertd restart || true
+  fi
+else
+  cat <<'TEXT'
+culvertd is installed and not started: it is not configured yet. Next:
+
+  sudo culvertd init     # asks for the thing's name, the endpoint and the certificate
+
+or edit /etc/culvert/culvertd.toml, see what is missing with "sudo culvertd check",
+and start it with "sudo systemctl enable --now culvertd".
+TEXT
+fi

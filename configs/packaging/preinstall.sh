@@ -1,0 +1,14 @@
+#!/bin/sh
+# Before the files are unpacked: their group must exist. deb, rpm and apk run it, at an upgrade too.
+set -e
+
+if ! grep -q '^culvert:' /etc/group; then
+  if command -v groupadd >/dev/null; then groupadd --system culvert; else addgroup -S culvert; fi
+fi
+if ! grep -q '^culvert:' /etc/passwd; then
+  if command -v useradd >/dev/null; then
+    useradd --system --gid culvert --home-dir /var/lib/culvert --no-create-home --shell /usr/sbin/nologin --comment Culvert culvert
+  else
+    adduser -S -D -H -G culvert -h /var/lib/culvert -s /sbin/nologin -g Culvert culvert
+  fi
+fi
