@@ -17,7 +17,7 @@ ARGS     ?=
 # What a device with a small flash can spare for the daemon, in bytes.
 ARM6_BUDGET := 9000000
 
-.PHONY: man help build test race cover lint fmt fuzz bench cross cross-linux packages test-arm e2e demo sandbox clean
+.PHONY: man help build test race cover lint fmt fuzz soak bench cross cross-linux packages test-arm e2e demo sandbox clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -102,7 +102,7 @@ packages: cross-linux $(PACKAGERS) ## dist/packages: .deb, .rpm, .apk, tarballs,
 	scripts/packages
 
 # What a device runs. Tests that run a second program, or the go command, cannot run emulated.
-ARM_PACKAGES = $$(go list ./agent/... ./proxy/... ./services/... ./internal/... | grep -v -e /internal/e2e -e /internal/layering)
+ARM_PACKAGES = $$(go list ./agent/... ./proxy/... ./services/... ./internal/... | grep -v -e /internal/e2e -e /internal/layering -e /internal/soak)
 
 ARM ?= armv6 arm64
 
@@ -117,6 +117,12 @@ test-arm: ## unit tests as armv6 and arm64 under qemu-user (ARM=armv6 for one of
 		echo "== $$kind"; \
 		CGO_ENABLED=0 GOARCH=$$arch GOARM=6 go test -vet=off -timeout 5m -exec $$qemu $(ARM_PACKAGES); \
 	done
+
+MINUTES ?= 2
+SEED    ?= 0
+
+soak: ## the daemon under random faults for MINUTES (2); SEED replays a run
+	go run ./internal/soak -minutes $(MINUTES) -seed $(SEED)
 
 e2e: ## whole programs against mosquitto, OpenSSH and the AWS CLI, which must be installed
 	CULVERT_E2E=required go test -count=1 ./internal/e2e ./cmd/culvert/aws
