@@ -72,7 +72,7 @@ func (c *connection) heard(payload []byte) bool {
 		c.peerEnded()
 	case c.m.source, first:
 		// A source takes the answer to what it began with also behind data, which may have overtaken it.
-		c.half.peer, c.m.unanswered = true, false
+		c.half.peer, c.m.unanswered, c.m.answered = true, false, true
 		if !c.m.source {
 			c.announceHalf()
 		}
@@ -92,6 +92,9 @@ func (c *connection) endInput() bool {
 		return false
 	case h.peer:
 		c.tellEnd()
+	case c.m.source && c.m.answered:
+		// The destination has answered before and will again, but a target that takes nothing may hold it up.
+		return c.holdEnd(halfTimeout)
 	case c.m.source && !c.m.unanswered:
 		return c.holdEnd(c.m.answerTimeout - time.Since(c.began))
 	case !c.m.source && !h.seen:
@@ -110,7 +113,7 @@ func (c *connection) holdEnd(wait time.Duration) bool {
 	c.half.held = true
 	c.after(wait, func() {
 		if c.half.held {
-			c.m.unanswered = true
+			c.m.unanswered, c.m.answered = true, false
 			c.because(ByTarget)
 			c.end(draining, true)
 		}

@@ -349,6 +349,30 @@ func TestASourceWaitsOnlyAtTheBeginning(t *testing.T) {
 	})
 }
 
+// Where the destination has answered once, a later answer may be late: another connection's target holds it up.
+func TestASourceIsPatientWithADestinationThatHasAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, open := rawToSource(t)
+		firstReads, first := open()
+		p.want(frame.StreamStart, frame.Data)
+		p.send(dataFor(1, ""))
+		reads, writes := open()
+		p.want(frame.ConnectionStart, frame.Data)
+		_ = writes.Close()
+		time.Sleep(3 * defaultAnswerTimeout)
+		p.send(dataFor(2, ""))
+		p.want(frame.Data) // the end of its input, and not of the connection
+		p.send(dataFor(2, "the answer"), dataFor(2, ""))
+		p.want(frame.ConnectionReset)
+		if b, err := io.ReadAll(reads); err != nil || string(b) != "the answer" {
+			t.Errorf("%q, %v", b, err)
+		}
+		for _, c := range []io.Closer{reads, first, firstReads} {
+			_ = c.Close()
+		}
+	})
+}
+
 func TestASourceAndADestinationThatAnswers(t *testing.T) {
 	tests := []struct {
 		name string

@@ -86,6 +86,7 @@ type mux struct {
 	stats    statistics
 	// unanswered: the destination did not say that it knows half close when there was time enough
 	unanswered    bool
+	answered      bool // it did say so, on some connection
 	answerTimeout time.Duration
 
 	// the sender's
