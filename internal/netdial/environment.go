@@ -6,8 +6,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-
-	"golang.org/x/net/http/httpproxy"
 )
 
 // FromEnvironment returns a Dialer that uses the proxy named by https_proxy or HTTPS_PROXY, except for the
@@ -30,13 +28,11 @@ func FromEnvironment() *Dialer {
 	if err != nil {
 		err = fmt.Errorf("%s: %w", variable, err)
 	}
-	// httpproxy drops values that it cannot read and accepts some that are none, so it only answers whether
-	// a target needs a proxy at all.
-	needed := (&httpproxy.Config{HTTPSProxy: "http://proxy.invalid", NoProxy: exceptions}).ProxyFunc()
+	direct := parseExceptions(exceptions)
 	return &Dialer{
 		variable: variable,
 		Proxy: func(target *url.URL) (*url.URL, error) {
-			if u, _ := needed(target); u == nil {
+			if direct.covers(target.Hostname(), target.Port()) {
 				return nil, nil
 			}
 			return proxy, err
