@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/trust"
 )
 
 // faults is a file system that fails, or dies as at a power failure, at a chosen operation.
@@ -42,9 +44,9 @@ func (f *faults) ReadDir(path string) ([]fs.DirEntry, error) {
 	return f.osFiles.ReadDir(path)
 }
 
-func (f *faults) Read(path string, limit int64) ([]byte, error) {
+func (f *faults) Read(path string, limit int64) (trust.Private, error) {
 	if err := f.step("read"); err != nil {
-		return nil, err
+		return trust.Private{}, err
 	}
 	return f.osFiles.Read(path, limit)
 }

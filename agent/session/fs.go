@@ -4,16 +4,17 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/culvert-iot/culvert/internal/trust"
 )
 
 // fileSystem is the part of package os that the store needs. Tests put failures and crashes into it.
 type fileSystem interface {
 	MkdirAll(path string, perm fs.FileMode) error
 	ReadDir(path string) ([]fs.DirEntry, error)
-	Lstat(path string) (fs.FileInfo, error)
-	Read(path string, limit int64) ([]byte, error) // at most limit bytes
-	Create(path string) (file, error)              // new, mode 0600; fails if it exists
-	Chmod(path string, perm fs.FileMode) error
+	CheckDir(path string) error // tells of a directory that others get into
+	Read(path string, limit int64) (trust.Private, error)
+	Create(path string) (file, error) // new, mode 0600; fails if it exists, be it as a symbolic link
 	Rename(from, to string) error
 	Remove(path string) error
 	SyncDir(path string) error
@@ -30,18 +31,12 @@ type osFiles struct{}
 
 func (osFiles) MkdirAll(path string, perm fs.FileMode) error { return os.MkdirAll(path, perm) }
 func (osFiles) ReadDir(path string) ([]fs.DirEntry, error)   { return os.ReadDir(path) }
-func (osFiles) Lstat(path string) (fs.FileInfo, error)       { return os.Lstat(path) }
-func (osFiles) Chmod(path string, perm fs.FileMode) error    { return os.Chmod(path, perm) }
+func (osFiles) CheckDir(path string) error                   { return trust.Directory(path) }
 func (osFiles) Rename(from, to string) error                 { return os.Rename(from, to) }
 func (osFiles) Remove(path string) error                     { return os.Remove(path) }
 
-func (osFiles) Read(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit))
+func (osFiles) Read(path string, limit int64) (trust.Private, error) {
+	return trust.ReadPrivate(path, limit)
 }
 
 func (osFiles) Create(path string) (file, error) {

@@ -30,6 +30,7 @@ func facts(line string) string {
 
 func TestTheTrailOfATunnelAndItsConnections(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
+		w.counts = proxy.Stats{Services: []proxy.ServiceStats{{Service: "SSH", Total: 3, BytesIn: 10, BytesOut: 20}}}
 		var mu sync.Mutex
 		var told []string
 		var observer proxy.Observer
@@ -51,7 +52,6 @@ func TestTheTrailOfATunnelAndItsConnections(t *testing.T) {
 		idle(proxy.Closed{Reason: "broken", Err: &services.IdleError{Service: "SSH", After: time.Hour}, Duration: time.Hour})
 		over := observer(proxy.Opened{Service: "SSH", Stream: 7, Connection: 3, Target: local{}})
 		over(proxy.Closed{Reason: "broken", Err: &services.DurationError{Service: "SSH", After: time.Hour}, Duration: time.Hour})
-		w.counts = proxy.Stats{Services: []proxy.ServiceStats{{Service: "SSH", Total: 3, BytesIn: 10, BytesOut: 20}}}
 		pass(time.Hour) // and a minute, so that the service has closed it and the next one stands
 		w.close(m)
 
@@ -91,6 +91,8 @@ func TestTheTrailOfATunnelAndItsConnections(t *testing.T) {
 			"connection_opened SSH 127.0.0.1:22 0 0 0s ", "connection_closed SSH 127.0.0.1:22 0 0 1h0m0s max_duration",
 			"tunnel_closed   10 20 1h0m0s closed", "tunnel_opened   0 0 0s ",
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if diff := cmp.Diff(want, told[:len(want)]); diff != "" {
 			t.Errorf("the observer was told: %s", diff)
 		}

@@ -20,8 +20,10 @@ func TestStatusFollowsTheSession(t *testing.T) {
 		m := w.manager(func(c *Config) { c.Random = func() float64 { return 0.5 } })
 		services := func(times uint64, now int) []ServiceStatus {
 			return []ServiceStatus{
-				{Service: "SSH", Connections: now, Total: 3 * times, BytesIn: 10 * times, BytesOut: 20 * times,
-					Refused: times, LastError: "refused", LastErrorAt: start},
+				{
+					Service: "SSH", Connections: now, Total: 3 * times, BytesIn: 10 * times, BytesOut: 20 * times,
+					Refused: times, LastError: "refused", LastErrorAt: start,
+				},
 				{Service: "HTTP", Total: times},
 			}
 		}

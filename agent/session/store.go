@@ -158,6 +158,9 @@ func (s *store) load(now time.Time) []pair {
 	if err != nil {
 		return nil
 	}
+	if err := s.fs.CheckDir(s.dir); err != nil {
+		s.log.Warn("state directory is open to others, who could bring the device into tunnels of theirs", "error", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var pairs []pair
@@ -206,27 +209,20 @@ func (s *store) readPair(name string) (pair, error) {
 // read returns a file's content, after making sure that only its owner can read it.
 func (s *store) read(name string) ([]byte, error) {
 	path := filepath.Join(s.dir, name)
-	info, err := s.fs.Lstat(path)
+	f, err := s.fs.Read(path, maxFile+1)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("it is no regular file (%v)", info.Mode().Type())
+	if f.Was != 0 {
+		s.log.Warn("state file was open to others, its mode is now 0600", "target", path, "reason", "its mode was "+f.Was.String())
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		s.log.Warn("state file was open to others, its mode is now 0600", "target", path, "reason", "its mode was "+info.Mode().Perm().String())
-		if err := s.fs.Chmod(path, 0o600); err != nil {
-			s.log.Warn("mode of state file cannot be changed", "target", path, "error", err)
-		}
+	if f.Mend != nil {
+		s.log.Warn("mode of state file cannot be changed", "target", path, "error", f.Mend)
 	}
-	data, err := s.fs.Read(path, maxFile+1)
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxFile {
+	if len(f.Data) > maxFile {
 		return nil, fmt.Errorf("it is larger than %d bytes", maxFile)
 	}
-	return data, nil
+	return f.Data, nil
 }
 
 // setAside renames a file that can't be understood, keeping the latest few for whoever wants to know.

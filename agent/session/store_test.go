@@ -243,6 +243,46 @@ func TestABrokenListOfEndedTokensIsSetAside(t *testing.T) {
 	}
 }
 
+// Who may write into the directory could plant tokens of their own, and so bring the device into their tunnel.
+func TestAPairOfAnotherUserIsSetAside(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make another user's file")
+	}
+	dir := t.TempDir()
+	setUp, _ := testStore(t, dir, osFiles{})
+	setUp.save(testPair("a"))
+	if err := os.Chown(filepath.Join(dir, fileOf("a")), 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	s, logs := testStore(t, dir, osFiles{})
+	if got := s.load(time.Now()); len(got) != 0 {
+		t.Errorf("loaded %+v", got)
+	}
+	lines := logs.lines("state file set aside")
+	if len(lines) != 1 || !strings.Contains(lines[0], "belongs to user 12345") {
+		t.Errorf("%q", lines)
+	}
+}
+
+func TestADirectoryThatOthersCanWriteIntoIsWarnedAboutWithTheCommandThatMendsIt(t *testing.T) {
+	for mode, want := range map[fs.FileMode]int{0o700: 0, 0o755: 0, 0o775: 1, 0o777: 1} {
+		dir := filepath.Join(t.TempDir(), "state")
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, mode)); err != nil {
+			t.Fatal(err)
+		}
+		s, logs := testStore(t, dir, osFiles{})
+		s.load(time.Now())
+		s.save(testPair("a")) // it blocks nothing
+		lines := logs.lines("state directory is open to others, who could bring the device into tunnels of theirs")
+		if len(lines) != want || want > 0 && !strings.Contains(lines[0], "chmod 700 "+dir) {
+			t.Errorf("mode %v: %q", mode, lines)
+		}
+		if got := dirNames(t, dir); !slices.Equal(got, []string{fileOf("a")}) {
+			t.Errorf("mode %v: %q", mode, got)
+		}
+	}
+}
+
 func TestFilesThatAreNoFilesAreSetAside(t *testing.T) {
 	dir := t.TempDir()
 	secretFile := filepath.Join(t.TempDir(), "secret")

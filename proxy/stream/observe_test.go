@@ -181,7 +181,9 @@ func TestATargetsOwnLimitIsToldToTheObserver(t *testing.T) {
 func playObserved(t *testing.T, o Observer) *script {
 	s := play(t, "")
 	s.hangUp()
-	<-s.served
+	if err := <-s.served; err == nil {
+		t.Error("Serve ended without an error")
+	}
 	near, far := newPair()
 	s.far, s.judge = far, judged(t, near, false)
 	s.d = NewDestination(DestinationConfig{

@@ -1,0 +1,73 @@
+package hook
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/culvert-iot/culvert/internal/trust"
+)
+
+const (
+	// maxOutput bounds what is kept of a command's output, in bytes, for the log of its failure.
+	maxOutput = 256
+	// waitDelay is how long a killed command's output is still waited for: a process that left the group
+	// may hold it open.
+	waitDelay = time.Second
+	// path is the commands' PATH. Nothing of the daemon's own environment is handed on: it may hold the
+	// password of a web proxy.
+	path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+)
+
+// runCommand runs one command to its end or to its timeout.
+func runCommand(ctx context.Context, cfg Config, e Event) error {
+	name := cfg.Command[0]
+	if err := trust.Executable(name); err != nil { // each time: it may have been changed since
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, cfg.Command[1:]...)
+	cmd.Env = append([]string{path, "CULVERT_EVENT=" + e.Name}, e.Facts...)
+	cmd.Dir = "/"
+	var out output
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = waitDelay
+	ownGroup(cmd)
+	err := cmd.Run()
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("%s was killed, it took longer than %v (hooks.timeout)%s", name, cfg.Timeout, out.said())
+	case err != nil:
+		return fmt.Errorf("%s: %w%s", name, err, out.said())
+	}
+	return nil
+}
+
+// output keeps the beginning of what is written and drops the rest.
+type output struct{ b bytes.Buffer }
+
+func (o *output) Write(p []byte) (int, error) {
+	o.b.Write(p[:min(len(p), maxOutput-o.b.Len())])
+	return len(p), nil
+}
+
+// said is the first line of the output, fit for a log.
+func (o *output) said() string {
+	line, _, _ := strings.Cut(strings.TrimSpace(o.b.String()), "\n")
+	line = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(line, " "))
+	if line == "" {
+		return ""
+	}
+	return ": " + line
+}

@@ -1,0 +1,32 @@
+//go:build unix
+
+package trust
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// hasModes tells whether modes of files mean something here.
+const hasModes = true
+
+// openNoFollow opens a file to read it, without waiting where it is a pipe.
+func openNoFollow(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) {
+		return nil, fmt.Errorf("it is a symbolic link: remove it: %w", err)
+	}
+	return f, err
+}
+
+// foreignOwner returns the file's owner if that is neither root nor this process's user.
+func foreignOwner(info fs.FileInfo) (uid uint32, foreign bool) {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || s.Uid == 0 || int(s.Uid) == os.Geteuid() {
+		return 0, false
+	}
+	return s.Uid, true
+}
