@@ -23,6 +23,7 @@ import (
 
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/agent/control"
+	"github.com/culvert-iot/culvert/agent/hook"
 	"github.com/culvert-iot/culvert/agent/notify"
 	"github.com/culvert-iot/culvert/agent/session"
 	"github.com/culvert-iot/culvert/internal/netdial"
@@ -56,6 +57,7 @@ type Agent struct {
 	table    *services.Table
 	sessions *session.Manager
 	mqtt     *notify.Client
+	hooks    *hook.Runner
 	drops    dropLog
 
 	mu      sync.Mutex
@@ -72,6 +74,7 @@ func New(cfg *config.Config, opts Options) *Agent {
 	a.table = services.NewTable(cfg.Services)
 	a.table.SetConnectTimeout(cfg.Tunnel.ConnectTimeout)
 	a.setLevel(cfg)
+	a.hooks = hook.New(hookConfig(cfg), opts.Logger)
 	a.sessions = session.NewManager(session.Config{
 		Endpoint:   cfg.Tunnel.Endpoint,
 		Regions:    cfg.Tunnel.Regions,
@@ -80,6 +83,7 @@ func New(cfg *config.Config, opts Options) *Agent {
 		Services:   a.table,
 		TLS:        (&tunnelRoots{file: cfg.Tunnel.CAFile, log: opts.Logger}).config,
 		NetDial:    opts.Dial,
+		Observe:    a.observe,
 		Logger:     opts.Logger,
 	})
 	a.mqtt = notify.New(notify.Config{
@@ -105,6 +109,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	hooks, killHooks := context.WithCancel(context.WithoutCancel(ctx))
+	defer killHooks()
 	a.sessions.Resume()
 
 	group, tasks := errgroup.WithContext(ctx)
@@ -119,7 +125,12 @@ func (a *Agent) Run(ctx context.Context) error {
 		<-tasks.Done()
 		limit, cancel := context.WithTimeout(context.WithoutCancel(tasks), closeTimeout)
 		defer cancel()
+		defer a.finishHooks(killHooks)
 		return a.sessions.Close(limit)
+	})
+	group.Go(func() error {
+		a.hooks.Run(hooks)
+		return nil
 	})
 	if a.opts.Ready != nil {
 		a.opts.Ready()
@@ -158,7 +169,7 @@ func (a *Agent) listen() (*control.Server, error) {
 	if path == "" {
 		return nil, nil
 	}
-	server, err := control.Listen(path, a.log)
+	server, err := control.Listen(path, a.running.Control.Group, a.log)
 	if err != nil && !errors.Is(err, control.ErrRunning) {
 		a.log.Warn("control socket cannot be made, status and notify will not work", "error", err)
 		err = nil
@@ -197,8 +208,8 @@ func (a *Agent) receive(payload []byte) (session.Outcome, error) {
 	}), nil
 }
 
-// Reload takes over what a running daemon can change: services, connect_timeout, the log's level, max_tunnels
-// and regions. Live connections and tunnels stay. It returns the keys that differ and need a restart.
+// Reload takes over what a running daemon can change: services, hooks, connect_timeout, the log's level,
+// max_tunnels and regions. Live connections and tunnels stay. It returns the keys that differ and need a restart.
 func (a *Agent) Reload(next *config.Config) (restart []string) {
 	a.mu.Lock()
 	a.current = next
@@ -207,6 +218,7 @@ func (a *Agent) Reload(next *config.Config) (restart []string) {
 	a.table.Replace(next.Services)
 	a.table.SetConnectTimeout(next.Tunnel.ConnectTimeout)
 	a.sessions.SetLimits(next.Tunnel.MaxTunnels, next.Tunnel.Regions)
+	a.hooks.Set(hookConfig(next))
 	a.setLevel(next)
 	return a.running.RestartNeeded(next)
 }

@@ -279,16 +279,25 @@ func TestTheServiceWithoutANameIsTheOnlyOne(t *testing.T) {
 }
 
 func TestStatusShowsWhatIsConfiguredAndWhereThingsStand(t *testing.T) {
-	d := start(t, testConfig(t, "", "SSH = 22\nAPP = { address = \"unix:/run/app.sock\", max_connections = 3, enabled = false }\n"))
+	d := start(t, testConfig(t, "", "SSH = 22\nAPP = { address = \"unix:/run/app.sock\", max_connections = 3, idle_timeout = \"5m\", max_duration = \"8h\", enabled = false }\n"))
+	for _, name := range []string{"APP", "NOPE", "NEITHER"} {
+		if _, err := d.agent.table.Dial(t.Context(), name); err == nil {
+			t.Errorf("%s was connected", name)
+		}
+	}
 	s := d.status()
 	if s.Thing != "pi-42" || s.Config != d.cfg.Path || s.PID != os.Getpid() || s.MQTT.Endpoint != "127.0.0.1:1" || s.MQTT.ClientID != "pi-42-tunnel" || s.MQTT.State != Connecting {
 		t.Errorf("%+v", s)
 	}
 	want := []ServiceStatus{
-		{Service: "SSH", Target: "127.0.0.1:22", Enabled: true}, {Service: "APP", Target: "unix:/run/app.sock", MaxConnections: 3},
+		{Service: "SSH", Target: "127.0.0.1:22", Enabled: true, IdleTimeout: "0s", MaxDuration: "0s", Refused: map[string]uint64{}},
+		{Service: "APP", Target: "unix:/run/app.sock", MaxConnections: 3, IdleTimeout: "5m0s", MaxDuration: "8h0m0s", Refused: map[string]uint64{"disabled": 1}},
 	}
 	if diff := cmp.Diff(want, s.Services); diff != "" {
 		t.Errorf("services (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(Limits{MaxTunnels: 8, Regions: []string{}, UnknownRefused: 2}, s.Limits); diff != "" || s.Hooks != nil {
+		t.Errorf("limits (-want +got):\n%s; hooks %+v", diff, s.Hooks)
 	}
 	if s.Tunnels == nil || s.Now.Before(s.Started) {
 		t.Errorf("%+v", s)

@@ -4,9 +4,11 @@ import (
 	"os"
 	"time"
 
+	"github.com/culvert-iot/culvert/agent/hook"
 	"github.com/culvert-iot/culvert/agent/notify"
 	"github.com/culvert-iot/culvert/agent/session"
 	"github.com/culvert-iot/culvert/internal/version"
+	"github.com/culvert-iot/culvert/services"
 )
 
 // Status is everything that can be told about a running daemon. It holds no token.
@@ -20,6 +22,8 @@ type Status struct {
 	MQTT     MQTTStatus       `json:"mqtt"`
 	Tunnels  []session.Status `json:"tunnels"` // live ones, oldest first, and the last few that ended, latest first
 	Services []ServiceStatus  `json:"services"`
+	Limits   Limits           `json:"limits"`
+	Hooks    *hook.Status     `json:"hooks,omitempty"` // absent without a command
 }
 
 // MQTTState is where the MQTT connection stands.
@@ -53,6 +57,21 @@ type ServiceStatus struct {
 	Enabled        bool   `json:"enabled"`
 	Connections    int    `json:"connections"`
 	MaxConnections int    `json:"max_connections"` // 0: no limit
+	IdleTimeout    string `json:"idle_timeout"`    // as Go writes a duration; "0s": no limit
+	MaxDuration    string `json:"max_duration"`    // likewise
+	// Refused counts the connections that were not made since the start, by reason: disabled, full, refused,
+	// timeout, resolve, forbidden, other.
+	Refused map[string]uint64 `json:"refused"`
+}
+
+// Limits is what is used of the daemon's own limits. Those of services are with the services.
+type Limits struct {
+	Tunnels        int      `json:"tunnels"` // live ones
+	MaxTunnels     int      `json:"max_tunnels"`
+	TunnelsRefused uint64   `json:"tunnels_refused"` // since the start, for max_tunnels or regions
+	Regions        []string `json:"regions"`         // accepted ones; empty: all
+	// UnknownRefused counts the connections to services that are not configured, since the start.
+	UnknownRefused uint64 `json:"unknown_refused"`
 }
 
 // Status returns the status of now.
@@ -71,9 +90,27 @@ func (a *Agent) Status() Status {
 		s.Services = append(s.Services, ServiceStatus{
 			Service: c.Name, Target: c.Target(), Enabled: !c.Disabled,
 			Connections: a.table.Active(c.Name), MaxConnections: c.MaxConnections,
+			IdleTimeout: c.IdleTimeout.String(), MaxDuration: c.MaxDuration.String(), Refused: a.refused(c.Name),
 		})
 	}
+	s.Limits = Limits{Regions: current.Tunnel.Regions, UnknownRefused: a.refused("")[services.Unknown.String()]}
+	if s.Limits.Regions == nil {
+		s.Limits.Regions = []string{}
+	}
+	s.Limits.Tunnels, s.Limits.MaxTunnels, s.Limits.TunnelsRefused = a.sessions.Counts()
+	if h, ok := a.hooks.Status(); ok {
+		s.Hooks = &h
+	}
 	return s
+}
+
+// refused counts a service's refusals by their reason's name.
+func (a *Agent) refused(service string) map[string]uint64 {
+	counts := make(map[string]uint64)
+	for kind, n := range a.table.Refused(service) {
+		counts[kind.String()] = n
+	}
+	return counts
 }
 
 func mqttStatus(s notify.State) MQTTStatus {

@@ -30,6 +30,7 @@ const (
 	DefaultMaxTunnels     = 8
 	DefaultConnectTimeout = services.DefaultConnectTimeout
 	DefaultStateDir       = "/var/lib/culvert"
+	DefaultHookTimeout    = 10 * time.Second
 	DefaultLogFormat      = "text"
 	DefaultControlSocket  = "/run/culvert/culvertd.sock"
 )
@@ -44,6 +45,7 @@ type Config struct {
 	MQTT      MQTT
 	Tunnel    Tunnel
 	Services  []services.Service // in the file's order
+	Hooks     Hooks
 	Log       Log
 	Control   Control
 	Metrics   Metrics
@@ -84,6 +86,16 @@ type Tunnel struct {
 	StateDir       string        // "" keeps tokens in memory only
 }
 
+// Hooks is what runs when something happens.
+type Hooks struct {
+	Command []string // the program's absolute path and its arguments; empty runs nothing
+	Timeout time.Duration
+	Events  []string // empty: all of HookEvents
+}
+
+// HookEvents are the events that a hook can be run at.
+var HookEvents = []string{"tunnel_opened", "tunnel_closed", "connection_opened", "connection_closed"}
+
 // Log is the form of the log on standard error.
 type Log struct {
 	Level  slog.Level
@@ -93,6 +105,7 @@ type Log struct {
 // Control is the way in for the daemon's own commands.
 type Control struct {
 	Socket string // path of a unix socket; "" is none
+	Group  string // name or number of the group that may use it; "" is none
 }
 
 // Metrics is the way in for a monitoring system.
@@ -106,6 +119,7 @@ func defaults() *Config {
 		Tunnel: Tunnel{
 			MaxTunnels: DefaultMaxTunnels, ConnectTimeout: DefaultConnectTimeout, StateDir: DefaultStateDir,
 		},
+		Hooks:   Hooks{Timeout: DefaultHookTimeout},
 		Log:     Log{Level: slog.LevelInfo, Format: DefaultLogFormat},
 		Control: Control{Socket: DefaultControlSocket},
 	}

@@ -32,6 +32,7 @@ func TestEveryDefault(t *testing.T) {
 			KeepAlive: time.Minute, PersistentSession: true,
 		},
 		Tunnel:  Tunnel{MaxTunnels: 8, ConnectTimeout: 5 * time.Second, StateDir: "/var/lib/culvert"},
+		Hooks:   Hooks{Timeout: 10 * time.Second},
 		Log:     Log{Level: slog.LevelInfo, Format: "text"},
 		Control: Control{Socket: "/run/culvert/culvertd.sock"},
 		Path:    "/etc/culvert/culvertd.toml",
@@ -70,12 +71,18 @@ OFF = { address = "[::1]:80", enabled = false, idle_timeout = "0s" }
 address = 5900
 max_connections = 4
 idle_timeout = "30m"
+max_duration = "8h"
 enabled = true
+[hooks]
+command = ["/usr/lib/culvert/hook", "", "--light", "a b"]
+timeout = "1m"
+events = ["tunnel_closed", "connection_opened", "tunnel_closed"]
 [log]
 level = "debug"
 format = "json"
 [control]
 socket = "c.sock"
+group = "ops"
 [metrics]
 listen = "9273"
 `)
@@ -95,10 +102,13 @@ listen = "9273"
 			{Name: "APP", Network: "unix", Address: "/run/app.sock", IdleTimeout: 90 * time.Minute},
 			{Name: "a:b", Network: "tcp", Address: "127.0.0.1:80", IdleTimeout: 90 * time.Minute},
 			{Name: "OFF", Network: "tcp", Address: "[::1]:80", Disabled: true},
-			{Name: "VNC", Network: "tcp", Address: "127.0.0.1:5900", MaxConnections: 4, IdleTimeout: 30 * time.Minute},
+			{Name: "VNC", Network: "tcp", Address: "127.0.0.1:5900", MaxConnections: 4, IdleTimeout: 30 * time.Minute, MaxDuration: 8 * time.Hour},
+		},
+		Hooks: Hooks{
+			Command: []string{"/usr/lib/culvert/hook", "", "--light", "a b"}, Timeout: time.Minute, Events: []string{"tunnel_closed", "connection_opened"},
 		},
 		Log:     Log{Level: slog.LevelDebug, Format: "json"},
-		Control: Control{Socket: "/etc/culvert/c.sock"},
+		Control: Control{Socket: "/etc/culvert/c.sock", Group: "ops"},
 		Metrics: Metrics{Listen: "127.0.0.1:9273"},
 		Path:    "/etc/culvert/culvertd.toml",
 	}

@@ -51,12 +51,18 @@ var sections = []section{
 		{"state_dir", func(d *decoder, n *node) { d.optionalPath(n, &d.cfg.Tunnel.StateDir) }},
 	}},
 	{"services", nil}, // its keys are the users'
+	{"hooks", []key{
+		{"command", func(d *decoder, n *node) { d.hookCommand(n) }},
+		{"timeout", func(d *decoder, n *node) { d.hookTimeout(n) }},
+		{"events", func(d *decoder, n *node) { d.hookEvents(n) }},
+	}},
 	{"log", []key{
 		{"level", func(d *decoder, n *node) { d.logLevel(n) }},
 		{"format", func(d *decoder, n *node) { d.oneOf(n, &d.cfg.Log.Format, "text", "json") }},
 	}},
 	{"control", []key{
 		{"socket", func(d *decoder, n *node) { d.controlSocket(n) }},
+		{"group", func(d *decoder, n *node) { d.controlGroup(n) }},
 	}},
 	{"metrics", []key{
 		{"listen", func(d *decoder, n *node) { d.metricsListen(n) }},
@@ -64,7 +70,7 @@ var sections = []section{
 }
 
 // serviceKeys are the keys of a service that is written as a table.
-var serviceKeys = []string{"address", "max_connections", "idle_timeout", "enabled"}
+var serviceKeys = []string{"address", "max_connections", "idle_timeout", "max_duration", "enabled"}
 
 // decode reads all sections. The services come last: their default idle timeout is a tunnel's key.
 func (d *decoder) decode() {

@@ -108,6 +108,14 @@ func TestCheckFiles(t *testing.T) {
 	}
 }
 
+// openFile makes a program that everybody can change.
+func openFile(c *Config, name string) string {
+	path := filepath.Join(filepath.Dir(c.Path), name)
+	_ = os.WriteFile(path, nil, 0o600)
+	_ = os.Chmod(path, 0o777)
+	return path
+}
+
 func TestWarnings(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("file modes mean nothing")
@@ -122,9 +130,39 @@ func TestWarnings(t *testing.T) {
 	}{
 		{"nothing to warn of", 0o644, 0o600, nil, nil, false},
 		{"a key for root's group to read", 0o640, 0o440, nil, nil, false},
-		{"a key for all to read", 0o644, 0o644, nil, []string{"mqtt.key_file: every user of this machine can read or change DIR/key: chmod 600 it"}, false},
-		{"a key for the group to change", 0o644, 0o660, nil, []string{"mqtt.key_file: the group can change DIR/key: chmod 600 it"}, false},
-		{"a configuration for all to change", 0o666, 0o600, nil, []string{"DIR/c.toml: every user of this machine can change it, and so choose what tunnels reach: chmod 644 it"}, false},
+		{"a key for all to read", 0o644, 0o644, nil, []string{"mqtt.key_file: every user of this machine can read or change DIR/key: chmod 600 DIR/key"}, false},
+		{"a key for the group to change", 0o644, 0o660, nil, []string{"mqtt.key_file: the group can change DIR/key: chmod 600 DIR/key"}, false},
+		{"a configuration for all to change", 0o666, 0o600, nil, []string{"DIR/c.toml: every user of this machine can change it, and so choose what tunnels reach: chmod 644 DIR/c.toml"}, false},
+		{
+			"roots for all to change", 0o644, 0o600,
+			func(c *Config) { c.Tunnel.CAFile = openFile(c, "ca") },
+			[]string{"tunnel.ca_file: every user of this machine can change DIR/ca, and so choose whom the device trusts: chmod 644 DIR/ca"},
+			false,
+		},
+		{
+			"a hook for all to change", 0o644, 0o600,
+			func(c *Config) { c.Hooks.Command = []string{openFile(c, "hook")} },
+			[]string{"hooks.command will not be run: every user of this machine can change DIR/hook: chmod o-w DIR/hook"},
+			false,
+		},
+		{
+			"a hook that is not there", 0o644, 0o600,
+			func(c *Config) { c.Hooks.Command = []string{filepath.Join(filepath.Dir(c.Path), "hook")} },
+			[]string{"hooks.command will not be run: there is no DIR/hook: put the command there, or correct its path"},
+			false,
+		},
+		{
+			"a key in a directory for all to change", 0o644, 0o600,
+			func(c *Config) {
+				dir := filepath.Join(filepath.Dir(c.Path), "open")
+				c.MQTT.KeyFile = filepath.Join(dir, "key")
+				_ = os.Mkdir(dir, 0o700)
+				_ = os.WriteFile(c.MQTT.KeyFile, nil, 0o600)
+				_ = os.Chmod(dir, 0o777)
+			},
+			[]string{"mqtt.key_file: every user of this machine can replace what is in DIR/open: chmod o-w DIR/open"},
+			false,
+		},
 		{
 			"the thing's name as client id", 0o644, 0o600,
 			func(c *Config) { c.MQTT.ClientID = "t" },

@@ -209,12 +209,7 @@ func (d *decoder) regions(n *node) {
 		return
 	}
 	var list []string
-	for _, c := range n.children {
-		c.path = n.path
-		s, ok := d.str(c)
-		if !ok {
-			continue
-		}
+	for c, s := range d.texts(n) {
 		if s == "" || len(s) > maxRegion || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 			d.doc.problem(c.value, `a region is written as "eu-west-1"`, "tunnel.regions: %q is not a region", s)
 			continue
@@ -252,6 +247,15 @@ func (d *decoder) controlSocket(n *node) {
 	if l := len(d.cfg.Control.Socket); l > maxSocketPath {
 		d.doc.problem(n.value, "use a shorter path", "control.socket: the path has %d bytes, the system takes %d", l, maxSocketPath)
 	}
+}
+
+func (d *decoder) controlGroup(n *node) {
+	s, ok := d.str(n)
+	if ok && strings.ContainsFunc(s, func(r rune) bool { return isControl(r) || r == ' ' || r == ':' }) {
+		d.doc.problem(n.value, "write the name of a group, or its number in quotes", "control.group: %q is no group", s)
+		return
+	}
+	d.cfg.Control.Group = s
 }
 
 // metricsListen keeps what the daemon tells about itself on this machine.

@@ -1,7 +1,7 @@
 package config
 
 // RestartNeeded names the keys that differ in next and that a running daemon cannot take over: all but
-// the services, the log level, and the tunnel's max_tunnels, regions, idle_timeout and connect_timeout.
+// the services, the hooks, the log level, and the tunnel's max_tunnels, regions, idle_timeout and connect_timeout.
 // The contents of certificate files do not count: they are read at each connection.
 func (c *Config) RestartNeeded(next *Config) []string {
 	var keys []string
@@ -24,6 +24,7 @@ func (c *Config) RestartNeeded(next *Config) []string {
 	changed("tunnel.state_dir", c.Tunnel.StateDir != next.Tunnel.StateDir)
 	changed("log.format", c.Log.Format != next.Log.Format)
 	changed("control.socket", c.Control.Socket != next.Control.Socket)
+	changed("control.group", c.Control.Group != next.Control.Group)
 	changed("metrics.listen", c.Metrics.Listen != next.Metrics.Listen)
 	return keys
 }

@@ -15,8 +15,8 @@ import (
 // reloadable are the fields that a running daemon takes over.
 var reloadable = map[string]bool{
 	"Services": true, "Log.Level": true, "Tunnel.MaxTunnels": true, "Tunnel.IdleTimeout": true, "Tunnel.ConnectTimeout": true,
-	"Tunnel.Regions": true,
-	"Path":           true, // not a key: the daemon reads the file it was started with
+	"Tunnel.Regions": true, "Hooks.Command": true, "Hooks.Timeout": true, "Hooks.Events": true,
+	"Path": true, // not a key: the daemon reads the file it was started with
 }
 
 func TestEveryFieldIsEitherReloadableOrNamed(t *testing.T) {
@@ -52,7 +52,7 @@ func TestEveryFieldIsEitherReloadableOrNamed(t *testing.T) {
 		"MQTT.CAFile": "mqtt.ca_file", "MQTT.CertFile": "mqtt.cert_file", "MQTT.KeyFile": "mqtt.key_file", "MQTT.KeepAlive": "mqtt.keep_alive",
 		"MQTT.PersistentSession": "mqtt.persistent_session", "Tunnel.Endpoint": "tunnel.endpoint", "Tunnel.CAFile": "tunnel.ca_file",
 		"Tunnel.StateDir": "tunnel.state_dir", "Log.Format": "log.format",
-		"Control.Socket": "control.socket", "Metrics.Listen": "metrics.listen",
+		"Control.Socket": "control.socket", "Control.Group": "control.group", "Metrics.Listen": "metrics.listen",
 	}
 	if diff := cmp.Diff(want, named); diff != "" {
 		t.Error(diff)

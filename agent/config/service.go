@@ -43,6 +43,8 @@ func (d *decoder) serviceTable(n *node, s *services.Service) {
 			d.integer(c, &s.MaxConnections, 0, maxConnections)
 		case "idle_timeout":
 			d.duration(c, &s.IdleTimeout, "30m")
+		case "max_duration":
+			d.duration(c, &s.MaxDuration, "12h")
 		case "enabled":
 			enabled := true
 			d.boolean(c, &enabled)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"iter"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -90,6 +91,18 @@ func (d *decoder) duration(n *node, to *time.Duration, example string) bool {
 	}
 	*to = v
 	return true
+}
+
+// texts reads the elements of a list, which must be texts.
+func (d *decoder) texts(n *node) iter.Seq2[*node, string] {
+	return func(yield func(*node, string) bool) {
+		for _, c := range n.children {
+			c.path = n.path
+			if s, ok := d.str(c); ok && !yield(c, s) {
+				return
+			}
+		}
+	}
 }
 
 // oneOf reads a text that must be one of a few.

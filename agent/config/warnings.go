@@ -5,6 +5,8 @@ import (
 	"os"
 	"runtime"
 	"strings"
+
+	"github.com/culvert-iot/culvert/internal/trust"
 )
 
 // Warnings are what is allowed and yet probably not meant. Each names its key and what to do. It looks at
@@ -14,12 +16,27 @@ func (c *Config) Warnings() []string {
 	warn := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	if runtime.GOOS != "windows" { // where these bits mean nothing
 		if mode, ok := modeOf(c.MQTT.KeyFile); ok && mode&0o006 != 0 {
-			warn("mqtt.key_file: every user of this machine can read or change %s: chmod 600 it", c.MQTT.KeyFile)
+			warn("mqtt.key_file: every user of this machine can read or change %s: chmod 600 %[1]s", c.MQTT.KeyFile)
 		} else if ok && mode&0o020 != 0 {
-			warn("mqtt.key_file: the group can change %s: chmod 600 it", c.MQTT.KeyFile)
+			warn("mqtt.key_file: the group can change %s: chmod 600 %[1]s", c.MQTT.KeyFile)
 		}
 		if mode, ok := modeOf(c.Path); ok && mode&0o002 != 0 {
-			warn("%s: every user of this machine can change it, and so choose what tunnels reach: chmod 644 it", c.Path)
+			warn("%s: every user of this machine can change it, and so choose what tunnels reach: chmod 644 %[1]s", c.Path)
+		}
+	}
+	for _, f := range [][2]string{{"mqtt.key_file", c.MQTT.KeyFile}, {"mqtt.ca_file", c.MQTT.CAFile}, {"tunnel.ca_file", c.Tunnel.CAFile}} {
+		if f[1] == "" {
+			continue
+		}
+		if mode, ok := modeOf(f[1]); ok && mode&0o002 != 0 && f[0] != "mqtt.key_file" && runtime.GOOS != "windows" {
+			warn("%s: every user of this machine can change %s, and so choose whom the device trusts: chmod 644 %[2]s", f[0], f[1])
+		} else if err := trust.Place(f[1]); ok && err != nil {
+			warn("%s: %v", f[0], err)
+		}
+	}
+	if len(c.Hooks.Command) > 0 {
+		if err := trust.Executable(c.Hooks.Command[0]); err != nil {
+			warn("hooks.command will not be run: %v", err)
 		}
 	}
 	if c.MQTT.ClientID == c.ThingName {

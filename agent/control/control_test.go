@@ -50,7 +50,7 @@ func echo(_ context.Context, r Request) (any, error) {
 // serve runs a server until the returned function is called.
 func serve(t *testing.T, path string, h Handler) (stop func()) {
 	t.Helper()
-	s, err := Listen(path, discard)
+	s, err := Listen(path, "", discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,10 +191,10 @@ func TestTheSocketIsForItsGroupAndGoneAfterwards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info.Mode() != fs.ModeSocket|0o660 {
+	if info.Mode() != fs.ModeSocket|0o600 {
 		t.Errorf("the socket's mode is %v", info.Mode())
 	}
-	if info, err = os.Stat(filepath.Dir(path)); err != nil || info.Mode().Perm() != 0o750 {
+	if info, err = os.Stat(filepath.Dir(path)); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the directory's mode is %v, %v", info.Mode(), err)
 	}
 	stop()
@@ -239,7 +239,7 @@ func TestADeadSocketIsReplaced(t *testing.T) {
 func TestALiveSocketIsNeverReplaced(t *testing.T) {
 	path := socketPath(t)
 	serve(t, path, echo)
-	if _, err := Listen(path, discard); !errors.Is(err, ErrRunning) {
+	if _, err := Listen(path, "", discard); !errors.Is(err, ErrRunning) {
 		t.Errorf("second daemon: %v", err)
 	}
 	// Nor that of a daemon which knows no lock.
@@ -249,7 +249,7 @@ func TestALiveSocketIsNeverReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if _, err := Listen(other, discard); !errors.Is(err, ErrRunning) || !strings.HasPrefix(err.Error(), "another culvertd is running") {
+	if _, err := Listen(other, "", discard); !errors.Is(err, ErrRunning) || !strings.HasPrefix(err.Error(), "another culvertd is running") {
 		t.Errorf("daemon without a lock: %v", err)
 	}
 	if err := Call(t.Context(), path, Request{Command: Ping}, nil); err != nil {
@@ -273,7 +273,7 @@ func TestOfManyDaemonsThatStartAtOnceOneWins(t *testing.T) {
 	servers := make(chan *Server, 20)
 	for range 20 {
 		all.Go(func() {
-			s, err := Listen(path, discard)
+			s, err := Listen(path, "", discard)
 			switch {
 			case err == nil:
 				won.Add(1)
@@ -307,7 +307,7 @@ func TestSocketsThatCannotBeMadeSaySo(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := Listen(tt.path, discard); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := Listen(tt.path, "", discard); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v, want %q", err, tt.want)
 			}
 		})

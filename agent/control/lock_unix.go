@@ -25,3 +25,5 @@ func lockFile(path string) (io.Closer, error) {
 	}
 	return f, nil
 }
+
+func closeToOthers(fd uintptr) { _ = syscall.Fchmod(int(fd), 0o600) }

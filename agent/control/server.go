@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/trust"
 )
 
 // ErrRunning says that another daemon answers on the socket.
@@ -38,14 +40,22 @@ type Server struct {
 	log      *slog.Logger
 }
 
-// Listen makes the socket with mode 0660, and its directory with 0750 if it is missing. A socket that
-// nobody answers on is replaced; if a daemon does, the error is ErrRunning. The other errors say what to do.
-func Listen(path string, log *slog.Logger) (*Server, error) {
+// Listen makes the socket with mode 0600, and its directory with 0700 if it is missing. With a group, by its
+// name or number, they have 0660 and 0750 and are the group's. A socket that nobody answers on is replaced; if
+// a daemon does, the error is ErrRunning. The other errors say what to do.
+func Listen(path, group string, log *slog.Logger) (*Server, error) {
 	if len(path) > maxPath {
 		return nil, fmt.Errorf("control socket %s: the path has %d characters, more than the %d that a socket's may have: set control.socket to a shorter one", path, len(path), maxPath)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+	who, err := findAudience(group)
+	if err != nil {
+		return nil, err
+	}
+	if err := who.makeDir(filepath.Dir(path)); err != nil {
 		return nil, advise(path, err)
+	}
+	if err := trust.Directory(filepath.Dir(path)); err != nil {
+		log.Warn("the control socket's directory is open to others, who could answer in culvertd's place", "error", err)
 	}
 	// Two daemons that start at the same moment may both find the socket dead: the lock tells them apart.
 	// The kernel drops it with its holder.
@@ -53,7 +63,7 @@ func Listen(path string, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, advise(path, err)
 	}
-	listener, err := listen(path)
+	listener, err := listen(path, who)
 	if err != nil {
 		_ = lock.Close()
 		return nil, advise(path, err)
@@ -63,7 +73,7 @@ func Listen(path string, log *slog.Logger) (*Server, error) {
 
 // listen puts a new socket in the place of path. It is made under another name first, so that it never
 // stands there with a mode that lets others in.
-func listen(path string) (*net.UnixListener, error) {
+func listen(path string, who audience) (*net.UnixListener, error) {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -78,12 +88,12 @@ func listen(path string) (*net.UnixListener, error) {
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
+	l, err := listenPrivately(temp)
 	if err != nil {
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false)
-	err = os.Chmod(temp, 0o660) //nolint:gosec // so that a group can be let in
+	err = who.admit(temp)
 	if err == nil {
 		err = os.Rename(temp, path)
 	}

@@ -29,8 +29,14 @@ func table(s agent.Status) string {
 		paragraph(&b, "", fmt.Sprintf("last error %s ago: %s", age(s.Now.Sub(s.MQTT.LastErrorAt)), s.MQTT.LastError))
 	}
 	paragraph(&b, "services", services(s.Services))
+	if h := s.Hooks; h != nil {
+		paragraph(&b, "hooks", fmt.Sprintf("%s, %d run, %d failed, %d dropped", h.Command, h.Run, h.Failed, h.Dropped))
+		if h.LastError != "" {
+			paragraph(&b, "", fmt.Sprintf("last error %s ago: %s", age(s.Now.Sub(h.LastErrorAt)), h.LastError))
+		}
+	}
+	paragraph(&b, "tunnels", tunnels(s.Limits))
 	if len(s.Tunnels) == 0 {
-		paragraph(&b, "tunnels", "none")
 		return b.String()
 	}
 	const row = "%-8s  %-10s  %4s  %-22s  %5s  %9s  %9s\n"
@@ -64,14 +70,36 @@ func details(t session.Status, now time.Time) []string {
 	case session.Connecting, session.Connected:
 	}
 	if t.LastError != "" {
-		lines = append(lines, "last error: "+t.LastError)
+		lines = append(lines, "last error"+ago(t.LastErrorAt, now)+": "+t.LastError)
 	}
 	for _, v := range t.Services {
 		if v.LastError != "" {
-			lines = append(lines, v.Service+": "+v.LastError)
+			lines = append(lines, v.Service+ago(v.LastErrorAt, now)+": "+v.LastError)
 		}
 	}
 	return lines
+}
+
+// ago tells how old an error is, if that is known.
+func ago(at, now time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return " " + age(now.Sub(at)) + " ago"
+}
+
+func tunnels(l agent.Limits) string {
+	text := fmt.Sprintf("%d of %d", l.Tunnels, l.MaxTunnels)
+	if l.Tunnels == 0 {
+		text = "none"
+	}
+	if l.TunnelsRefused > 0 {
+		text += fmt.Sprintf(", %d refused", l.TunnelsRefused)
+	}
+	if l.UnknownRefused > 0 {
+		text += fmt.Sprintf(", %d connections to services that are not configured", l.UnknownRefused)
+	}
+	return text
 }
 
 func services(all []agent.ServiceStatus) string {
@@ -81,13 +109,24 @@ func services(all []agent.ServiceStatus) string {
 	texts := make([]string, 0, len(all))
 	for _, s := range all {
 		text := s.Service + " " + s.Target
+		var notes []string
 		switch {
 		case !s.Enabled:
-			text += " (disabled)"
+			notes = append(notes, "disabled")
 		case s.MaxConnections > 0:
-			text += fmt.Sprintf(" (%d of %d)", s.Connections, s.MaxConnections)
+			notes = append(notes, fmt.Sprintf("%d of %d", s.Connections, s.MaxConnections))
 		case s.Connections > 0:
-			text += fmt.Sprintf(" (%d)", s.Connections)
+			notes = append(notes, fmt.Sprint(s.Connections))
+		}
+		refused := uint64(0)
+		for _, n := range s.Refused {
+			refused += n
+		}
+		if refused > 0 {
+			notes = append(notes, fmt.Sprintf("%d refused", refused))
+		}
+		if len(notes) > 0 {
+			text += " (" + strings.Join(notes, ", ") + ")"
 		}
 		texts = append(texts, text)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/culvert-iot/culvert/agent"
+	"github.com/culvert-iot/culvert/agent/hook"
 	"github.com/culvert-iot/culvert/agent/session"
 	"github.com/culvert-iot/culvert/internal/version"
 )
@@ -26,14 +27,16 @@ func TestTableOfABusyDevice(t *testing.T) {
 		Services: []agent.ServiceStatus{
 			{Service: "SSH", Target: "127.0.0.1:22", Enabled: true, Connections: 2},
 			{Service: "VNC", Target: "10.0.0.7:5900"},
-			{Service: "APP", Target: "unix:/run/app.sock", Enabled: true, Connections: 1, MaxConnections: 4},
+			{Service: "APP", Target: "unix:/run/app.sock", Enabled: true, Connections: 1, MaxConnections: 4, Refused: map[string]uint64{"full": 2, "refused": 1}},
 		},
+		Limits: agent.Limits{Tunnels: 2, MaxTunnels: 8, TunnelsRefused: 3, UnknownRefused: 7},
+		Hooks:  &hook.Status{Command: "/usr/lib/culvert/hook", Run: 12, Failed: 1, LastError: "exit status 3", LastErrorAt: ago(time.Minute)},
 		Tunnels: []session.Status{
 			{Session: "ba7816bf", State: session.Connected, Received: ago(5 * time.Minute), Services: []session.ServiceStatus{
 				{Service: "SSH", Connections: 2, BytesIn: 1_234_567, BytesOut: 999},
-				{Service: "APP", Connections: 1, BytesIn: 10, BytesOut: 1, LastError: `service "APP" at unix:/run/app.sock refused the connection`},
+				{Service: "APP", Connections: 1, BytesIn: 10, BytesOut: 1, LastError: `service "APP" at unix:/run/app.sock refused the connection`, LastErrorAt: ago(2 * time.Minute)},
 			}},
-			{Session: "01234567", State: session.Waiting, Received: ago(3 * time.Second), NextAttempt: now.Add(12 * time.Second), LastError: "the tunnel service answered 503"},
+			{Session: "01234567", State: session.Waiting, Received: ago(3 * time.Second), NextAttempt: now.Add(12 * time.Second), LastError: "the tunnel service answered 503", LastErrorAt: ago(3 * time.Second)},
 			{Session: "89abcdef", State: session.Ended, Since: ago(time.Hour), Received: ago(2 * time.Hour), Reason: "the service says closed: rotate the tunnel's access tokens to restore it, or open a new tunnel"},
 		},
 	}
@@ -43,14 +46,17 @@ mqtt      subscribed for 3h, a1b2c3d4-ats.iot.eu-west-1.amazonaws.com:8883,
           client id pi-42-tunnel, last notification 5m ago
           last error 4h ago: connection reset by peer
 services  SSH 127.0.0.1:22 (2), VNC 10.0.0.7:5900 (disabled), APP
-          unix:/run/app.sock (1 of 4)
+          unix:/run/app.sock (1 of 4, 3 refused)
+hooks     /usr/lib/culvert/hook, 12 run, 1 failed, 0 dropped
+          last error 1m ago: exit status 3
+tunnels   2 of 8, 3 refused, 7 connections to services that are not configured
 
 SESSION   STATE        AGE  SERVICES                CONNS         IN        OUT
 ba7816bf  connected     5m  SSH,APP                     3     1.2 MB     1.0 kB
-          APP: service "APP" at unix:/run/app.sock refused the connection
+          APP 2m ago: service "APP" at unix:/run/app.sock refused the connection
 01234567  waiting       3s                              0        0 B        0 B
           next attempt in 12s
-          last error: the tunnel service answered 503
+          last error 3s ago: the tunnel service answered 503
 89abcdef  ended         2h                              0        0 B        0 B
           ended 1h ago: the service says closed: rotate the tunnel's access
           tokens to restore it, or open a new tunnel
