@@ -45,6 +45,9 @@ type Options struct {
 	// Ready, if set, is called once: earlier tunnels are being resumed, the control socket answers and the
 	// MQTT client is at work. It does not wait for the network, which may come much later.
 	Ready func()
+	// Settled, if set, is called each time that a connection to AWS has been made: the work and the memory of a
+	// handshake are over. It must be quick.
+	Settled func()
 	// Dial opens the connections to AWS. nil: through the web proxy of the environment, if it names one.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -84,6 +87,7 @@ func New(cfg *config.Config, opts Options) *Agent {
 		TLS:        (&tunnelRoots{file: cfg.Tunnel.CAFile, log: opts.Logger}).config,
 		NetDial:    opts.Dial,
 		Observe:    a.observe,
+		Connected:  opts.Settled,
 		Logger:     opts.Logger,
 	})
 	a.mqtt = notify.New(notify.Config{
@@ -118,6 +122,16 @@ func (a *Agent) Run(ctx context.Context) error {
 		err := a.mqtt.Run(tasks, func(payload []byte) { _, _ = a.receive(payload) })
 		return unlessStopped(tasks, err)
 	})
+	if a.opts.Settled != nil {
+		group.Go(func() error {
+			select {
+			case <-a.mqtt.Ready():
+				a.opts.Settled()
+			case <-tasks.Done():
+			}
+			return nil
+		})
+	}
 	if server != nil {
 		group.Go(func() error { return unlessStopped(tasks, server.Serve(tasks, a.answer)) })
 	}

@@ -26,6 +26,12 @@ type (
 	ProtocolError = stream.ProtocolError
 )
 
+// Memory is a limit on what waits in the tunnels that share it; see stream.Memory.
+type Memory = stream.Memory
+
+// NewMemory returns the limit of a process, for all of its tunnels: 8 MiB.
+func NewMemory() *Memory { return stream.NewMemory(stream.DefaultMemory) }
+
 // ErrDead ends a websocket that was silent for too long.
 var ErrDead = wsconn.ErrDead
 

@@ -51,7 +51,11 @@ type Config struct {
 	// Random draws from [0, 1) for the delays. nil: math/rand/v2.
 	Random func() float64
 
-	files fileSystem // nil: the real one
+	// Connected, if set, is called each time that a tunnel's websocket stands. It must be quick.
+	Connected func()
+
+	files  fileSystem    // nil: the real one
+	memory *proxy.Memory // of all tunnels
 }
 
 // Manager holds all sessions of a device. Its methods are safe for concurrent use.
@@ -79,6 +83,7 @@ func NewManager(cfg Config) *Manager {
 	if cfg.files == nil {
 		cfg.files = osFiles{}
 	}
+	cfg.memory = proxy.NewMemory()
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, store: newStore(cfg.StateDir, cfg.files, cfg.Logger),
 		journal: &journal{log: cfg.Logger, observe: cfg.Observe},

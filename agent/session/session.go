@@ -190,6 +190,7 @@ func (s *session) destination(onOpen func(channelID, subprotocol string)) proxy.
 		Logger:       s.log,
 		OnOpen:       onOpen,
 		OnConnection: func(o proxy.Opened) func(proxy.Closed) { return s.journal.connection(s, o) },
+		Memory:       s.cfg.memory,
 	}
 	if s.cfg.TLS != nil {
 		c.Connection.TLS = s.cfg.TLS()
@@ -203,6 +204,9 @@ func (s *session) opened(channelID, subprotocol string) {
 	s.mu.Lock()
 	s.openedAt = now
 	s.mu.Unlock()
+	if s.cfg.Connected != nil {
+		s.cfg.Connected()
+	}
 	attempt := 0
 	defer func() { s.journal.tunnelOpened(s, attempt) }()
 	s.to(Connected, func(st *Status) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"time"
 )
@@ -22,32 +21,41 @@ const (
 
 // connection is one TCP connection carried by the tunnel, between the peer and a local target. All
 // fields are guarded by mux.mu, except where a comment names their goroutine.
+//
+// An idle connection is this struct, its socket and one goroutine with a shallow stack, the poller, which waits
+// until there is something to read. Whoever reads the tunnel also writes to targets that take it at once; only for
+// a target that does not there is a second goroutine, the writer, until all is written.
 type connection struct {
 	m      *mux
 	s      *stream
 	id     uint32
 	born   uint64   // the sender's round in which it began
 	target net.Conn // nil while dialling
+	raw    *socket  // the target without waiting; nil where it has no descriptor
 	state  state
 	cancel context.CancelFunc // of the dial
 
+	running int  // goroutines that have the connection now
+	gone    bool // the target is closed, or never was; whoever leaves last forgets the connection
+
 	// tunnel -> target
 	inbox    inbox
-	wake     sync.Cond // the writer waits here
+	late     bool      // in mux.late
+	writing  bool      // by the writer, or by the tunnel's reader with mu given up
+	writer   func()    // write, made when first needed: a closure a start would be an allocation
 	dead     bool      // the target takes nothing more; its last words may still be read
 	progress time.Time // when the target last took something, or the dial began
 	drainBy  time.Time // when draining ends, whatever is left
 
 	// target -> tunnel
-	raw     *rawReader // used by whoever has the turn: the poller, or the sender while pending
-	first   []byte     // what the poller read: first[off:n]
-	off, n  int
-	more    bool      // the last read came back full: there may be more
-	readErr error     // why nothing more will be read
-	pending bool      // in a ready list or being served; the poller waits
-	reading bool      // the sender reads with mu given up; the poller waits
-	served  sync.Cond // the poller waits here
-	closed  bool      // nothing more goes to the tunnel
+	plain   *plainInput // of a target without a descriptor
+	more    bool        // the last read came back full: there may be more
+	readErr error       // why nothing more will be read
+	polling bool        // the poller runs
+	pending bool        // in a ready list or being served; the poller waits
+	reading bool        // the sender reads with mu given up; the poller waits
+	served  sync.Cond   // the poller waits here, and the writer for the poller's end
+	closed  bool        // nothing more goes to the tunnel
 	links
 	half  half
 	began time.Time
@@ -56,61 +64,79 @@ type connection struct {
 	in, out uint64 // bytes to and from the target
 }
 
-// run owns the connection from dial to close.
-func (c *connection) run(ctx context.Context) {
-	defer c.m.wg.Done()
-	defer c.m.forget(c)
-	if c.target == nil && !c.dial(ctx) {
-		return
-	}
-	c.tellOpened()
-	polled := make(chan struct{})
-	go func() {
-		defer close(polled)
-		c.poll()
-	}()
-	if c.write() {
-		c.linger(polled)
-	}
-	_ = c.target.Close()
-	<-polled
+// plainInput is what the poller of a target without a descriptor has read: buf[off:n].
+type plainInput struct {
+	buf    [plainRead]byte
+	off, n int
 }
 
-// dial connects the target, and tells whether there is one to serve.
-func (c *connection) dial(ctx context.Context) bool {
-	defer c.cancel()
+// connect dials the target. It is a goroutine of its own, so that the stack which that takes goes with it.
+func (c *connection) connect(ctx context.Context) {
 	target, err := c.m.dial(ctx, c.s.name)
+	c.cancel()
 	c.m.mu.Lock()
-	defer c.m.mu.Unlock()
-	if err != nil {
+	c.cancel = nil
+	switch {
+	case err != nil:
 		if !c.closed {
 			c.m.refused(c.s.name, err)
 			c.end(aborted, true)
 		}
-		return false
-	}
-	if c.state == aborted {
+	case c.state == aborted:
 		_ = target.Close()
-		return false
+	default:
+		c.attach(target)
 	}
-	c.attach(target)
-	return true
+	c.m.mu.Unlock()
+	if c.target != nil {
+		c.serveTarget()
+	}
+	c.m.mu.Lock()
+	c.gone = c.gone || c.target == nil
+	c.leave()
+	c.m.mu.Unlock()
 }
 
 // attach gives the connection its target.
 func (c *connection) attach(target net.Conn) {
 	c.target, c.progress = target, time.Now()
-	c.raw = newRawReader(target)
-	size := firstRead
-	if c.raw == nil {
-		size = plainRead
+	c.polling = true
+	if c.raw = newSocket(target); c.raw == nil {
+		c.plain = new(plainInput)
 	}
-	c.first = make([]byte, size)
 	if c.state == dialling {
 		c.state = open
 	} else {
 		c.drainBy = time.Now().Add(drainTimeout)
 	}
+}
+
+// serveTarget begins to carry bytes, once the observer knows.
+func (c *connection) serveTarget() {
+	c.tellOpened()
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	c.running++
+	go c.poll()
+	c.kick()
+}
+
+// adopt is connect for a connection that began with its target.
+func (c *connection) adopt() {
+	c.serveTarget()
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	c.leave()
+}
+
+// leave is called with mu held by each goroutine that is done with the connection. The last one drops the last
+// trace of it, once its target is closed.
+func (c *connection) leave() {
+	c.running--
+	if c.running > 0 || !c.gone {
+		return
+	}
+	c.m.forget(c)
 }
 
 // end ends the connection for the peer, who is told of it if tell is set: at most once, since it is
@@ -131,127 +157,74 @@ func (c *connection) end(to state, tell bool) {
 	}
 	if c.state == aborted {
 		c.m.unqueue(c)
-		if c.target != nil {
+		if c.target != nil && !c.gone {
 			_ = c.target.Close()
+			if !c.writing {
+				// Through leave, since nobody else may be there to forget it.
+				c.running++
+				c.gone = true
+				c.leave()
+			}
 		}
 	}
 	if c.target == nil && c.cancel != nil && (c.state == aborted || c.inbox.empty()) {
 		c.cancel()
 	}
-	c.wake.Broadcast()
+	c.kick()
 	c.served.Broadcast()
 }
 
-// write moves the inbox to the target until the connection's end. It tells whether the end was orderly.
-func (c *connection) write() bool {
+// poll tells the sender when the target has bytes to read. After the connection's end it reads them away; the
+// sender may be at a read still, and theirs must not meet. Its stack stays small: it is all that an idle
+// connection has of one.
+func (c *connection) poll() {
+	for c.await() {
+	}
+	c.m.mu.Lock()
+	c.polling = false
+	c.served.Broadcast()
+	c.leave()
+	c.m.mu.Unlock()
+}
+
+// await waits for bytes once, and until they are sent. It tells whether there may be more.
+func (c *connection) await() bool {
+	var n int
+	var err error
+	if c.raw != nil {
+		err = c.raw.await()
+	} else {
+		n, err = c.target.Read(c.plain.buf[:])
+	}
 	m := c.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for {
-		for c.state == open && (c.dead || c.inbox.empty()) {
-			if c.half.ended && !c.half.closed && !c.dead {
-				c.closeWriting()
-				continue
-			}
-			c.wake.Wait()
-		}
-		if c.state == aborted || c.dead {
-			return false
-		}
-		if c.inbox.empty() {
-			return true
-		}
-		b := c.inbox.take()
-		written := c.writeOut(b.b)
-		m.release(c, b)
-		if !written {
-			// The target closed its side. What it said before that is still read, to its end.
-			c.dead = true
-			m.unqueue(c)
-			if c.half.held || c.half.told {
-				c.because(ByTarget)
-				c.end(aborted, true) // it was read to its end already
-			}
-		}
+	if c.closed {
+		return err == nil && (c.raw == nil || c.discard())
 	}
-}
-
-// writeOut writes p to the target, with mu given up meanwhile, and tells whether it could. A blocked
-// write is interrupted now and then, to see what a slow target took until then.
-func (c *connection) writeOut(p []byte) bool {
-	m := c.m
-	for {
-		deadline := time.Now().Add(m.stall / writeSteps)
-		if c.state == draining && c.drainBy.Before(deadline) {
-			deadline = c.drainBy
-		}
-		_ = c.target.SetWriteDeadline(deadline)
-		m.mu.Unlock()
-		n, err := c.target.Write(p)
-		m.mu.Lock()
-		if n > 0 {
-			c.progress = time.Now()
-			c.drainBy = c.progress.Add(drainTimeout)
-			c.in += uint64(n)
-			m.stats.in(c.s.name, n)
-		}
-		p = p[n:]
-		switch {
-		case err == nil && len(p) == 0:
-			return true
-		case c.state == aborted:
-			return false
-		case err == nil:
-			return false // a writer that breaks its contract
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return false
-		case c.state == draining && !time.Now().Before(c.drainBy):
-			return false
-		}
-	}
-}
-
-// linger closes the writing side and lets the poller read away what the target still says, so that
-// nothing written is lost to a reset.
-func (c *connection) linger(polled <-chan struct{}) {
-	half, ok := c.target.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil && !c.half.closed {
-		return
-	}
-	_ = c.target.SetReadDeadline(time.Now().Add(lingerTimeout))
-	<-polled
-}
-
-// poll waits for bytes from the target and hands them to the sender. After the connection's end it reads
-// them away; the sender may be at a read still, and theirs must not meet.
-func (c *connection) poll() {
-	m := c.m
-	for {
-		n, err := c.target.Read(c.first)
-		m.mu.Lock()
-		if c.closed {
-			m.mu.Unlock()
-			if err != nil {
-				return
-			}
-			continue
-		}
-		c.off, c.n, c.more, c.readErr = 0, n, n == len(c.first), err
+	if c.raw == nil {
 		if n == 0 && err == nil {
-			m.mu.Unlock()
-			continue
+			return true
 		}
-		c.pending = true
-		m.ready(c)
-		for c.reading || c.pending && !c.closed {
-			c.served.Wait()
-		}
-		ended := c.readErr != nil
-		m.mu.Unlock()
-		if ended {
-			return
-		}
+		c.plain.off, c.plain.n = 0, n
 	}
+	c.readErr = err
+	c.pending = true
+	m.ready(c)
+	for c.reading || c.pending && !c.closed {
+		c.served.Wait()
+	}
+	return c.readErr == nil
+}
+
+// discard reads away what is there, with mu given up meanwhile, and tells whether there may be more.
+func (c *connection) discard() bool {
+	c.m.mu.Unlock()
+	defer c.m.mu.Lock()
+	b := newChunk(largeChunk)
+	defer b.free()
+	_, err := c.raw.tryRead(b.b[:cap(b.b)])
+	return err == nil
 }
 
 // serve builds c's next frame in buf, of at most limit payload bytes, and returns it, or nil. It is called
@@ -259,25 +232,26 @@ func (c *connection) poll() {
 // to its poller, or ended: the caller then tells the peer.
 func (c *connection) serve(buf []byte, limit int) (data []byte, ended bool) {
 	payload := buf[headerRoom : headerRoom+limit]
-	n := copy(payload, c.first[c.off:c.n])
-	c.off += n
-	if c.off == c.n && c.more && c.readErr == nil && c.raw != nil && n < limit {
-		want := limit - n
+	n := 0
+	switch {
+	case c.readErr != nil && c.raw != nil: // the wait for it has failed
+	case c.raw != nil:
 		c.reading = true
 		c.m.mu.Unlock()
-		got, err := c.raw.tryRead(payload[n:])
+		got, err := c.raw.tryRead(payload)
 		if got > 0 {
 			c.touch()
 		}
 		c.m.mu.Lock()
 		c.reading = false
-		n += got
-		c.more, c.readErr = got == want, err
-	} else if c.off == c.n && c.raw == nil {
-		c.more = false
+		n, c.more, c.readErr = got, got == limit, err
+	default:
+		n = copy(payload, c.plain.buf[c.plain.off:c.plain.n])
+		c.plain.off += n
+		c.more = c.plain.off < c.plain.n
 	}
 	if c.closed {
-		c.served.Signal()
+		c.served.Broadcast()
 		return nil, false
 	}
 	if n > 0 {
@@ -286,17 +260,17 @@ func (c *connection) serve(buf []byte, limit int) (data []byte, ended bool) {
 		c.m.stats.out(c.s.name, n)
 	}
 	switch {
-	case c.off < c.n || c.more && c.readErr == nil:
+	case c.more && (c.raw == nil || c.readErr == nil):
 		c.m.bulk.push(c)
 	case errors.Is(c.readErr, io.EOF) && c.endInput():
 		c.pending = false
-		c.served.Signal()
+		c.served.Broadcast()
 	case c.readErr != nil:
 		ended = true
 		c.endByTarget()
 	default:
 		c.pending = false
-		c.served.Signal()
+		c.served.Broadcast()
 	}
 	return data, ended
 }

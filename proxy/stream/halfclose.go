@@ -136,9 +136,12 @@ func (c *connection) peerEnded() {
 		return
 	}
 	c.half.ended = true
-	c.wake.Signal()
+	c.kick()
 	c.watchIdle()
 }
+
+// mustCloseWriting tells whether the target has yet to be told that no more will come.
+func (c *connection) mustCloseWriting() bool { return c.half.ended && !c.half.closed }
 
 // closeWriting tells the target that no more will come, with mu given up meanwhile.
 func (c *connection) closeWriting() {

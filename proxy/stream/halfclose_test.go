@@ -156,7 +156,7 @@ func TestHalfCloseBetweenTwoThatKnowIt(t *testing.T) {
 	}
 	for _, network := range []string{"tcp", "unix"} {
 		for order, talk := range orders {
-			for _, size := range []int{0, 1, firstRead, firstRead + 1, 70_000, 1 << 20} {
+			for _, size := range []int{0, 1, some, some + 1, 70_000, 1 << 20} {
 				t.Run(fmt.Sprintf("%s, %s, %d bytes", network, order, size), func(t *testing.T) {
 					var servers sync.WaitGroup
 					defer servers.Wait()

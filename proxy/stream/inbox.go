@@ -1,6 +1,9 @@
 package stream
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // inbox holds what arrived for one target and is not yet written. Memory is charged by whole chunks,
 // so that a flood of tiny frames costs what it takes.
@@ -11,6 +14,7 @@ type inbox struct {
 
 type chunk struct {
 	b    []byte // what is used of the backing array
+	done int    // how much of it is written
 	pool *sync.Pool
 }
 
@@ -76,10 +80,17 @@ func (q *inbox) take() *chunk {
 	return c
 }
 
+// untake puts a chunk back that was taken and not written to its end.
+func (q *inbox) untake(c *chunk) { q.chunks = slices.Insert(q.chunks, 0, c) }
+
 // release gives a taken chunk back.
 func (q *inbox) release(c *chunk) {
 	q.charged -= cap(c.b)
-	c.b = c.b[:0]
+	c.free()
+}
+
+func (c *chunk) free() {
+	c.b, c.done = c.b[:0], 0
 	c.pool.Put(c)
 }
 

@@ -17,6 +17,9 @@ const (
 	// the tunnel has to wait for it. Until then it holds up the tunnel's other connections; a target
 	// that has been stalled for that long already, when its inbox is full, holds up nothing.
 	DefaultStallTimeout = 5 * time.Second
+	// holdFactor times the stall timeout is how long a target that takes a little may hold up the tunnel at one go,
+	// while that carries other connections too. A chunk in that time is enough: 4.4 kB/s.
+	holdFactor = 3
 	// drainTimeout is how long a target may take nothing of what was received before its connection's
 	// end. One that is slow but steady gets all of it.
 	drainTimeout = 10 * time.Second
@@ -49,9 +52,6 @@ const (
 	sparse = 1500
 	// minTurn is the least room worth starting a frame in.
 	minTurn = 1 << 10
-	// firstRead is how much an idle connection's pending read can hold. More is read by the sender,
-	// straight into the message.
-	firstRead = 512
-	// plainRead serves targets that cannot be read without blocking.
+	// plainRead serves targets without a descriptor, which cannot be read without waiting.
 	plainRead = turn
 )

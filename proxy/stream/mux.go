@@ -48,6 +48,8 @@ type Config struct {
 	OnServices func(services []string)
 	// Observer, if set, is told of each connection that reached its target, and of its end.
 	Observer Observer
+	// Memory is shared with other tunnels; nil leaves this one to its own limit.
+	Memory *Memory
 	// HalfClose lets connections stay open in one direction when the other has ended, where the peer knows how.
 	HalfClose bool
 	// StallTimeout is how long a target may take nothing while the tunnel waits for it; 0 means
@@ -63,6 +65,7 @@ type mux struct {
 	onStream  func()
 	announced func(services []string)
 	observer  Observer
+	memory    *Memory
 	dialFunc  func(ctx context.Context, service string) (net.Conn, error)
 	notice    limiter
 	halfClose bool
@@ -75,14 +78,17 @@ type mux struct {
 	mu       sync.Mutex
 	streams  map[string]*stream // active, by service id as on the wire
 	conns    map[*connection]struct{}
-	queued   int         // bytes charged by all inboxes
-	room     sync.Cond   // the reader waits here for memory, or for the sender
-	timer    *time.Timer // wakes the reader from room; made once, since bulk may wait for each frame
-	idle     sync.Cond   // Shutdown waits here for the sender
-	closing  bool        // Shutdown has begun: nothing new starts
-	mute     bool        // the transport takes nothing more; there is no sender
-	ended    bool        // the websocket has ended, or must
-	services []string    // the tunnel's, from SERVICE_IDS
+	queued   int           // bytes charged by all inboxes
+	room     sync.Cond     // the reader waits here for memory, or for the sender
+	late     []*connection // the reader alone: those whose inbox it has to write before it reads on
+	timer    *time.Timer   // wakes the reader from room; made once, since bulk may wait for each frame
+	nudge    *time.Timer   // wakes it when there is memory again that it shares with other tunnels
+	nudged   bool
+	idle     sync.Cond // Shutdown waits here for the sender
+	closing  bool      // Shutdown has begun: nothing new starts
+	mute     bool      // the transport takes nothing more; there is no sender
+	ended    bool      // the websocket has ended, or must
+	services []string  // the tunnel's, from SERVICE_IDS
 	stats    statistics
 	// unanswered: the destination did not say that it knows half close when there was time enough
 	unanswered    bool
@@ -101,7 +107,7 @@ type mux struct {
 func newMux(cfg Config) *mux {
 	m := &mux{
 		transport: cfg.Transport, log: cfg.Logger, stall: cfg.StallTimeout, onStream: cfg.OnStream, announced: cfg.OnServices,
-		observer: cfg.Observer, halfClose: cfg.HalfClose, answerTimeout: defaultAnswerTimeout,
+		observer: cfg.Observer, memory: cfg.Memory, halfClose: cfg.HalfClose, answerTimeout: defaultAnswerTimeout,
 		streams: make(map[string]*stream), conns: make(map[*connection]struct{}),
 	}
 	if m.log == nil {
@@ -118,6 +124,8 @@ func newMux(cfg Config) *mux {
 // serve reads until the websocket ends, then ends every connection, and returns why it ended. handle is
 // called with mu held.
 func (m *mux) serve(handle func(*frame.Message) error) error {
+	m.memory.join(m)
+	defer m.memory.leave(m)
 	read := make(chan struct{})
 	sent := make(chan error, 1)
 	go func() { sent <- m.send(read) }()
@@ -168,7 +176,7 @@ func (m *mux) send(read <-chan struct{}) error {
 }
 
 func (m *mux) readLoop(handle func(*frame.Message) error) error {
-	in := frame.NewReader(m.transport)
+	in := frame.NewReader(input{m})
 	var msg frame.Message
 	for {
 		if err := in.Next(&msg); err != nil {
@@ -191,6 +199,7 @@ func (m *mux) step(msg *frame.Message, handle func(*frame.Message) error) error 
 	}
 	// A peer that provokes answers faster than they can be sent is not read any further.
 	for len(m.control) > controlHigh && !m.ended {
+		m.writeLate()
 		m.room.Wait()
 	}
 	return nil
@@ -280,14 +289,9 @@ func (m *mux) awaitConnections() {
 
 // begin adds a connection to s and starts it. target is nil where it must be dialled.
 func (m *mux) begin(s *stream, id uint32, target net.Conn) {
-	c := &connection{m: m, s: s, id: id, born: m.round, progress: time.Now(), began: time.Now()}
-	c.wake.L, c.served.L = &m.mu, &m.mu
-	ctx := m.ctx
-	if target == nil {
-		ctx, c.cancel = context.WithCancel(m.ctx)
-	} else {
-		c.attach(target)
-	}
+	now := time.Now()
+	c := &connection{m: m, s: s, id: id, born: m.round, progress: now, began: now, running: 1}
+	c.served.L = &m.mu
 	s.conns[id] = c
 	m.conns[c] = struct{}{}
 	if m.onStream != nil {
@@ -296,7 +300,14 @@ func (m *mux) begin(s *stream, id uint32, target net.Conn) {
 	m.stats.started(s.name)
 	m.log.Debug("connection started", "service", s.name, "stream", s.id, "connection", id, "form", s.form.String())
 	m.wg.Add(1)
-	go c.run(ctx)
+	if target != nil {
+		c.attach(target)
+		go c.adopt()
+		return
+	}
+	ctx, cancel := context.WithCancel(m.ctx)
+	c.cancel = cancel
+	go c.connect(ctx)
 }
 
 func (m *mux) dial(ctx context.Context, service string) (net.Conn, error) {
@@ -312,15 +323,21 @@ func (m *mux) remove(c *connection) {
 	}
 }
 
-// forget drops the last trace of c.
+// forget drops the last trace of c, which is gone and has no goroutine any more.
 func (m *mux) forget(c *connection) {
-	m.mu.Lock()
 	c.end(aborted, true)
 	delete(m.conns, c)
 	m.stats.finished(c.s.name)
-	m.mu.Unlock()
-	c.tellClosed()
 	m.log.Debug("connection ended", "service", c.s.name, "stream", c.s.id, "connection", c.id, "bytes_in", c.in, "bytes_out", c.out)
+	if c.watch.closed == nil {
+		m.wg.Done()
+		return
+	}
+	// Without mu, and not in the way of whoever was the last to have it, which may be the tunnel's reader.
+	go func() {
+		defer m.wg.Done()
+		c.tellClosed()
+	}()
 }
 
 // refused notes that a service's target could not be had.

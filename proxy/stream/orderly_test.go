@@ -84,7 +84,7 @@ func TestWhatWasSentBeforeTheWebsocketsEndIsWritten(t *testing.T) {
 // A target's end comes behind all that it said, and once.
 func TestATargetsEndComesBehindItsData(t *testing.T) {
 	for kind, sockets := range kinds {
-		for _, size := range []int{0, 1, firstRead, firstRead + 1, plainRead, turn, frame.MaxPayload, frame.MaxPayload + 1, 700_000} {
+		for _, size := range []int{0, 1, some, some + 1, plainRead, turn, frame.MaxPayload, frame.MaxPayload + 1, 700_000} {
 			t.Run(fmt.Sprintf("%s %d", kind, size), func(t *testing.T) {
 				near, to := sockets(t)
 				w := wired(t, near)
@@ -183,8 +183,8 @@ func TestTheSenderNeverWaitsForATarget(t *testing.T) {
 	reads := make(chan struct{}, 100)
 	hooked := &hookedConn{UnixConn: near.(*net.UnixConn), reads: reads}
 	w := wired(t, hooked, other)
+	hooked.mux.Store(w.d.mux)
 	hooked.before = func() {
-		hooked.before = nil
 		for len(reads) > 0 {
 			<-reads
 		}
@@ -198,7 +198,7 @@ func TestTheSenderNeverWaitsForATarget(t *testing.T) {
 		maybe(func() bool { return len(reads) > 0 })
 	}
 	w.send("STREAM_START 1 X#1")
-	_, _ = to.Write(make([]byte, firstRead)) // as much as a poller reads: there may be more
+	_, _ = to.Write(make([]byte, some))
 	_, _ = beside.Write([]byte("through"))
 	done := make(chan string)
 	go func() {

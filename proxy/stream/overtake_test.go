@@ -72,7 +72,6 @@ func TestDataDoesNotOvertakeItsStart(t *testing.T) {
 	near, clients := sockets(t, 3)
 	hooked := &hookedConn{UnixConn: near[1].(*net.UnixConn), reads: make(chan struct{}, 100)}
 	hooked.before = func() {
-		hooked.before = nil
 		_, _ = clients[2].Write([]byte("first words"))
 		if err := s.Open("SSH", near[2]); err != nil {
 			t.Error(err)
@@ -86,7 +85,8 @@ func TestDataDoesNotOvertakeItsStart(t *testing.T) {
 	}
 	go endless(clients[0])
 	awaitCalm(t, s.mux, far.in)
-	_, _ = clients[1].Write(make([]byte, firstRead))
+	hooked.mux.Store(s.mux)
+	_, _ = clients[1].Write(make([]byte, some))
 	waitFor(t, func() bool { fresh, _ := s.waiting(); return fresh == 1 })
 	if got := firstOf(t, frame.NewReader(far), 3); got != "CONNECTION_START 1 SSH#3" {
 		t.Errorf("connection 3 begins with %s", got)
@@ -103,7 +103,6 @@ func TestDataDoesNotOvertakeTheResetOfWhatWasBefore(t *testing.T) {
 	hooked := &hookedConn{UnixConn: near[1].(*net.UnixConn), reads: make(chan struct{}, 100)}
 	w := wired(t, near[0], hooked, near[2], near[3])
 	hooked.before = func() {
-		hooked.before = nil
 		_, _ = to[3].Write([]byte("new"))
 		w.send("CONNECTION_START 1 X#3", "CONNECTION_START 1 X#3") // the first of these is one too many
 		waitFor(t, func() bool { fresh, _ := w.d.waiting(); return fresh == 1 })
@@ -114,7 +113,8 @@ func TestDataDoesNotOvertakeTheResetOfWhatWasBefore(t *testing.T) {
 	}
 	go endless(to[0])
 	awaitCalm(t, w.d.mux, w.far.in)
-	_, _ = to[1].Write(make([]byte, firstRead))
+	hooked.mux.Store(w.d.mux)
+	_, _ = to[1].Write(make([]byte, some))
 	waitFor(t, func() bool { fresh, _ := w.d.waiting(); return fresh == 1 })
 	if got := firstOf(t, w.in, 3); got != "CONNECTION_RESET 1 X#3" {
 		t.Errorf("connection 3 says %s before the reset of what it was", got)

@@ -138,11 +138,17 @@ func (s *target) sink() {
 // play starts a script. V1 streams go to the service of that name; "" makes them fail.
 func play(t *testing.T, defaultService string) *script {
 	t.Helper()
+	return playWith(t, defaultService, nil)
+}
+
+// playWith is play for a tunnel that shares memory with others.
+func playWith(t *testing.T, defaultService string, memory *Memory) *script {
+	t.Helper()
 	near, far := newPair()
 	s := &script{t: t, far: far, log: &logLines{}, targets: map[string][]*target{}, connect: make(chan struct{}), served: make(chan error, 1)}
 	s.judge = judged(t, near, false)
 	s.d = NewDestination(DestinationConfig{
-		Config: Config{Transport: s.judge, Logger: slog.New(s.log)},
+		Config: Config{Transport: s.judge, Logger: slog.New(s.log), Memory: memory},
 		Dial:   s.dial,
 		DefaultService: func([]string) (string, error) {
 			if defaultService == "" {

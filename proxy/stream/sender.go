@@ -43,7 +43,9 @@ func (m *mux) sendLoop() error {
 			return nil
 		}
 		buf, _ := messages.Get().(*[]byte)
+		m.memory.send(len(*buf))
 		err := m.sendReady(*buf)
+		m.memory.send(-len(*buf))
 		messages.Put(buf)
 		if err != nil {
 			return err

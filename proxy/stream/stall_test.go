@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,12 +119,13 @@ func TestTheStallClockRunsWhileSomethingWaits(t *testing.T) {
 	})
 }
 
-func TestASlowTargetThatKeepsReadingIsNeverReset(t *testing.T) {
+// Nobody else is hurt by it.
+func TestASlowTargetThatIsAloneIsNeverReset(t *testing.T) {
 	for _, size := range []int{1, 100, 5000} {
 		t.Run(fmt.Sprintf("%d bytes at a time", size), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := play(t, "")
-				s.send("STREAM_START 1 DEAF#1", "STREAM_START 1 ECHO#1")
+				s.send("STREAM_START 1 DEAF#1")
 				to := s.target("DEAF", 0)
 				sent := 0
 				done := make(chan struct{})
@@ -132,7 +134,7 @@ func TestASlowTargetThatKeepsReadingIsNeverReset(t *testing.T) {
 					for ; sent < 2<<20; sent += len(full) {
 						s.send("DATA 1 DEAF#1 " + full)
 					}
-					s.send("DATA 1 ECHO#1 at last")
+					s.send("STREAM_START 1 ECHO#1", "DATA 1 ECHO#1 at last")
 				}()
 				got := 0
 				b := make([]byte, 64<<10)
@@ -159,6 +161,61 @@ func TestASlowTargetThatKeepsReadingIsNeverReset(t *testing.T) {
 				rest, err := io.ReadAll(to)
 				if err != nil || got+len(rest) != sent {
 					t.Errorf("%d of %d bytes arrived, %v", got+len(rest), sent, err)
+				}
+				_ = s.end()
+			})
+		})
+	}
+}
+
+// A target that reads slowly beside others keeps its connection as long as it takes a chunk in the hold timeout.
+func TestASlowTargetMayHoldUpOthersForALimitedTime(t *testing.T) {
+	for _, c := range []struct {
+		rate  int // bytes a second, read once a second
+		reset bool
+	}{{10_000, false}, {5000, false}, {4000, true}, {10, true}} {
+		t.Run(fmt.Sprintf("%d bytes a second", c.rate), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := play(t, "")
+				s.send("STREAM_START 1 DEAF#1", "STREAM_START 1 ECHO#1")
+				to := s.target("DEAF", 0)
+				s.fill("DEAF#1", inboxLimit-2*len(full))
+				var reader sync.WaitGroup
+				defer reader.Wait()
+				reader.Go(func() {
+					for b := make([]byte, c.rate); ; time.Sleep(time.Second) {
+						if _, err := io.ReadFull(to, b); err != nil {
+							return
+						}
+					}
+				})
+				resets := 0
+				for range 20 {
+					// Each of these waits for the one before it.
+					s.send("DATA 1 DEAF#1 "+full, "DATA 1 ECHO#1 x")
+					before := time.Now()
+					for echoed := false; !echoed; {
+						time.Sleep(time.Second / 10)
+						for _, m := range s.received() {
+							switch m {
+							case "DATA 1 ECHO#1 x":
+								echoed = true
+							case "CONNECTION_RESET 1 DEAF#1":
+								resets++
+							default:
+								t.Fatalf("received %s", m)
+							}
+						}
+					}
+					if held := time.Since(before); held > holdFactor*stall+time.Second {
+						t.Errorf("the other connection waited %v", held)
+					}
+				}
+				if c.reset != (resets == 1) {
+					t.Errorf("%d resets", resets)
+				}
+				if lines := s.log.all(); c.reset && (len(lines) != 1 || !strings.Contains(lines[0], "too slowly")) {
+					t.Errorf("logged: %q", lines)
 				}
 				_ = s.end()
 			})

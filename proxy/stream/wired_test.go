@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +28,11 @@ type wire struct {
 // wired starts a Destination that hands out the given targets, one a connection, whatever the service.
 func wired(t *testing.T, targets ...net.Conn) *wire {
 	t.Helper()
+	return wiredWith(t, nil, targets...)
+}
+
+func wiredWith(t *testing.T, memory *Memory, targets ...net.Conn) *wire {
+	t.Helper()
 	near, far := newPair()
 	w := &wire{t: t, far: far, judge: judged(t, near, false), in: frame.NewReader(far), served: make(chan error, 1)}
 	next := make(chan net.Conn, len(targets))
@@ -34,7 +40,7 @@ func wired(t *testing.T, targets ...net.Conn) *wire {
 		next <- to
 	}
 	w.d = NewDestination(DestinationConfig{
-		Config: Config{Transport: w.judge},
+		Config: Config{Transport: w.judge, Memory: memory},
 		Dial: func(context.Context, string) (net.Conn, error) {
 			select {
 			case to := <-next:
@@ -87,6 +93,9 @@ func (w *wire) dataUntilReset() []byte {
 	}
 }
 
+// some is a piece that is no keystroke and much less than a frame.
+const some = 512
+
 // tiny gives a socket small buffers. With a smaller one for reading TCP waits for its timers.
 func tiny(c net.Conn) net.Conn {
 	if s, ok := c.(interface {
@@ -109,16 +118,29 @@ func readAll(t *testing.T, r io.Reader) []byte {
 	return b
 }
 
-// hookedConn calls before ahead of each raw read, and tells of plain ones.
+// hookedConn tells of each use for reading, and, once armed, calls before ahead of the first that is the sender's.
+// The others are the poller's.
 type hookedConn struct {
 	*net.UnixConn
 	reads  chan struct{}
 	before func()
+	mux    atomic.Pointer[mux] // arms it
 }
 
-func (c *hookedConn) Read(p []byte) (int, error) {
-	c.reads <- struct{}{}
-	return c.UnixConn.Read(p)
+func (c *hookedConn) sender() bool {
+	m := c.mux.Load()
+	if m == nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for a := range m.conns {
+		if a.target == net.Conn(c) && a.reading {
+			c.mux.Store(nil)
+			return true
+		}
+	}
+	return false
 }
 
 func (c *hookedConn) SyscallConn() (syscall.RawConn, error) {
@@ -132,7 +154,11 @@ type hookedRaw struct {
 }
 
 func (r hookedRaw) Read(f func(fd uintptr) bool) error {
-	if r.c.before != nil {
+	select {
+	case r.c.reads <- struct{}{}:
+	default:
+	}
+	if r.c.sender() {
 		r.c.before()
 	}
 	return r.RawConn.Read(f)
