@@ -1,9 +1,12 @@
 #!/bin/sh
-# After the files are there. deb calls it "configure [OLD-VERSION]", rpm with 1 (install) or 2 (upgrade), apk
-# with a version, and for an upgrade as another script of the same text.
+# After the files are there: after an installation and after an upgrade.
 #
 # A daemon without its configuration is not started: there would be nothing that it could do.
 set -e
+
+new=
+[ ! -e /run/culvertd.new ] || new=yes
+rm -f /run/culvertd.new
 
 # An image is built in a root where systemd does not run; what it must start is enabled all the same.
 systemd=
@@ -12,16 +15,12 @@ if command -v systemctl >/dev/null && [ -n "$systemd" ]; then systemctl daemon-r
 
 if /usr/bin/culvertd check --offline >/dev/null 2>&1; then
   if command -v systemctl >/dev/null; then
-    case $1 in
-      configure) old=$2 ;;
-      2) old=yes ;;
-      *) old= ;;
-    esac
     # An upgrade leaves a daemon that somebody has disabled as it is.
-    [ -n "$old" ] || systemctl enable culvertd.service >/dev/null 2>&1 || true
-    if [ -n "$systemd" ]; then
-      if [ -z "$old" ]; then systemctl start --no-block culvertd.service || true
-      else systemctl try-restart culvertd.service || true; fi
+    [ -z "$new" ] || systemctl enable culvertd.service >/dev/null 2>&1 || true
+    if [ -n "$systemd" ] && [ -n "$new" ]; then
+      systemctl start --no-block culvertd.service || true
+    elif [ -n "$systemd" ]; then
+      systemctl try-restart culvertd.service || true
     fi
   elif command -v rc-service >/dev/null; then
     rc-service --ifstarted --quiet culvertd restart || true

@@ -12,3 +12,8 @@ if ! grep -q '^culvert:' /etc/passwd; then
     adduser -S -D -H -G culvert -h /var/lib/culvert -s /sbin/nologin -g Culvert culvert
   fi
 fi
+
+# dpkg tells only this script whether it installs or upgrades: after a removal both look the same to the next one.
+case $1 in
+  install | 1) : >/run/culvertd.new ;;
+esac
