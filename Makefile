@@ -17,7 +17,7 @@ ARGS     ?=
 # What a device with a small flash can spare for the daemon, in bytes.
 ARM6_BUDGET := 9000000
 
-.PHONY: man help build test race cover lint fmt fuzz soak bench cross cross-linux packages test-arm e2e demo sandbox clean
+.PHONY: man help build test race cover lint fmt fuzz soak bench cross cross-linux packages test-packages test-arm e2e demo sandbox clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -100,6 +100,9 @@ $(PACKAGERS): tools/release/go.mod tools/release/go.sum $(wildcard tools/release
 
 packages: cross-linux $(PACKAGERS) ## dist/packages: .deb, .rpm, .apk, tarballs, checksums, bills of materials
 	scripts/packages
+
+test-packages: ## install, upgrade, remove and purge the packages in a booted Debian (needs root and debootstrap)
+	scripts/test-packages
 
 # What a device runs. Tests that run a second program, or the go command, cannot run emulated.
 ARM_PACKAGES = $$(go list ./agent/... ./proxy/... ./services/... ./internal/... | grep -v -e /internal/e2e -e /internal/layering -e /internal/soak)

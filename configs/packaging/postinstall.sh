@@ -25,6 +25,10 @@ if /usr/bin/culvertd check --offline >/dev/null 2>&1; then
   elif command -v rc-service >/dev/null; then
     rc-service --ifstarted --quiet culvertd restart || true
   fi
+elif [ -n "$systemd" ] && systemctl --quiet is-active culvertd.service; then
+  # Never end a daemon that works for one that will not start: there may be no other way to the device.
+  echo 'culvertd goes on running as it was before the upgrade: this version does not accept its configuration.'
+  echo 'See what is wrong with "sudo culvertd check", then: sudo systemctl restart culvertd'
 else
   cat <<'TEXT'
 culvertd is installed and not started: it is not configured yet. Next:
