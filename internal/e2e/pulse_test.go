@@ -5,6 +5,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/culvert-iot/culvert/sandbox/relay"
+	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
 // pulse exchanges a byte over a connection to an echo server again and again: what a person at a shell would feel
@@ -61,3 +64,6 @@ func (p *pulse) lived(t testing.TB, what string) {
 	}
 	t.Logf("beside %s a live connection waited %v at most", what, longest.Round(time.Millisecond))
 }
+
+// destinationSide is the device's websocket, to the relay's faults.
+var destinationSide = relay.Target{Side: tunnels.Destination}
