@@ -223,7 +223,8 @@ func (a *Agent) receive(payload []byte) (session.Outcome, error) {
 }
 
 // Reload takes over what a running daemon can change: services, hooks, connect_timeout, the log's level,
-// max_tunnels and regions. Live connections and tunnels stay. It returns the keys that differ and need a restart.
+// max_tunnels and regions, and certificate files whose content has changed. Live connections and tunnels stay.
+// It returns the keys that differ and need a restart.
 func (a *Agent) Reload(next *config.Config) (restart []string) {
 	a.mu.Lock()
 	a.current = next
@@ -234,6 +235,7 @@ func (a *Agent) Reload(next *config.Config) (restart []string) {
 	a.sessions.SetLimits(next.Tunnel.MaxTunnels, next.Tunnel.Regions)
 	a.hooks.Set(hookConfig(next))
 	a.setLevel(next)
+	a.mqtt.Renew()
 	return a.running.RestartNeeded(next)
 }
 

@@ -3,6 +3,7 @@ package notify
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"strconv"
@@ -79,6 +80,8 @@ type Client struct {
 	doctor   doctor
 	reporter reporter
 	ready    chan struct{}
+	renew    chan struct{} // holds one call of Renew
+	tried    *trial        // for the next attempt; used by Run's goroutine alone
 
 	mu    sync.Mutex
 	state State
@@ -103,6 +106,7 @@ func New(cfg Config) *Client {
 		endpoint: net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)),
 		backoff:  backoff.Backoff{Random: cfg.random},
 		ready:    make(chan struct{}),
+		renew:    make(chan struct{}, 1),
 		state:    State{Since: time.Now()},
 	}
 	c.logger = cfg.Logger.With("endpoint", c.endpoint, "client_id", cfg.ClientID)
@@ -122,6 +126,7 @@ func (c *Client) Run(ctx context.Context, handle func(payload []byte)) error {
 	var worker sync.WaitGroup
 	defer worker.Wait()
 	worker.Go(func() { c.inbox.deliver(ctx, handle) })
+	defer func() { c.tried.close() }()
 
 	for {
 		c.set(func(s *State) { s.Attempts++ })
@@ -134,6 +139,9 @@ func (c *Client) Run(ctx context.Context, handle func(payload []byte)) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		if errors.Is(e.err, errRenewed) {
+			continue
+		}
 		if e.stage == stageUp && e.after >= resetAfter {
 			c.backoff.Reset()
 		}
@@ -145,7 +153,7 @@ func (c *Client) Run(ctx context.Context, handle func(payload []byte)) error {
 			attempts = s.Attempts
 		})
 		c.reporter.failed(failure, e, attempts, delay)
-		if err := backoff.Sleep(ctx, delay); err != nil {
+		if err := c.wait(ctx, delay, e.connectAt.Add(connectSpacing)); err != nil {
 			return err
 		}
 	}

@@ -73,20 +73,25 @@ func (c *Client) connect(ctx context.Context, in *inbox) end {
 	began := time.Now()
 	at := func(s stage, err error) end { return end{stage: s, err: err, after: time.Since(began)} }
 
-	config, err := c.tlsConfig()
-	if err != nil {
-		return at(stageFiles, err)
+	tried := c.tried
+	c.tried = nil
+	if tried == nil {
+		config, err := c.tlsConfig()
+		if err != nil {
+			return at(stageFiles, err)
+		}
+		conn, s, err := c.open(ctx, config)
+		if err != nil {
+			e := at(s, err)
+			e.tls = config
+			return e
+		}
+		tried = &trial{conn: conn, config: config}
 	}
-	conn, s, err := c.open(ctx, config)
-	if err != nil {
-		e := at(s, err)
-		e.tls = config
-		return e
-	}
-	g := newGuard(conn, c.cfg.KeepAlive+silenceMargin)
+	g := newGuard(tried.conn, c.cfg.KeepAlive+silenceMargin)
 	defer func() { _ = g.Close() }()
-	e := c.session(ctx, g, in)
-	e.tls = config
+	e := c.session(ctx, g, in, tried.config)
+	e.tls = tried.config
 	return e
 }
 
@@ -130,7 +135,7 @@ func (c *Client) open(ctx context.Context, config *tls.Config) (net.Conn, stage,
 }
 
 // session is the life of one MQTT session over an open connection.
-func (c *Client) session(ctx context.Context, g *guard, in *inbox) end {
+func (c *Client) session(ctx context.Context, g *guard, in *inbox, config *tls.Config) end {
 	began := time.Now()
 	connectAt := began
 	at := func(s stage, err error) end {
@@ -188,17 +193,47 @@ func (c *Client) session(ctx context.Context, g *guard, in *inbox) end {
 
 	began = time.Now()
 	c.up(began)
-	select {
-	case <-g.dead:
-		err = g.err
-	case err = <-lost:
-		err = g.cause(err)
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	}
+	err = c.stay(ctx, g, lost, config)
 	e := at(stageUp, err)
 	c.goodbye(client, g)
 	return e
+}
+
+// stay waits until the session is lost, ctx ends, or new certificate files have proved themselves.
+func (c *Client) stay(ctx context.Context, g *guard, lost <-chan error, config *tls.Config) error {
+	trying, cancel := context.WithCancel(ctx)
+	var tries chan *trial
+	defer func() {
+		cancel()
+		if tries != nil {
+			(<-tries).close()
+		}
+	}()
+	for {
+		select {
+		case <-g.dead:
+			return g.err
+		case err := <-lost:
+			return g.cause(err)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-c.renew:
+			if tries == nil {
+				tries = make(chan *trial, 1)
+				go func() { tries <- c.tryFiles(trying, config) }()
+			}
+		case t := <-tries:
+			tries = nil
+			switch {
+			case t.err != nil:
+				c.logger.Warn("certificate files have changed and do not work, the mqtt connection stays as it is", "error", t.err)
+			case t.conn != nil:
+				c.logger.Info("certificate files have changed, reconnecting")
+				c.tried = t
+				return errRenewed
+			}
+		}
+	}
 }
 
 // goodbye sends DISCONNECT if that is still possible, so that the broker does not wait for the keep-alive

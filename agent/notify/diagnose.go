@@ -78,6 +78,20 @@ func (d *doctor) diagnose(e end) *failureError {
 	}
 
 	switch e.stage {
+	case stageFiles, stageDial, stageTLS:
+		return d.explain(e)
+	case stageConnect:
+		return d.connectFailure(e, closed)
+	case stageSubscribe:
+		return d.subscribeFailure(e, dropped)
+	default:
+		return d.lostFailure(e, kicked)
+	}
+}
+
+// explain is diagnose for what went wrong before MQTT. It needs no history and leaves none.
+func (d *doctor) explain(e end) *failureError {
+	switch e.stage {
 	case stageFiles:
 		remedy := "check mqtt.cert_file, mqtt.key_file and mqtt.ca_file"
 		if errors.Is(e.err, syscall.EMFILE) {
@@ -86,14 +100,8 @@ func (d *doctor) diagnose(e end) *failureError {
 		return failed(fmt.Errorf("cannot use the certificate files: %w", e.err), remedy)
 	case stageDial:
 		return failed(fmt.Errorf("cannot reach %s: %w", d.endpoint, e.err), dialRemedy(e.err))
-	case stageTLS:
-		return failed(fmt.Errorf("TLS handshake with %s failed: %w", d.endpoint, e.err), tlsRemedy(e.err, e.tls, e.now()))
-	case stageConnect:
-		return d.connectFailure(e, closed)
-	case stageSubscribe:
-		return d.subscribeFailure(e, dropped)
 	default:
-		return d.lostFailure(e, kicked)
+		return failed(fmt.Errorf("TLS handshake with %s failed: %w", d.endpoint, e.err), tlsRemedy(e.err, e.tls, e.now()))
 	}
 }
 
