@@ -26,12 +26,12 @@ help: ## list these targets
 build: ## bin/culvertd and bin/culvert for this machine
 	$(BUILD) -o bin/ ./cmd/culvertd ./cmd/culvert
 
-# internal/e2e builds the programs and runs them, which the test cache knows nothing of.
+# internal/e2e builds the programs and runs them, which the test cache knows nothing of. Its parallel tests mostly wait.
 UNITS = $$(go list ./... | grep -v /internal/e2e)
 
 test: ## all tests; those that need a program that is not installed are skipped
 	go test $(UNITS)
-	go test -count=1 ./internal/e2e
+	go test -count=1 -parallel 8 ./internal/e2e
 
 race: ## the unit tests under the race detector
 	CGO_ENABLED=1 go test -race $(UNITS)
@@ -128,7 +128,7 @@ soak: ## the daemon under random faults for MINUTES (2); SEED replays a run
 	go run ./internal/soak -minutes $(MINUTES) -seed $(SEED)
 
 e2e: ## whole programs against mosquitto, OpenSSH and the AWS CLI, which must be installed
-	CULVERT_E2E=required go test -count=1 ./internal/e2e ./cmd/culvert/aws
+	CULVERT_E2E=required go test -count=1 -parallel 8 ./internal/e2e ./cmd/culvert/aws
 
 demo: build ## the main job on an embedded cloud: no account, no network, half a minute
 	bin/culvert demo $(ARGS)

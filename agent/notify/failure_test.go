@@ -225,6 +225,36 @@ func TestReconnectDelaysGrowAndSpread(t *testing.T) {
 	})
 }
 
+func TestTheEndOfALongOutageIsToldAndAFlappingConnectionOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, Config{}, func(n int, p *peer) {
+			switch {
+			case n <= 20: // the outage
+			case n <= 30: // it comes and goes
+				p.accept()
+				p.idleFor(time.Second)
+			default:
+				p.accept()
+				p.idle()
+			}
+		}, nil)
+		for len(b.gaps()) < 20 {
+			pass(time.Second)
+		}
+		pass(500 * time.Millisecond)
+		if n := len(b.log.lines("level=INFO", "mqtt subscribed")); n != 1 {
+			t.Errorf("the end of the outage is told at info %d times, want once", n)
+		}
+		for len(b.gaps()) < 30 {
+			pass(time.Second)
+		}
+		pass(time.Minute)
+		if n := len(b.log.lines("level=INFO", "mqtt subscribed")); n > 3 {
+			t.Errorf("a connection that comes and goes is told at info %d times", n)
+		}
+	})
+}
+
 func TestDelaysStartOverOnlyAfterASessionThatStood(t *testing.T) {
 	for _, c := range []struct {
 		name  string

@@ -13,13 +13,14 @@ type reporter struct {
 	logger *slog.Logger
 	last   string // the last failure's text without digits; "" after a session that stood
 	same   int    // how often it was reported in a row
+	flaps  bool   // it ended sessions that were up
 }
 
 func (r *reporter) failed(f *failureError, e end, attempts int, delay time.Duration) {
 	delay = delay.Round(time.Millisecond)
 	if e.stage == stageUp && e.after >= takeoverStood {
 		// Long-lived sessions end; AWS promises no more than one to two weeks.
-		r.last, r.same = "", 0
+		r.last, r.same, r.flaps = "", 0, false
 		r.logger.Info("mqtt connection ended, reconnecting", "reason", f.Error(), "delay", delay)
 		return
 	}
@@ -30,12 +31,13 @@ func (r *reporter) failed(f *failureError, e end, attempts int, delay time.Durat
 		}
 		return c
 	}, f.Error())
-	if key == r.last {
+	flaps := e.stage == stageUp
+	if key == r.last && flaps == r.flaps {
 		r.same++
 		r.logger.Debug("mqtt connection failed again", "error", f, "attempt", r.same, "delay", delay)
 		return
 	}
-	r.last, r.same = key, 1
+	r.last, r.same, r.flaps = key, 1, flaps
 	if e.stage == stageUp {
 		r.logger.Warn("mqtt connection lost, reconnecting", "error", f, "delay", delay)
 		return
@@ -43,10 +45,10 @@ func (r *reporter) failed(f *failureError, e end, attempts int, delay time.Durat
 	r.logger.Warn("mqtt connection failed, trying again", "error", f, "attempt", attempts, "delay", delay)
 }
 
-// subscribed is a line of the tunnel's story, unless the connection flaps.
+// subscribed is a line of the story, and the end of an outage, unless the connection comes and goes.
 func (r *reporter) subscribed(thing string, attempts int) {
 	level := slog.LevelInfo
-	if r.same > 1 {
+	if r.flaps && r.same > 1 {
 		level = slog.LevelDebug
 	}
 	r.logger.Log(context.Background(), level, "mqtt subscribed, waiting for notifications", "thing", thing, "attempt", attempts)

@@ -39,6 +39,16 @@ type Authority struct {
 	cert *x509.Certificate
 	key  crypto.Signer
 	pem  []byte
+
+	from, until time.Time // of what it signs; zero: newTemplate's
+}
+
+// Between returns the same authority, whose certificates are valid from one time until another, in whole seconds: for
+// those that have expired, and for clocks that are wrong.
+func (a *Authority) Between(from, until time.Time) *Authority {
+	b := *a
+	b.from, b.until = from, until
+	return &b
 }
 
 // New makes an authority that exists in memory only. name is its common name.
@@ -145,6 +155,9 @@ func Thing(cert *x509.Certificate) (string, error) {
 func (a *Authority) sign(template *x509.Certificate) (der []byte, key crypto.Signer, err error) {
 	if key, err = newKey(); err != nil {
 		return nil, nil, err
+	}
+	if !a.until.IsZero() {
+		template.NotBefore, template.NotAfter = a.from, a.until
 	}
 	der, err = x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	return der, key, err

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -49,6 +50,25 @@ func hostForVerify(name string) string {
 		return "[" + name + "]"
 	}
 	return name
+}
+
+func TestCertificatesOfAnotherTime(t *testing.T) {
+	a := newAuthority(t)
+	from := time.Now().Add(time.Hour).Truncate(time.Second)
+	pair, err := a.Between(from, from.Add(time.Minute)).Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for offset, good := range map[time.Duration]bool{-time.Second: false, 0: true, time.Minute: true, 61 * time.Second: false} {
+		_, err := cert.Verify(x509.VerifyOptions{Roots: a.Pool(), CurrentTime: from.Add(offset)})
+		if (err == nil) != good {
+			t.Errorf("%v after its begin: %v", offset, err)
+		}
+	}
 }
 
 func TestDeviceIsItsThing(t *testing.T) {
