@@ -31,6 +31,7 @@ type inbox struct {
 
 	overflown   atomic.Bool  // since the queue was last empty
 	wrongTopic  atomic.Bool  // was logged
+	tooLong     atomic.Int64 // Unix nanoseconds of when it was logged last; 0 = never
 	lastArrival atomic.Int64 // Unix nanoseconds of the last message that was queued; 0 = none
 }
 
@@ -48,7 +49,11 @@ func (in *inbox) put(topic string, payload []byte, ack func()) {
 		ack()
 		return
 	case len(payload) > MaxPayload:
-		in.logger.Warn("notification dropped", "reason", "too long")
+		// Once an hour: who can publish one can publish many.
+		now := time.Now().UnixNano()
+		if last := in.tooLong.Load(); (last == 0 || now-last >= int64(time.Hour)) && in.tooLong.CompareAndSwap(last, now) {
+			in.logger.Warn("notification dropped", "reason", "too long")
+		}
 		ack()
 		return
 	}

@@ -68,7 +68,7 @@ func (d *Dialer) connect(ctx context.Context, conn net.Conn, address string, pro
 		return nil, d.proxyError(proxy, address, reason, remedy, causeOf(ctx, err))
 	}
 	if got.status/100 != 2 {
-		refusal := d.proxyError(proxy, address, got.reason(), d.statusRemedy(got, proxy), nil)
+		refusal := d.proxyError(proxy, address, withoutPassword(got.reason(), proxy.User), d.statusRemedy(got, proxy), nil)
 		refusal.Status = got.status
 		return nil, refusal
 	}
@@ -83,12 +83,30 @@ func connectRequest(address string, user *url.Userinfo) string {
 	// Host is mandatory in HTTP/1.1; Squid and others refuse a request without it.
 	fmt.Fprintf(&b, "CONNECT %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: culvert\r\n", address, address)
 	if user != nil {
-		password, _ := user.Password()
-		pair := base64.StdEncoding.EncodeToString([]byte(user.Username() + ":" + password))
-		fmt.Fprintf(&b, "Proxy-Authorization: Basic %s\r\n", pair)
+		fmt.Fprintf(&b, "Proxy-Authorization: Basic %s\r\n", basic(user))
 	}
 	b.WriteString("\r\n")
 	return b.String()
+}
+
+// basic is what a user and a password become in the request.
+func basic(user *url.Userinfo) string {
+	password, _ := user.Password()
+	return base64.StdEncoding.EncodeToString([]byte(user.Username() + ":" + password))
+}
+
+// withoutPassword takes the log-in out of a proxy's words: some repeat the request.
+func withoutPassword(text string, user *url.Userinfo) string {
+	if user == nil {
+		return text
+	}
+	password, _ := user.Password()
+	for _, s := range []string{basic(user), password, url.QueryEscape(password)} {
+		if s != "" {
+			text = strings.ReplaceAll(text, s, "[password]")
+		}
+	}
+	return text
 }
 
 // answer is a proxy's final answer to CONNECT.

@@ -126,6 +126,10 @@ func TestProxyErrorsNameTheCauseAndTheRemedyButNoPassword(t *testing.T) {
 			[]string{"407 no", "user name or password in https_proxy are wrong"},
 		},
 		{
+			"a proxy that repeats the request", "http://joe:hunter2@",
+			say("HTTP/1.1 407 am9lOmh1bnRlcjI= is hunter2\r\nX-Squid-Error: hunter2\r\n\r\n"), nil, 407, []string{"407 [password] is [password] [[password]]"},
+		},
+		{
 			"407 for NTLM only", "http://joe:hunter2@", say("HTTP/1.1 407 no\r\nProxy-Authenticate: NTLM\r\nProxy-Authenticate: Negotiate\r\n\r\n"), nil, 407,
 			[]string{"another kind of log-in than Basic", "no_proxy"},
 		},

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"os"
 	"strings"
+
+	"github.com/culvert-iot/culvert/internal/secret"
 )
 
 // FromEnvironment returns a Dialer that uses the proxy named by https_proxy or HTTPS_PROXY, except for the
@@ -24,18 +26,22 @@ func FromEnvironment() *Dialer {
 		return &Dialer{}
 	}
 	_, exceptions := firstSet("no_proxy", "NO_PROXY")
-	proxy, err := parseProxy(value)
+	_, err := parseProxy(value)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", variable, err)
 	}
 	direct := parseExceptions(exceptions)
+	kept := secret.New(value) // it may hold a password
 	return &Dialer{
 		variable: variable,
 		Proxy: func(target *url.URL) (*url.URL, error) {
 			if direct.covers(target.Hostname(), target.Port()) {
 				return nil, nil
 			}
-			return proxy, err
+			if err != nil {
+				return nil, err
+			}
+			return parseProxy(kept.Reveal())
 		},
 	}
 }

@@ -89,7 +89,9 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 		return nil, fmt.Errorf("connecting to %s: %w", target.Host, err)
 	}
 	network.open()
-	return newConn(&behind{Conn: whole.Conn, early: whole.held}, network, cfg, channelID(resp.Header, secrets), subprotocol), nil
+	c := newConn(&behind{Conn: whole.Conn, early: whole.held}, network, cfg, channelID(resp.Header, secrets), subprotocol)
+	c.in.secrets = secrets
+	return c, nil
 }
 
 // dialError names what ended the attempt: the network's own words, or the context that closed the

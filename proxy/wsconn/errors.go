@@ -109,25 +109,50 @@ func printable(s string, limit int) string {
 	return clean
 }
 
-// scrubber removes this connection's tokens from what a server sent: some servers repeat the
-// request's headers in their answer, and answers are logged.
+// scrubber removes this connection's tokens from what a server sent, whole or in part: some servers repeat
+// the request's headers in their answer, and answers are logged.
 type scrubber []string
+
+// shownPart is how many characters of a token in a row may be a coincidence.
+const shownPart = 11
 
 func (s scrubber) text(in string) string {
 	for _, token := range s {
-		if token == "" {
-			continue
-		}
-		in = strings.ReplaceAll(in, token, "[token]")
-		// The answer may have been cut in the middle of it.
-		for n := min(len(token), len(in)); n >= 8; n-- {
-			if strings.HasSuffix(in, token[:n]) {
-				in = in[:len(in)-n] + "[token]"
-				break
-			}
+		if token != "" {
+			in = scrub(in, token)
 		}
 	}
 	return in
+}
+
+// scrub replaces each run of more than shownPart characters that the token has as well.
+func scrub(in, token string) string {
+	size := min(shownPart+1, len(token))
+	if len(in) < size {
+		return in
+	}
+	parts := make(map[string]struct{}, len(token))
+	for i := range len(token) - size + 1 {
+		parts[token[i:i+size]] = struct{}{}
+	}
+	var out strings.Builder
+	for i := 0; i < len(in); {
+		end := i
+		for j := i; j+size <= len(in); j++ { // one part, and those that go on with it
+			if _, found := parts[in[j:j+size]]; !found {
+				break
+			}
+			end = j + size
+		}
+		if end > i {
+			out.WriteString("[token]")
+			i = end
+			continue
+		}
+		out.WriteByte(in[i])
+		i++
+	}
+	return out.String()
 }
 
 func (s scrubber) err(err error) error {

@@ -27,6 +27,7 @@ type input struct {
 	message int  // payload bytes of the message so far
 	pong    func(payload []byte)
 	ping    func(payload []byte)
+	secrets scrubber // of the handshake: a close frame may repeat them
 }
 
 func newInput(r io.Reader) *input { return &input{br: bufio.NewReaderSize(r, readBufferSize)} }
@@ -136,14 +137,14 @@ func (in *input) control(op byte, size uint64) error {
 	case opPong:
 		in.pong(payload)
 	default:
-		return closed(payload)
+		return in.closed(payload)
 	}
 	_, _ = in.br.Discard(len(payload))
 	return nil
 }
 
 // closed makes an error of a close frame (section 5.5.1).
-func closed(payload []byte) error {
+func (in *input) closed(payload []byte) error {
 	if len(payload) < 2 {
 		return &CloseError{Code: closeNoStatus}
 	}
@@ -154,7 +155,7 @@ func closed(payload []byte) error {
 	case !utf8.Valid(reason):
 		return violation("invalid utf8 payload in close frame")
 	}
-	return &CloseError{Code: code, Reason: printable(string(reason), maxHeader)}
+	return &CloseError{Code: code, Reason: printable(in.secrets.text(string(reason)), maxHeader)}
 }
 
 // mayClose tells whether a close frame may carry code (section 7.4, and IANA's registry of WebSocket close codes).
