@@ -143,7 +143,7 @@ func connectionFacts(e Event) []any {
 
 func closingFacts(e Event) []any {
 	facts := []any{"bytes_in", e.BytesIn, "bytes_out", e.BytesOut, "duration", e.Duration.Round(time.Millisecond), "reason", e.Reason}
-	if e.Err != nil {
+	if e.Err != nil && e.Reason != ReasonStopped && e.Reason != ReasonExpired { // it would say the same
 		facts = append(facts, "error", e.Err)
 	}
 	return facts
