@@ -11,6 +11,7 @@ LDFLAGS := -s -w -X $(VERSION_PACKAGE).version=$(VERSION) -X $(VERSION_PACKAGE).
 BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 FUZZTIME ?= 30s
+FUZZJOBS ?= 2
 COUNT    ?= 1
 ARGS     ?=
 
@@ -61,12 +62,8 @@ lint: $(LINTER) ## gofmt, go vet, golangci-lint, shellcheck
 fmt: $(LINTER) ## format the Go files as lint wants them
 	$(LINTER) fmt
 
-fuzz: ## each fuzz target for FUZZTIME (30s)
-	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file target; do \
-		name=$${target#func }; dir=$$(dirname "$$file"); \
-		echo "== $$name in $$dir"; \
-		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || exit 1; \
-	done
+fuzz: ## each fuzz target for FUZZTIME (30s), FUZZJOBS (2) at a time; TARGET names some
+	@FUZZTIME=$(FUZZTIME) FUZZJOBS=$(FUZZJOBS) scripts/fuzz $(TARGET)
 
 bench: ## all benchmarks, COUNT times
 	go test -run '^$$' -bench . -benchmem -count $(COUNT) $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n 1 dirname | sort -u)

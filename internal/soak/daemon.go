@@ -148,29 +148,34 @@ func (d *daemon) measure() (u usage, ok bool) {
 	return u, true
 }
 
-// live asks the daemon how many tunnels it has.
-func (d *daemon) live(ctx context.Context) (int, error) {
+// live asks the daemon how many tunnels it has, and how many connections to its services.
+func (d *daemon) live(ctx context.Context) (live, connections int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, d.program, "status", "--json", "--config", d.config).Output()
 	if err != nil {
-		return 0, fmt.Errorf("culvertd status: %w", err)
+		return 0, 0, fmt.Errorf("culvertd status: %w", err)
 	}
 	var status struct {
 		Tunnels []struct {
 			State string `json:"state"`
 		} `json:"tunnels"`
+		Services []struct {
+			Connections int `json:"connections"`
+		} `json:"services"`
 	}
 	if err := json.Unmarshal(out, &status); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	n := 0
 	for _, t := range status.Tunnels {
 		if t.State != "ended" {
-			n++
+			live++
 		}
 	}
-	return n, nil
+	for _, s := range status.Services {
+		connections += s.Connections
+	}
+	return live, connections, nil
 }
 
 var goroutineLine = regexp.MustCompile(`(?m)^goroutine (\d+) .*\[`)

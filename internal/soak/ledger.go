@@ -152,6 +152,13 @@ func (l *ledger) disturbed(tunnel int) (heal time.Time, yes bool) {
 	return c.heal, c.since.IsZero()
 }
 
+// isFiring tells whether a fault is about to be felt: nothing that is seen now counts.
+func (l *ledger) isFiring(tunnel int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.calm[tunnel].firing > 0
+}
+
 // settled is called when a tunnel was shown to work by what began at a time: not if it was disturbed since. Its
 // destination has been connected since another.
 func (l *ledger) settled(tunnel int, began, connected time.Time) bool {

@@ -286,7 +286,7 @@ func (r *run) operation(ctx context.Context, t *tunnel, o operation) {
 
 // baseline measures the daemon with all tunnels up and no connection, and lists its goroutines, which ends it.
 func (r *run) baseline(ctx context.Context) (err error) {
-	if !r.await(ctx, "the daemon has its tunnels", func() bool { n, err := r.daemon.live(ctx); return err == nil && n == len(r.tunnels) }) {
+	if !r.await(ctx, "the daemon has its tunnels", func() bool { return r.daemonAtRest(ctx) }) {
 		return nil
 	}
 	r.idle.usage, _ = r.daemon.measure()
@@ -300,21 +300,22 @@ func (r *run) baseline(ctx context.Context) (err error) {
 	return r.daemon.start()
 }
 
+// daemonAtRest tells whether the daemon has its tunnels and nothing else.
+func (r *run) daemonAtRest(ctx context.Context) bool {
+	live, connections, err := r.daemon.live(ctx)
+	return err == nil && live == len(r.tunnels) && connections == 0
+}
+
 // atRest compares the daemon with what it was before the traffic.
 func (r *run) atRest(ctx context.Context) error {
 	// Sessions of tokens that were rotated away learn of it at their next attempt.
-	live := 0
-	r.await(ctx, "the daemon has no tunnels but those that are open", func() bool {
-		n, err := r.daemon.live(ctx)
-		live = n
-		return err == nil && n == len(r.tunnels)
-	})
+	r.await(ctx, "the daemon has no tunnels but those that are open, and no connections", func() bool { return r.daemonAtRest(ctx) })
 	const slack = 2 // a lookup, a status request
 	r.await(ctx, "the daemon's file descriptors are as few as before", func() bool {
 		r.last.usage, _ = r.daemon.measure()
 		return r.last.fds > 0 && r.last.fds <= r.idle.fds+slack
 	})
-	r.ledger.note("at rest: %d tunnels, %d file descriptors, %d before", live, r.last.fds, r.idle.fds)
+	r.ledger.note("at rest: %d file descriptors, %d before", r.last.fds, r.idle.fds)
 	for i := range r.tunnels {
 		defer r.ledger.disturb(i, "list of goroutines")()
 	}

@@ -53,6 +53,9 @@ func (r *run) watch(ctx context.Context, t *tunnel) {
 			told = heal
 			r.ledger.violated("tunnel %d is not back %v after the last thing stood in its way: device %+v", t.index, r.limit, r.deviceState(t.index))
 		}
+		if r.ledger.isFiring(t.index) {
+			continue
+		}
 		began := time.Now()
 		if r.probe(ctx, t) {
 			stood = r.deviceState(t.index).LastUpdatedAt

@@ -31,20 +31,17 @@ func FuzzSplitMappings(f *testing.F) {
 	})
 }
 
-func FuzzParseINI(f *testing.F) {
+// FuzzConfigFile: a file, taken as INI and as JSON, gives keys and values or says what is wrong, and no setting beyond
+// its limits.
+func FuzzConfigFile(f *testing.F) {
 	f.Add([]byte("a=b\n[c]\nd = e # f\n;g\n"))
+	f.Add([]byte(`{"tunneling":{"proxy":{"default_bind_address":"x","tcp":{"a":1,"b":null}}}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, l := range parseINI(data) {
 			if l.problem == "" && (l.key == "" || l.value != strings.TrimSpace(l.value)) {
 				t.Errorf("line %+v", l)
 			}
 		}
-	})
-}
-
-func FuzzFlatten(f *testing.F) {
-	f.Add([]byte(`{"tunneling":{"proxy":{"default_bind_address":"x","tcp":{"a":1,"b":null}}}}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
 		flat, err := flatten(data)
 		s := defaultSettings()
 		for _, x := range flat {

@@ -21,7 +21,7 @@ type deed struct {
 }
 
 var (
-	fuzzServices = []string{"ECHO", "SINK", "DEAF", "SLOW", "NONE", ""}
+	fuzzServices = []string{"ECHO", "SINK", "DEAF", "SLOW", "NONE", "", "HALF", "HALF"}
 	fuzzStreams  = []int32{1, 1, 1, 2, -7, 0}
 	fuzzConns    = []uint32{1, 1, 2, 3, 0}
 	fuzzSizes    = []int{0, 1, 100, 600, 20_000, frame.MaxPayload}
@@ -54,21 +54,30 @@ func endsOthers(m *frame.Message) bool {
 	return (m.Type == frame.StreamStart || m.Type == frame.ConnectionStart) && (m.ServiceID == "" || m.ConnectionID == 0)
 }
 
-// FuzzDestination: whatever a peer sends and the targets do, nothing panics or hangs, the rules of the
-// judge hold, memory stays within its limits, a connection that has no part in it lives on, and
-// after the end nothing is left.
-func FuzzDestination(f *testing.F) {
+// fuzzScripts adds scripts of random steps: a mutator alone is slow to come upon conversations.
+func fuzzScripts(f *testing.F, n int, add func(script []byte)) {
+	f.Helper()
 	r := rand.New(rand.NewPCG(8, 8))
-	for range 60 {
+	for range n {
 		script := make([]byte, 4*200)
 		for i := range script {
 			script[i] = byte(r.Uint32())
 		}
-		f.Add(script)
+		add(script)
 	}
-	f.Fuzz(func(t *testing.T, script []byte) {
+}
+
+// FuzzDestination: whatever a peer sends and the targets do, with half close or without, nothing panics or hangs, the
+// rules of the judge hold, memory stays within its limits, a connection that has no part in it lives on, and
+// after the end nothing is left.
+func FuzzDestination(f *testing.F) {
+	fuzzScripts(f, 30, func(script []byte) {
+		f.Add(false, script)
+		f.Add(true, script)
+	})
+	f.Fuzz(func(t *testing.T, half bool, script []byte) {
 		synctest.Test(t, func(t *testing.T) {
-			s := play(t, "ECHO")
+			s := playWith(t, "ECHO", Config{HalfClose: half})
 			s.far.out.limit = 1 << 30
 			const control = "DATA 4711 ECHO#4711 still here"
 			s.send("STREAM_START 4711 CONTROL#1", "CONNECTION_START 4711 ECHO#4711")

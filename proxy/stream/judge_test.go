@@ -20,10 +20,12 @@ type judge struct {
 	in, out  splitter
 	lives    map[connKey]*life
 	streams  map[connKey]*life // with connection 0
+	heard    map[connKey]bool  // DATA without payload was received
 	sizes    []int             // of the messages sent
 	sent     []frame.Message   // what was sent, without payloads
 	sentIn   []int             // in which message each was
 	forget   bool              // keep neither sizes nor sent
+	half     bool              // half close may be spoken
 	observer func(m *frame.Message)
 }
 
@@ -37,11 +39,12 @@ type life struct {
 	starts, resets int
 	form           Form
 	mixed          bool    // started in more than one form
+	said           int     // DATA without payload, sent since the start
 	members        []*life // of a stream: its connections
 }
 
 func judged(tb testing.TB, transport Transport, source bool) *judge {
-	return &judge{Transport: transport, tb: tb, source: source, lives: map[connKey]*life{}, streams: map[connKey]*life{}}
+	return &judge{Transport: transport, tb: tb, source: source, lives: map[connKey]*life{}, streams: map[connKey]*life{}, heard: map[connKey]bool{}}
 }
 
 // splitter takes a stream of bytes in any pieces apart into messages.
@@ -82,6 +85,9 @@ func (j *judge) Read(p []byte) (int, error) {
 	_ = j.in.add(p[:n], func(m *frame.Message) { // the test may send what is malformed
 		if !j.source && (m.Type == frame.StreamStart || m.Type == frame.ConnectionStart) {
 			j.started(m)
+		}
+		if m.Type == frame.Data && len(m.Payload) == 0 {
+			j.heard[keyOf(m)] = true
 		}
 	})
 	return n, err
@@ -146,13 +152,14 @@ func (j *judge) check(m *frame.Message) {
 		}
 		j.started(m)
 	case frame.Data:
-		if len(m.Payload) == 0 || len(m.Payload) > frame.MaxPayload {
+		if len(m.Payload) == 0 && !j.half || len(m.Payload) > frame.MaxPayload {
 			j.broken(m, fmt.Sprintf("payload of %d bytes", len(m.Payload)))
 		}
 		if l := j.lives[key]; l == nil || l.resets >= l.starts {
 			j.broken(m, "no such connection, or its reset was sent")
 		} else {
 			j.checkForm(m, l)
+			j.checkHalf(m, l)
 		}
 	case frame.ConnectionReset:
 		l := j.lives[key]
@@ -183,6 +190,28 @@ func (j *judge) check(m *frame.Message) {
 func (j *judge) checkForm(m *frame.Message, l *life) {
 	if !l.mixed && (m.ConnectionID != 0) != l.form.Connection {
 		j.broken(m, "not in the form of its start, "+l.form.String())
+	}
+}
+
+// checkHalf holds a side to what halfclose.go says of DATA without payload. Where a connection was started again it
+// cannot be told which life a message is of.
+func (j *judge) checkHalf(m *frame.Message, l *life) {
+	if l.starts > 1 {
+		return
+	}
+	empty, heard := len(m.Payload) == 0, j.heard[keyOf(m)]
+	if empty {
+		l.said++
+	}
+	switch {
+	case empty && !l.form.Connection:
+		j.broken(m, "half close in a form that has none")
+	case empty && !j.source && !heard:
+		j.broken(m, "half close with a source that did not begin with it")
+	case empty && l.said == 2 && !heard:
+		j.broken(m, "an end of input for a peer that does not know half close")
+	case l.said > 2, !empty && l.said == 2:
+		j.broken(m, "something behind the end of input")
 	}
 }
 

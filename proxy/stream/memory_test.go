@@ -33,7 +33,7 @@ func checkUnused(t *testing.T, y *Memory) {
 func TestTunnelsShareMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := NewMemory(2 << 20)
-		a, b := playWith(t, "", memory), playWith(t, "", memory)
+		a, b := playWith(t, "", Config{Memory: memory}), playWith(t, "", Config{Memory: memory})
 		a.send("STREAM_START 1 DEAF#1", "STREAM_START 1 ECHO#1")
 		b.send("STREAM_START 1 DEAF#1", "STREAM_START 1 ECHO#1")
 		a.fill("DEAF#1", inboxLimit-2*len(full))
@@ -67,7 +67,7 @@ func TestTunnelsShareMemory(t *testing.T) {
 func TestATunnelWaitsNoLongerThanMemoryIsShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := NewMemory(1 << 20)
-		a, b := playWith(t, "", memory), playWith(t, "", memory)
+		a, b := playWith(t, "", Config{Memory: memory}), playWith(t, "", Config{Memory: memory})
 		a.send("STREAM_START 1 DEAF#1")
 		a.fill("DEAF#1", inboxLimit-2*len(full))
 		b.send("STREAM_START 1 SLOW#1")
@@ -98,7 +98,7 @@ func TestTheProcessesMemoryIsBounded(t *testing.T) {
 		all := make([]*script, 6)
 		done := make(chan struct{})
 		for i := range all {
-			s := playWith(t, "", memory)
+			s := playWith(t, "", Config{Memory: memory})
 			all[i] = s
 			s.send("STREAM_START 1 ECHO#1", "STREAM_START 1 DEAF#1")
 			for n := range 20 {

@@ -135,20 +135,29 @@ func (s *target) sink() {
 	}
 }
 
+// answerAtEnd answers once the input has ended.
+func answerAtEnd(reads io.Reader, writes net.Conn) {
+	n, _ := io.Copy(io.Discard, reads)
+	_, _ = fmt.Fprintf(writes, "%d bytes", n)
+	_ = writes.Close()
+}
+
 // play starts a script. V1 streams go to the service of that name; "" makes them fail.
 func play(t *testing.T, defaultService string) *script {
 	t.Helper()
-	return playWith(t, defaultService, nil)
+	return playWith(t, defaultService, Config{})
 }
 
-// playWith is play for a tunnel that shares memory with others.
-func playWith(t *testing.T, defaultService string, memory *Memory) *script {
+// playWith is play for a tunnel that is configured as cfg says: that it knows half close, or shares memory with others.
+func playWith(t *testing.T, defaultService string, cfg Config) *script {
 	t.Helper()
 	near, far := newPair()
 	s := &script{t: t, far: far, log: &logLines{}, targets: map[string][]*target{}, connect: make(chan struct{}), served: make(chan error, 1)}
 	s.judge = judged(t, near, false)
+	s.judge.half = cfg.HalfClose
+	cfg.Transport, cfg.Logger = s.judge, slog.New(s.log)
 	s.d = NewDestination(DestinationConfig{
-		Config: Config{Transport: s.judge, Logger: slog.New(s.log), Memory: memory},
+		Config: cfg,
 		Dial:   s.dial,
 		DefaultService: func([]string) (string, error) {
 			if defaultService == "" {
@@ -183,6 +192,10 @@ func (s *script) dial(ctx context.Context, service string) (net.Conn, error) {
 	switch service {
 	case "ECHO":
 		go echo(b)
+	case "HALF":
+		near, reads, writes := newOneWay()
+		go answerAtEnd(reads, writes)
+		return near, nil
 	case "SINK":
 		go to.sink()
 	case "DEAF":

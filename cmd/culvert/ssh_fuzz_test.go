@@ -1,0 +1,91 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/culvert-iot/culvert/services"
+)
+
+// FuzzSSHDestination: what stands for USER@THING becomes ssh's arguments so that neither ssh nor the shell, which runs
+// the ProxyCommand, sees more in it than names.
+func FuzzSSHDestination(f *testing.F) {
+	for _, d := range []string{
+		"pi-1", "admin@pi-1", "@pi-1", "a@b@c", "-oProxyCommand=x", "-l@pi", "u@-pi", "u ser@pi", "$(id)@pi", "u@pi;id", "u@pi:22", "'@pi", "u@", "",
+	} {
+		f.Add(d, "SSH", "eu-west-1")
+	}
+	f.Add("pi", "a b", "")
+	f.Add("pi", "a:b", "$(id)'\"`\n%h")
+	f.Fuzz(func(t *testing.T, destination, service, region string) {
+		flags := newSSHCommand().Flags()
+		if err := flags.Set("region", region); err != nil {
+			t.Skip(err)
+		}
+		args, err := sshArguments(flags, destination, service, []string{"true"})
+		if err != nil {
+			return
+		}
+		user, thing, isUser := strings.Cut(destination, "@")
+		if !isUser {
+			user, thing = "", destination
+		}
+		if !services.ValidName(thing) || strings.HasPrefix(thing, "-") || !services.ValidName(service) {
+			t.Fatalf("%q, %q were accepted", destination, service)
+		}
+		command, isProxy := strings.CutPrefix(args[1], "ProxyCommand=")
+		want := []string{"-o", args[1], "-o", "HostKeyAlias=" + thing}
+		if user != "" {
+			want = append(want, "-l", user)
+		}
+		if !isProxy || !slices.Equal(args, append(want, thing, "true")) {
+			t.Fatalf("%q became %q", destination, args)
+		}
+		words, ok := shellWords(command)
+		tail := []string{"connect", "--stdio", "--region=" + strings.ReplaceAll(region, "%", "%%"), "--", thing, service}
+		if !ok || len(words) != 1+len(tail) || !slices.Equal(words[1:], tail) {
+			t.Errorf("ProxyCommand %q is the words %q, want %q behind the program", command, words, tail)
+		}
+	})
+}
+
+// shellWords takes a command line apart as a shell does whose only quotes are ' and \; false if there is anything else
+// in it that a shell acts upon.
+func shellWords(line string) (words []string, ok bool) {
+	var word strings.Builder
+	inWord := false
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case c == '\'':
+			end := strings.IndexByte(line[i+1:], '\'')
+			if end < 0 {
+				return nil, false
+			}
+			word.WriteString(line[i+1 : i+1+end])
+			i += end + 1
+			inWord = true
+		case c == '\\':
+			if i++; i == len(line) {
+				return nil, false
+			}
+			word.WriteByte(line[i])
+			inWord = true
+		case c == ' ':
+			if inWord {
+				words = append(words, word.String())
+			}
+			word.Reset()
+			inWord = false
+		case strings.IndexByte("\t\n\r\"`$&|;<>()*?[]{}~#!", c) >= 0:
+			return nil, false
+		default:
+			word.WriteByte(c)
+			inWord = true
+		}
+	}
+	if inWord {
+		words = append(words, word.String())
+	}
+	return words, true
+}
