@@ -38,13 +38,15 @@ type ProbeOptions struct {
 	// drop it at a CONNECT.
 	HandshakeOnly bool
 	// Stay is how long a subscription must stand to be good. Another client of the same id that was dropped for it
-	// comes back within seconds, and then drops this one.
+	// comes back within seconds, and then drops this one. With HandshakeOnly a second of it at most is used, to wait
+	// for the broker's word on the device's certificate, which with TLS 1.3 comes after the handshake.
 	Stay time.Duration
 }
 
-// lateAlert is how long a probe without CONNECT waits for the broker's word on the device's certificate, which with
-// TLS 1.3 comes after the handshake.
 const lateAlert = time.Second
+
+// maxDrops bounds a probe's connections where the broker drops one now here, now there.
+const maxDrops = 5
 
 // Probe connects as Run does, once, and repeats only what the broker closed without a word, since it takes two or
 // three of those to tell a refusal from a bad line. Notifications that arrive meanwhile are not acknowledged: with
@@ -62,8 +64,8 @@ func Probe(ctx context.Context, cfg Config, o ProbeOptions) Attempt {
 		if _, alerted := remoteAlert(e.err); alerted && e.stage == stageConnect {
 			a.Stage = TLS
 		}
-		doubtful := e.stage == stageSubscribe && drops+1 < suspectDropCount || e.stage == stageUp && drops+1 < takeoverCount
-		if !doubtful || !closedByPeer(e.err) || backoff.Sleep(ctx, connectSpacing) != nil {
+		doubtful := e.stage == stageSubscribe && c.doctor.subscribeDrops < suspectDropCount || e.stage == stageUp && c.doctor.takeovers < takeoverCount
+		if !doubtful || drops == maxDrops || !closedByPeer(e.err) || backoff.Sleep(ctx, connectSpacing) != nil {
 			return a
 		}
 	}
@@ -74,7 +76,7 @@ var errStood = errors.New("the probe has seen enough")
 // attempt is one connection; its end has no error if all went well.
 func (c *Client) attempt(ctx context.Context, o ProbeOptions) end {
 	if o.HandshakeOnly {
-		return c.shake(ctx)
+		return c.shake(ctx, min(o.Stay, lateAlert))
 	}
 	enough, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -95,8 +97,8 @@ func (c *Client) attempt(ctx context.Context, o ProbeOptions) end {
 	return e
 }
 
-// shake goes as far as TLS.
-func (c *Client) shake(ctx context.Context) end {
+// shake goes as far as TLS, and waits for a late alert.
+func (c *Client) shake(ctx context.Context, stay time.Duration) end {
 	config, err := c.tlsConfig()
 	if err != nil {
 		return end{stage: stageFiles, err: err}
@@ -108,7 +110,7 @@ func (c *Client) shake(ctx context.Context) end {
 	defer func() { _ = conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	_ = conn.SetReadDeadline(time.Now().Add(lateAlert))
+	_ = conn.SetReadDeadline(time.Now().Add(stay))
 	if _, err = conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
 		err = nil // it waits for CONNECT, as it should
 	}

@@ -118,7 +118,7 @@ func TestAProbeEndsWithItsContext(t *testing.T) {
 
 func TestAHandshakeIsEnoughForAProbeBesideARunningClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, peers := probe(t, ProbeOptions{HandshakeOnly: true}, func(_ int, p *peer) {
+		a, peers := probe(t, ProbeOptions{HandshakeOnly: true, Stay: 5 * time.Second}, func(_ int, p *peer) {
 			if cp := p.read(); cp != nil {
 				t.Errorf("got %v", cp)
 			}

@@ -32,7 +32,8 @@ Commands:
   run       serve tunnels until SIGTERM or SIGINT (the default)
   status    show what a running culvertd does: --json, --watch
   notify    hand a notification (JSON on standard input) to a running culvertd
-  check     look for mistakes in the configuration and its files
+  check     try everything that a tunnel will need, and say what to fix:
+            --offline, --json, --timeout DURATION, --bundle FILE, --log FILE
   version   show version, commit, Go version and platform: --json
   help      show this
 
@@ -70,7 +71,7 @@ func (p *program) main(args []string) int {
 	case errors.As(err, &wrongConfig):
 		_, _ = fmt.Fprintf(p.err, "%v\n", err)
 		return exitUsage
-	case errors.Is(err, errLogged):
+	case errors.Is(err, errLogged), errors.Is(err, errUnwell):
 		return exitFailed
 	default:
 		_, _ = fmt.Fprintf(p.err, "culvertd: %v\n", err)

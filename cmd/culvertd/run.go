@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -117,34 +116,4 @@ func serviceNames(cfg *config.Config) []string {
 		}
 	}
 	return names
-}
-
-// check looks at the configuration and the files that it names.
-func (p *program) check(args []string) error {
-	flags := flag.NewFlagSet("check", flag.ContinueOnError)
-	path := flags.String("config", config.DefaultPath, "")
-	offline := flags.Bool("offline", false, "")
-	if done, err := p.parse(flags, args); done || err != nil {
-		return err
-	}
-	cfg, err := config.Load(*path)
-	if err != nil {
-		return err
-	}
-	for _, w := range cfg.Warnings() {
-		if _, err := fmt.Fprintf(p.err, "warning: %s\n", w); err != nil {
-			return err
-		}
-	}
-	if err := cfg.CheckFiles(); err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(p.out, "%s: ok\n", *path); err != nil {
-		return err
-	}
-	if *offline {
-		return nil
-	}
-	_, err = fmt.Fprintln(p.err, "culvertd: only the configuration and its files were checked: this version cannot try the network, the broker and the services yet")
-	return err
 }

@@ -29,6 +29,7 @@ var layers = []layer{
 	{"agent/notify", []string{"internal/..."}, "notifications know no tunnels"},
 	{"agent/control", []string{"internal/..."}, "the control socket knows no tunnels"},
 	{"agent/session", []string{"proxy", "services", "internal/..."}, "a session knows no MQTT"},
+	{"agent/doctor", []string{"agent/...", "proxy/wsconn", "services", "internal/..."}, "the doctor knocks at the data endpoint with a tunnel's own handshake"},
 	{"agent/...", []string{"agent/...", "services", "internal/..."}, "the agent wires its parts and does not know the wire"},
 
 	{"operator/...", []string{"operator/...", "proxy", "proxy/wsconn", "services", "internal/..."}, "the operator's side does not know the device's"},

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/agent/doctor"
+)
+
+// errUnwell says that the results have told already what is wrong.
+var errUnwell = errors.New("see the results")
+
+// check tries everything that a tunnel will need.
+func (p *program) check(args []string) error {
+	flags := flag.NewFlagSet("check", flag.ContinueOnError)
+	path := flags.String("config", config.DefaultPath, "")
+	offline := flags.Bool("offline", false, "")
+	asJSON := flags.Bool("json", false, "")
+	timeout := flags.Duration("timeout", doctor.DefaultTimeout, "")
+	bundle := flags.String("bundle", "", "")
+	log := flags.String("log", "", "")
+	if done, err := p.parse(flags, args); done || err != nil {
+		return err
+	}
+	switch {
+	case *timeout <= 0:
+		return &usageError{"--timeout must be more than zero, as in --timeout 30s"}
+	case *log != "" && *bundle == "":
+		return &usageError{"--log goes into a bundle: name its file with --bundle FILE"}
+	}
+	cfg, err := config.Load(*path)
+	if err != nil {
+		if *asJSON {
+			_ = writeJSON(p.out, doctor.NotConfigured(*path, time.Now(), err))
+		}
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var pack *pack
+	if *bundle != "" {
+		if pack, err = p.openPack(*bundle, *log); err != nil { // before the minute that the check may take
+			return err
+		}
+	}
+	report := doctor.Run(ctx, doctor.Options{Config: cfg, Offline: *offline, Timeout: *timeout}, func(r *doctor.Result) {
+		if !*asJSON {
+			_ = r.Write(p.out)
+		}
+	})
+	if *asJSON {
+		err = writeJSON(p.out, report)
+	} else {
+		_, err = fmt.Fprintf(p.out, "\n%s\n", report.Summary())
+	}
+	if pack != nil {
+		err = errors.Join(err, p.finish(ctx, pack, cfg, report))
+	}
+	switch {
+	case err != nil:
+		return err
+	case ctx.Err() != nil:
+		return errors.New("interrupted: what had no result yet counts as failed")
+	case !report.Well:
+		return errUnwell
+	}
+	return nil
+}
+
+// pack is a bundle that is being made.
+type pack struct {
+	out *os.File
+	log io.Reader // nil for none
+	end func()    // closes the log
+}
+
+// openPack makes a file for its owner alone, and never writes into one that is there, or through a link.
+func (p *program) openPack(path, log string) (*pack, error) {
+	b := &pack{end: func() {}}
+	switch log {
+	case "":
+	case "-":
+		b.log = p.in
+	default:
+		in, err := os.Open(log)
+		if err != nil {
+			return nil, fmt.Errorf("bundle: the log: %w", err)
+		}
+		b.log, b.end = in, func() { _ = in.Close() }
+	}
+	var err error
+	if b.out, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+		return b, nil
+	}
+	b.end()
+	if errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("bundle: %s is there already: name a new file", path)
+	}
+	return nil, fmt.Errorf("bundle: %w", err)
+}
+
+// finish fills the file, or removes it.
+func (p *program) finish(ctx context.Context, b *pack, cfg *config.Config, r doctor.Report) error {
+	defer b.end()
+	err := doctor.WriteBundle(ctx, b.out, doctor.Bundle{Config: cfg, Report: r, Log: b.log})
+	if err = errors.Join(err, b.out.Close()); err != nil {
+		_ = os.Remove(b.out.Name())
+		return fmt.Errorf("bundle: %w", err)
+	}
+	_, err = fmt.Fprintf(p.err, "culvertd: %s is written; keys, tokens and account numbers are left out, but look into it before you send it\n", b.out.Name())
+	return err
+}
