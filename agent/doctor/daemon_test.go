@@ -30,7 +30,7 @@ func (b *bed) daemon(change func(*agent.Status)) {
 	if change != nil {
 		change(&s)
 	}
-	server, err := control.Listen(b.files.Socket, slog.New(slog.DiscardHandler))
+	server, err := control.Listen(b.files.Socket, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}
