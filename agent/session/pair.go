@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/secret"
@@ -64,10 +63,27 @@ func (p pair) encode() ([]byte, error) {
 	})
 }
 
-var (
-	regionForm      = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
-	clientTokenForm = regexp.MustCompile(`^[a-zA-Z0-9-]{32,128}$`)
-)
+// isRegion and isClientToken are for the forms [a-z0-9-]{1,64} and [a-zA-Z0-9-]{32,128}. Package regexp would cost each
+// start 144 KB, and the daemon as much again of its size.
+func isRegion(s string) bool {
+	return len(s) >= 1 && len(s) <= 64 && only(s, false)
+}
+
+func isClientToken(s string) bool {
+	return len(s) >= 32 && len(s) <= 128 && only(s, true)
+}
+
+// only tells whether s holds nothing but a-z, 0-9, "-" and, if capitals are allowed, A-Z.
+func only(s string, capitals bool) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', capitals && 'A' <= c && c <= 'Z':
+		default:
+			return false
+		}
+	}
+	return true
+}
 
 // decodePair reads a state file. What it returns could have come from a notification: nothing that a
 // notification would be refused for gets in by this way. Its errors hold no token.
@@ -79,10 +95,10 @@ func decodePair(data []byte) (pair, error) {
 	if n := len(f.AccessToken); n < 1 || n > 4096 || !printable(f.AccessToken) {
 		return pair{}, errors.New("access_token is not 1 to 4096 printable characters")
 	}
-	if !clientTokenForm.MatchString(f.ClientToken) {
+	if !isClientToken(f.ClientToken) {
 		return pair{}, errors.New("client_token is not 32 to 128 of a-z, A-Z, 0-9 and -")
 	}
-	if !regionForm.MatchString(f.Region) {
+	if !isRegion(f.Region) {
 		return pair{}, errors.New("region is not 1 to 64 of a-z, 0-9 and -")
 	}
 	for _, s := range f.Services {

@@ -33,6 +33,7 @@ func (t *trimmer) settled() { t.timer.Reset(trimDelay) }
 
 // trim collects twice, since what is in a pool survives once, and stacks shrink by half at a time.
 func trim() {
+	unmapText()
 	debug.FreeOSMemory()
 	debug.FreeOSMemory()
 }

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"bufio"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestOnlyTheProgramsUntouchedPagesAreFound(t *testing.T) {
+	const smaps = `00400000-0078a000 r-xp 00000000 fe:00 1234   /opt/my programs/culvertd
+Rss:                3432 kB
+Anonymous:             0 kB
+VmFlags: rd ex mr mw me
+0078a000-00b3c000 r--p 0038a000 fe:00 1234   /opt/my programs/culvertd
+Anonymous:             0 kB
+00b3c000-00b4c000 r--p 0073c000 fe:00 1234   /opt/my programs/culvertd
+Anonymous:            64 kB
+00b4c000-00b8c000 rw-p 0074c000 fe:00 1234   /opt/my programs/culvertd
+Anonymous:             0 kB
+00b8c000-02bce000 rw-p 00000000 00:00 0
+Anonymous:             0 kB
+7f14edea0000-7f14ee200000 r-xp 00000000 fe:00 99   /lib/libc.so.6
+Anonymous:             0 kB
+7f14ee200000-7f14ee300000 r--p 00000000 fe:00 98   /opt/my programs/culvertd.old
+Anonymous:             0 kB
+7fff3add1000-7fff3adf2000 rw-p 00000000 00:00 0   [stack]
+Anonymous:             0 kB
+`
+	want := []mapping{{0x400000, 0x78a000}, {0x78a000, 0xb3c000}}
+	for _, c := range []struct{ name, smaps, file string }{
+		{"as installed", smaps, "/opt/my programs/culvertd"},
+		{"replaced since", strings.ReplaceAll(smaps, "culvertd\n", "culvertd (deleted)\n"), "/opt/my programs/culvertd (deleted)"},
+	} {
+		if got := fileMappings(bufio.NewScanner(strings.NewReader(c.smaps)), c.file); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: found %x, want %x", c.name, got, want)
+		}
+	}
+}
+
+func TestAProgramLivesWithoutItsTextInMemory(t *testing.T) {
+	for range 10 {
+		trim()
+		if got := strings.Repeat("ab", 2); got != "abab" {
+			t.Errorf("afterwards it computes %q", got)
+		}
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// unmapText is for Linux.
+func unmapText() {}
