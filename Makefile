@@ -18,7 +18,7 @@ ARGS     ?=
 # What a device with a small flash can spare for the daemon, in bytes.
 ARM6_BUDGET := 9000000
 
-.PHONY: man help build test race cover lint fmt fuzz soak bench cross cross-linux packages test-packages test-arm e2e demo sandbox clean
+.PHONY: man help build test race cover lint fmt fuzz endurance soak bench cross cross-linux packages test-packages test-arm e2e demo sandbox clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -120,6 +120,9 @@ test-arm: ## unit tests as armv6 and arm64 under qemu-user (ARM=armv6 for one of
 
 MINUTES ?= 2
 SEED    ?= 0
+
+endurance: ## 1,000 rotations and 100,000 connections, and what they leave behind: some minutes
+	CULVERT_ENDURANCE=1 go test -count=1 -timeout 60m -v -run LeaveNothingBehind ./internal/e2e
 
 soak: ## the daemon under random faults for MINUTES (2); SEED replays a run
 	go run ./internal/soak -minutes $(MINUTES) -seed $(SEED)

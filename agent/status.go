@@ -2,6 +2,7 @@ package agent
 
 import (
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/culvert-iot/culvert/agent/hook"
@@ -13,17 +14,20 @@ import (
 
 // Status is everything that can be told about a running daemon. It holds no token.
 type Status struct {
-	Version  version.Info     `json:"version"`
-	PID      int              `json:"pid"`
-	Started  time.Time        `json:"started"`
-	Now      time.Time        `json:"now"` // when the status was taken, by the device's clock
-	Thing    string           `json:"thing"`
-	Config   string           `json:"config"` // path of the file
-	MQTT     MQTTStatus       `json:"mqtt"`
-	Tunnels  []session.Status `json:"tunnels"` // live ones, oldest first, and the last few that ended, latest first
-	Services []ServiceStatus  `json:"services"`
-	Limits   Limits           `json:"limits"`
-	Hooks    *hook.Status     `json:"hooks,omitempty"` // absent without a command
+	Version version.Info `json:"version"`
+	PID     int          `json:"pid"`
+	Started time.Time    `json:"started"`
+	Now     time.Time    `json:"now"` // when the status was taken, by the device's clock
+	Thing   string       `json:"thing"`
+	// Goroutines are the daemon's threads of work. Their number goes up and down with tunnels and connections;
+	// one that only grows is a fault of the daemon.
+	Goroutines int              `json:"goroutines"`
+	Config     string           `json:"config"` // path of the file
+	MQTT       MQTTStatus       `json:"mqtt"`
+	Tunnels    []session.Status `json:"tunnels"` // live ones, oldest first, and the last few that ended, latest first
+	Services   []ServiceStatus  `json:"services"`
+	Limits     Limits           `json:"limits"`
+	Hooks      *hook.Status     `json:"hooks,omitempty"` // absent without a command
 }
 
 // MQTTState is where the MQTT connection stands.
@@ -80,7 +84,7 @@ func (a *Agent) Status() Status {
 	running, current := a.running, a.current
 	a.mu.Unlock()
 	s := Status{
-		Version: version.Get(), PID: os.Getpid(), Started: a.started, Now: time.Now(),
+		Version: version.Get(), PID: os.Getpid(), Started: a.started, Now: time.Now(), Goroutines: runtime.NumGoroutine(),
 		Thing: running.ThingName, Config: running.Path,
 		MQTT:    mqttStatus(a.mqtt.State()),
 		Tunnels: a.sessions.Status(), Services: []ServiceStatus{},
