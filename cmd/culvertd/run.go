@@ -30,7 +30,12 @@ func (p *program) run(args []string) error {
 		return err
 	}
 	level := new(slog.LevelVar)
-	log := newLogger(p.err, cfg.Log.Format, level, !underSystemd())
+	lines := newLogQueue(p.err)
+	defer lines.close()
+	log := newLogger(lines, cfg.Log.Format, level, !underSystemd())
+	lines.lost = func(n int) {
+		log.Warn("lines of the log were lost, whoever reads it did not take them", "suppressed", n)
+	}
 
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
