@@ -31,6 +31,10 @@ type DestinationConfig struct {
 	// OnServices, if set, is told of the tunnel's services, each time that the service names them. It must be
 	// quick.
 	OnServices func(services []string)
+	// OnLost, if set, is told once why the websocket ended, if it was not ctx that ended it. The websocket is closed
+	// then, so that a new one may be made, while Run still gives connections to local targets up to a second to end
+	// in order.
+	OnLost func(error)
 }
 
 // Destination serves the streams of one tunnel, over one websocket. V1, V2 and V3 sources are answered in
@@ -57,7 +61,7 @@ func (d *Destination) Run(ctx context.Context) error {
 	mux := stream.NewDestination(stream.DestinationConfig{
 		Config: stream.Config{
 			Transport: conn, Logger: d.cfg.Logger, OnStream: conn.RequirePong, OnServices: d.cfg.OnServices,
-			Observer: d.cfg.OnConnection, Memory: d.cfg.Memory, HalfClose: true,
+			Observer: d.cfg.OnConnection, Memory: d.cfg.Memory, HalfClose: true, OnLost: d.cfg.OnLost,
 		},
 		Dial:           d.cfg.DialService,
 		DefaultService: d.cfg.DefaultService,

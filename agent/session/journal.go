@@ -112,9 +112,9 @@ func (j *journal) tell(e Event) {
 	}
 }
 
-// connection is a proxy.Observer for the connections of one session.
-func (j *journal) connection(s *session, o proxy.Opened) func(proxy.Closed) {
-	e := s.event(ConnectionOpened)
+// connection is a proxy.Observer for the connections of one websocket.
+func (j *journal) connection(a *attempt, o proxy.Opened) func(proxy.Closed) {
+	s, e := a.s, a.event(ConnectionOpened)
 	e.Service, e.Stream, e.Connection = o.Service, o.Stream, o.Connection
 	if t, ok := o.Target.(interface{ Target() string }); ok {
 		e.Target = t.Target()
@@ -150,15 +150,15 @@ func closingFacts(e Event) []any {
 }
 
 // tunnelOpened and tunnelClosed are told of one websocket each.
-func (j *journal) tunnelOpened(s *session, attempt int) {
-	e := s.event(TunnelOpened)
-	s.log.Info("tunnel connected", "channel_id", e.ChannelID, "region", e.Region, "services", e.Services, "attempt", attempt,
+func (j *journal) tunnelOpened(a *attempt, number int) {
+	s, e := a.s, a.event(TunnelOpened)
+	s.log.Info("tunnel connected", "channel_id", e.ChannelID, "region", e.Region, "services", e.Services, "attempt", number,
 		"delay", time.Since(s.received).Round(time.Millisecond))
 	j.tell(e)
 }
 
-func (j *journal) tunnelClosed(s *session, final proxy.Stats, stood time.Duration, err error) {
-	e := s.event(TunnelClosed)
+func (j *journal) tunnelClosed(a *attempt, final proxy.Stats, stood time.Duration, err error) {
+	s, e := a.s, a.event(TunnelClosed)
 	e.Duration, e.Reason, e.Err = stood, whyTunnel(err), err
 	for _, v := range final.Services {
 		e.Connections += v.Total
@@ -168,13 +168,4 @@ func (j *journal) tunnelClosed(s *session, final proxy.Stats, stood time.Duratio
 	facts := []any{"channel_id", e.ChannelID, "region", e.Region, "services", e.Services, "connections", e.Connections}
 	s.log.Info("tunnel closed", append(facts, closingFacts(e)...)...)
 	j.tell(e)
-}
-
-// event returns an event of the session's present websocket.
-func (s *session) event(kind EventKind) Event {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return Event{
-		Kind: kind, Time: time.Now(), Session: s.id, ChannelID: s.status.ChannelID, Region: s.region, Services: s.notified,
-	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/culvert-iot/culvert/proxy"
 )
 
-// attempt is one end of a connection or handshake and what must follow it.
-type attempt struct {
+// end is one end of a connection or handshake and what must follow it.
+type end struct {
 	after  time.Duration // since the last decision's delay
 	err    error
 	stood  time.Duration
@@ -33,23 +33,23 @@ func TestWhatFollowsAnEnd(t *testing.T) {
 	tests := []struct {
 		name     string
 		worked   bool
-		attempts []attempt
+		attempts []end
 	}{
-		{"400 on the first handshake is final", false, []attempt{{err: refusal(400, "no"), ends: true, reason: refusedReason}}},
-		{"403 without a word is final too", false, []attempt{{err: refusal(403, ""), ends: true, reason: refusedReason}}},
-		{"499 belongs to 4xx", false, []attempt{{err: refusal(499, ""), ends: true, reason: refusedReason}}},
-		{"a first 4xx after network errors is still the first answer", false, []attempt{
+		{"400 on the first handshake is final", false, []end{{err: refusal(400, "no"), ends: true, reason: refusedReason}}},
+		{"403 without a word is final too", false, []end{{err: refusal(403, ""), ends: true, reason: refusedReason}}},
+		{"499 belongs to 4xx", false, []end{{err: refusal(499, ""), ends: true, reason: refusedReason}}},
+		{"a first 4xx after network errors is still the first answer", false, []end{
 			{err: errNetwork, delay: 250 * time.Millisecond}, {err: refusal(400, "no"), ends: true, reason: refusedReason},
 		}},
-		{"429 is retried", false, []attempt{{err: refusal(429, "slow down"), delay: 250 * time.Millisecond}, {err: refusal(429, ""), delay: 500 * time.Millisecond}}},
-		{"429 with Retry-After waits that long and a little more", false, []attempt{{err: late(429, 7*time.Second), delay: 7*time.Second + 250*time.Millisecond}}},
-		{"503 with Retry-After", false, []attempt{{err: late(503, 90*time.Second), delay: 90*time.Second + 250*time.Millisecond}}},
-		{"500 is retried", false, []attempt{{err: refusal(500, "used revoked expired closed"), delay: 250 * time.Millisecond}}},
-		{"302 is retried", false, []attempt{{err: refusal(302, ""), delay: 250 * time.Millisecond}}},
-		{"101 that is no upgrade is retried", false, []attempt{{err: refusal(101, ""), delay: 250 * time.Millisecond}}},
-		{"a close frame is retried, whatever it says", true, []attempt{{err: &proxy.CloseError{Code: 1012, Reason: "Token is revoked"}, stood: time.Hour, delay: 250 * time.Millisecond}}},
-		{"a TLS error is retried", false, []attempt{{err: errors.New("x509: certificate signed by unknown authority"), delay: 250 * time.Millisecond}}},
-		{"delays double up to a minute", false, []attempt{
+		{"429 is retried", false, []end{{err: refusal(429, "slow down"), delay: 250 * time.Millisecond}, {err: refusal(429, ""), delay: 500 * time.Millisecond}}},
+		{"429 with Retry-After waits that long and a little more", false, []end{{err: late(429, 7*time.Second), delay: 7*time.Second + 250*time.Millisecond}}},
+		{"503 with Retry-After", false, []end{{err: late(503, 90*time.Second), delay: 90*time.Second + 250*time.Millisecond}}},
+		{"500 is retried", false, []end{{err: refusal(500, "used revoked expired closed"), delay: 250 * time.Millisecond}}},
+		{"302 is retried", false, []end{{err: refusal(302, ""), delay: 250 * time.Millisecond}}},
+		{"101 that is no upgrade is retried", false, []end{{err: refusal(101, ""), delay: 250 * time.Millisecond}}},
+		{"a close frame is retried, whatever it says", true, []end{{err: &proxy.CloseError{Code: 1012, Reason: "Token is revoked"}, stood: time.Hour, delay: 250 * time.Millisecond}}},
+		{"a TLS error is retried", false, []end{{err: errors.New("x509: certificate signed by unknown authority"), delay: 250 * time.Millisecond}}},
+		{"delays double up to a minute", false, []end{
 			{err: errNetwork, delay: 250 * time.Millisecond},
 			{err: errNetwork, delay: 500 * time.Millisecond},
 			{err: errNetwork, delay: time.Second},
@@ -60,19 +60,19 @@ func TestWhatFollowsAnEnd(t *testing.T) {
 			{err: errNetwork, delay: 30 * time.Second},
 			{err: errNetwork, delay: 30 * time.Second},
 		}},
-		{"a connection of 29 s does not start the delays over", true, []attempt{
+		{"a connection of 29 s does not start the delays over", true, []end{
 			{err: errNetwork, delay: 250 * time.Millisecond}, {err: errNetwork, stood: 29 * time.Second, delay: 500 * time.Millisecond},
 		}},
-		{"a connection of 30 s does", true, []attempt{
+		{"a connection of 30 s does", true, []end{
 			{err: errNetwork, delay: 250 * time.Millisecond}, {err: errNetwork, stood: 30 * time.Second, delay: 250 * time.Millisecond},
 		}},
-		{"a pair that has worked gets three slow tries", true, []attempt{
+		{"a pair that has worked gets three slow tries", true, []end{
 			{err: refusal(400, "busy"), delay: 7500 * time.Millisecond},
 			{err: refusal(400, "busy"), delay: 25 * time.Second},
 			{err: refusal(400, "busy"), delay: 45 * time.Second},
 			{err: refusal(400, "busy"), ends: true, reason: keeps},
 		}},
-		{"other failures between them do not count as tries", true, []attempt{
+		{"other failures between them do not count as tries", true, []end{
 			{err: refusal(400, ""), delay: 7500 * time.Millisecond},
 			{err: errNetwork, delay: 250 * time.Millisecond},
 			{err: refusal(400, ""), delay: 25 * time.Second},
@@ -80,26 +80,26 @@ func TestWhatFollowsAnEnd(t *testing.T) {
 			{err: refusal(400, ""), delay: 45 * time.Second},
 			{err: refusal(400, ""), ends: true, reason: keeps},
 		}},
-		{"after two minutes there are no more tries", true, []attempt{
+		{"after two minutes there are no more tries", true, []end{
 			{err: refusal(400, ""), delay: 7500 * time.Millisecond}, {after: 110 * time.Second, err: refusal(400, ""), ends: true, reason: keeps},
 		}},
-		{"a Retry-After that leads out of the two minutes ends it", true, []attempt{{err: late(403, 3*time.Minute), ends: true, reason: keeps}}},
-		{"a Retry-After within them is respected", true, []attempt{{err: late(403, 50*time.Second), delay: 50 * time.Second}}},
-		{"a connection gives the tries back", true, []attempt{
+		{"a Retry-After that leads out of the two minutes ends it", true, []end{{err: late(403, 3*time.Minute), ends: true, reason: keeps}}},
+		{"a Retry-After within them is respected", true, []end{{err: late(403, 50*time.Second), delay: 50 * time.Second}}},
+		{"a connection gives the tries back", true, []end{
 			{err: refusal(400, ""), delay: 7500 * time.Millisecond},
 			{err: refusal(400, ""), delay: 25 * time.Second},
 			{err: errNetwork, stood: time.Minute, delay: 250 * time.Millisecond},
 			{err: refusal(400, ""), delay: 7500 * time.Millisecond},
 		}},
-		{"a final word ends a pair that has worked at once", true, []attempt{
+		{"a final word ends a pair that has worked at once", true, []end{
 			{err: refusal(400, "Invalid access token: The access token was previously used and can not be used again."), ends: true, reason: "the service says used" + rotate},
 		}},
-		{"a final word in the header too, in any case", true, []attempt{
+		{"a final word in the header too, in any case", true, []end{
 			{err: &proxy.HandshakeError{Status: 410, StatusReason: "Tunnel is CLOSED"}, ends: true, reason: "the service says closed: it cannot be reopened; open a new one"},
 		}},
-		{"revoked is final", true, []attempt{{err: refusal(403, "Token revoked"), ends: true, reason: "the service says revoked" + rotate}}},
-		{"expired is final", true, []attempt{{err: refusal(403, "tunnel:expired"), ends: true, reason: "the service says expired" + rotate}}},
-		{"part of a word is no final word", true, []attempt{{err: refusal(400, "unused, disclosed, refused"), delay: 7500 * time.Millisecond}}},
+		{"revoked is final", true, []end{{err: refusal(403, "Token revoked"), ends: true, reason: "the service says revoked" + rotate}}},
+		{"expired is final", true, []end{{err: refusal(403, "tunnel:expired"), ends: true, reason: "the service says expired" + rotate}}},
+		{"part of a word is no final word", true, []end{{err: refusal(400, "unused, disclosed, refused"), delay: 7500 * time.Millisecond}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 
 // Tunnel is one websocket's life. proxy.Destination is one.
 type Tunnel interface {
-	// Run connects and serves until the websocket ends or ctx does. Every local socket is closed and
-	// the websocket is gone when it returns: two connections of one pair must not stand together.
+	// Run connects and serves until the websocket ends or ctx does. The websocket is gone when OnLost is called:
+	// two connections of one pair must not stand together. Every local socket is closed when Run returns.
 	Run(ctx context.Context) error
 	Stats() proxy.Stats
 }
@@ -51,11 +51,12 @@ type session struct {
 	policy   policy
 	failures int // attempts in a row that did not connect
 
+	ending sync.WaitGroup // attempts whose websocket is lost
+
 	mu       sync.Mutex // guards what follows
 	status   Status     // without services
 	services []ServiceStatus
-	tunnel   Tunnel // while an attempt is under way
-	openedAt time.Time
+	attempts []*attempt // that are not over: the present one, and those whose connections still end
 }
 
 func newSession(p pair, saved bool, endpoint string, cfg *Config, st *store, j *journal, log *slog.Logger) *session {
@@ -76,6 +77,7 @@ func newSession(p pair, saved bool, endpoint string, cfg *Config, st *store, j *
 
 // run keeps the tunnel up until it is over or ctx ends. It returns why.
 func (s *session) run(ctx context.Context) error {
+	defer s.ending.Wait()
 	age := max(time.Since(s.received), 0)
 	ctx, cancel := context.WithTimeoutCause(ctx, MaxAge-age, errTooOld)
 	defer cancel()
@@ -111,110 +113,6 @@ type endError struct {
 
 func (e *endError) Error() string { return e.reason }
 func (e *endError) Unwrap() error { return e.cause }
-
-// connect makes one attempt and waits for its end. stood is how long the websocket stood, 0 if it never did.
-func (s *session) connect(ctx context.Context) (stood time.Duration, err error) {
-	opened := make(chan struct{}, 1)
-	tunnel := s.cfg.NewTunnel(s.destination(func(channelID, subprotocol string) {
-		s.opened(channelID, subprotocol)
-		select {
-		case opened <- struct{}{}:
-		default:
-		}
-	}))
-	s.mu.Lock()
-	s.tunnel, s.openedAt = tunnel, time.Time{}
-	s.status.Attempts++
-	s.mu.Unlock()
-
-	done := make(chan error, 1)
-	go func() { done <- tunnel.Run(ctx) }()
-	for running := true; running; {
-		select {
-		case <-opened:
-			s.keepWorked() // here and not in the callback: a slow disk must not hold up the tunnel
-		case err = <-done:
-			running = false
-		}
-	}
-	if err == nil {
-		err = errors.New("the connection ended")
-	}
-
-	final := tunnel.Stats()
-	if stood := s.stood(); stood > 0 {
-		s.journal.tunnelClosed(s, final, stood, err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.services = merge(s.services, final)
-	for i := range s.services {
-		s.services[i].Connections = 0
-	}
-	s.tunnel = nil
-	s.status.LastError, s.status.LastErrorAt = err.Error(), time.Now()
-	var refused *proxy.HandshakeError
-	if errors.As(err, &refused) && refused.ChannelID != "" {
-		s.status.ChannelID = refused.ChannelID
-	}
-	if s.openedAt.IsZero() {
-		return 0, err
-	}
-	s.policy.opened()
-	return max(time.Since(s.openedAt), 1), err
-}
-
-// stood is how long the present websocket has been standing, 0 if it never did.
-func (s *session) stood() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.openedAt.IsZero() {
-		return 0
-	}
-	return max(time.Since(s.openedAt), 1)
-}
-
-func (s *session) destination(onOpen func(channelID, subprotocol string)) proxy.DestinationConfig {
-	c := proxy.DestinationConfig{
-		Connection: proxy.Connection{
-			Endpoint:    s.endpoint,
-			Mode:        "destination",
-			AccessToken: s.pair.access,
-			ClientToken: s.pair.client,
-			NetDial:     s.cfg.NetDial,
-		},
-		DialService: s.cfg.Services.Dial,
-		DefaultService: func(tunnelServices []string) (string, error) {
-			return defaultService(tunnelServices, s.notified, s.cfg.Services.Names())
-		},
-		Logger:       s.log,
-		OnOpen:       onOpen,
-		OnConnection: func(o proxy.Opened) func(proxy.Closed) { return s.journal.connection(s, o) },
-		Memory:       s.cfg.memory,
-	}
-	if s.cfg.TLS != nil {
-		c.Connection.TLS = s.cfg.TLS()
-	}
-	return c
-}
-
-// opened is called when a handshake has succeeded.
-func (s *session) opened(channelID, subprotocol string) {
-	now := time.Now()
-	s.mu.Lock()
-	s.openedAt = now
-	s.mu.Unlock()
-	if s.cfg.Connected != nil {
-		s.cfg.Connected()
-	}
-	attempt := 0
-	defer func() { s.journal.tunnelOpened(s, attempt) }()
-	s.to(Connected, func(st *Status) {
-		st.ChannelID, st.Subprotocol, st.LastError, st.LastErrorAt = channelID, subprotocol, "", time.Time{}
-		st.Connects++
-		attempt = st.Attempts
-	})
-}
 
 // wait records and logs the pause before the next attempt.
 func (s *session) wait(err error, stood, delay time.Duration) {
@@ -277,8 +175,8 @@ func (s *session) snapshot() Status {
 	defer s.mu.Unlock()
 	st := s.status
 	st.Services = slices.Clone(s.services)
-	if s.tunnel != nil {
-		st.Services = merge(st.Services, s.tunnel.Stats())
+	for _, a := range s.attempts {
+		st.Services = merge(st.Services, a.tunnel.Stats())
 	}
 	if st.Services == nil {
 		st.Services = []ServiceStatus{}

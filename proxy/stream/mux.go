@@ -50,6 +50,9 @@ type Config struct {
 	Observer Observer
 	// Memory is shared with other tunnels; nil leaves this one to its own limit.
 	Memory *Memory
+	// OnLost, if set, is told once why the websocket ended, when it is closed and its connections may still need the
+	// moment that Serve gives them to end. It is not told of an end by Shutdown.
+	OnLost func(error)
 	// HalfClose lets connections stay open in one direction when the other has ended, where the peer knows how.
 	HalfClose bool
 	// StallTimeout is how long a target may take nothing while the tunnel waits for it; 0 means
@@ -64,6 +67,7 @@ type mux struct {
 	stall     time.Duration
 	onStream  func()
 	announced func(services []string)
+	lost      func(error)
 	observer  Observer
 	memory    *Memory
 	dialFunc  func(ctx context.Context, service string) (net.Conn, error)
@@ -107,7 +111,7 @@ type mux struct {
 func newMux(cfg Config) *mux {
 	m := &mux{
 		transport: cfg.Transport, log: cfg.Logger, stall: cfg.StallTimeout, onStream: cfg.OnStream, announced: cfg.OnServices,
-		observer: cfg.Observer, memory: cfg.Memory, halfClose: cfg.HalfClose, answerTimeout: defaultAnswerTimeout,
+		lost: cfg.OnLost, observer: cfg.Observer, memory: cfg.Memory, halfClose: cfg.HalfClose, answerTimeout: defaultAnswerTimeout,
 		streams: make(map[string]*stream), conns: make(map[*connection]struct{}),
 	}
 	if m.log == nil {
@@ -141,6 +145,9 @@ func (m *mux) serve(handle func(*frame.Message) error) error {
 	_ = m.transport.Close(closeCode(err))
 	if sendErr := <-sent; sendErr != nil {
 		err = sendErr
+	}
+	if m.lost != nil && !m.stopping() {
+		m.lost(err)
 	}
 	m.awaitConnections()
 	return err
@@ -245,6 +252,13 @@ func (m *mux) Shutdown(ctx context.Context) {
 	m.room.Broadcast()
 	m.mu.Unlock()
 	_ = m.transport.Close(closeNormal, "")
+}
+
+// stopping tells whether Shutdown has begun.
+func (m *mux) stopping() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closing
 }
 
 // endAll ends every stream without a word to the peer.

@@ -22,18 +22,20 @@ type Command struct {
 	WithholdPongs bool   `json:"withhold_pongs,omitempty"`
 	SlowHandshake string `json:"slow_handshake,omitempty"`
 
-	// For refuse and lose_answers. Count 0 means 1.
+	// For refuse, lose_answers, misname and end_early. Count 0 means 1.
 	Count      int               `json:"count,omitempty"`
 	Status     int               `json:"status,omitempty"`
 	Header     map[string]string `json:"header,omitempty"`
 	Body       string            `json:"body,omitempty"`
 	RetryAfter string            `json:"retry_after,omitempty"`
 
-	// For close.
+	Subprotocol string `json:"subprotocol,omitempty"` // misname
+
+	// For close and end_early.
 	Code   int    `json:"code,omitempty"`
 	Reason string `json:"reason,omitempty"`
 
-	// For send_raw (base64) and ping.
+	// For send_raw (base64), ping and pong.
 	Data []byte `json:"data,omitempty"`
 	Text bool   `json:"text,omitempty"` // send_raw: a text message
 	// For send_message.
@@ -76,6 +78,12 @@ func (f *Faults) Do(c Command) (met int, err error) {
 	case "lose_answers":
 		f.LoseAnswers(t, max(c.Count, 1))
 		return 0, nil
+	case "misname":
+		f.Misname(t, max(c.Count, 1), c.Subprotocol)
+		return 0, nil
+	case "end_early":
+		f.EndEarly(t, max(c.Count, 1), Ending{Code: c.Code, Reason: c.Reason})
+		return 0, nil
 	case "cut":
 		return f.Cut(t), nil
 	case "drop_all":
@@ -88,6 +96,8 @@ func (f *Faults) Do(c Command) (met int, err error) {
 		return f.SendRaw(t, c.Text, c.Data), nil
 	case "ping":
 		return f.Ping(t, string(c.Data)), nil
+	case "pong":
+		return f.Pong(t, string(c.Data)), nil
 	case "send_message":
 		if c.Message == nil {
 			return 0, fmt.Errorf("send_message needs a message")

@@ -57,11 +57,11 @@ type Refusal struct {
 type Faults struct {
 	relay *Relay
 
-	mu       sync.Mutex
-	changed  chan struct{} // closed at each change of the rules
-	rules    []*rule
-	refusals []*handshakeFault
-	lost     []*handshakeFault
+	mu      sync.Mutex
+	changed chan struct{} // closed at each change of the rules
+	rules   []*rule
+	// Pending, for the next handshakes.
+	refusals, lost, misnamed, early []*handshakeFault
 }
 
 type rule struct {
@@ -73,6 +73,8 @@ type rule struct {
 type handshakeFault struct {
 	Target
 	Refusal
+	ending      Ending
+	subprotocol string
 }
 
 // conditions are what holds for one connection.
@@ -102,7 +104,7 @@ func (f *Faults) Set(t Target, c Conditions) {
 
 // Clear takes back all conditions and all pending handshake faults. Stranded connections stay so.
 func (f *Faults) Clear() {
-	f.change(func() { f.rules, f.refusals, f.lost = nil, nil, nil })
+	f.change(func() { f.rules, f.refusals, f.lost, f.misnamed, f.early = nil, nil, nil, nil, nil })
 }
 
 func (f *Faults) change(edit func()) {
@@ -175,7 +177,7 @@ func (r *Relay) matching(t Target) (list []*peer) {
 func (f *Faults) Refuse(t Target, r Refusal) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.refusals = append(f.refusals, &handshakeFault{t, r})
+	f.refusals = append(f.refusals, &handshakeFault{Target: t, Refusal: r})
 }
 
 // LoseAnswers admits the next n handshakes of t and cuts the connection instead of answering: the token is
@@ -183,11 +185,25 @@ func (f *Faults) Refuse(t Target, r Refusal) {
 func (f *Faults) LoseAnswers(t Target, n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.lost = append(f.lost, &handshakeFault{t, Refusal{Count: n}})
+	f.lost = append(f.lost, &handshakeFault{Target: t, Refusal: Refusal{Count: n}})
+}
+
+// Misname answers the next n handshakes of t with a subprotocol of this name, which the peer has not offered.
+func (f *Faults) Misname(t Target, n int, subprotocol string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.misnamed = append(f.misnamed, &handshakeFault{Target: t, Refusal: Refusal{Count: n}, subprotocol: subprotocol})
+}
+
+// EndEarly ends the next n connections of t right after their handshake, before SERVICE_IDS.
+func (f *Faults) EndEarly(t Target, n int, e Ending) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.early = append(f.early, &handshakeFault{Target: t, Refusal: Refusal{Count: n}, ending: e})
 }
 
 // pick takes one from the first pending fault that covers t.
-func (f *Faults) pick(list *[]*handshakeFault, t Target) (Refusal, bool) {
+func (f *Faults) pick(list *[]*handshakeFault, t Target) (handshakeFault, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, h := range *list {
@@ -195,10 +211,10 @@ func (f *Faults) pick(list *[]*handshakeFault, t Target) (Refusal, bool) {
 			if h.Count--; h.Count <= 0 {
 				*list = slices.Delete(*list, i, i+1)
 			}
-			return h.Refusal, true
+			return *h, true
 		}
 	}
-	return Refusal{}, false
+	return handshakeFault{}, false
 }
 
 // handshake plays the faults of a handshake before it is decided on; false means that it was answered.
@@ -244,6 +260,18 @@ func (f *Faults) handshake(w http.ResponseWriter, req *http.Request, t Target) b
 	}
 	refuse(w, h.Status, "", h.Body)
 	return false
+}
+
+// upgraderFor is how a handshake is answered.
+func (f *Faults) upgraderFor(t Target, header http.Header) *websocket.Upgrader {
+	h, found := f.pick(&f.misnamed, t)
+	if !found {
+		return &f.relay.upgrader
+	}
+	u := f.relay.upgrader
+	u.Subprotocols = nil
+	header.Set("Sec-Websocket-Protocol", h.subprotocol)
+	return &u
 }
 
 // loseAnswer cuts an admitted handshake, if it is to be lost.
@@ -311,6 +339,13 @@ func (f *Faults) SendRaw(t Target, text bool, data []byte) int {
 func (f *Faults) Ping(t Target, payload string) int {
 	return f.each(t, func(p *peer) bool {
 		return p.ws.WriteControl(websocket.PingMessage, []byte(payload), time.Now().Add(linger)) == nil
+	})
+}
+
+// Pong sends a websocket pong that nobody has asked for.
+func (f *Faults) Pong(t Target, payload string) int {
+	return f.each(t, func(p *peer) bool {
+		return p.ws.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(linger)) == nil
 	})
 }
 

@@ -364,3 +364,35 @@ func TestCloseEndsEverything(t *testing.T) {
 		t.Errorf("a closed relay answers %+v", res)
 	}
 }
+
+func TestAHandshakeAnsweredInAWrongWayHappensOnceAndCostsNoToken(t *testing.T) {
+	g := newRig(t)
+	f := g.relay.Faults()
+	f.Misname(Target{Side: dst}, 1, "chat")
+	ws, answer, err := g.try(dst, "3.0", g.header(dst))
+	if err != nil || answer.header.Get("Sec-Websocket-Protocol") != "chat" {
+		t.Fatalf("%v %+v", err, answer)
+	}
+	_ = ws.Close()
+	f.EndEarly(Target{Side: dst}, 1, Ending{Code: 1013})
+	early := g.connect(dst, "3.0")
+	early.ended(1013)
+	if early.raw.Len() > 0 {
+		t.Errorf("%d bytes came before the end", early.raw.Len())
+	}
+	g.join(dst, "3.0")
+}
+
+func TestAPongThatNobodyAskedFor(t *testing.T) {
+	g := newRig(t)
+	d := g.join(dst, "3.0")
+	got := make(chan string, 1)
+	d.ws.SetPongHandler(func(s string) error { got <- s; return nil })
+	if n := g.relay.Faults().Pong(Target{Side: dst}, "not a number"); n != 1 {
+		t.Errorf("sent to %d", n)
+	}
+	go func() { _, _, _ = d.ws.NextReader() }()
+	if s := <-got; s != "not a number" {
+		t.Errorf("pong %q", s)
+	}
+}

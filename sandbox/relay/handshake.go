@@ -55,7 +55,8 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if r.faults.loseAnswer(w, target) {
 		return
 	}
-	ws, err := r.upgrader.Upgrade(w, req, http.Header{"channel-id": {id}})
+	header := http.Header{"channel-id": {id}}
+	ws, err := r.faults.upgraderFor(target, header).Upgrade(w, req, header)
 	if err != nil {
 		log.Info("handshake failed", "session", adm.Tunnel, "error", err)
 		return

@@ -145,6 +145,19 @@ func (g *rig) connect(m tunnels.Mode, subprotocol string) *script {
 	return s
 }
 
+// await waits until the relay passes messages on to a side.
+func (g *rig) await(m tunnels.Mode) {
+	l := g.relay.link(g.id)
+	there := func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.peers[m] != nil
+	}
+	for !there() {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // join connects and takes off SERVICE_IDS.
 func (g *rig) join(m tunnels.Mode, subprotocol string) *script {
 	g.t.Helper()

@@ -19,6 +19,9 @@ import (
 const (
 	// linger is how long the other side may take to answer a close frame.
 	linger = time.Second
+	// muteLimit is how long a connection that ended in a black hole is kept without a word: about what TCP needs to
+	// give up.
+	muteLimit = 15 * time.Minute
 	// readRoom is what one read may bring while no rate limit cuts it down.
 	readRoom = frame.MaxWebsocketMessage
 	// smooth is the largest piece under a rate limit, so that bytes trickle and do not come in lumps.
@@ -88,7 +91,11 @@ func (p *peer) serve() {
 	}
 	r.faults.enter(p)
 	defer r.faults.leave(p)
-	p.link.attach(p) // a connection that was ended already is ended by watch
+	if early, found := r.faults.pick(&r.faults.early, p.target()); found {
+		p.finish(ending{Ending: early.ending, why: "told to, early"})
+	} else {
+		p.link.attach(p) // a connection that was ended already is ended by watch
+	}
 	var helpers sync.WaitGroup
 	helpers.Go(p.watch)
 	helpers.Go(p.write)
@@ -112,14 +119,15 @@ func (p *peer) watch() {
 	if !p.mute {
 		return
 	}
-	for p.silent() {
+	// Each turn looks at one state of the conditions: a change between two looks would be missed.
+	for c := p.conditions.Load(); c.hole; c = p.conditions.Load() {
 		select {
 		case <-p.drained:
 			return
 		case <-p.relay.closing:
 			p.reset()
 			return
-		case <-p.conditions.Load().changed:
+		case <-c.changed:
 		}
 	}
 	_ = raw(p.ws.NetConn()).Close()
@@ -298,7 +306,7 @@ func (p *peer) finish(e ending) bool {
 	// Unblocks the reader, which then drains what is left for as long.
 	deadline := time.Now().Add(linger)
 	if p.mute = p.silent() && !e.reset; p.mute {
-		deadline = time.Time{}
+		deadline = time.Now().Add(muteLimit)
 	}
 	_ = p.ws.SetReadDeadline(deadline)
 	p.finishing.Unlock()
