@@ -373,6 +373,7 @@ func TestAHandshakeAnsweredInAWrongWayHappensOnceAndCostsNoToken(t *testing.T) {
 	if err != nil || answer.header.Get("Sec-Websocket-Protocol") != "chat" {
 		t.Fatalf("%v %+v", err, answer)
 	}
+	g.await(dst)
 	_ = ws.Close()
 	f.EndEarly(Target{Side: dst}, 1, Ending{Code: 1013})
 	early := g.connect(dst, "3.0")
