@@ -92,7 +92,10 @@ func (r *run) probe(ctx context.Context, t *tunnel) bool {
 
 // measure watches what the daemon and the relay's judge have to say.
 func (r *run) measure(ctx context.Context) {
-	seen := 0
+	seen, maxRSS := 0, maxRSS
+	if r.opts.race {
+		maxRSS *= 10 // the detector's own
+	}
 	for pause(ctx, 250*ms) {
 		if u, ok := r.daemon.measure(); ok && (u.rss > maxRSS || u.fds > maxDescriptors) {
 			r.ledger.violated("culvertd holds %d kB and %d file descriptors; %d and %d are the limits", u.rss, u.fds, maxRSS, maxDescriptors)
