@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,12 +14,15 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/culvert-iot/culvert/agent"
+	"github.com/culvert-iot/culvert/agent/control"
 )
 
 // daemon is the culvertd under test: a process that is killed and started again.
 type daemon struct {
-	program, config, logFile string
-	ledger                   *ledger
+	program, config, logFile, socket string
+	ledger                           *ledger
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
@@ -28,6 +30,8 @@ type daemon struct {
 	meant  bool          // its end
 	starts int
 	peak   usage
+
+	goroutinePeak int
 }
 
 // usage is what a process holds.
@@ -148,34 +152,16 @@ func (d *daemon) measure() (u usage, ok bool) {
 	return u, true
 }
 
-// live asks the daemon how many tunnels it has, and how many connections to its services.
-func (d *daemon) live(ctx context.Context) (live, connections int, err error) {
+// status asks the daemon, and notes how many goroutines it has.
+func (d *daemon) status(ctx context.Context) (s agent.Status, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, d.program, "status", "--json", "--config", d.config).Output()
-	if err != nil {
-		return 0, 0, fmt.Errorf("culvertd status: %w", err)
+	if err = control.Call(ctx, d.socket, control.Request{Command: control.Status}, &s); err == nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.goroutinePeak = max(d.goroutinePeak, s.Goroutines)
 	}
-	var status struct {
-		Tunnels []struct {
-			State string `json:"state"`
-		} `json:"tunnels"`
-		Services []struct {
-			Connections int `json:"connections"`
-		} `json:"services"`
-	}
-	if err := json.Unmarshal(out, &status); err != nil {
-		return 0, 0, err
-	}
-	for _, t := range status.Tunnels {
-		if t.State != "ended" {
-			live++
-		}
-	}
-	for _, s := range status.Services {
-		connections += s.Connections
-	}
-	return live, connections, nil
+	return s, err
 }
 
 var goroutineLine = regexp.MustCompile(`(?m)^goroutine (\d+) .*\[`)

@@ -116,7 +116,7 @@ func (r *run) summary(say func(string, ...any)) {
 		say("the device came back %d times: median %v, longest %v after the last thing stood in its way", len(back),
 			back[len(back)/2].Round(time.Millisecond), back[len(back)-1].Round(time.Millisecond))
 	}
-	say("culvertd: %d starts; at most %.1f MB RSS, %d file descriptors; at rest %d file descriptors (%d before), %d goroutines (%d before)",
-		r.daemon.starts, float64(r.daemon.peak.rss)/1e3, r.daemon.peak.fds, r.last.fds, r.idle.fds, r.last.goroutines, r.idle.goroutines)
+	say("culvertd: %d starts; at most %.1f MB RSS, %d file descriptors, %d goroutines; at rest %d file descriptors (%d before), %d goroutines (%d before)",
+		r.daemon.starts, float64(r.daemon.peak.rss)/1e3, r.daemon.peak.fds, r.daemon.goroutinePeak, r.last.fds, r.idle.fds, r.last.goroutines, r.idle.goroutines)
 	say("passed: seed %d", r.opts.seed)
 }

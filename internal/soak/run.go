@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/culvert-iot/culvert/agent/session"
 	aws "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/broker"
@@ -22,6 +23,7 @@ import (
 const (
 	maxRSS         = 100_000 // kB
 	maxDescriptors = 600
+	maxGoroutines  = 600
 )
 
 // run is one soak.
@@ -122,7 +124,7 @@ func (r *run) startWorld(ctx context.Context, dir, program string) (err error) {
 	if err := os.WriteFile(files.ConfigFile, []byte(config), 0o600); err != nil { //nolint:gosec // the sandbox made the path
 		return err
 	}
-	r.daemon = &daemon{program: program, config: files.ConfigFile, logFile: filepath.Join(dir, "culvertd.log"), ledger: r.ledger}
+	r.daemon = &daemon{program: program, config: files.ConfigFile, socket: files.Socket, logFile: filepath.Join(dir, "culvertd.log"), ledger: r.ledger}
 	if r.opts.log != "" {
 		r.daemon.logFile = r.opts.log
 	}
@@ -302,7 +304,16 @@ func (r *run) baseline(ctx context.Context) (err error) {
 
 // daemonAtRest tells whether the daemon has its tunnels and nothing else.
 func (r *run) daemonAtRest(ctx context.Context) bool {
-	live, connections, err := r.daemon.live(ctx)
+	status, err := r.daemon.status(ctx)
+	live, connections := 0, 0
+	for _, t := range status.Tunnels {
+		if t.State != session.Ended {
+			live++
+		}
+	}
+	for _, s := range status.Services {
+		connections += s.Connections
+	}
 	return err == nil && live == len(r.tunnels) && connections == 0
 }
 

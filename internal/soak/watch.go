@@ -96,9 +96,14 @@ func (r *run) measure(ctx context.Context) {
 	if r.opts.race {
 		maxRSS *= 10 // the detector's own
 	}
-	for pause(ctx, 250*ms) {
+	for pause(ctx, 500*ms) {
 		if u, ok := r.daemon.measure(); ok && (u.rss > maxRSS || u.fds > maxDescriptors) {
 			r.ledger.violated("culvertd holds %d kB and %d file descriptors; %d and %d are the limits", u.rss, u.fds, maxRSS, maxDescriptors)
+			return
+		}
+		// It is killed now and then, and does not answer: that is not looked at here.
+		if status, err := r.daemon.status(ctx); err == nil && status.Goroutines > maxGoroutines {
+			r.ledger.violated("culvertd has %d goroutines; %d is the limit", status.Goroutines, maxGoroutines)
 			return
 		}
 		r.ledger.sweep(time.Now().Add(-r.limit))
