@@ -126,7 +126,7 @@ func BenchmarkIdleConnections(b *testing.B) {
 			for b.Loop() {
 				s := startSubject(b, path, c.tunnels, lightEcho(b))
 				s.open(b, 10*c.tunnels) // so that the pages which connections need are there
-				before := settled(b, s.pid(), "Rss:")
+				before, own := settled(b, s.pid(), "Rss:"), memory(b, s.pid(), "Anonymous:")
 				files := openFiles(b, s.pid())
 				start := time.Now()
 				s.open(b, c.count)
@@ -136,6 +136,7 @@ func BenchmarkIdleConnections(b *testing.B) {
 				<-time.After(10 * time.Second)
 				b.ReportMetric(float64(processorTime(b, s.pid())-busy)/float64(10*time.Second)*100, "idle-CPU-%")
 				b.ReportMetric((after-before)*1e6/float64(c.count)/1024, "KiB/conn")
+				b.ReportMetric(float64(memory(b, s.pid(), "Anonymous:")-own)/float64(c.count), "own-KiB/conn")
 				b.ReportMetric(after, "RSS-MB")
 				b.ReportMetric(float64(openFiles(b, s.pid())-files)/float64(c.count), "fds/conn")
 				b.ReportMetric(took.Seconds(), "open-s")
