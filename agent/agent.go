@@ -168,6 +168,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 }
 
+// Subscribed is closed when the first subscription to notifications stands: the device can be reached.
+func (a *Agent) Subscribed() <-chan struct{} { return a.mqtt.Ready() }
+
+// Stuck names what the agent has been at for minutes though it takes seconds, or returns "": for a watchdog, which
+// had better start the program anew.
+func (a *Agent) Stuck() string { return a.mqtt.Stuck() }
+
 // unlessStopped drops the error of a task that was told to end.
 func unlessStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {

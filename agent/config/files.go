@@ -51,10 +51,16 @@ func (c *Config) CheckFiles() error {
 		}
 		errs = append(errs, fileProblem(err, ca[0]))
 	}
-	cert, certErr := readPEM("mqtt.cert_file", c.MQTT.CertFile, "CERTIFICATE")
-	key, keyErr := readPEM("mqtt.key_file", c.MQTT.KeyFile, "PRIVATE KEY")
+	var cert, key []byte
+	var certErr, keyErr error
+	if !isCredential(c.MQTT.CertFile) {
+		cert, certErr = readPEM("mqtt.cert_file", c.MQTT.CertFile, "CERTIFICATE")
+	}
+	if !isCredential(c.MQTT.KeyFile) {
+		key, keyErr = readPEM("mqtt.key_file", c.MQTT.KeyFile, "PRIVATE KEY")
+	}
 	errs = append(errs, fileProblem(certErr, "mqtt.cert_file"), fileProblem(keyErr, "mqtt.key_file"))
-	if certErr == nil && keyErr == nil {
+	if cert != nil && key != nil {
 		if _, err := tls.X509KeyPair(cert, key); err != nil {
 			errs = append(errs, fileProblem(fmt.Errorf("mqtt.cert_file, mqtt.key_file: %s and %s do not fit together: %w: use the key that was made with this certificate",
 				c.MQTT.CertFile, c.MQTT.KeyFile, err), "mqtt.cert_file", "mqtt.key_file"))

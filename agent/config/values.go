@@ -126,6 +126,9 @@ func (d *decoder) oneOf(n *node, to *string, choices ...string) bool {
 // optionalPath reads a path; an empty one stays empty.
 func (d *decoder) optionalPath(n *node, to *string) bool {
 	s, ok := d.str(n)
+	if name, found := strings.CutPrefix(s, credentialPrefix); ok && found {
+		return d.credential(n, name, to)
+	}
 	if !ok || !d.checkPath(n, s) {
 		return false
 	}

@@ -82,6 +82,7 @@ type Client struct {
 	ready    chan struct{}
 	renew    chan struct{} // holds one call of Renew
 	tried    *trial        // for the next attempt; used by Run's goroutine alone
+	progress progress
 
 	mu    sync.Mutex
 	state State
@@ -129,6 +130,7 @@ func (c *Client) Run(ctx context.Context, handle func(payload []byte)) error {
 	defer func() { c.tried.close() }()
 
 	for {
+		c.progress.begin("connect to the MQTT broker")
 		c.set(func(s *State) { s.Attempts++ })
 		e := c.connect(ctx, c.inbox)
 		c.set(func(s *State) {
@@ -153,6 +155,7 @@ func (c *Client) Run(ctx context.Context, handle func(payload []byte)) error {
 			attempts = s.Attempts
 		})
 		c.reporter.failed(failure, e, attempts, delay)
+		c.progress.begin("wait before the next MQTT connection")
 		if err := c.wait(ctx, delay, e.connectAt.Add(connectSpacing)); err != nil {
 			return err
 		}

@@ -193,6 +193,7 @@ func (c *Client) session(ctx context.Context, g *guard, in *inbox, config *tls.C
 
 	began = time.Now()
 	c.up(began)
+	c.progress.wait()
 	err = c.stay(ctx, g, lost, config)
 	e := at(stageUp, err)
 	c.goodbye(client, g)

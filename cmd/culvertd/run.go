@@ -62,7 +62,7 @@ func (p *program) run(args []string) error {
 		defer close(done)
 		select {
 		case <-ready:
-			supervise(ctx, log, a, hup, *path)
+			supervise(ctx, log, a, hup, func() { reload(log, a, *path) })
 		case <-ctx.Done():
 		}
 	}()
@@ -78,25 +78,6 @@ func (p *program) run(args []string) error {
 	}
 	log.Info("culvertd stopped")
 	return nil
-}
-
-// supervise tells systemd how the agent is, and reloads on SIGHUP, until ctx ends.
-func supervise(ctx context.Context, log *slog.Logger, a *agent.Agent, hup <-chan os.Signal, path string) {
-	beat := newHeartbeat(log)
-	defer beat.stop()
-	sdNotify(log, "READY=1")
-	for {
-		beat.send(a.Status())
-		select {
-		case <-ctx.Done():
-			return
-		case <-beat.tick:
-		case <-hup:
-			sdNotify(log, sdReloading())
-			reload(log, a, path)
-			sdNotify(log, "READY=1")
-		}
-	}
 }
 
 // reload reads the configuration again. A broken one changes nothing.

@@ -31,6 +31,7 @@ type heartbeat struct {
 	tick   <-chan time.Time
 	state  string // what each beat begins with
 	last   string
+	stuck  string
 }
 
 func newHeartbeat(log *slog.Logger) *heartbeat {
@@ -50,9 +51,18 @@ func newHeartbeat(log *slog.Logger) *heartbeat {
 
 func (b *heartbeat) stop() { b.ticker.Stop() }
 
-// send is called with a status that the agent has just given, which is what proves that it lives.
-func (b *heartbeat) send(s agent.Status) {
+// send is called with a status that the agent has just given, which proves that its locks are free, and with
+// what it is stuck at, if anything. The watchdog is not fed then: systemd ends the daemon and starts a new one,
+// which goes on with the same tunnels.
+func (b *heartbeat) send(s agent.Status, stuck string) {
 	state := b.state
+	if stuck != "" {
+		state = ""
+		if b.stuck != stuck {
+			b.log.Error("culvertd is stuck, the watchdog is not fed any more", "reason", stuck)
+		}
+	}
+	b.stuck = stuck
 	if line := oneLine(s); line != b.last {
 		b.last = line
 		if state != "" {

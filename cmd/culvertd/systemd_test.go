@@ -54,12 +54,28 @@ func TestTheHeartbeatFeedsTheWatchdogAndTellsTheStatusWhenItChanges(t *testing.T
 		{State: session.Connected}, {State: session.Waiting}, {State: session.Ended},
 	}}
 	for _, s := range []agent.Status{quiet, quiet, busy, busy} {
-		b.send(s)
+		b.send(s, "")
 	}
 	want := []string{
 		"WATCHDOG=1\nSTATUS=mqtt connecting, no tunnel", "WATCHDOG=1",
 		"WATCHDOG=1\nSTATUS=mqtt subscribed, 1 of 2 tunnels connected", "WATCHDOG=1",
 	}
+	if diff := cmp.Diff(want, told()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestADaemonThatIsStuckDoesNotFeedTheWatchdog(t *testing.T) {
+	told := systemdSocket(t)
+	t.Setenv("WATCHDOG_USEC", "3000000")
+	t.Setenv("WATCHDOG_PID", "")
+	b := newHeartbeat(slog.New(slog.DiscardHandler))
+	defer b.stop()
+	s := agent.Status{MQTT: agent.MQTTStatus{State: agent.Connecting}}
+	for _, stuck := range []string{"", "connect to the MQTT broker", "connect to the MQTT broker", ""} {
+		b.send(s, stuck)
+	}
+	want := []string{"WATCHDOG=1\nSTATUS=mqtt connecting, no tunnel", "WATCHDOG=1"}
 	if diff := cmp.Diff(want, told()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -71,7 +87,7 @@ func TestWithoutAWatchdogOnlyChangesAreTold(t *testing.T) {
 	b := newHeartbeat(slog.New(slog.DiscardHandler))
 	defer b.stop()
 	for range 3 {
-		b.send(agent.Status{MQTT: agent.MQTTStatus{State: agent.Connected}})
+		b.send(agent.Status{MQTT: agent.MQTTStatus{State: agent.Connected}}, "")
 	}
 	if diff := cmp.Diff([]string{"STATUS=mqtt connected, no tunnel"}, told()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
