@@ -78,6 +78,7 @@ var unlinked = map[string][]home{
 		{"testing/...", nil, "it registers flags and is for tests"},
 		{"text/template/...", nil, "it stops the linker from dropping unused methods"},
 		{"html/template", nil, "it stops the linker from dropping unused methods"},
+		{"regexp/...", nil, "it costs a device 150 KB for what a few loops do"},
 	},
 	"cmd/culvert": {
 		{module + "agent/...", nil, "the demo starts the daemon as a process"},
