@@ -327,6 +327,35 @@ func TestWhyNoConnectionIsPossible(t *testing.T) {
 	}
 }
 
+func TestANetworkThatComesMinutesAfterTheStart(t *testing.T) {
+	for _, late := range []time.Duration{time.Minute, 10 * time.Minute, 3 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			b := start(t, Config{Dial: func(context.Context, string, string) (net.Conn, error) {
+				if time.Since(began) < late {
+					return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ENETUNREACH)}
+				}
+				near, far := net.Pipe()
+				go func() {
+					defer func() { _ = far.Close() }()
+					p := &peer{t: t, conn: far}
+					p.accept()
+					p.idle()
+				}()
+				return near, nil
+			}}, nil, nil)
+			<-b.client.Ready()
+			if d := time.Since(began); d > late+time.Minute {
+				t.Errorf("a network that came after %v was used after %v", late, d)
+			}
+			synctest.Wait()
+			if warned, told := len(b.log.lines("level=WARN")), len(b.log.lines("level=INFO", "subscribed")); warned != 1 || told != 1 {
+				t.Errorf("%v without a network are %d warnings, and its coming is told %d times; want 1 and 1", late, warned, told)
+			}
+		})
+	}
+}
+
 func TestErrorsThatDifferInAPortNumberAreTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		port := 40000
