@@ -57,7 +57,7 @@ func TestNotificationsOutOfOrderRepeatedAndStale(t *testing.T) {
 		// What is sent behind them on the same way says that they were looked at.
 		last := openTunnel(t, d.box, d.daemon, "ECHO")
 		d.daemon.waitLogFrom(t, mark, "tunnel connected "+sessionOf(last.DestinationToken), 10*time.Second)
-		for _, line := range strings.Split(d.daemon.log()[mark:], "\n") {
+		for line := range strings.SplitSeq(d.daemon.log()[mark:], "\n") {
 			if strings.Contains(line, "WARN") || strings.Contains(line, "tunnel accepted") && !strings.Contains(line, sessionOf(last.DestinationToken)) {
 				t.Errorf("a repeated notification did something: %s", line)
 			}
