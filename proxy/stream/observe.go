@@ -12,7 +12,7 @@ type Reason string
 
 // The reasons. Services may have limits of their own that end a connection; those are told by Closed.Err.
 const (
-	ByPeer     Reason = "peer"      // the far side ended the connection or its stream
+	ByPeer     Reason = "peer"      // the far side ended the connection or its stream, or its half of it first
 	ByTarget   Reason = "target"    // the target did
 	BrokenOff  Reason = "broken"    // reading from the target, or writing to it, failed
 	Idle       Reason = "idle"      // one direction had ended, and the other one was silent for too long
@@ -53,8 +53,15 @@ type watched struct {
 	closed func(Closed)
 }
 
-// because notes why the connection ends. The first reason is the one that counts.
+// because notes why the connection ends. The first reason is the one that counts; where one side ended its
+// half before, it was that side.
 func (c *connection) because(r Reason) {
+	switch {
+	case r == ByPeer && c.half.told && !c.half.ended:
+		r = ByTarget
+	case r == ByTarget && c.half.ended && !c.half.told:
+		r = ByPeer
+	}
 	if c.watch.reason == "" && !c.closed {
 		c.watch.reason = r
 	}
@@ -62,7 +69,7 @@ func (c *connection) because(r Reason) {
 
 // broke notes an error of the target, which says why the connection ends.
 func (c *connection) broke(err error) {
-	if err == nil || errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) {
 		c.because(ByTarget)
 		return
 	}
