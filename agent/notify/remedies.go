@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"syscall"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/roots"
 )
 
 // filesRemedy helps where no file descriptor is left.
@@ -56,7 +58,7 @@ func tlsRemedy(err error, config *tls.Config, now time.Time) string {
 	var (
 		invalid   x509.CertificateInvalidError
 		authority x509.UnknownAuthorityError
-		roots     x509.SystemRootsError
+		system    x509.SystemRootsError
 		name      x509.HostnameError
 		notTLS    tls.RecordHeaderError
 	)
@@ -66,10 +68,12 @@ func tlsRemedy(err error, config *tls.Config, now time.Time) string {
 			return "the broker's certificate is not valid yet: this device's clock is slow, set it (NTP)"
 		}
 		return "the broker's certificate has expired, or this device's clock is fast: check date and NTP"
+	case errors.As(err, &authority) && config != nil && config.RootCAs == nil && roots.Missing():
+		return "this system has no root certificates: " + roots.Remedy + ", or set mqtt.ca_file"
 	case errors.As(err, &authority):
 		return "the broker's certificate is from an authority that is not trusted here: check mqtt.ca_file (Amazon Root CA 1 for AWS IoT endpoints with -ats)"
-	case errors.As(err, &roots):
-		return "the system has no root certificates: install ca-certificates or set mqtt.ca_file"
+	case errors.As(err, &system):
+		return "this system has no root certificates: " + roots.Remedy + ", or set mqtt.ca_file"
 	case errors.As(err, &name):
 		return "the broker's certificate is for another name: check mqtt.endpoint"
 	case errors.As(err, &notTLS):

@@ -15,13 +15,13 @@ type layer struct {
 var layers = []layer{
 	{"internal/e2e", []string{"..."}, "tests of everything together import everything"},
 	{"internal/soak", []string{"..."}, "it runs everything together"},
-	{"internal/netdial", []string{"internal/secret"}, "a proxy's URL may hold a password"},
+	{"internal/netdial", []string{"internal/secret", "internal/roots"}, "a proxy's URL may hold a password, and its certificate is looked at"},
 	{"internal/...", nil, "small parts stand alone"},
 	{"configs", nil, "it holds the files that ship and nothing else"},
 	{"services", nil, "a name becomes an address without knowing who asks"},
 
 	{"proxy/frame", nil, "the codec is pure"},
-	{"proxy/wsconn", nil, "a websocket does not know what its bytes mean"},
+	{"proxy/wsconn", []string{"internal/roots"}, "a websocket does not know what its bytes mean"},
 	{"proxy/stream", []string{"proxy/frame"}, "streams know no websocket and no service names"},
 	{"proxy", []string{"proxy/frame", "proxy/wsconn", "proxy/stream"}, "the data plane knows no MQTT, no TOML and no retries"},
 

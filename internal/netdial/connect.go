@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/roots"
 )
 
 const (
@@ -52,7 +54,7 @@ func (d *Dialer) connect(ctx context.Context, conn net.Conn, address string, pro
 	if proxy.Scheme == "https" {
 		secured := tls.Client(conn, &tls.Config{ServerName: proxy.Hostname(), RootCAs: d.RootCAs, MinVersion: tls.VersionTLS12})
 		if err := secured.HandshakeContext(ctx); err != nil {
-			return nil, d.proxyError(proxy, address, "TLS with the proxy failed", d.tlsRemedy(err), causeOf(ctx, err))
+			return nil, d.proxyError(proxy, address, "TLS with the proxy failed", d.tlsRemedy(err), roots.Explain(causeOf(ctx, err), d.RootCAs))
 		}
 		conn = secured
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/culvert-iot/culvert/internal/roots"
 )
 
 // handshakeBuffer is the websocket package's, which does the handshake and no more.
@@ -116,6 +118,7 @@ func startTLS(ctx context.Context, conn net.Conn, base *tls.Config, target *url.
 		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	cfg.NextProtos = nil
+	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
 	cfg.DynamicRecordSizingDisabled = true // a message decides how large a piece is
 	if cfg.ServerName == "" {
 		cfg.ServerName, _, _ = strings.Cut(target.Hostname(), "%")
@@ -123,7 +126,7 @@ func startTLS(ctx context.Context, conn net.Conn, base *tls.Config, target *url.
 	secured := tls.Client(conn, cfg)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("TLS handshake: %w", err)
+		return nil, fmt.Errorf("TLS handshake: %w", roots.Explain(err, cfg.RootCAs))
 	}
 	return secured, nil
 }
