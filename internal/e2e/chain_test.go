@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/netdial"
 	"github.com/culvert-iot/culvert/internal/secret"
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox/pki"
@@ -98,7 +99,7 @@ func newChain(t testing.TB, form proxy.Form, cutting relay.Cutting, services []s
 }
 
 func (c *chain) connection(token string) proxy.Connection {
-	return proxy.Connection{Endpoint: c.endpoint, AccessToken: secret.New(token), TLS: c.tls}
+	return proxy.Connection{Endpoint: c.endpoint, AccessToken: secret.New(token), TLS: c.tls, NetDial: new(netdial.Dialer).DialContext}
 }
 
 // open connects to service and returns the client's end.

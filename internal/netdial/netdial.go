@@ -23,6 +23,10 @@ const (
 	// userTimeout is how long the kernel lets sent bytes stay unacknowledged before it gives the connection
 	// up. Linux would try for some 15 minutes, and a write to a vanished peer would look well all that time.
 	userTimeout = time.Minute
+
+	// notsentLowat is how many bytes may wait in the kernel's send buffer, beyond what TCP has sent, in bytes: what
+	// waits there can't be put in order any more. Without it that is up to 4 MB.
+	notsentLowat = 128 << 10
 )
 
 // Dialer opens TCP connections, through a proxy where Proxy names one. The zero value dials directly.
@@ -33,7 +37,8 @@ type Dialer struct {
 	Proxy func(*url.URL) (*url.URL, error)
 
 	// Dial opens the connections themselves: to the target or to the proxy. nil means a net.Dialer with
-	// keep-alive probes, TCP_NODELAY (Go's default) and on Linux a TCP_USER_TIMEOUT of 60 s.
+	// keep-alive probes, TCP_NODELAY (Go's default) and on Linux a TCP_USER_TIMEOUT of 60 s and a
+	// TCP_NOTSENT_LOWAT of 128 KiB.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// RootCAs verify an https:// proxy's certificate; nil means the system's.
@@ -121,7 +126,7 @@ func (d *Dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	}
 	nd := net.Dialer{
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3},
-		Control:         setUserTimeout,
+		Control:         setOptions,
 	}
 	conn, err := nd.DialContext(ctx, network, address)
 	if err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {

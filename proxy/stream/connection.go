@@ -57,6 +57,7 @@ type connection struct {
 	served  sync.Cond   // the poller waits here, and the writer for the poller's end
 	closed  bool        // nothing more goes to the tunnel
 	links
+	share
 	half  half
 	began time.Time
 	watch watched
@@ -261,7 +262,7 @@ func (c *connection) serve(buf []byte, limit int) (data []byte, ended bool) {
 	}
 	switch {
 	case c.more && (c.raw == nil || c.readErr == nil):
-		c.m.bulk.push(c)
+		c.m.bulkTurn(c)
 	case errors.Is(c.readErr, io.EOF) && c.endInput():
 		c.pending = false
 		c.served.Broadcast()

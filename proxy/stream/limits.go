@@ -45,10 +45,10 @@ const (
 	// controlHigh is how many bytes of resets and starts may wait before the reader waits too.
 	controlHigh = 32 << 10
 
-	// turn is a connection's share of one message, in bytes, while others are ready as well: eight make
-	// a message.
+	// turn is the largest quantum, a connection's share of one message, in bytes, while others are ready as well:
+	// eight make a message. Where messages are small it is half of one.
 	turn = 15 << 10
-	// sparse is the most that a connection may send in a turn and still count as one that sends little.
+	// sparse is the least quantum, and what one that was silent may send beyond the window.
 	sparse = 1500
 	// minTurn is the least room worth starting a frame in.
 	minTurn = 1 << 10

@@ -24,6 +24,16 @@ type Transport interface {
 	Close(code int, reason string) error
 }
 
+// Prober is a Transport that can tell how far the far side has come with what was sent.
+type Prober interface {
+	Transport
+	// WriteProbe is WriteBuffers with a mark behind the message, which may have no bytes. Numbers grow.
+	WriteProbe(probe uint64, bufs ...[]byte) error
+	// OnProbe has f called, from within Read, with the number of each mark that the far side has passed, and so all
+	// before it. It need not tell of any. It is called before the first Read.
+	OnProbe(f func(probe uint64))
+}
+
 // ProtocolError is a violation by the peer or the service that leaves the tunnel's state in doubt. It
 // ends the websocket; a new one starts clean.
 type ProtocolError struct{ Violation string }
@@ -63,6 +73,7 @@ type Config struct {
 // mux is one websocket's streams. Role-specific rules are in Destination and Source.
 type mux struct {
 	transport Transport
+	prober    Prober // the same; nil where it is none
 	log       *slog.Logger
 	stall     time.Duration
 	onStream  func()
@@ -105,7 +116,13 @@ type mux struct {
 	batch          [][]byte
 	round          uint64 // counts the messages begun, so that data never overtakes its start
 	fresh, bulk    queue
-	owed           bool // the bulk queue has the next turn
+	owed           bool   // the bulk queue has the next turn
+	rotation       uint64 // counts how often the bulk queue went around
+	quantum        int    // what each may send in a rotation, in bytes
+	window         window
+	began          time.Time   // the window's time counts from here
+	lateTimer      *time.Timer // ends a wait for the window; made once
+	lateSet        bool
 }
 
 func newMux(cfg Config) *mux {
@@ -119,6 +136,11 @@ func newMux(cfg Config) *mux {
 	}
 	if m.stall <= 0 {
 		m.stall = DefaultStallTimeout
+	}
+	m.began, m.quantum = time.Now(), turn
+	if p, ok := cfg.Transport.(Prober); ok {
+		m.prober = p
+		p.OnProbe(m.passed)
 	}
 	m.room.L, m.idle.L, m.work.L = &m.mu, &m.mu, &m.mu
 	m.ctx, m.cancel = context.WithCancel(context.Background())

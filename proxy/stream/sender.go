@@ -2,6 +2,7 @@ package stream
 
 import (
 	"sync"
+	"time"
 
 	"github.com/culvert-iot/culvert/proxy/frame"
 )
@@ -30,12 +31,13 @@ func (m *mux) tell(msg frame.Message) {
 
 var messages = sync.Pool{New: func() any { b := make([]byte, frame.MaxWebsocketMessage); return &b }}
 
-// sendLoop is the tunnel's only writer. It sleeps while nobody is ready and holds no buffer then.
+// sendLoop is the tunnel's only writer. It sleeps while nobody is ready, or may send, and holds no buffer then.
 func (m *mux) sendLoop() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	defer m.stopLate()
 	for {
-		for len(m.control) == 0 && m.fresh.n+m.bulk.n == 0 && !m.ended {
+		for !m.ended && !m.maySend() {
 			m.idle.Broadcast()
 			m.work.Wait()
 		}
@@ -53,9 +55,58 @@ func (m *mux) sendLoop() error {
 	}
 }
 
-// sendReady sends until nobody is ready.
+// maySend tells whether there is something to send, and room for it. Whoever is ready and has to wait for the
+// window is noted, and the wait has an end.
+func (m *mux) maySend() bool {
+	waiting := m.fresh.n+m.bulk.n > 0
+	if len(m.control) > 0 || !waiting || m.prober == nil {
+		return waiting || len(m.control) > 0
+	}
+	now := m.now()
+	room := m.window.room(now)
+	if room > 0 || m.fresh.n > 0 && room > -m.window.grace() || m.window.deaf(now) {
+		return true
+	}
+	m.window.limited = true
+	if m.lateTimer == nil {
+		m.lateTimer = time.AfterFunc(m.window.late(now), m.answersLate)
+	} else if !m.lateSet {
+		m.lateTimer.Reset(m.window.late(now))
+	}
+	m.lateSet = true
+	return false
+}
+
+// answersLate has the sender look whether the window's answers have stopped.
+func (m *mux) answersLate() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lateSet = false
+	m.work.Signal()
+}
+
+func (m *mux) stopLate() {
+	if m.lateTimer != nil {
+		m.lateTimer.Stop()
+	}
+}
+
+// passed is told by the transport that a probe was answered.
+func (m *mux) passed(probe uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.window.answered(m.now(), probe)
+	if m.fresh.n+m.bulk.n > 0 {
+		m.work.Signal()
+	}
+}
+
+// now is the window's time.
+func (m *mux) now() time.Duration { return time.Since(m.began) }
+
+// sendReady sends until nobody is ready, or the window is full.
 func (m *mux) sendReady(buf []byte) error {
-	for !m.ended && (len(m.control) > 0 || m.fresh.n+m.bulk.n > 0) {
+	for !m.ended && m.maySend() {
 		m.control, m.spare = m.spare[:0], m.control
 		m.round++
 		control := m.spare
@@ -73,7 +124,11 @@ func (m *mux) sendReady(buf []byte) error {
 		if len(control) > 0 {
 			m.batch = append(m.batch, control)
 		}
-		m.fill(buf[:frame.MaxWebsocketMessage-len(control)])
+		piece, room := maxWindow, maxWindow
+		if m.prober != nil {
+			piece, room = m.window.piece(), m.window.room(m.now())
+		}
+		m.fill(buf[:frame.MaxWebsocketMessage-len(control)], piece, room)
 		err := m.write(m.batch...)
 		m.spare = m.spare[:0]
 		if err != nil {
@@ -83,13 +138,26 @@ func (m *mux) sendReady(buf []byte) error {
 	return nil
 }
 
-// write sends one message, with mu given up meanwhile.
+// write sends one message, with mu given up meanwhile, and a probe behind it where the window wants one, which may
+// also be all there is to send.
 func (m *mux) write(bufs ...[]byte) error {
-	if len(bufs) == 0 {
+	size := 0
+	for _, b := range bufs {
+		size += len(b)
+	}
+	var probe uint64
+	if m.prober != nil {
+		if now := m.now(); size > 0 || m.window.deaf(now) {
+			probe = m.window.sending(now, size)
+		}
+	}
+	if size == 0 && probe == 0 {
 		return nil
 	}
 	m.mu.Unlock()
-	err := m.transport.WriteBuffers(bufs...)
-	m.mu.Lock()
-	return err
+	defer m.mu.Lock()
+	if probe != 0 {
+		return m.prober.WriteProbe(probe, bufs...)
+	}
+	return m.transport.WriteBuffers(bufs...)
 }

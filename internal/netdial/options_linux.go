@@ -5,8 +5,11 @@ import "syscall"
 // tcpUserTimeout is TCP_USER_TIMEOUT of linux/tcp.h (RFC 5482), in milliseconds; package syscall has no name for it.
 const tcpUserTimeout = 0x12
 
-// setUserTimeout is a net.Dialer's Control. A kernel that does not know the option is no reason not to connect.
-func setUserTimeout(network, _ string, c syscall.RawConn) error {
+// tcpNotsentLowat is TCP_NOTSENT_LOWAT of linux/tcp.h.
+const tcpNotsentLowat = 0x19
+
+// setOptions is a net.Dialer's Control. A kernel that does not know an option is no reason not to connect.
+func setOptions(network, _ string, c syscall.RawConn) error {
 	switch network {
 	case "tcp", "tcp4", "tcp6":
 	default:
@@ -14,5 +17,6 @@ func setUserTimeout(network, _ string, c syscall.RawConn) error {
 	}
 	return c.Control(func(fd uintptr) {
 		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(userTimeout.Milliseconds()))
+		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotsentLowat, notsentLowat)
 	})
 }

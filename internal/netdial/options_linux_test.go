@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestLinuxSocketsGiveUpUnacknowledgedDataAfterAMinute(t *testing.T) {
+func TestLinuxSocketsGiveUpAfterAMinuteAndKeepLittleUnsent(t *testing.T) {
 	conn, err := new(Dialer).DialContext(t.Context(), "tcp", serve(t, echo))
 	if err != nil {
 		t.Fatal(err)
@@ -22,6 +22,7 @@ func TestLinuxSocketsGiveUpUnacknowledgedDataAfterAMinute(t *testing.T) {
 		want         int
 	}{
 		{"TCP_USER_TIMEOUT", syscall.IPPROTO_TCP, tcpUserTimeout, 60_000},
+		{"TCP_NOTSENT_LOWAT", syscall.IPPROTO_TCP, tcpNotsentLowat, 128 << 10},
 		{"TCP_NODELAY", syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1},
 		{"SO_KEEPALIVE", syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1},
 	} {
