@@ -5,7 +5,7 @@
 // Destination serves what a source starts, Source starts it; both share the multiplexer in mux.go.
 //
 //	websocket reader -> frame.Reader -> handle -> connection's inbox -> writer -> target
-//	target -> poller -> ready list -> sender (takes turns, builds one message) -> websocket
+//	target -> poller -> ready list -> sender (takes turns, builds one message, keeps to the window) -> websocket
 //
 // The goroutines: one reader (the caller of Serve) and one sender a tunnel, two a connection. The reader
 // never dials and never writes to a target; the sender never blocks on a target.
