@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
 	"time"
 
 	"github.com/culvert-iot/culvert/proxy/frame"
@@ -268,7 +272,7 @@ func (r *run) brokerOutage(ctx context.Context, e event) bool {
 	defer r.brokerBusy.Unlock()
 	r.box.Broker.Stop()
 	pause(ctx, e.lasts)
-	if err := r.box.Broker.Restart(); err != nil {
+	if err := again(r.box.Broker.Restart); err != nil {
 		r.ledger.violated("the sandbox's broker does not start again: %v", err)
 	}
 	r.healedAll()
@@ -311,11 +315,37 @@ func (r *run) targetDown(ctx context.Context, e event) bool {
 	r.ledger.outage(t.service, true)
 	t.close()
 	pause(ctx, e.lasts)
-	if err := t.listen(); err != nil {
+	if err := again(t.listen); err != nil {
 		r.ledger.violated("the target of %s does not listen again: %v", t.service, err)
 	}
 	r.ledger.outage(t.service, false)
 	return true
+}
+
+// again listens again: somebody else may have the port for a moment.
+func again(listen func() error) error {
+	limit, cancel := context.WithTimeout(context.Background(), 30*s)
+	defer cancel()
+	for {
+		err := listen()
+		if err == nil || !pause(limit, 100*ms) {
+			return err
+		}
+	}
+}
+
+// freePort finds a port that no listener on a free port and no outgoing connection is given: it stays free while
+// nobody listens on it.
+func freePort(r *rand.Rand) (int, error) {
+	const least, most, tries = 12_000, 32_000, 1000 // the system's own begin at 32768
+	for range tries {
+		port := least + r.IntN(most-least)
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, errors.New("no free port was found")
 }
 
 // how is the way of a notification that a draw chooses.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -85,8 +87,13 @@ func soak(ctx context.Context, opts options) (r *run, err error) {
 func (r *run) startWorld(ctx context.Context, dir, program string) (err error) {
 	// The run's end stops whatever only waits.
 	services := map[string]string{}
+	ports := rand.New(rand.NewPCG(rand.Uint64(), 0)) //nolint:gosec // not of the seed: two runs at a time must differ
 	for _, name := range []string{serviceA, serviceB, serviceC, serviceUnix, serviceProbe} {
-		t := &target{service: name, network: "tcp", address: "127.0.0.1:0", ledger: r.ledger, limit: r.limit, ctx: ctx, wrap: r.opts.wrap}
+		port, err := freePort(ports)
+		if err != nil {
+			return err
+		}
+		t := &target{service: name, network: "tcp", address: fmt.Sprintf("127.0.0.1:%d", port), ledger: r.ledger, limit: r.limit, ctx: ctx, wrap: r.opts.wrap}
 		if name == serviceUnix {
 			t.network, t.address = "unix", filepath.Join(dir, "app.sock")
 		}
@@ -104,6 +111,12 @@ func (r *run) startWorld(ctx context.Context, dir, program string) (err error) {
 		RotationKeepsConnection: draw.IntN(2) == 0,
 		RefusalReasonHeader:     draw.IntN(2) == 0,
 	}}
+	if cfg.Ports.MQTT, err = freePort(ports); err != nil {
+		return err
+	}
+	if cfg.Ports.MQTTALPN, err = freePort(ports); err != nil {
+		return err
+	}
 	cfg.Relay.Seed = draw.Uint64() | 1
 	cfg.Relay.AddServiceToV1 = draw.IntN(2) == 0
 	if r.box, err = sandbox.Start(context.WithoutCancel(ctx), cfg); err != nil {

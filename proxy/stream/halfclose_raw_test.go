@@ -356,6 +356,7 @@ func TestASourceIsPatientWithADestinationThatHasAnswered(t *testing.T) {
 		firstReads, first := open()
 		p.want(frame.StreamStart, frame.Data)
 		p.send(dataFor(1, ""))
+		synctest.Wait() // it has heard that
 		reads, writes := open()
 		p.want(frame.ConnectionStart, frame.Data)
 		_ = writes.Close()
