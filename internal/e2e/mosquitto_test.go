@@ -7,11 +7,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +49,8 @@ func newMosquitto(t *testing.T, rules func(dir string) string) *mosquitto {
 	if m.ca, err = pki.Open(m.dir, "e2e root"); err != nil {
 		t.Fatal(err)
 	}
-	server, err := m.ca.Server()
+	host := ownLoopback()
+	server, err := m.ca.Server(host)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,10 +62,10 @@ func newMosquitto(t *testing.T, rules func(dir string) string) *mosquitto {
 	m.write(t, "server.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
 	allowed := rules(m.dir)
 	for attempt := 1; ; attempt++ {
-		m.address = freePort(t)
+		m.address = freePort(t, host)
 		_, port, _ := net.SplitHostPort(m.address)
 		config := []string{
-			"listener " + port + " 127.0.0.1",
+			"listener " + port + " " + host,
 			"cafile " + filepath.Join(m.dir, pki.CAFile),
 			"certfile " + filepath.Join(m.dir, "server.pem"),
 			"keyfile " + filepath.Join(m.dir, "server.key"),
@@ -96,10 +99,19 @@ func (m *mosquitto) write(t *testing.T, name string, data []byte) {
 	}
 }
 
+// ownLoopback is an address of the loopback interface that hardly anybody else uses: a port of 127.0.0.1 that was given
+// up for a while may belong to another test's connection when it is wanted again.
+func ownLoopback() string {
+	if runtime.GOOS != "linux" {
+		return "127.0.0.1"
+	}
+	return fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
+}
+
 // freePort is an address that nobody listens on at this moment.
-func freePort(t *testing.T) string {
+func freePort(t *testing.T, host string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}

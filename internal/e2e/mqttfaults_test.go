@@ -24,7 +24,7 @@ const tunnelID = "pi-1-tunnel"
 // An outage of the broker is none of the tunnels' business, and what was published meanwhile waits for the device.
 func TestTheBrokerRestartsUnderALiveTunnel(t *testing.T) {
 	t.Parallel()
-	d := startDevice(t, sandbox.Config{})
+	d := startDevice(t, sandbox.Config{Listen: ownLoopback()}) // its ports are given up and taken again
 	live := startPulse(t, connectTo(t, d.source, "ECHO"))
 	for range 3 {
 		mark := d.daemon.mark()
@@ -48,7 +48,7 @@ func TestTheBrokerRestartsUnderALiveTunnel(t *testing.T) {
 // its session would be connected and deaf.
 func TestAnOutageLongerThanTheSession(t *testing.T) {
 	t.Parallel()
-	d := startDevice(t, sandbox.Config{SessionExpiry: time.Second})
+	d := startDevice(t, sandbox.Config{SessionExpiry: time.Second, Listen: ownLoopback()})
 	mark := d.daemon.mark()
 	d.box.Broker.Stop()
 	d.daemon.waitLogFrom(t, mark, "mqtt connection", 10*time.Second)
@@ -266,9 +266,10 @@ func TestTheClockIsWrongAtBoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	host := ownLoopback()
 	start := func(address string, ca *pki.Authority) *broker.Broker {
 		t.Helper()
-		cert, err := ca.Server()
+		cert, err := ca.Server(host)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,7 +281,7 @@ func TestTheClockIsWrongAtBoot(t *testing.T) {
 		return b
 	}
 	now := time.Now()
-	b := start("127.0.0.1:0", ca.Between(now.Add(time.Hour), now.Add(2*time.Hour)))
+	b := start(host+":0", ca.Between(now.Add(time.Hour), now.Add(2*time.Hour)))
 	box := startSandbox(t, sandbox.Config{
 		Dir: dir, Services: map[string]string{"ECHO": echoServer(t)}, MQTTEndpoint: b.Addr(),
 		PublishVia: func(topic string, payload []byte, qos byte) error {

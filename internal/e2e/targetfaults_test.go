@@ -51,7 +51,7 @@ func ends(t testing.TB, c net.Conn, limit time.Duration) time.Duration {
 // A program that is not there is told at once, and works from the first connection after its start.
 func TestAServiceThatIsDownThenUp(t *testing.T) {
 	t.Parallel()
-	address := freePort(t)
+	address := freePort(t, ownLoopback())
 	d := startFaulty(t, address)
 	mark := d.daemon.mark()
 	for range 3 {
