@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -54,7 +55,9 @@ func decodeRequest(line []byte) (Request, error) {
 	var r Request
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
+	if err := d.Decode(&r); err != nil && strings.HasPrefix(err.Error(), "json: unknown field") {
+		return Request{}, errors.New("the request has a member that this culvertd does not know")
+	} else if err != nil {
 		return Request{}, fmt.Errorf("the request is not what this culvertd understands: %w", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
@@ -70,15 +73,17 @@ func decodeRequest(line []byte) (Request, error) {
 			return Request{}, fmt.Errorf("the payload has %d bytes, more than %d", len(r.Payload), MaxPayload)
 		}
 	default:
-		return Request{}, fmt.Errorf("command %q is unknown to this culvertd", clip(string(r.Command)))
+		return Request{}, fmt.Errorf("command %q is unknown to this culvertd", word(string(r.Command)))
 	}
 	return r, nil
 }
 
-func clip(s string) string {
-	const most = 40
-	if len(s) > most {
-		return s[:most] + "..."
+// word is s if it can be a command, of a later version perhaps. Other things are not repeated: somebody may
+// have put a token there.
+func word(s string) string {
+	const most = 20
+	if len(s) > most || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz") != "" {
+		return "..."
 	}
 	return s
 }
