@@ -127,7 +127,8 @@ func TestProxyErrorsNameTheCauseAndTheRemedyButNoPassword(t *testing.T) {
 		},
 		{
 			"a proxy that repeats the request", "http://joe:hunter2@",
-			say("HTTP/1.1 407 am9lOmh1bnRlcjI= is hunter2\r\nX-Squid-Error: hunter2\r\n\r\n"), nil, 407, []string{"407 [password] is [password] [[password]]"},
+			say("HTTP/1.1 407 am9lOmh1bnRlcjI= is hunter2\r\nX-Squid-Error: hunter2\r\n\r\n"), nil, 407,
+			[]string{"407 [password] is [password] [[password]]"},
 		},
 		{
 			"407 for NTLM only", "http://joe:hunter2@", say("HTTP/1.1 407 no\r\nProxy-Authenticate: NTLM\r\nProxy-Authenticate: Negotiate\r\n\r\n"), nil, 407,

@@ -15,7 +15,7 @@ func TestTLSBefore12IsRefusedAndNotFallenBackTo(t *testing.T) {
 		handshakes := 0
 		server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request came through") }))
 		server.TLS = &tls.Config{
-			MinVersion: version, MaxVersion: version, //nolint:gosec // that is the point
+			MinVersion: version, MaxVersion: version,
 			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { handshakes++; return nil, nil },
 		}
 		server.Config.ErrorLog = nil
