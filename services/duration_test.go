@@ -3,6 +3,7 @@ package services
 import (
 	"errors"
 	"io"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,14 +21,16 @@ func TestABusyConnectionEndsAfterItsMaxDuration(t *testing.T) {
 			Target() string
 			Expired() error
 		})
-		go func() {
+		var writer sync.WaitGroup
+		defer writer.Wait()
+		writer.Go(func() {
 			for {
 				if _, err := far()[0].Write([]byte("busy")); err != nil {
 					return
 				}
-				time.Sleep(time.Second)
+				time.Sleep(7 * time.Second) // which never falls together with the hour's end
 			}
-		}()
+		})
 		b := make([]byte, 16)
 		var err error
 		for err == nil {

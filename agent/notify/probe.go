@@ -80,10 +80,11 @@ func (c *Client) attempt(ctx context.Context, o ProbeOptions) end {
 	}
 	enough, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c.ready = make(chan struct{})
+	ready := make(chan struct{})
+	c.ready = ready // the goroutine below may outlive this attempt, and the next one sets the field anew
 	go func() {
 		select {
-		case <-c.ready:
+		case <-ready:
 			if backoff.Sleep(enough, o.Stay) == nil {
 				cancel(errStood)
 			}

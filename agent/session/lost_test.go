@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 // slowEnd is a websocket whose connections need a while to end after it was lost.
 type slowEnd struct {
 	c     proxy.DestinationConfig
+	mu    sync.Mutex
 	stats proxy.Stats
 }
 
@@ -23,11 +25,17 @@ func (s *slowEnd) Run(ctx context.Context) error {
 	}
 	s.c.OnLost(errNetwork)
 	time.Sleep(time.Second)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.stats.Services = []proxy.ServiceStats{{Service: "SSH", Total: 1, BytesIn: 7}}
 	return errNetwork
 }
 
-func (s *slowEnd) Stats() proxy.Stats { return s.stats }
+func (s *slowEnd) Stats() proxy.Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats
+}
 
 // A local program that does not end holds nobody up: the next handshake comes when the websocket is gone, and
 // what the old connections still did is counted.

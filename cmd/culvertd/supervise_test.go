@@ -35,6 +35,7 @@ func TestADeviceWithoutNetworkIsReadyAllTheSame(t *testing.T) {
 		}()
 		hup <- syscall.SIGHUP
 		time.Sleep(readyWithin - time.Second)
+		synctest.Wait()
 		early = told()
 		if reloads != 1 {
 			t.Errorf("%d reloads", reloads)
