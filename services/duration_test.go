@@ -49,6 +49,7 @@ func TestABusyConnectionEndsAfterItsMaxDuration(t *testing.T) {
 		if _, err := near.Write(b); !errors.Is(err, over) {
 			t.Errorf("a write says %v", err)
 		}
+		synctest.Wait()
 		if table.Active("a") != 0 {
 			t.Error("its place is not free")
 		}
