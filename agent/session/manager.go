@@ -180,8 +180,8 @@ func (m *Manager) start(p pair, resumed bool) (Outcome, *session) {
 		reason = err.Error()
 	case len(m.regions) > 0 && !slices.Contains(m.regions, p.region):
 		reason = fmt.Sprintf("region %s is not in tunnel.regions", p.region)
-	case len(m.live) >= m.maxTunnels:
-		reason = fmt.Sprintf("%d tunnels are live, as many as tunnel.max_tunnels allows: close one or raise it, then rotate this tunnel's access tokens", len(m.live))
+	case m.occupied() >= m.maxTunnels && !m.makeWay():
+		reason = fmt.Sprintf("%d tunnels are live, as many as tunnel.max_tunnels allows: close one or raise it, then rotate this tunnel's access tokens", m.occupied())
 	}
 	if reason != "" {
 		m.refused++
@@ -277,7 +277,7 @@ func (m *Manager) finish(s *session, end error) {
 func (m *Manager) Counts() (live, limit int, refused uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.live), m.maxTunnels, m.refused
+	return m.occupied(), m.maxTunnels, m.refused
 }
 
 // Status returns the live sessions, oldest first, and then the last few that ended, latest first.

@@ -37,12 +37,15 @@ type session struct {
 	region   string
 	notified []string // services of the notification
 	received time.Time
+	began    time.Time // in this process
 	cfg      *Config
 	store    *store
 	journal  *journal
 	log      *slog.Logger
 	cancel   context.CancelCauseFunc
 	loud     bool          // its beginning was logged, and so is its end
+	proved   bool          // the pair had worked before the session began
+	leaves   bool          // it has lost its place to another; guarded by the manager's lock
 	kept     chan struct{} // closed when the pair is on disk, or can't be
 
 	// Of the goroutine alone.
@@ -62,8 +65,8 @@ type session struct {
 func newSession(p pair, saved bool, endpoint string, cfg *Config, st *store, j *journal, log *slog.Logger) *session {
 	id := p.access.ID()
 	s := &session{
-		id: id, key: p.key(), endpoint: endpoint, region: p.region, notified: p.services, received: p.received,
-		cfg: cfg, store: st, journal: j, log: log.With("session", id), pair: p, saved: saved, kept: make(chan struct{}),
+		id: id, key: p.key(), endpoint: endpoint, region: p.region, notified: p.services, received: p.received, began: time.Now(),
+		cfg: cfg, store: st, journal: j, log: log.With("session", id), pair: p, saved: saved, proved: p.worked, kept: make(chan struct{}),
 		policy: policy{worked: p.worked, random: cfg.Random, backoff: backoff.Backoff{Random: cfg.Random}},
 	}
 	s.status = Status{
