@@ -164,6 +164,18 @@ func TestWarnings(t *testing.T) {
 			false,
 		},
 		{
+			"a configuration in a directory for all to change", 0o644, 0o600,
+			func(c *Config) {
+				dir := filepath.Join(filepath.Dir(c.Path), "open")
+				c.Path = filepath.Join(dir, "c.toml")
+				_ = os.Mkdir(dir, 0o700)
+				_ = os.WriteFile(c.Path, nil, 0o600)
+				_ = os.Chmod(dir, 0o777)
+			},
+			[]string{"the configuration, and so what tunnels reach, is not this user's alone: every user of this machine can replace what is in DIR/open: chmod o-w DIR/open"},
+			false,
+		},
+		{
 			"the thing's name as client id", 0o644, 0o600,
 			func(c *Config) { c.MQTT.ClientID = "t" },
 			[]string{`mqtt.client_id is the thing's name: if the device's own MQTT client uses it too, each will disconnect the other for ever; leave client_id out to get "t-tunnel"`},

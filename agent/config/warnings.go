@@ -22,16 +22,26 @@ func (c *Config) Warnings() []string {
 		}
 		if mode, ok := modeOf(c.Path); ok && mode&0o002 != 0 {
 			warn("%s: every user of this machine can change it, and so choose what tunnels reach: chmod 644 %[1]s", c.Path)
+		} else if ok {
+			if err := trust.File(c.Path); err != nil {
+				warn("the configuration, and so what tunnels reach, is not this user's alone: %v", err)
+			}
 		}
 	}
 	for _, f := range [][2]string{{"mqtt.key_file", c.MQTT.KeyFile}, {"mqtt.ca_file", c.MQTT.CAFile}, {"tunnel.ca_file", c.Tunnel.CAFile}} {
-		if f[1] == "" {
-			continue
-		}
-		if mode, ok := modeOf(f[1]); ok && mode&0o002 != 0 && f[0] != "mqtt.key_file" && runtime.GOOS != "windows" {
+		mode, ok := modeOf(f[1])
+		switch {
+		case !ok:
+		case f[0] == "mqtt.key_file":
+			if err := trust.Place(f[1]); err != nil { // of the file itself was told
+				warn("%s: %v", f[0], err)
+			}
+		case mode&0o002 != 0 && runtime.GOOS != "windows":
 			warn("%s: every user of this machine can change %s, and so choose whom the device trusts: chmod 644 %[2]s", f[0], f[1])
-		} else if err := trust.Place(f[1]); ok && err != nil {
-			warn("%s: %v", f[0], err)
+		default:
+			if err := trust.File(f[1]); err != nil {
+				warn("%s: %v", f[0], err)
+			}
 		}
 	}
 	if len(c.Hooks.Command) > 0 {

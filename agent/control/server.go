@@ -81,8 +81,15 @@ func listen(path string, who audience) (*net.UnixListener, error) {
 		return nil, err
 	case info.Mode().Type() != fs.ModeSocket:
 		return nil, fmt.Errorf("%s exists and is no socket", path)
-	case alive(path):
-		return nil, fmt.Errorf("%w and answers on %s", ErrRunning, path)
+	}
+	if err == nil {
+		// Whoever plants a socket must not be able to keep the daemon from running.
+		if err := trust.Planted(path, info); err != nil {
+			return nil, err
+		}
+		if alive(path) {
+			return nil, fmt.Errorf("%w and answers on %s", ErrRunning, path)
+		}
 	}
 	temp := tempName(path)
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // Private is a file that only its owner may read.
@@ -49,6 +51,23 @@ func ReadPrivate(path string, limit int64) (Private, error) {
 	return p, err
 }
 
+// Planted tells of a file, which info is of, that some other user has put into the directory of path: it belongs
+// neither to root, nor to this process's user, nor to the owner of the directory.
+func Planted(path string, info fs.FileInfo) error {
+	uid, foreign := foreignOwner(info)
+	if !foreign {
+		return nil
+	}
+	dir, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	if owner, foreign := foreignOwner(dir); foreign && owner == uid {
+		return nil
+	}
+	return fmt.Errorf("%s belongs to user %d: remove it, and close its directory to others", path, uid)
+}
+
 // Executable tells whether a command may be run: it must be an executable file that nobody but root and
 // this process's own user can change or replace.
 func Executable(path string) error {
@@ -63,8 +82,20 @@ func Executable(path string) error {
 	case info.Mode().Perm()&0o111 == 0:
 		return fmt.Errorf("%s may not be executed: chmod 755 %[1]s", path)
 	}
-	if info.Mode().Perm()&0o002 != 0 && hasModes {
-		return fmt.Errorf("every user of this machine can change %s: chmod o-w %[1]s", path)
+	return File(path)
+}
+
+// File tells whether another user can change a file, or put another one in its place.
+func File(path string) error {
+	if !hasModes {
+		return nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if who, command := writers(info); who != "" {
+		return fmt.Errorf("%s can change %s: %s %[2]s", who, path, command)
 	}
 	if uid, ok := foreignOwner(info); ok {
 		return fmt.Errorf("%s belongs to user %d, who can change it: chown root %[1]s", path, uid)
@@ -74,32 +105,94 @@ func Executable(path string) error {
 
 // Place tells whether another user can put something else in the place of path, because of one of the
 // directories that lead to it: they must belong to root or to this process's user, and not be writable by
-// all, unless they are sticky as /tmp is. Symbolic links in path are followed.
+// others, unless they are sticky as /tmp is. Where symbolic links are on the way, it is the directories that they
+// are in and those that they lead through.
 func Place(path string) error {
 	if !hasModes {
 		return nil
 	}
-	dir := filepath.Dir(path)
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
+	way, err := steps(path)
+	if err != nil {
+		return nil //nolint:nilerr // what is not there, or cannot be seen, is its user's own trouble
 	}
-	for {
-		info, err := os.Stat(dir)
+	for _, step := range slices.Backward(way) {
+		info, err := os.Lstat(step)
 		if err != nil {
-			return nil //nolint:nilerr // what is not there, or cannot be seen, is its user's own trouble
+			return nil //nolint:nilerr // likewise
 		}
-		if info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
-			return fmt.Errorf("every user of this machine can replace what is in %s: chmod o-w %[1]s", dir)
+		if who, command := writers(info); who != "" && info.IsDir() && info.Mode()&fs.ModeSticky == 0 {
+			return fmt.Errorf("%s can replace what is in %s: %s %[2]s", who, step, command)
 		}
-		if uid, ok := foreignOwner(info); ok {
-			return fmt.Errorf("%s belongs to user %d, who can replace what is in it: chown root %[1]s", dir, uid)
+		switch uid, ok := foreignOwner(info); {
+		case ok && info.IsDir():
+			return fmt.Errorf("%s belongs to user %d, who can replace what is in it: chown root %[1]s", step, uid)
+		case ok:
+			return fmt.Errorf("the symbolic link %s belongs to user %d, who can lead it elsewhere: chown -h root %[1]s", step, uid)
 		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return nil
-		}
-		dir = parent
 	}
+	return nil
+}
+
+// writers names those besides root and this process's own user and group who may write, and the command that
+// changes it.
+func writers(info fs.FileInfo) (who, command string) {
+	mode := info.Mode().Perm()
+	if mode&0o002 != 0 {
+		return "every user of this machine", "chmod o-w"
+	}
+	if gid, ok := foreignGroup(info); ok && mode&0o020 != 0 {
+		return fmt.Sprintf("whoever is in group %d", gid), "chmod g-w"
+	}
+	return "", ""
+}
+
+// maxLinks is the number of symbolic links after which a path counts as a loop, as Linux has it
+// (path_resolution(7)).
+const maxLinks = 40
+
+// steps lists the directories and the symbolic links that are passed on the way to path.
+func steps(path string) ([]string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	const root = string(filepath.Separator)
+	at, left, links := root, strings.Split(path, root), 0
+	way := []string{root}
+	for len(left) > 0 {
+		name := left[0]
+		left = left[1:]
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			at = filepath.Dir(at)
+			continue
+		}
+		next := filepath.Join(at, name)
+		info, err := os.Lstat(next)
+		switch {
+		case err != nil:
+			return nil, err
+		case info.Mode().Type() == fs.ModeSymlink:
+			if links++; links > maxLinks {
+				return nil, fmt.Errorf("%s: too many symbolic links", path)
+			}
+			target, err := os.Readlink(next)
+			if err != nil {
+				return nil, err
+			}
+			way = append(way, next)
+			if filepath.IsAbs(target) {
+				at = root
+			}
+			left = append(strings.Split(target, root), left...)
+		case len(left) > 0:
+			at = next
+			way = append(way, next)
+		}
+	}
+	return way, nil
 }
 
 // Directory tells whether others can put files into a directory or take them away, or put another one in its

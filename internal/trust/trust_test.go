@@ -119,6 +119,70 @@ func TestACommandThatOthersCanChangeOrReplaceIsTold(t *testing.T) {
 	wantError(t, Executable(given(t, file(t, in("foreign"), 0o755))), "belongs to user 12345, who can change it: chown root")
 }
 
+func TestAFileOfAGroupThatCanChangeItIsTold(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	wantError(t, Executable(file(t, in("own"), 0o775)), "") // of this process's own group
+	wantError(t, Executable(given(t, file(t, in("foreign"), 0o755))), "belongs to user 12345")
+	group := func(path string, m os.FileMode) string {
+		t.Helper()
+		if err := os.Lchown(path, os.Geteuid(), other); err != nil {
+			t.Fatal(err)
+		}
+		return mode(t, path, m)
+	}
+	wantError(t, Executable(group(file(t, in("read"), 0o755), 0o755)), "")
+	wantError(t, Executable(group(file(t, in("write"), 0o755), 0o775)), "whoever is in group 12345 can change "+in("write")+": chmod g-w "+in("write"))
+	wantError(t, File(group(file(t, in("config"), 0o644), 0o664)), "whoever is in group 12345 can change "+in("config"))
+	directory(t, in("shared"), 0o755)
+	file(t, in("shared/hook"), 0o755)
+	group(in("shared"), 0o775)
+	wantError(t, Executable(in("shared/hook")), "whoever is in group 12345 can replace what is in "+in("shared")+": chmod g-w "+in("shared"))
+	group(in("shared"), 0o775|os.ModeSticky)
+	wantError(t, Executable(in("shared/hook")), "")
+}
+
+// Whoever can change one link of the way can lead to another file, however closed the files at its end are.
+func TestLinksThatOthersCanExchangeAreTold(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	link := func(target, path string) {
+		t.Helper()
+		if err := os.Symlink(target, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	directory(t, in("safe"), 0o700)
+	file(t, in("safe/hook"), 0o755)
+	directory(t, in("open"), 0o700)
+	file(t, in("open/hook"), 0o755)
+	directory(t, in("open/deep"), 0o700)
+	file(t, in("open/deep/hook"), 0o755)
+	link(in("safe/hook"), in("open/to-file"))
+	link("../safe", in("open/to-dir"))
+	link(in("open/hook"), in("safe/to-open"))
+	link("../open/deep/hook", in("safe/through-open"))
+	link("hook", in("safe/to-hook"))
+	link(in("open/to-file"), in("safe/twice"))
+	link("loop", in("safe/loop"))
+	mode(t, in("open"), 0o777)
+	for path, want := range map[string]string{
+		"safe/hook": "", "safe/to-hook": "",
+		"open/to-file": "can replace what is in " + in("open"), "open/to-dir/hook": "can replace what is in " + in("open"),
+		"safe/to-open": "can replace what is in " + in("open"), "safe/through-open": "can replace what is in " + in("open"),
+		"safe/twice": "can replace what is in " + in("open"), "safe/loop": "too many levels of symbolic links",
+	} {
+		wantError(t, Executable(in(path)), want)
+	}
+	directory(t, in("sticky"), 0o700)
+	link(in("safe"), in("sticky/mine"))
+	link(in("safe"), in("sticky/theirs"))
+	mode(t, in("sticky"), 0o777|os.ModeSticky)
+	wantError(t, Executable(in("sticky/mine/hook")), "")
+	given(t, in("sticky/theirs"))
+	wantError(t, Executable(in("sticky/theirs/hook")), "the symbolic link "+in("sticky/theirs")+" belongs to user 12345, who can lead it elsewhere")
+}
+
 func TestADirectoryThatOthersCanWriteIntoIsTold(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }

@@ -30,3 +30,12 @@ func foreignOwner(info fs.FileInfo) (uid uint32, foreign bool) {
 	}
 	return s.Uid, true
 }
+
+// foreignGroup returns the file's group if that is neither root's nor this process's own.
+func foreignGroup(info fs.FileInfo) (gid uint32, foreign bool) {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || s.Gid == 0 || int(s.Gid) == os.Getegid() {
+		return 0, false
+	}
+	return s.Gid, true
+}
