@@ -16,7 +16,7 @@ COUNT    ?= 1
 ARGS     ?=
 
 # What a device with a small flash can spare for the daemon, in bytes.
-ARM6_BUDGET := 9000000
+ARM6_BUDGET := 8000000
 
 .PHONY: man help build test race cover lint fmt fuzz endurance soak bench cross cross-linux packages test-packages test-arm e2e demo sandbox clean
 .DEFAULT_GOAL := help

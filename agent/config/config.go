@@ -182,7 +182,6 @@ func Parse(r io.Reader, path string) (*Config, error) {
 	d.cfg.Path = abs
 	d.doc = parseDocument(data, path)
 	d.decode()
-	d.doc.secondOpinion()
 	if err := d.doc.err(); err != nil {
 		return nil, err
 	}

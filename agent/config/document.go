@@ -9,7 +9,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
@@ -192,28 +191,4 @@ func (d *document) nextStatement(offset int) int {
 		}
 	}
 	return len(d.data)
-}
-
-// secondOpinion lets go-toml decode the whole file after all else: it knows rules that the tree does not,
-// such as dates that do not exist.
-func (d *document) secondOpinion() {
-	if d.broken {
-		return
-	}
-	var v map[string]any
-	err := toml.Unmarshal(d.data, &v)
-	if err == nil {
-		return
-	}
-	line, column, message := 1, 1, err.Error()
-	if de, ok := errors.AsType[*toml.DecodeError](err); ok {
-		line, column = de.Position()
-	}
-	for _, p := range d.problems {
-		if p.Line == line {
-			return // it has been said
-		}
-	}
-	line = min(max(line, 1), len(d.lines))
-	d.problem(span{d.lines[line-1] + max(column, 1) - 1, 1}, "", "%s", strings.TrimPrefix(message, "toml: "))
 }
