@@ -191,21 +191,29 @@ var reserved = []netip.Prefix{
 	netip.MustParsePrefix("::/128"),         // likewise
 	netip.MustParsePrefix("fd00:ec2::/32"),  // metadata: AWS EC2 user guide
 	netip.MustParsePrefix("fd20:ce::/32"),   // metadata: Google Cloud
+	netip.MustParsePrefix("fd00:c1::/32"),   // metadata: Oracle Cloud
+	netip.MustParsePrefix("192.0.0.192/32"), // likewise, the older one
 	netip.MustParsePrefix("168.63.129.16/32"),
 	netip.MustParsePrefix("100.100.100.200/32"), // metadata: Azure above, Alibaba Cloud here
 }
 
-// embedding are the ranges of IPv6 whose addresses stand for an IPv4 address, and where that begins, in
-// bytes: a translator on the way, or this host itself, turns them into it.
+var localNAT64 = netip.MustParsePrefix("64:ff9b:1::/48")
+
+// embedding are the ranges of IPv6 whose addresses stand for an IPv4 address, and which bytes of them are it: a
+// translator on the way, or this host itself, turns them into it.
 var embedding = []struct {
 	prefix netip.Prefix
-	at     int
+	bytes  [4]int
 }{
-	{netip.MustParsePrefix("::/96"), 12},           // IPv4-compatible (RFC 4291, 2.5.5.1)
-	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12}, // IPv4-translated (RFC 2765)
-	{netip.MustParsePrefix("64:ff9b::/96"), 12},    // NAT64 (RFC 6052)
-	{netip.MustParsePrefix("64:ff9b:1::/48"), 12},  // NAT64 of a network's own (RFC 8215), as most use it
-	{netip.MustParsePrefix("2002::/16"), 2},        // 6to4 (RFC 3056)
+	{netip.MustParsePrefix("::/96"), [4]int{12, 13, 14, 15}},           // IPv4-compatible (RFC 4291, 2.5.5.1)
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), [4]int{12, 13, 14, 15}}, // IPv4-translated (RFC 2765)
+	{netip.MustParsePrefix("64:ff9b::/96"), [4]int{12, 13, 14, 15}},    // NAT64 (RFC 6052)
+	{netip.MustParsePrefix("2002::/16"), [4]int{2, 3, 4, 5}},           // 6to4 (RFC 3056)
+	// NAT64 of a network's own (RFC 8215), whose prefix may have 96, 48, 56 or 64 bits (RFC 6052, section 2.2).
+	{localNAT64, [4]int{12, 13, 14, 15}},
+	{localNAT64, [4]int{6, 7, 9, 10}},
+	{localNAT64, [4]int{7, 9, 10, 11}},
+	{localNAT64, [4]int{9, 10, 11, 12}},
 }
 
 // isReserved tells whether addr, or the IPv4 address that it stands for, is in a reserved range.
@@ -217,9 +225,18 @@ func isReserved(addr netip.Addr) bool {
 		}
 	}
 	for _, e := range embedding {
-		if e.prefix.Contains(addr) && !addr.IsLoopback() {
-			b := addr.As16()
-			return isReserved(netip.AddrFrom4([4]byte(b[e.at : e.at+4])))
+		if !e.prefix.Contains(addr) || addr.IsLoopback() {
+			continue
+		}
+		b, v4 := addr.As16(), [4]byte{}
+		for i, at := range e.bytes {
+			v4[i] = b[at]
+		}
+		if v4[0] == 0 && e.prefix == localNAT64 {
+			continue // its address is at another of the places
+		}
+		if isReserved(netip.AddrFrom4(v4)) {
+			return true
 		}
 	}
 	return false

@@ -121,6 +121,10 @@ func TestANameMustNotLeadToReservedAddresses(t *testing.T) {
 		// Forms of IPv6 that become IPv4 on the way.
 		"64:ff9b::a9fe:a9fe": Forbidden, "64:ff9b:1::169.254.169.254": Forbidden, "64:ff9b::10.1.2.3": -1, "::169.254.1.1": Forbidden,
 		"::ffff:0:169.254.1.1": Forbidden, "2002:a9fe:a9fe::1": Forbidden, "2002:a01:203::1": -1, "64:ff9b::": Forbidden,
+		// NAT64 of a network's own, with prefixes of 96, 48, 56 and 64 bits.
+		"64:ff9b:1:abcd:1:2:169.254.169.254": Forbidden, "64:ff9b:1:abcd:1:2:10.1.2.3": -1, "64:ff9b:1:a9fe:a9:fe00::": Forbidden, "64:ff9b:1:a0a:a:a00::": -1,
+		"64:ff9b:1:12a9:fe:a9fe::": Forbidden, "64:ff9b:1:1234:a9:fea9:fe00:1": Forbidden, "64:ff9b:1:1234:a:102:300:1": -1, "64:ff9b:1::10.1.2.3": -1,
+		"fd00:c1::a9fe:a9fe": Forbidden, "192.0.0.192": Forbidden, "192.0.0.193": -1, "2002:0:1::1": Forbidden,
 	} {
 		table := NewTable([]Service{{Name: "a", Network: "tcp", Address: "evil.example:80"}})
 		pipes(table)
