@@ -1,7 +1,9 @@
 package session
 
 import (
+	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,7 +13,9 @@ import (
 // Limits of the lines that the far side, or whoever can publish notifications, can cause.
 const (
 	lineBurst     = 100 // at once
-	linePace      = 10  // a second, over time
+	linePace      = 10  // of connections, a second, over time
+	tunnelPace    = 1   // of tunnels, likewise: people open them
+	maxNames      = 10  // of services, in one line
 	summaryPeriod = 10 * time.Second
 )
 
@@ -36,20 +40,25 @@ type counts struct {
 	accepted, ended, refused uint64 // tunnels
 }
 
-// pace lets lineBurst lines through at once, and linePace a second over time.
+// pace lets lineBurst lines through at once, and perSecond a second over time.
 type pace struct {
-	used float64
-	last time.Time
+	perSecond float64
+	used      float64
+	last      time.Time
 }
 
 func (p *pace) allow(now time.Time) bool {
-	p.used = max(0, p.used-now.Sub(p.last).Seconds()*linePace)
+	p.used = max(0, p.used-now.Sub(p.last).Seconds()*p.perSecond)
 	p.last = now
 	if p.used+1 > lineBurst {
 		return false
 	}
 	p.used++
 	return true
+}
+
+func newJournal(log *slog.Logger, observe func(Event)) *journal {
+	return &journal{log: log, observe: observe, conns: pace{perSecond: linePace}, tunnels: pace{perSecond: tunnelPace}}
 }
 
 // mayLog tells whether an event may have its line. If not, count notes it for the summary.
@@ -149,10 +158,18 @@ func closingFacts(e Event) []any {
 	return facts
 }
 
+// listed is a list of services for the log. A notification may have 64 of 128 characters.
+func listed(names []string) []string {
+	if len(names) <= maxNames {
+		return names
+	}
+	return append(slices.Clone(names[:maxNames]), fmt.Sprintf("+%d", len(names)-maxNames))
+}
+
 // tunnelOpened and tunnelClosed are told of one websocket each.
 func (j *journal) tunnelOpened(a *attempt, number int) {
 	s, e := a.s, a.event(TunnelOpened)
-	s.log.Info("tunnel connected", "channel_id", e.ChannelID, "region", e.Region, "services", e.Services, "attempt", number,
+	s.log.Info("tunnel connected", "channel_id", e.ChannelID, "region", e.Region, "services", listed(e.Services), "attempt", number,
 		"delay", time.Since(s.received).Round(time.Millisecond))
 	j.tell(e)
 }
@@ -165,7 +182,7 @@ func (j *journal) tunnelClosed(a *attempt, final proxy.Stats, stood time.Duratio
 		e.BytesIn += v.BytesIn
 		e.BytesOut += v.BytesOut
 	}
-	facts := []any{"channel_id", e.ChannelID, "region", e.Region, "services", e.Services, "connections", e.Connections}
+	facts := []any{"channel_id", e.ChannelID, "region", e.Region, "services", listed(e.Services), "connections", e.Connections}
 	s.log.Info("tunnel closed", append(facts, closingFacts(e)...)...)
 	j.tell(e)
 }

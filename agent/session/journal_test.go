@@ -233,3 +233,34 @@ func TestAFloodOfTokensIsBoundedAndSummarized(t *testing.T) {
 		}
 	})
 }
+
+// Whoever publishes tokens without end, with as many services as a notification may have, fills no disk.
+func TestTokensWithoutEndWriteLittle(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		m := w.manager(func(c *Config) { c.StateDir = "" })
+		names := make([]string, 64)
+		for i := range names {
+			names[i] = strings.Repeat("x", 126) + fmt.Sprintf("%02d", i)
+		}
+		const flood, every = 2000, 100 * time.Millisecond
+		for i := range flood {
+			name := fmt.Sprint("bogus", i)
+			w.script("TOKEN-"+name, step{err: refusal(400, "no")})
+			m.Accept(Token{AccessToken: secret.New("TOKEN-" + name), Region: "eu-west-1", Services: names})
+			pass(every)
+		}
+		size := 0
+		for line := range strings.Lines(w.logs.String()) {
+			if level := field(line, "level"); level == "INFO" || level == "WARN" {
+				size += len(line)
+			}
+		}
+		// Some lines of a KB for each of those that have lines, which are a hundred and one a second.
+		if most := (lineBurst + tunnelPace*int(flood*every/time.Second)) * 5 << 10; size > most {
+			t.Errorf("%d bytes were logged in %v, %d at most are enough", size, flood*every, most)
+		}
+		if n := len(w.logs.lines("tunnels without lines of their own")); n < 10 {
+			t.Errorf("%d summaries", n)
+		}
+	})
+}

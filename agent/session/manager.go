@@ -86,7 +86,7 @@ func NewManager(cfg Config) *Manager {
 	cfg.memory = proxy.NewMemory()
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, store: newStore(cfg.StateDir, cfg.files, cfg.Logger),
-		journal: &journal{log: cfg.Logger, observe: cfg.Observe},
+		journal: newJournal(cfg.Logger, cfg.Observe),
 		live:    make(map[fingerprint]*session),
 	}
 	m.SetLimits(cfg.MaxTunnels, cfg.Regions)
@@ -186,7 +186,7 @@ func (m *Manager) start(p pair, resumed bool) (Outcome, *session) {
 	if reason != "" {
 		m.refused++
 		if m.journal.mayLog(&m.journal.tunnels, func(c *counts) { c.refused++ }) {
-			m.log.Warn("tunnel refused", "session", id, "region", p.region, "services", p.services, "reason", reason)
+			m.log.Warn("tunnel refused", "session", id, "region", p.region, "services", listed(p.services), "reason", reason)
 		}
 		return Outcome{Result: Refused, Session: id, Reason: reason}, nil
 	}
@@ -195,9 +195,9 @@ func (m *Manager) start(p pair, resumed bool) (Outcome, *session) {
 	switch {
 	case !s.loud:
 	case resumed:
-		s.log.Info("tunnel resumed", "region", p.region, "services", p.services)
+		s.log.Info("tunnel resumed", "region", p.region, "services", listed(p.services))
 	default:
-		s.log.Info("tunnel accepted", "region", p.region, "services", p.services)
+		s.log.Info("tunnel accepted", "region", p.region, "services", listed(p.services))
 	}
 	if s.loud {
 		m.nameMissing(s)
@@ -237,7 +237,7 @@ func (m *Manager) nameMissing(s *session) {
 	if len(configured) > 0 {
 		have = "configured here: " + strings.Join(configured, ", ")
 	}
-	s.log.Warn("tunnel names a service that is not configured here", "service", strings.Join(missing, ", "), "reason", have)
+	s.log.Warn("tunnel names a service that is not configured here", "service", strings.Join(listed(missing), ", "), "reason", have)
 }
 
 // finish records the end of a session, whose goroutine it still is.
