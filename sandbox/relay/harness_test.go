@@ -153,8 +153,14 @@ func (g *rig) await(m tunnels.Mode) {
 		defer l.mu.Unlock()
 		return l.peers[m] != nil
 	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
 	for !there() {
-		time.Sleep(time.Millisecond)
+		select {
+		case <-tick.C:
+		case <-g.t.Context().Done():
+			return
+		}
 	}
 }
 

@@ -30,7 +30,8 @@ const (
 	RuleMixedForms    Rule = "service id in a stream that was started without one"
 	RuleAlternates    Rule = "source alternates between messages with and without service id"
 	RuleVersion       Rule = "field or type of a later version than was negotiated"
-	RuleNotMirrored   Rule = "connection id for a source that sends none"
+	RuleNotMirrored   Rule = "connection id or type for a source that sends none"
+	RuleNoServiceID   Rule = "no service id for a source that sends one"
 	RuleTruncated     Rule = "end within a frame"
 	closeCodeForRules      = websocket.ClosePolicyViolation
 )
@@ -142,20 +143,32 @@ func (l *link) judge(p *peer, m *frame.Message) *Violation {
 	switch {
 	case service != "" && !slices.Contains(l.services, service) && (starts || m.Type == frame.Data):
 		return broken(RuleNoService, "%v for %q", m.Type, service)
-	case m.Type != frame.Data || l.had[l.key(p, service)] != 0:
+	case starts || l.had[l.key(p, service)] != 0:
 	case service != "" && l.streams[""] != nil && l.streams[""].id == m.StreamID:
-		return broken(RuleMixedForms, "DATA with service id %q in stream %d", service, m.StreamID)
-	default:
+		return broken(RuleMixedForms, "%v with service id %q in stream %d", m.Type, service, m.StreamID)
+	case m.Type == frame.Data:
 		return broken(RuleNeverStarted, "service id %q, stream %d", service, m.StreamID)
 	}
-	// A destination mirrors the source. Only noted, since nothing says that the service would close, and only
-	// when no earlier source of this tunnel can have been meant.
-	if p.side == tunnels.Destination && m.ConnectionID != 0 && l.had[service]&withConnections == 0 && l.had[service] != 0 {
-		v := broken(RuleNotMirrored, "%v, service id %q, connection %d", m.Type, service, m.ConnectionID)
-		v.Ended = false
-		return v
+	if p.side == tunnels.Destination {
+		return l.judgeMirror(m)
 	}
 	return nil
+}
+
+// judgeMirror holds a destination to the form of its source. What it does otherwise is only noted, since nothing says
+// that the service would close for it, and only when no earlier source of this tunnel can have been meant.
+func (l *link) judgeMirror(m *frame.Message) *Violation {
+	var v *Violation
+	switch h := l.had[m.ServiceID]; {
+	case h == 0 && m.ServiceID == "" && len(l.had) > 0:
+		v = broken(RuleNoServiceID, "%v, stream %d", m.Type, m.StreamID)
+	case h != 0 && h&withConnections == 0 && (m.ConnectionID != 0 || m.Type == frame.ConnectionReset):
+		v = broken(RuleNotMirrored, "%v, service id %q, connection %d", m.Type, m.ServiceID, m.ConnectionID)
+	default:
+		return nil
+	}
+	v.Ended = false
+	return v
 }
 
 // judgeForm holds a source to the version that it negotiated and to one form for the life of its websocket.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/gorilla/websocket"
 
 	"github.com/culvert-iot/culvert/proxy/frame"
@@ -70,6 +71,7 @@ func TestViolationsEndTheConnection(t *testing.T) {
 		{"service name in another case", src, "", nil, m(start("ssh", 7, 1)), RuleNoService, 1008},
 		{"source names a service in a stream started without", src, "", v1, m(data("SSH", 7, 0, "x")), RuleMixedForms, 1008},
 		{"destination names a service in a stream started without", dst, "", v1, m(data("SSH", 7, 0, "x")), RuleMixedForms, 1008},
+		{"destination names a service in the reset of a stream started without", dst, "", v1, m(reset("SSH", 7)), RuleMixedForms, 1008},
 		{"source alternates from V1 to V2", src, "", v1, m(start("SSH", 8, 0)), RuleAlternates, 1008},
 		{"source alternates from V2 to V1", src, "", v2, m(start("", 8, 0)), RuleAlternates, 1008},
 		{"source names a service in V1", src, "1.0", nil, m(start("SSH", 7, 0)), RuleVersion, 1008},
@@ -178,16 +180,44 @@ func TestAllowedMessagesAreForwardedUnaltered(t *testing.T) {
 	}
 }
 
-func TestAnAnswerInALaterFormIsNoted(t *testing.T) {
-	g := newRig(t)
-	d, s := g.join(dst, "3.0"), g.join(src, "2.0")
-	s.send(start("SSH", 1, 0))
-	d.expect(start("SSH", 1, 0))
-	d.send(data("SSH", 1, 1, "x"))
-	s.expect(data("SSH", 1, 1, "x"))
-	v := g.relay.Violations()
-	if len(v) != 1 || v[0].Rule != RuleNotMirrored || v[0].Ended {
-		t.Errorf("violations %+v", v)
+func TestAnswersInAnotherFormAreNoted(t *testing.T) {
+	v2, v3 := start("SSH", 1, 0), start("SSH", 1, 1)
+	connectionReset := frame.Message{Type: frame.ConnectionReset, StreamID: 1, ServiceID: "SSH"}
+	for _, tt := range []struct {
+		name      string
+		start     frame.Message
+		answer    frame.Message
+		forwarded bool
+		rule      Rule // "" when it is all right
+	}{
+		{"a connection id in DATA for a V2 source", v2, data("SSH", 1, 1, "x"), true, RuleNotMirrored},
+		{"CONNECTION_RESET for a V2 source", v2, connectionReset, true, RuleNotMirrored},
+		{"CONNECTION_RESET for a V3 source", v3, connectionReset, true, ""},
+		{"STREAM_RESET without a service id for a V2 source", v2, reset("", 1), false, RuleNoServiceID},
+		{"STREAM_RESET without a service id for a V3 source", v3, reset("", 1), false, RuleNoServiceID},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := newRig(t)
+			subprotocol := "3.0"
+			if tt.start.ConnectionID == 0 {
+				subprotocol = "2.0"
+			}
+			d, s := g.join(dst, "3.0"), g.join(src, subprotocol)
+			s.send(tt.start)
+			d.expect(tt.start)
+			d.send(tt.answer, data("SSH", 1, 0, "next"))
+			if tt.forwarded {
+				s.expect(tt.answer)
+			}
+			s.expect(data("SSH", 1, 0, "next"))
+			var want []Violation
+			if tt.rule != "" {
+				want = []Violation{{Tunnel: g.id, Side: dst, Rule: tt.rule}}
+			}
+			if diff := cmp.Diff(want, g.relay.Violations(), cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Violation{}, "Detail")); diff != "" {
+				t.Errorf("violations (-want +got)\n%s", diff)
+			}
+		})
 	}
 }
 
