@@ -18,7 +18,7 @@ ARGS     ?=
 # What a device with a small flash can spare for the daemon, in bytes.
 ARM6_BUDGET := 8000000
 
-.PHONY: man help build test race cover lint fmt fuzz endurance soak bench cross cross-linux packages test-packages test-arm e2e demo sandbox clean
+.PHONY: man help build test race alloc cover lint fmt fuzz endurance soak bench cross cross-linux packages test-packages test-arm e2e demo sandbox clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -30,12 +30,19 @@ build: ## bin/culvertd and bin/culvert for this machine
 # internal/e2e builds the programs and runs them, which the test cache knows nothing of. Its parallel tests mostly wait.
 UNITS = $$(go list ./... | grep -v /internal/e2e)
 
+# RACE=1 puts the race detector under the unit tests, which then need a C compiler.
+RACE ?=
+
 test: ## all tests; those that need a program that is not installed are skipped
-	go test $(UNITS)
+	$(if $(RACE),CGO_ENABLED=1 go test -race,go test) $(UNITS)
 	go test -count=1 -parallel 8 ./internal/e2e
 
 race: ## the unit tests under the race detector
 	CGO_ENABLED=1 go test -race $(UNITS)
+
+# Zero allocations for each frame: the race detector allocates itself.
+alloc: ## the tests that nothing is allocated on the hot path
+	go test -run 'Alloc' ./proxy/...
 
 cover: ## coverage by function; the profile is bin/cover.out
 	@mkdir -p bin
