@@ -110,6 +110,7 @@ func (m *mux) awaitRoom(c *connection, n int) bool {
 	var since time.Time
 	for {
 		if c.closed || c.dead || m.ended {
+			m.readOn(since)
 			return false
 		}
 		grow := c.inbox.growth(n)
@@ -120,24 +121,40 @@ func (m *mux) awaitRoom(c *connection, n int) bool {
 		case m.queued+grow > tunnelLimit:
 			culprit = m.slowest(m.queued + grow - tunnelLimit)
 		case grow == 0 || m.memory.take(m, grow):
+			m.readOn(since)
 			return true
 		default:
-			since = begun(since)
+			since = m.hold(since)
 			m.writeLate()
 			m.awaitMemory(since)
 			continue
 		}
-		since = begun(since)
+		since = m.hold(since)
 		m.writeLate()
 		m.awaitCulprit(culprit, since)
 	}
 }
 
-func begun(since time.Time) time.Time {
-	if since.IsZero() {
-		return time.Now()
+// hold notes when the reader began to wait: answers to the window's probes stay unread from then on.
+func (m *mux) hold(since time.Time) time.Time {
+	if !since.IsZero() {
+		return since
 	}
-	return since
+	if m.prober != nil {
+		now := m.now()
+		m.window.hold(now)
+		if m.lateSet {
+			m.lateTimer.Reset(max(m.window.late(now), 0))
+		}
+	}
+	return time.Now()
+}
+
+// readOn notes that the reader goes on, if it had to wait.
+func (m *mux) readOn(since time.Time) {
+	if !since.IsZero() && m.prober != nil {
+		m.window.release(m.now())
+	}
 }
 
 // awaitCulprit waits until something was written, or resets the culprit once it has stalled for too long.

@@ -1,6 +1,9 @@
 package stream
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // window decides how many bytes may be on their way to the service: enough to keep the path busy, and hardly more,
 // so that what waits waits in this package's queues, where it can be put in order.
@@ -22,8 +25,8 @@ import "time"
 // periodic slowdown, but by a quarter or the target at most). What stands still at the smallest window is nobody's queue but
 // the path's, or that of the other direction: then base is what was measured.
 //
-// The service owes no answer. Until the first one there is no window; when they stop, it is set aside until the
-// next. It is not safe for concurrent use; times are the caller's, from any origin.
+// The service owes no answer. Until the first one there is no window; when they stop, or are not read, it is set aside
+// until the next. It is not safe for concurrent use; times are the caller's, from any origin.
 type window struct {
 	size    int // bytes that may be on their way; 0 until the first answer
 	sent    uint64
@@ -47,6 +50,10 @@ type window struct {
 	calm            int // rounds in a row in which the window was the limit and there was no queue
 	stuck           int // rounds in a row at the smallest window with a long round trip
 	drain           drain
+
+	held     bool          // this side reads no answers: a target has to take what came before them
+	heldAt   time.Duration // since when
+	heldOnce time.Duration // how long that lasted, all times before this one together
 }
 
 // drain is a short time with a small window, to see the path without a queue.
@@ -58,6 +65,7 @@ type drain struct {
 type probe struct {
 	offset uint64 // bytes sent before it
 	at     time.Duration
+	held   time.Duration // how long answers were not read until then, in all
 }
 
 const (
@@ -80,6 +88,11 @@ const (
 	recentProbes = 4
 	// patience is how long past the usual round trip an answer may be late before the window is set aside.
 	patience = 2 * time.Second
+	// heldPatience is the same while this side does not read. It may be a target's turn to take what waits, and that
+	// target may wait until this side sends: an echo does.
+	heldPatience = 2 * queueTarget
+	// heldNoise is how long answers may stay unread without spoiling the round trip that they show.
+	heldNoise = time.Millisecond
 )
 
 // allowed is the window in force.
@@ -126,10 +139,27 @@ func (w *window) piece() int {
 
 // late is how long it takes until answers count as stopped, if none comes.
 func (w *window) late(now time.Duration) time.Duration {
-	if w.first == w.next {
-		return patience
+	left := patience
+	if w.first != w.next {
+		left += w.probes[w.first%maxProbes].at + 2*w.last - now
 	}
-	return w.probes[w.first%maxProbes].at + patience + 2*w.last - now
+	if w.held {
+		left = min(left, w.heldAt+heldPatience+w.last-now)
+	}
+	return left
+}
+
+// hold notes that from now on answers stay unread, until release.
+func (w *window) hold(now time.Duration) { w.held, w.heldAt = true, now }
+
+func (w *window) release(now time.Duration) { w.heldOnce, w.held = w.heldFor(now), false }
+
+// heldFor is how long answers were not read so far, in all.
+func (w *window) heldFor(now time.Duration) time.Duration {
+	if !w.held {
+		return w.heldOnce
+	}
+	return w.heldOnce + now - w.heldAt
 }
 
 // sending notes that a message of n bytes is about to leave, and returns the number of the probe to send behind it;
@@ -148,7 +178,7 @@ func (w *window) sending(now time.Duration, n int) uint64 {
 	}
 	number := w.next
 	w.next++
-	w.probes[number%maxProbes] = probe{offset: w.sent, at: now}
+	w.probes[number%maxProbes] = probe{offset: w.sent, at: now, held: w.heldFor(now)}
 	w.probed = w.sent
 	if drained && w.drain.probe == 0 {
 		w.drain.probe = number
@@ -188,10 +218,12 @@ func (w *window) answered(now time.Duration, number uint64) {
 		w.size, w.slowStart = firstWindow, true
 		w.base, w.epoch, w.round = sample, now, w.next
 	}
-	w.base = min(w.base, sample)
-	w.epochBase = shorter(w.epochBase, sample)
-	w.recent[w.samples%recentProbes] = sample
-	w.samples++
+	if w.heldFor(now)-p.held <= max(heldNoise, sample/8) { // else it shows a target's time, too
+		w.base = min(w.base, sample)
+		w.epochBase = shorter(w.epochBase, sample)
+		w.recent[w.samples%recentProbes] = sample
+		w.samples++
+	}
 	switch {
 	case !w.slowStart || w.drain.size > 0:
 	case w.samples >= recentProbes && w.rtt()-w.base > queueTarget/2:
@@ -201,7 +233,7 @@ func (w *window) answered(now time.Duration, number uint64) {
 	}
 	if w.drain.probe != 0 && number >= w.drain.probe {
 		w.drain = drain{}
-		w.base, w.epochBase, w.epoch = w.epochBase, 0, now // what was before this epoch is forgotten
+		w.base, w.epochBase, w.epoch = cmp.Or(w.epochBase, w.base), 0, now // what was before this epoch is forgotten
 		w.samples, w.round, w.settling = 0, w.next, true
 	}
 	if number >= w.round && (w.slowStart || now-w.began >= queueTarget) {

@@ -214,3 +214,56 @@ func TestALateAnswerIsOneToAllBefore(t *testing.T) {
 		t.Errorf("%d bytes on their way, probes %d to %d", w.flying(), w.first, w.next)
 	}
 }
+
+// While this side does not read, the answers to probes wait. That time says nothing about the path.
+func TestTimeInWhichNobodyReadsIsNotThePaths(t *testing.T) {
+	p := newPath(10e6, 20*time.Millisecond)
+	p.run(8 * time.Second)
+	size, base := p.w.size, p.w.base
+	for range 50 {
+		p.run(10 * time.Millisecond)
+		p.hold(300 * time.Millisecond)
+	}
+	if p.w.size < size*3/4 || p.w.base > 2*base {
+		t.Errorf("window and shortest round trip before: %d, %v; after: %d, %v", size, base, p.w.size, p.w.base)
+	}
+	p.run(time.Second)
+	if use := p.use(time.Second); use < 0.95 {
+		t.Errorf("uses %.2f of the path afterwards", use)
+	}
+}
+
+// Whoever waits for the window must not wait for answers that nobody reads, and for no longer than it takes.
+func TestTheWindowIsSetAsideWhileNobodyReads(t *testing.T) {
+	p := newPath(10e6, 20*time.Millisecond)
+	p.run(5 * time.Second)
+	if p.w.room(p.now) > 0 || p.w.late(p.now) < patience/2 {
+		t.Fatalf("room for %d bytes, late in %v", p.w.room(p.now), p.w.late(p.now))
+	}
+	p.w.hold(p.now)
+	left := p.w.late(p.now)
+	if left < queueTarget || left > 100*time.Millisecond {
+		t.Errorf("it waits for %v more, want somewhat more than a round trip", left)
+	}
+	if p.w.room(p.now+left-1) > 0 {
+		t.Error("it is set aside too early")
+	}
+	if p.w.room(p.now+left) != maxWindow {
+		t.Error("it is not set aside")
+	}
+	p.w.release(p.now + left)
+	p.run(time.Second)
+	if p.w.open() {
+		t.Error("there is no window again")
+	}
+}
+
+// hold has nobody read for d: what is answered meanwhile is seen afterwards. Nothing is sent.
+func (p *path) hold(d time.Duration) {
+	p.w.hold(p.now)
+	p.now += d
+	p.w.release(p.now)
+	for i := range p.answers {
+		p.answers[i].at = max(p.answers[i].at, p.now)
+	}
+}
