@@ -1,8 +1,13 @@
 package e2e
 
 import (
+	"bytes"
+	"context"
+	"fmt"
 	"io"
+	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -66,7 +71,9 @@ func (d *device) comesBack(t testing.TB, limit time.Duration) time.Duration {
 	return time.Since(start)
 }
 
-// TestRotationBringsTheTunnelBack covers both answers to whether a rotation ends the live websocket at once.
+// TestRotationBringsTheTunnelBack covers both answers to whether a rotation ends the live websocket at once, and what the
+// service may say of the old token. New streams work within 2 s, and the old token is never used again: it opens nothing,
+// its session asks no more once it was told why, and a restart brings the newest alone.
 func TestRotationBringsTheTunnelBack(t *testing.T) {
 	for name, behaviour := range map[string]tunnels.Behaviour{
 		"rotation ends the old connection":          {},
@@ -80,32 +87,147 @@ func TestRotationBringsTheTunnelBack(t *testing.T) {
 				kind = " while transferring"
 			}
 			t.Run(name+kind, func(t *testing.T) {
-				d := startDevice(t, sandbox.Config{Behaviour: behaviour})
-				old := d.tunnel.DestinationToken
-				if transferring {
-					c := connectTo(t, d.source, "ECHO")
-					go func() { _, _ = io.Copy(c, random(1)) }()
-					if _, err := io.CopyN(io.Discard, c, 4<<20); err != nil {
-						t.Fatal(err)
-					}
-					go func() { _, _ = io.Copy(io.Discard, c) }()
-				}
+				seen := &handshakes{}
+				d := startDevice(t, sandbox.Config{Behaviour: behaviour, Logger: slog.New(seen)})
+				old := []string{}
+				newest := d.tunnel.DestinationToken
 				for range 3 {
-					token := rotate(t, d.box, d.daemon, d.tunnel, "ECHO")
+					transferred := make(chan error, 1)
+					if transferring {
+						transferred = d.transfer(t, 1<<20)
+					}
+					old, newest = append(old, newest), rotate(t, d.box, d.daemon, d.tunnel, "ECHO")
 					took := d.comesBack(t, 2*time.Second)
 					t.Logf("new streams work %v after the rotation", took.Round(time.Millisecond))
 					if !behaviour.RefusalWithoutBody {
 						// Without a word of why, the old session may try for two minutes more.
-						d.daemon.waitLog(t, "tunnel ended "+sessionOf(old), 10*time.Second)
+						d.daemon.waitLog(t, "tunnel ended "+sessionOf(old[len(old)-1]), 10*time.Second)
 					}
-					old = token
+					if transferring {
+						select {
+						case err := <-transferred:
+							if err != nil {
+								t.Error(err)
+							}
+						case <-time.After(20 * time.Second):
+							t.Error("the transfer is not told of the end of its tunnel")
+						}
+					}
 				}
 				if n := strings.Count(d.daemon.log(), "tunnel connected "); n != 4 {
 					t.Errorf("%d connections of the device, want 4: one for each token", n)
 				}
+				for i, token := range append(slices.Clone(old), newest) {
+					admitted, refused := seen.of(token)
+					if admitted != 1 {
+						t.Errorf("token %d was used %d times, want once", i, admitted)
+					}
+					if limit := min(3-i, 1); refused > limit && !behaviour.RefusalWithoutBody {
+						t.Errorf("token %d was refused %d times, want %d at most", i, refused, limit)
+					}
+				}
+				if behaviour.RefusalWithoutBody {
+					return
+				}
+				d.daemon.stop(t)
+				d.daemon = startDaemon(t, d.config)
+				d.daemon.hide(append(old, newest)...)
+				d.comesBack(t, 10*time.Second)
+				if log := d.daemon.log(); strings.Count(log, "tunnel resumed ") != 1 || !strings.Contains(log, "tunnel resumed "+sessionOf(newest)) {
+					t.Errorf("after a restart not the newest token alone has a session")
+				}
+				for i, token := range old {
+					if admitted, refused := seen.of(token); admitted+refused > 2 {
+						t.Errorf("token %d was tried again after its session's end", i)
+					}
+				}
 			})
 		}
 	}
+}
+
+// handshakes counts, from the sandbox's log, what became of the handshakes with each token.
+type handshakes struct {
+	mu                sync.Mutex
+	admitted, refused map[string]int // by the token's fingerprint
+}
+
+// of returns how many handshakes with a token were admitted and refused so far.
+func (h *handshakes) of(token string) (admitted, refused int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id := secret.New(token).ID()
+	return h.admitted[id], h.refused[id]
+}
+
+func (h *handshakes) Enabled(context.Context, slog.Level) bool  { return true }
+func (h *handshakes) WithGroup(string) slog.Handler             { return h }
+func (h *handshakes) Handle(context.Context, slog.Record) error { return nil }
+
+// WithAttrs returns the handler of the records of one handshake, where the attributes name its token.
+func (h *handshakes) WithAttrs(attrs []slog.Attr) slog.Handler {
+	for _, a := range attrs {
+		if a.Key == "token" {
+			return &handshake{h, a.Value.String()}
+		}
+	}
+	return h
+}
+
+type handshake struct {
+	*handshakes
+	token string
+}
+
+func (h *handshake) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+func (h *handshake) Handle(_ context.Context, r slog.Record) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.admitted == nil {
+		h.admitted, h.refused = map[string]int{}, map[string]int{}
+	}
+	switch r.Message {
+	case "destination connected":
+		h.admitted[h.token]++
+	case "handshake refused":
+		h.refused[h.token]++
+	}
+	return nil
+}
+
+// transfer sends bytes to ECHO and back without end, and returns once so many have come back. The channel has something
+// when the connection has ended: an error if any byte that came was not the one that was sent.
+func (d *device) transfer(t *testing.T, size int) chan error {
+	t.Helper()
+	c := connectTo(t, d.source, "ECHO")
+	go func() { _, _ = io.Copy(c, random(1)) }()
+	ended, there := make(chan error, 1), make(chan struct{})
+	go func() {
+		sent, got, want := random(1), make([]byte, 64<<10), make([]byte, 64<<10)
+		for came := 0; ; {
+			n, err := c.Read(got)
+			_, _ = io.ReadFull(sent, want[:n])
+			if !bytes.Equal(got[:n], want[:n]) {
+				ended <- fmt.Errorf("a byte of those from %d to %d is not as it was sent", came, came+n)
+				return
+			}
+			if came < size && came+n >= size {
+				close(there)
+			}
+			came += n
+			if err != nil {
+				ended <- nil
+				return
+			}
+		}
+	}()
+	select {
+	case <-there:
+	case err := <-ended:
+		t.Fatalf("the transfer ended early: %v", err)
+	}
+	return ended
 }
 
 func TestLostLinkComesBackWithTheSamePair(t *testing.T) {
