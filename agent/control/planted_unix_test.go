@@ -95,3 +95,18 @@ func linked(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 }
+
+// The socket is made under another name, and lets nobody else in even there, whatever the daemon's umask is.
+func TestTheSocketIsPrivateFromItsFirstMoment(t *testing.T) {
+	old := syscall.Umask(0)
+	defer syscall.Umask(old)
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := listenPrivately(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}

@@ -283,6 +283,36 @@ func TestADirectoryThatOthersCanWriteIntoIsWarnedAboutWithTheCommandThatMendsIt(
 	}
 }
 
+// Whoever can write into the directory might put a link in the place of the file that is about to be made.
+func TestAStateFileIsNeverWrittenThroughALink(t *testing.T) {
+	dir := t.TempDir()
+	victim, link := filepath.Join(dir, "victim"), filepath.Join(dir, "link")
+	if err := os.WriteFile(victim, []byte("precious"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(victim, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{link, victim} {
+		if f, err := (osFiles{}).Create(path); err == nil {
+			_ = f.Close()
+			t.Errorf("%s was opened", path)
+		}
+	}
+	st := newStore(dir, osFiles{}, slog.New(slog.DiscardHandler))
+	p := testPair("a")
+	if err := os.Symlink(victim, filepath.Join(dir, pairName(p.key())+tempSuffix)); err != nil {
+		t.Fatal(err)
+	}
+	st.save(p)
+	if data, err := os.ReadFile(victim); err != nil || string(data) != "precious" {
+		t.Errorf("the link's target holds %q, %v", data, err)
+	}
+	if got := st.load(time.Now()); len(got) != 1 {
+		t.Errorf("%d pairs are there", len(got))
+	}
+}
+
 func TestFilesThatAreNoFilesAreSetAside(t *testing.T) {
 	dir := t.TempDir()
 	secretFile := filepath.Join(t.TempDir(), "secret")
