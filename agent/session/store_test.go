@@ -139,6 +139,13 @@ func TestStateIsForTheOwnerOnly(t *testing.T) {
 			t.Errorf("%s has mode %v, want %v", path, info.Mode().Perm(), want)
 		}
 	}
+	// A daemon that finds no directory makes it when it starts, before there is anything to write.
+	dir = filepath.Join(t.TempDir(), "deep", "state")
+	s, _ = testStore(t, dir, osFiles{})
+	_ = s.load(time.Now())
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the directory is made with %v (%v)", info, err)
+	}
 }
 
 func TestAnOpenStateFileIsTightened(t *testing.T) {
