@@ -106,14 +106,19 @@ func (s *Source) Run(ctx context.Context) error {
 // errNotConnected is returned by Open when the tunnel never came up.
 var errNotConnected = errors.New("the tunnel has ended before it was connected")
 
-// Open carries local to service until either side ends it, and closes local then. It waits for Ready. On an
-// error local is left to the caller. An empty service is for tunnels without services.
+// Open carries local to service until either side ends it, and closes local then. It waits for Ready. When the
+// websocket has ended it returns ErrEnded, and another error when it never stood. On an error local is left to the caller. An empty service is for tunnels without services.
 func (s *Source) Open(ctx context.Context, service string, local net.Conn) error {
 	select {
 	case <-s.ready:
 		return s.source.Open(service, local)
 	case <-s.ended:
-		return errNotConnected
+		select {
+		case <-s.ready: // both have come: it was connected
+			return ErrEnded
+		default:
+			return errNotConnected
+		}
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
