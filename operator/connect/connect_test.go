@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -230,6 +231,21 @@ func TestADeviceThatSpeaksV1Only(t *testing.T) {
 			talk(t, conn, "and more")
 			if changed := strings.Contains(heard.String(), "speaks V1 only"); changed != (form == connect.Auto) {
 				t.Errorf("told:\n%s", heard)
+			}
+		})
+	}
+	for drops, works := range map[int]bool{2: true, 100: false} {
+		t.Run(fmt.Sprintf("and drops %d websockets more", drops), func(t *testing.T) {
+			c := newCloud(t, func(ctx context.Context, cfg proxy.Connection) { v1Client(ctx, cfg, drops) })
+			conn := dial(t, openTunnel(t, c.config(), "SSH"), "SSH")
+			if works {
+				talk(t, conn, "hello")
+				talk(t, conn, "and more")
+				return
+			}
+			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			if got, err := io.ReadAll(conn); err != nil || len(got) > 0 {
+				t.Errorf("got %q, %v; want the end", got, err)
 			}
 		})
 	}

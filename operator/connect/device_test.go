@@ -104,7 +104,11 @@ func echo(c net.Conn) { _, _ = io.Copy(c, c) }
 
 // deviceClient does what the AWS IoT Device Client is known to do: it speaks V1 alone, and where a source speaks another
 // version it drops its websocket and connects again. It echoes.
-func deviceClient(ctx context.Context, cfg proxy.Connection) {
+func deviceClient(ctx context.Context, cfg proxy.Connection) { v1Client(ctx, cfg, 0) }
+
+// v1Client is a deviceClient that drops so many websockets also when a V1 stream starts: as if what the source had sent
+// in another form had arrived then.
+func v1Client(ctx context.Context, cfg proxy.Connection, drops int) {
 	cfg.Mode = "destination"
 	for ctx.Err() == nil {
 		conn, err := wsconn.Dial(ctx, cfg)
@@ -119,6 +123,10 @@ func deviceClient(ctx context.Context, cfg proxy.Connection) {
 			}
 			if m.Type != frame.ServiceIDs && (m.ServiceID != "" || m.ConnectionID != 0) {
 				break // version mismatch
+			}
+			if m.Type == frame.StreamStart && drops > 0 {
+				drops--
+				break
 			}
 			if m.Type == frame.Data {
 				b, err := m.AppendFrame(nil)

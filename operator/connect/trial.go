@@ -29,6 +29,9 @@ const (
 	// backTime is how long a device may take to come back after it gave up on the form that it does not know: a
 	// stream that starts while nobody is there is refused.
 	backTime = 20 * time.Second
+	// trialForms is how often a connection is begun in the form of V1. What was still on its way in the other form when
+	// the device came back makes it go once more, and with it the stream that was just begun.
+	trialForms = 4
 )
 
 // errNewForm ends a websocket to begin another one in the other form: forms may not be mixed on one.
@@ -65,75 +68,92 @@ func (s *session) toV1() {
 // try carries local in the form of V3 and, if the device turns out not to know it, in that of V1. An error means that
 // local is left to the caller.
 func (s *session) try(ctx context.Context, service string, local net.Conn) error {
-	near, end, err := pair()
+	near, far, err := s.begin(ctx, service)
 	if err != nil {
-		return err
-	}
-	far := &watched{stream: end.(stream), closed: make(chan struct{})}
-	if err := s.open(ctx, service, far); err != nil {
-		_, _ = near.Close(), far.Close()
 		return err
 	}
 	ctx = context.WithoutCancel(ctx) // it may be meant for the opening alone
 	over := make(chan struct{})
 	go func() {
 		select {
-		case <-s.done:
-			_, _ = near.Close(), local.Close()
+		case <-s.done: // it has closed far
+			_ = local.Close()
 		case <-over:
 		}
 	}()
 	go func() {
 		defer close(over)
-		if !s.first(ctx, near, far, local) {
-			_, _ = near.Close(), local.Close()
-		}
+		s.first(ctx, service, near, far, local)
+		_ = local.Close()
 	}()
 	return nil
 }
 
-// first carries a connection whose beginning is on trial. It returns true when somebody else looks after local.
-func (s *session) first(ctx context.Context, near net.Conn, far *watched, local net.Conn) bool {
-	in := &input{decided: make(chan struct{})}
-	copied := make(chan struct{})
-	go func() {
-		defer close(copied)
-		in.copy(near, local)
-	}()
+// begin opens a connection to service that ends here.
+func (s *session) begin(ctx context.Context, service string) (near net.Conn, far *watched, err error) {
+	near, end, err := pair()
+	if err != nil {
+		return nil, nil, err
+	}
+	far = &watched{stream: end.(stream), closed: make(chan struct{})}
+	if err := s.open(ctx, service, far); err != nil {
+		_, _ = near.Close(), far.Close()
+		return nil, nil, err
+	}
+	return near, far, nil
+}
+
+// first carries a connection whose beginning is on trial, which may take several beginnings, to its end.
+func (s *session) first(ctx context.Context, service string, near net.Conn, far *watched, local net.Conn) {
 	words := make([]byte, 32<<10)
-	n, err := s.listen(ctx, near, in, words)
-	if errors.Is(err, errNewForm) {
-		s.cfg.notice("the device speaks V1 only: changing to that; --destination-client-type V1 saves the detour")
+	in := &input{}
+	for forms := 0; ; forms++ {
+		copied := in.start(near, local)
+		n, err := s.listen(ctx, near, in, words)
+		if !errors.Is(err, errNewForm) || forms == trialForms {
+			in.decide(false)
+			if n > 0 { // else it was refused, or has ended without a word
+				s.prove()
+				s.rest(words[:n], near, far, local, copied)
+			}
+			_ = near.Close()
+			return
+		}
+		if forms == 0 {
+			s.cfg.notice("the device speaks V1 only: changing to that; --destination-client-type V1 saves the detour")
+		}
 		in.decide(true)
 		_ = local.SetReadDeadline(time.Unix(1, 0)) // to go on in another way
 		_ = near.Close()
 		<-copied
 		_ = local.SetReadDeadline(time.Time{})
 		s.toV1()
-		s.awaitDevice(ctx)
-		if err := s.open(ctx, s.tunnel.services[0], &replay{Conn: local, before: in.kept, ended: in.ended}); err != nil {
-			s.cfg.Logger.Warn("connection refused", "error", err)
-			return false
+		select { // V1 has room for one
+		case <-far.closed:
+		case <-s.done:
+			return
 		}
-		return true
+		s.awaitDevice(ctx)
+		if near, far, err = s.begin(ctx, service); err != nil {
+			s.cfg.Logger.Warn("connection refused", "service", service, "error", err)
+			return
+		}
 	}
-	in.decide(false)
-	if n == 0 {
-		return false // refused, or ended without a word
-	}
-	s.prove()
-	if _, err := local.Write(words[:n]); err != nil {
-		return false
+}
+
+// rest carries what follows the device's first words.
+func (s *session) rest(words []byte, near net.Conn, far *watched, local net.Conn, copied <-chan struct{}) {
+	if _, err := local.Write(words); err != nil {
+		return
 	}
 	if _, err := io.Copy(local, near); err != nil {
-		return false
+		return
 	}
 	closeWrite(local)
 	select {
 	case <-copied:
 	case <-far.closed: // not only one direction has ended
 	}
-	return false
 }
 
 // stream is what both kinds of pairs are made of.
@@ -201,11 +221,15 @@ func (s *session) awaitDevice(ctx context.Context) {
 	for began := time.Now(); time.Since(began) < backTime; {
 		d, err := s.cfg.describe(ctx, s.tunnel.id)
 		if err == nil {
-			if _, connected := changed(d.DestinationConnectionState); connected || d.Status != types.TunnelStatusOpen {
+			at, connected := changed(d.DestinationConnectionState)
+			if connected {
+				s.met(at)
+			}
+			if connected || d.Status != types.TunnelStatusOpen {
 				return
 			}
 		}
-		if backoff.Sleep(ctx, trialPause) != nil {
+		if s.failure() != nil || backoff.Sleep(ctx, trialPause) != nil {
 			return
 		}
 	}
@@ -213,60 +237,74 @@ func (s *session) awaitDevice(ctx context.Context) {
 
 // input is what a client says, kept until it is decided whether it must be said again.
 type input struct {
-	decided chan struct{}
-	once    sync.Once
-	v1      bool        // how; set before decided is closed
+	decided chan struct{} // of the present beginning
+	once    *sync.Once
+	again   bool        // how; set before decided is closed
 	full    atomic.Bool // no more is kept, nor copied
 
-	kept  []byte // after copy, and only if it has to be said again
-	ended bool   // the client has no more
+	kept  []byte
+	ended bool // the client has no more
 }
 
-func (in *input) decide(v1 bool) {
+// start says to near what the client said before, and all that it says from now on, in a goroutine until copied is
+// closed. It may be called again once that is, after decide(true).
+func (in *input) start(near, client net.Conn) (copied <-chan struct{}) {
+	over := make(chan struct{})
+	in.decided, in.once, in.again = make(chan struct{}), new(sync.Once), false
+	in.full.Store(false)
+	go func() {
+		defer close(over)
+		in.copy(near, client)
+	}()
+	return over
+}
+
+func (in *input) decide(again bool) {
 	in.once.Do(func() {
-		in.v1 = v1
+		in.again = again
 		close(in.decided)
 	})
 }
 
 // copy copies until the end, or until it has to be done again.
 func (in *input) copy(to, from net.Conn) {
+	_, writeErr := to.Write(in.kept)
+	if in.ended {
+		closeWrite(to)
+		return
+	}
 	buf := make([]byte, 32<<10)
-	keeping := true
-	for {
-		n, err := from.Read(buf)
-		select {
-		case <-in.decided:
-			if keeping = in.v1; !keeping {
-				in.kept = nil
-			}
-		default:
-		}
-		if keeping {
-			in.kept = append(in.kept, buf[:n]...)
-		}
-		_, writeErr := to.Write(buf[:n])
-		switch {
-		case err != nil && errors.Is(err, os.ErrDeadlineExceeded):
-			return
-		case err != nil:
-			in.ended = true
-			closeWrite(to)
-			return
-		case keeping && len(in.kept) >= trialBytes:
+	for keeping := true; ; {
+		if keeping && len(in.kept) >= trialBytes {
 			in.full.Store(true)
 			<-in.decided
 		}
 		if keeping {
 			select {
 			case <-in.decided:
-				if in.v1 {
+				if in.again {
 					return
 				}
+				keeping, in.kept = false, nil
 			default:
 			}
 		}
 		if writeErr != nil && !keeping {
+			return
+		}
+		n, err := from.Read(buf)
+		if keeping {
+			in.kept = append(in.kept, buf[:n]...)
+		}
+		if n > 0 {
+			_, writeErr = to.Write(buf[:n])
+		}
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return
+		case err != nil:
+			in.ended = true
+			closeWrite(to)
 			return
 		}
 	}
@@ -276,32 +314,6 @@ func closeWrite(c net.Conn) {
 	if half, ok := c.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-}
-
-// replay is a connection whose first bytes were read before.
-type replay struct {
-	net.Conn
-
-	before []byte
-	ended  bool
-}
-
-func (r *replay) Read(p []byte) (int, error) {
-	if len(r.before) > 0 {
-		n := copy(p, r.before)
-		r.before = r.before[n:]
-		return n, nil
-	}
-	if r.ended {
-		return 0, io.EOF
-	}
-	return r.Conn.Read(p)
-}
-
-// CloseWrite tells the client that nothing more comes.
-func (r *replay) CloseWrite() error {
-	closeWrite(r.Conn)
-	return nil
 }
 
 // met notes since when the device is there.

@@ -80,6 +80,7 @@ func (l *link) attach(p *peer) bool {
 	if p.version >= 2 {
 		l.send(p, &frame.Message{Type: frame.ServiceIDs, AvailableServiceIDs: p.adm.Services})
 	}
+	p.adm.Connected() // not before: whoever reads of it may send at once
 	return true
 }
 

@@ -95,7 +95,8 @@ func (c Cause) String() string {
 	return "unknown cause"
 }
 
-// Admission is the right to be connected. Its holder calls [Admission.Release] when the connection is gone.
+// Admission is the right to be connected. Its holder calls [Admission.Connected] once the connection stands, and
+// [Admission.Release] when it is gone.
 type Admission struct {
 	Tunnel   string // id
 	Mode     Mode
@@ -117,6 +118,15 @@ func (a *Admission) Cause() Cause {
 		return a.cause
 	default:
 		return NotEnded
+	}
+}
+
+// Connected says that the connection stands and carries messages, which DescribeTunnel then tells.
+func (a *Admission) Connected() {
+	a.store.mu.Lock()
+	defer a.store.mu.Unlock()
+	if a.side.live == a {
+		*a.side.state = ConnectionState{Connected, a.store.now()}
 	}
 }
 
@@ -160,7 +170,6 @@ func (s *Store) Admit(h Handshake) (*Admission, *Refusal) {
 	}
 	t.connected = true
 	sd.live = a
-	*sd.state = ConnectionState{Connected, s.now()}
 	return a, nil
 }
 

@@ -59,6 +59,7 @@ func (l *life) connectAs(m Mode, name, token, client string, want RefusalKind) {
 		l.t.Fatalf("%s: refused with %q, want %q", name, got, want)
 	}
 	if a != nil {
+		a.Connected()
 		l.conns[name] = a
 	}
 }
