@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -96,6 +98,46 @@ func TestSSHConfigPrintsBlocks(t *testing.T) {
 	}
 }
 
+// A block is used wherever ssh is run.
+func TestSSHConfigTakesNoPathFromHere(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if code := run([]string{"ssh-config", "--ca-bundle", "ca.pem", "pi-1"}, &out, &errs); code != 0 {
+		t.Fatalf("exit code %d: %s", code, &errs)
+	}
+	if want := "'--ca-bundle=" + filepath.Join(here, "ca.pem") + "'"; !strings.Contains(out.String(), want) {
+		t.Errorf("no %s in\n%s", want, &out)
+	}
+}
+
+// A name in PATH that leads to the program outlives an update of what it leads to.
+func TestOwnPathIsTheNameInPATH(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	link := filepath.Join(dir, filepath.Base(os.Args[0]))
+	if err := os.Symlink(self, link); err != nil {
+		t.Skip(err)
+	}
+	t.Setenv("PATH", dir)
+	if got, err := ownPath(); err != nil || got != link {
+		t.Errorf("%q, %v, want %q", got, err, link)
+	}
+	if err := errors.Join(os.Remove(link), os.WriteFile(link, []byte("another program"), 0o755)); err != nil { //nolint:gosec // it stands for a program
+		t.Fatal(err)
+	}
+	if got, err := ownPath(); err != nil || got != self {
+		t.Errorf("with another program of that name: %q, %v, want %q", got, err, self)
+	}
+}
+
 func TestUsageOfReaching(t *testing.T) {
 	tests := []struct {
 		name string
@@ -107,6 +149,9 @@ func TestUsageOfReaching(t *testing.T) {
 		{"a port for standard output", []string{"connect", "--stdio", "pi-1", "SSH=22"}, 2, "without a port"},
 		{"a lifetime of seconds", []string{"connect", "--region", "r", "--lifetime", "90s", "pi-1"}, 2, "whole minutes"},
 		{"a type that is none", []string{"connect", "--region", "r", "--destination-client-type", "V9", "pi-1"}, 2, "V9"},
+		{"no time at all", []string{"connect", "--region", "r", "--wait", "0s", "pi-1"}, 2, "--wait 0s"},
+		{"a data endpoint that is none", []string{"connect", "--no-sign-request", "--region", "r", "--data-endpoint", "https://x", "pi-1"}, 2, "write wss://host"},
+		{"ssh's options before --", []string{"ssh", "-L", "8080:localhost:80", "pi-1"}, 2, "options of ssh go behind --"},
 		{"no thing for ssh", []string{"ssh", "--", "-v"}, 2, "which thing?"},
 		{"a command without --", []string{"ssh", "pi-1", "uname"}, 2, "culvert ssh pi-1 -- uname"},
 		{"no ssh", []string{"ssh", "--ssh", "no-such-program", "pi-1"}, 1, "hint: install OpenSSH"},
@@ -158,8 +203,9 @@ func TestProgressOnATerminalTakesItsLineBack(t *testing.T) {
 	p.event(connect.Event{Kind: connect.Step, Text: strings.Repeat("long ", 40)})
 	p.event(connect.Event{Kind: connect.Notice, Text: "by the way"})
 	p.end()
-	line := "\r" + ("culvert: " + strings.Repeat("long ", 40))[:lineWidth] + "\x1b[K"
-	if want := line + "\r\x1b[Kculvert: by the way\n" + line + "\r\x1b[K"; b.String() != want {
+	line := "\r" + ("culvert: " + strings.Repeat("long ", 40))[:lineWidth]
+	blank := "\r" + strings.Repeat(" ", lineWidth) + "\r"
+	if want := line + blank + "culvert: by the way\n" + line + blank; b.String() != want {
 		t.Errorf("%q, want %q", b.String(), want)
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/culvert-iot/culvert/cmd/culvert/aws"
 	"github.com/culvert-iot/culvert/operator/connect"
 )
 
@@ -20,14 +22,22 @@ type progress struct {
 	mu    sync.Mutex
 	step  string
 	began time.Time // of the step
-	shown bool      // the live line
+	shown int       // how long the live line is
 	ended bool
 	stop  chan struct{}
 	tick  sync.WaitGroup
 }
 
-// lineWidth is what a live line may take: one that wraps could not be taken back.
-const lineWidth = 79
+// lineWidth is what a live line may take at most, and minWidth at least. One that wraps could not be taken back.
+const lineWidth, minWidth = 79, 20
+
+// width is what it may take on the terminal as it is now.
+func (p *progress) width() int {
+	if columns, ok := aws.TerminalWidth(p.w); ok && columns > 0 {
+		return min(max(columns-1, minWidth), lineWidth)
+	}
+	return lineWidth
+}
 
 func newProgress(w io.Writer, quiet bool) *progress {
 	p := &progress{w: w, live: isTerminal(w), quiet: quiet, stop: make(chan struct{})}
@@ -96,14 +106,19 @@ func (p *progress) draw() {
 	if s := int(time.Since(p.began).Seconds()); s > 0 {
 		text += fmt.Sprintf(" %d s", s)
 	}
-	fmt.Fprintf(p.w, "\r%.*s\x1b[K", lineWidth, text)
-	p.shown = true
+	text = fmt.Sprintf("%.*s", p.width(), text)
+	if len(text) < p.shown {
+		p.erase()
+	}
+	fmt.Fprint(p.w, "\r"+text)
+	p.shown = len(text)
 }
 
+// erase overwrites the live line with blanks, which every terminal understands, that of Windows included.
 func (p *progress) erase() {
-	if p.shown {
-		fmt.Fprint(p.w, "\r\x1b[K")
-		p.shown = false
+	if p.shown > 0 {
+		fmt.Fprint(p.w, "\r"+strings.Repeat(" ", p.shown)+"\r")
+		p.shown = 0
 	}
 }
 

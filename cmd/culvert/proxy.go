@@ -73,7 +73,7 @@ func newProxyCommand() *cobra.Command {
 			if o.Short != "" {
 				short = "-" + o.Short + ", "
 			}
-			fmt.Fprintf(w, "  %s--%s %s\n", short, o.Name, o.Argument)
+			fmt.Fprintln(w, strings.TrimRight("  "+short+"--"+o.Name+" "+o.Argument, " "))
 			wrapped(w, "          ", o.Help, 80)
 		}
 		fmt.Fprintf(w, "  -V, --version\n  -h, --help\n")

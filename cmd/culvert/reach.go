@@ -59,6 +59,9 @@ func (o *reachOptions) config(ctx context.Context, show *progress, log io.Writer
 	if o.aws.readTimeout < 0 || o.aws.connectTimeout < 0 {
 		return connect.Config{}, &connect.Error{Reason: connect.BadRequest, Text: "--cli-read-timeout and --cli-connect-timeout are seconds, 0 for ever"}
 	}
+	if o.wait <= 0 {
+		return connect.Config{}, &connect.Error{Reason: connect.BadRequest, Text: fmt.Sprintf("--wait %v: the device needs some time, 1s at least", o.wait)}
+	}
 	options := o.aws.options(log)
 	loaded, err := operator.LoadConfig(ctx, options)
 	if err != nil {
@@ -80,17 +83,30 @@ func (o *reachOptions) config(ctx context.Context, show *progress, log io.Writer
 	return cfg, nil
 }
 
-// untilSignal returns a context that ends with a signal; a second interrupt kills. SIGHUP is how ssh ends its
-// ProxyCommand, and a terminal that goes away at that moment sends one more, which means nothing new. Writing to
-// somebody who has left is an error and not the end: the tunnel is still to be closed.
+// sameSignal is how long one more signal is still the first one: timeout(1) sends two, one to the process and one to its
+// group, and so does a terminal that goes away.
+const sameSignal = time.Second
+
+// untilSignal returns a context that ends with a signal; one more, a while later, kills. SIGHUP is how ssh ends its
+// ProxyCommand, and a terminal that goes away after that sends one more, which means nothing new. Writing to somebody
+// who has left is an error and not the end: the tunnel is still to be closed.
 func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, func() {
-		signal.Ignore(syscall.SIGHUP)
-		stop()
-	})
-	return ctx, stop
+	ctx, cancel := context.WithCancel(ctx)
+	got := make(chan os.Signal, 1)
+	signal.Notify(got, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		select {
+		case <-got:
+			cancel()
+		case <-ctx.Done():
+		}
+		time.AfterFunc(sameSignal, func() {
+			signal.Ignore(syscall.SIGHUP)
+			signal.Stop(got)
+		})
+	}()
+	return ctx, cancel
 }
 
 // reachError puts an error into words, with a hint and an exit code.

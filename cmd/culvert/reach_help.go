@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -49,7 +50,7 @@ func printFlags(w io.Writer, flags *pflag.FlagSet) {
 			short = "-" + f.Shorthand + ", "
 		}
 		fmt.Fprintf(w, "%s\n", strings.TrimRight(fmt.Sprintf("  %s--%s %s", short, f.Name, name), " "))
-		if isDefault := f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0"; isDefault {
+		if !slices.Contains([]string{"", "false", "0", "0s", "[]"}, f.DefValue) {
 			text += " (default " + defaultText(f) + ")"
 		}
 		wrapped(w, "          ", text, helpWidth)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -51,6 +52,9 @@ func newSSHCommand() *cobra.Command {
 			return err
 		},
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef(cmd, "%w; options of ssh go behind --: culvert ssh THING -- OPTION ...", err)
+	})
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&service, "service", defaultService, "`name` of the tunnel's service that is ssh")
@@ -85,16 +89,23 @@ func sshArguments(flags *pflag.FlagSet, destination, service string, rest []stri
 
 // proxyCommand is a ProxyCommand of ssh for a service of a thing, with the flags that were given.
 func proxyCommand(flags *pflag.FlagSet, thing, service string) (string, error) {
-	self, err := os.Executable()
+	self, err := ownPath()
 	if err != nil {
 		return "", fmt.Errorf("find this program: %w", err)
 	}
 	args := []string{self, "connect", "--stdio"}
 	known := newConnectCommand().Flags()
 	flags.Visit(func(f *pflag.Flag) {
-		if known.Lookup(f.Name) != nil {
-			args = append(args, "--"+f.Name+"="+f.Value.String())
+		if known.Lookup(f.Name) == nil {
+			return
 		}
+		value := f.Value.String()
+		if f.Name == "ca-bundle" { // ssh may be run elsewhere
+			if absolute, err := filepath.Abs(value); err == nil && value != "" {
+				value = absolute
+			}
+		}
+		args = append(args, "--"+f.Name+"="+value)
 	})
 	args = append(args, "--", thing, service)
 	for i, a := range args {
@@ -104,6 +115,25 @@ func proxyCommand(flags *pflag.FlagSet, thing, service string) (string, error) {
 		args[i] = proxyQuote(a)
 	}
 	return strings.Join(args, " "), nil
+}
+
+// ownPath is where this program is: by the name that it has in PATH, if that leads to it, which outlives updates that
+// put each version into a directory of its own.
+func ownPath() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	known, err := exec.LookPath(filepath.Base(os.Args[0]))
+	if err != nil {
+		return self, nil //nolint:nilerr // it is not in PATH
+	}
+	a, errA := os.Stat(self)
+	b, errB := os.Stat(known)
+	if errA != nil || errB != nil || !os.SameFile(a, b) || !filepath.IsAbs(known) {
+		return self, nil
+	}
+	return known, nil
 }
 
 // proxyQuote makes one word of s for whoever runs ProxyCommands: the user's shell, or on Windows ssh itself.

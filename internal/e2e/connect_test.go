@@ -223,7 +223,8 @@ func TestCulvertSSH(t *testing.T) {
 		if code := cmd.ProcessState.ExitCode(); code != 3 {
 			t.Errorf("exit code %d, want 3; the terminal:\n%s", code, out.String())
 		}
-		for _, want := range []string{"culvert: waiting for pi-1 ...\x1b[K", "\r\x1b[K"} {
+		live := "\rculvert: connecting to the data endpoint ..."
+		for _, want := range []string{"\rculvert: waiting for pi-1 ...", live + "\r" + strings.Repeat(" ", len(live)-1) + "\r"} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("no live line %q in %q", want, out.String())
 			}
@@ -272,7 +273,9 @@ func TestCulvertConnect(t *testing.T) {
 		if list := o.open(); len(list) != 1 {
 			t.Errorf("open tunnels: %v", list)
 		}
-		_ = cmd.Process.Signal(os.Interrupt)
+		for range 3 { // timeout(1) sends each signal twice
+			_ = cmd.Process.Signal(os.Interrupt)
+		}
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("after Ctrl-C: %v\n%s", err, stderr.String())
 		}

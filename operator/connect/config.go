@@ -15,6 +15,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/netdial"
 	"github.com/culvert-iot/culvert/operator"
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/services"
 )
 
@@ -164,6 +165,9 @@ func (c *Config) check(thing string, wanted []string) error {
 			return fmt.Errorf("data endpoint: %w", err)
 		}
 		c.DataEndpoint = "wss://" + host
+	}
+	if err := (proxy.Connection{Endpoint: c.DataEndpoint}).CheckEndpoint(); err != nil {
+		return usage("%v", err) // before a tunnel is opened, which costs money
 	}
 	return nil
 }

@@ -217,6 +217,25 @@ func TestADataEndpointThatIsOutOfReach(t *testing.T) {
 	if open := c.open(); len(open) > 0 {
 		t.Errorf("tunnels are left open: %v", open)
 	}
+	t.Run("an address that is none opens no tunnel", func(t *testing.T) {
+		before := len(c.Store.List("pi-1"))
+		cfg := c.config()
+		cfg.DataEndpoint = "https://127.0.0.1"
+		_, err := connect.Open(within(t, 20*time.Second), cfg, "pi-1", "SSH")
+		wantReason(t, err, connect.BadRequest)
+		if n := len(c.Store.List("pi-1")); n != before {
+			t.Errorf("%d tunnels were opened", n-before)
+		}
+	})
+	t.Run("no TLS there", func(t *testing.T) {
+		cfg := c.config()
+		cfg.DataEndpoint = strings.Replace(c.APIURL, "http:", "wss:", 1)
+		_, err := connect.Open(within(t, 20*time.Second), cfg, "pi-1", "SSH")
+		wantReason(t, err, connect.NoDataPlane)
+		if e, _ := errors.AsType[*connect.Error](err); !strings.Contains(e.Hint, "does not speak TLS") {
+			t.Errorf("hint %q", e.Hint)
+		}
+	})
 }
 
 func TestADeviceThatSpeaksV1Only(t *testing.T) {

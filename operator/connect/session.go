@@ -3,6 +3,7 @@ package connect
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -312,6 +313,8 @@ func (s *session) open(ctx context.Context, service string, local net.Conn) erro
 func (s *session) unreachable(err error) error {
 	e := &Error{Reason: NoDataPlane, Text: "data endpoint " + s.cfg.DataEndpoint, Err: err}
 	switch {
+	case isNoTLS(err):
+		e.Hint = "it does not speak TLS: correct its port, or write ws:// in --data-endpoint if that is meant"
 	case isHopeless(err):
 		e.Hint = "give the endpoint's certificate authority with --ca-bundle; check this machine's clock"
 	case isRefusal(err):
@@ -332,7 +335,12 @@ func isHopeless(err error) bool {
 	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
 	_, host := errors.AsType[x509.HostnameError](err)
 	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
-	return authority || host || invalid
+	return authority || host || invalid || isNoTLS(err)
+}
+
+func isNoTLS(err error) bool {
+	_, ok := errors.AsType[tls.RecordHeaderError](err)
+	return ok
 }
 
 // newClientToken makes a UUID of version 4, which is what the service advises. Each access token gets its own.

@@ -78,6 +78,13 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// CheckEndpoint tells what is wrong with the form of Endpoint, if anything.
+func (c Config) CheckEndpoint() error {
+	c.Mode = "source"
+	_, err := c.url()
+	return err
+}
+
 // url is the request's address: the endpoint, the path and the side that this end is.
 func (c Config) url() (*url.URL, error) {
 	if c.Mode != "source" && c.Mode != "destination" {

@@ -50,7 +50,7 @@ func (g *globals) bind(f *pflag.FlagSet) {
 	f.StringVar(&g.profile, "profile", "", "`name` of a profile of the shared files")
 	f.StringVar(&g.region, "region", "", "AWS `region`")
 	f.BoolVar(&g.version, "version", false, "print culvert's version")
-	f.StringVar(&g.color, "color", "auto", "colours in tables: `on`, off or auto")
+	f.StringVar(&g.color, "color", "auto", "colours in tables, `when`: on, off or auto")
 	f.BoolVar(&g.noSign, "no-sign-request", false, "make the call without credentials")
 	f.StringVar(&g.caBundle, "ca-bundle", "", "PEM `file` of the authorities to trust")
 	f.IntVar(&g.readTimeout, "cli-read-timeout", 60, "`seconds` to wait for the service, 0 for ever")
@@ -143,7 +143,7 @@ func (g *globals) printer(cmd *cobra.Command, op *operation, settings map[string
 		}
 	}
 	p := output.Printer{Form: form, Query: g.query, Title: op.name, Order: order, Color: g.color == "on"}
-	if width, ok := terminalWidth(cmd.OutOrStdout()); ok {
+	if width, ok := TerminalWidth(cmd.OutOrStdout()); ok {
 		p.Width = width
 		p.Color = g.color != "off"
 	}

@@ -23,7 +23,7 @@ func (r *run) prompt(settings map[string]string) error {
 	}
 	in := r.cmd.InOrStdin()
 	if f, ok := in.(*os.File); ok {
-		if _, isTerminal := terminalWidth(f); !isTerminal {
+		if _, isTerminal := TerminalWidth(f); !isTerminal {
 			if g.autoPrompt {
 				return usagef("--cli-auto-prompt asks on a terminal, and standard input is none")
 			}

@@ -4,8 +4,8 @@ package aws
 
 import "os"
 
-// terminalWidth tells whether f is a terminal; its columns are not known here.
-func terminalWidth(f any) (int, bool) {
+// TerminalWidth tells whether f is a terminal; its columns are not known here.
+func TerminalWidth(f any) (int, bool) {
 	file, ok := f.(*os.File)
 	if !ok {
 		return 0, false

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminalWidth returns the columns of a terminal; false if f is none.
-func terminalWidth(f any) (int, bool) {
+// TerminalWidth returns the columns of a terminal; false if f is none.
+func TerminalWidth(f any) (int, bool) {
 	file, ok := f.(*os.File)
 	if !ok {
 		return 0, false
