@@ -208,7 +208,7 @@ func TestSandboxFlags(t *testing.T) {
 		"--port-mqtt", "3", "--port-mqtt-alpn", "4", "--port-admin", "5", "--json", "--log-level", "debug",
 		"--region", "r", "--account", "000000000000", "--thing", "t", "--service", "A=1", "--max-tunnels", "6", "--max-services", "7",
 		"--rotation-keeps-connection", "--rotation-notifies-without-config", "--rotation-changes-services", "--rotate-before-connect-fails",
-		"--client-token-survives-rotation", "--same-pair-waits", "--refusal-status", "410", "--refusal-without-body", "--refusal-reason-header",
+		"--client-token-survives-rotation", "--old-token-works", "12s", "--same-pair-waits", "--refusal-status", "410", "--refusal-without-body", "--refusal-reason-header",
 		"--cutting", "aligned", "--seed", "8", "--pongs", "never", "--idle-timeout", "9s", "--ending", "1012:bye: now", "--ending", "none", "--ending", "bare",
 		"--add-service-to-v1", "--notify-qos0", "--notify-delay", "10s", "--notify-repeat", "0s", "--policy", policy, "--connack-code", "7",
 		"--suback-failure", "--session-expiry", "11s", "--require-sni", "--allow-unsigned", "--api-error-status", "403", "--qualified-errors",
@@ -246,6 +246,7 @@ func TestSandboxFlags(t *testing.T) {
 	b := &want.Behaviour
 	b.RotationKeepsConnection, b.RotationNotifiesWithoutConfig, b.RotationChangesServices = true, true, true
 	b.RotateBeforeConnectFails, b.ClientTokenSurvivesRotation, b.SamePairWaits = true, true, true
+	b.OldTokenWorks = 12 * time.Second
 	b.RefusalStatus, b.RefusalWithoutBody, b.RefusalReasonHeader = 410, true, true
 	want.API.ErrorStatus, want.API.QualifiedTypes = 403, true
 	want.MQTT.ConnackCode, want.MQTT.SubackFailure = 7, true

@@ -71,6 +71,7 @@ func (o *sandboxOptions) sections() (all []section) {
 	b := &c.Behaviour
 	f.BoolVar(&b.RotationKeepsConnection, "rotation-keeps-connection", false, "a rotated token's websocket stands until another takes its place")
 	f.BoolVar(&b.RotationNotifiesWithoutConfig, "rotation-notifies-without-config", false, "rotating the destination always notifies the thing")
+	f.DurationVar(&b.OldTokenWorks, "old-token-works", 0, "a rotated token can be used for this `time` more")
 	f.BoolVar(&b.RotationChangesServices, "rotation-changes-services", false, "a rotation's services become the tunnel's")
 	f.BoolVar(&b.RotateBeforeConnectFails, "rotate-before-connect-fails", false, "refuse to rotate before somebody connected")
 	f.BoolVar(&b.ClientTokenSurvivesRotation, "client-token-survives-rotation", false, "take a rotated token's client token with the next token")

@@ -183,7 +183,7 @@ func (s *Store) judge(k *token, h Handshake) RefusalKind {
 		return RefusedExpired
 	case t.Status != Open:
 		return RefusedClosed
-	case k.revoked:
+	case k.revoked && s.now().Sub(k.revokedAt) >= s.behaviour.OldTokenWorks:
 		return RefusedRevoked
 	case h.ClientToken != "" && !clientTokenForm.MatchString(h.ClientToken):
 		return RefusedClientToken

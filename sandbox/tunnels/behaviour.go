@@ -1,6 +1,9 @@
 package tunnels
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Behaviour answers the questions that the service's public documents leave open. The zero value is the
 // stricter answer; where one answer is documented, or implied by a documented use, the zero value is that one.
@@ -8,6 +11,10 @@ type Behaviour struct {
 	// RotationKeepsConnection lets a live websocket stand when its token is rotated away; only the token can
 	// never be used again. False: the rotation ends the connection at once, before the notification goes out.
 	RotationKeepsConnection bool
+
+	// OldTokenWorks is how long a token can still be used after it was rotated away, as when the news of it needs time
+	// to reach all of a service. Zero: it is refused at once.
+	OldTokenWorks time.Duration
 
 	// RotationNotifiesWithoutConfig makes a rotation of the destination without destinationConfig notify the
 	// tunnel's stored thing with its stored services. False: such a rotation is silent.

@@ -180,6 +180,17 @@ func TestTokenLife(t *testing.T) {
 			l.connect("new", l.dst, clientB, "")
 			l.ended("old", Replaced)
 		}},
+		{"a rotated token works a while longer when so configured", Behaviour{OldTokenWorks: time.Minute}, func(l *life) {
+			l.connect("old", l.dst, clientA, "")
+			l.rotate(RotateDestination, nil)
+			l.ended("old", Revoked)
+			l.connect("new", l.dst, clientB, "")
+			l.now = l.now.Add(time.Minute - 1)
+			l.connect("old again", l.oldDst, clientA, "")
+			l.ended("new", Replaced)
+			l.now = l.now.Add(1)
+			l.connect("too late", l.oldDst, clientA, RefusedRevoked)
+		}},
 		{"a client token survives rotation when so configured", Behaviour{ClientTokenSurvivesRotation: true}, func(l *life) {
 			l.connect("old", l.dst, clientA, "")
 			l.rotate(RotateAll, nil)

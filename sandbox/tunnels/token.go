@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // token is one client access token and what became of it.
@@ -15,6 +16,7 @@ type token struct {
 	clientToken string // the one it is bound to
 	used        bool   // by a successful handshake
 	revoked     bool   // rotated away
+	revokedAt   time.Time
 }
 
 // newToken makes the side's valid token.

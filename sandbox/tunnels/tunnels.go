@@ -293,7 +293,7 @@ func (s *Store) Rotate(id, mode string, d *DestinationConfig) (Rotated, error) {
 }
 
 func (s *Store) rotate(t *tunnel, m Mode) string {
-	t.sides[m].token.revoked = true
+	t.sides[m].token.revoked, t.sides[m].token.revokedAt = true, s.now()
 	if !s.behaviour.RotationKeepsConnection {
 		s.end(t.sides[m], Revoked)
 	}

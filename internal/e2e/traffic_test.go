@@ -1,0 +1,312 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+)
+
+// pattern is a stream of bytes that says of each one to which connection and position it belongs.
+type pattern uint64
+
+func (p pattern) fill(b []byte, offset int) {
+	for i := range b {
+		n := uint64(offset + i)
+		x := (uint64(p) ^ n>>3) * 0x9E3779B97F4A7C15
+		x = (x ^ x>>29) * 0xBF58476D1CE4E5B9
+		b[i] = byte(x >> (8 * (n & 7)))
+	}
+}
+
+// wrong tells where b is not the pattern from an offset on; -1 if it is.
+func (p pattern) wrong(b []byte, offset int) int {
+	want := make([]byte, len(b))
+	p.fill(want, offset)
+	if bytes.Equal(b, want) {
+		return -1
+	}
+	for i := range b {
+		if b[i] != want[i] {
+			return offset + i
+		}
+	}
+	return -1
+}
+
+// traffic is connections that move while a fault fires: two that stand until something ends them, and short ones in
+// turn. Both ends check every byte.
+type traffic struct {
+	open func() (net.Conn, error)
+	ends chan struct{}
+	done sync.WaitGroup
+
+	mu        sync.Mutex
+	complaint []string // bytes that were wrong, or more than were sent
+	bytes     int64
+	whole     int         // short ones that were complete
+	cut       []span      // short ones that were not
+	faults    []span      // times in which a fault may be felt
+	standing  int         // of those that stand
+	lost      []time.Time // when one of them ended
+}
+
+// span is a time with a beginning and, perhaps, an end.
+type span struct{ from, to time.Time }
+
+const (
+	standingConnections = 2
+	shortTransfer       = 20_000 // bytes
+	trafficLimit        = 2 * time.Minute
+)
+
+// patternServer answers every byte, after checking it: a connection begins with its pattern.
+func (f *traffic) serve(c net.Conn) {
+	var head [8]byte
+	if _, err := io.ReadFull(c, head[:]); err != nil {
+		return
+	}
+	p, offset := pattern(binary.BigEndian.Uint64(head[:])), 0
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := c.Read(buf)
+		if at := p.wrong(buf[:n], offset); at >= 0 {
+			f.complain("the target got a wrong byte at %d of %x", at, uint64(p))
+			return
+		}
+		offset += n
+		if n > 0 {
+			if _, err := c.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (f *traffic) complain(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.complaint = append(f.complaint, fmt.Sprintf(format, args...))
+}
+
+// newTraffic returns traffic that has not begun; its target is at address.
+func newTraffic(t testing.TB) (f *traffic, address string) {
+	f = &traffic{ends: make(chan struct{})}
+	return f, server(t, f.serve)
+}
+
+// start begins with connections made by open.
+func (f *traffic) start(t testing.TB, open func() (net.Conn, error)) {
+	t.Helper()
+	f.open = open
+	for range standingConnections {
+		c, err := open()
+		if err != nil {
+			t.Fatalf("a connection before the fault: %v", err)
+		}
+		begun := make(chan bool)
+		f.done.Go(func() { f.stand(c, begun) })
+		if !<-begun {
+			t.Fatal("a connection before the fault moved nothing")
+		}
+	}
+	f.done.Go(f.shorts)
+	t.Cleanup(func() { f.stop(t) })
+}
+
+// over tells whether the test is.
+func (f *traffic) over() bool {
+	select {
+	case <-f.ends:
+		return true
+	default:
+		return false
+	}
+}
+
+// stand keeps up to a few pieces on their way and checks what comes back.
+func (f *traffic) stand(c net.Conn, begun chan<- bool) {
+	defer c.Close()
+	f.mu.Lock()
+	f.standing++
+	f.mu.Unlock()
+	p := pattern(rand.Uint64())
+	if _, err := c.Write(binary.BigEndian.AppendUint64(nil, uint64(p))); err != nil {
+		begun <- false
+		return
+	}
+	const piece = 1500
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	buf := make([]byte, piece)
+	for offset := 0; ; offset += piece {
+		p.fill(buf, offset)
+		_ = c.SetDeadline(time.Now().Add(trafficLimit))
+		_, err := c.Write(buf)
+		n := 0
+		if err == nil {
+			n, err = io.ReadFull(c, buf)
+		}
+		if at := p.wrong(buf[:n], offset); n > 0 && at >= 0 {
+			f.complain("the client got a wrong byte at %d of %x", at, uint64(p))
+		}
+		f.mu.Lock()
+		f.bytes += int64(n)
+		if err != nil {
+			if !f.over() {
+				f.lost = append(f.lost, time.Now())
+			}
+			f.standing--
+		}
+		f.mu.Unlock()
+		if errors.Is(err, os.ErrDeadlineExceeded) && !f.over() {
+			f.complain("a connection neither moved nor ended for %v", trafficLimit)
+		}
+		if begun != nil {
+			begun <- err == nil
+			begun = nil
+		}
+		if err != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-f.ends:
+			f.mu.Lock()
+			f.standing--
+			f.mu.Unlock()
+			return
+		}
+	}
+}
+
+// shorts makes one short connection after the other.
+func (f *traffic) shorts() {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !f.over() {
+		from := time.Now()
+		got, err := f.short()
+		f.mu.Lock()
+		f.bytes += int64(got)
+		if err == nil {
+			f.whole++
+		} else if !f.over() {
+			f.cut = append(f.cut, span{from, time.Now()})
+		}
+		f.mu.Unlock()
+		select {
+		case <-tick.C:
+		case <-f.ends:
+		}
+	}
+}
+
+// short sends a little, and reads all of it back until the end.
+func (f *traffic) short() (got int, err error) {
+	c, err := f.open()
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-f.ends:
+			_ = c.Close()
+		case <-stop:
+		}
+	}()
+	p := pattern(rand.Uint64())
+	data := make([]byte, shortTransfer)
+	p.fill(data, 0)
+	_ = c.SetDeadline(time.Now().Add(trafficLimit))
+	if _, err := c.Write(append(binary.BigEndian.AppendUint64(nil, uint64(p)), data...)); err != nil {
+		return 0, err
+	}
+	back := make([]byte, shortTransfer)
+	got, err = io.ReadFull(c, back)
+	if at := p.wrong(back[:got], 0); at >= 0 {
+		f.complain("the client got a wrong byte at %d of %x", at, uint64(p))
+	}
+	if err != nil {
+		return got, err
+	}
+	return got, nil
+}
+
+// fault tells that what follows may cost connections, until healed.
+func (f *traffic) fault() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.faults = append(f.faults, span{from: time.Now()})
+}
+
+// healed tells that connections can be counted on again.
+func (f *traffic) healed() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.faults[len(f.faults)-1].to = time.Now()
+}
+
+// outage is how long the latest fault was felt.
+func (f *traffic) outage() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := f.faults[len(f.faults)-1]
+	return last.to.Sub(last.from)
+}
+
+// stands is how many of the standing connections there still are.
+func (f *traffic) stands() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.standing
+}
+
+// stop ends the traffic and judges it.
+func (f *traffic) stop(t testing.TB) {
+	t.Helper()
+	if f.over() {
+		return
+	}
+	f.mu.Lock()
+	close(f.ends)
+	f.mu.Unlock()
+	f.done.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.complaint {
+		t.Error(c)
+	}
+	excused := func(s span) bool {
+		for _, fault := range f.faults {
+			if s.to.After(fault.from) && (fault.to.IsZero() || s.from.Before(fault.to)) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, c := range f.cut {
+		if !excused(c) {
+			t.Errorf("a short connection was cut though no fault was felt")
+		}
+	}
+	for _, at := range f.lost {
+		if !excused(span{at, at}) {
+			t.Errorf("a standing connection ended though no fault was felt")
+		}
+	}
+	t.Logf("%d bytes as sent; %d short connections whole, %d cut; %d of %d standing ones ended", f.bytes, f.whole, len(f.cut), len(f.lost), standingConnections)
+}
