@@ -28,7 +28,7 @@ func TestStatusFollowsTheSession(t *testing.T) {
 			}
 		}
 		want := Status{
-			Session: token("a").AccessToken.ID(), State: Waiting, Since: start, Received: start, NextAttempt: start.Add(250 * time.Millisecond),
+			Session: token("a").AccessToken.ID(), State: Waiting, Since: start, Received: start, NextAttempt: start.Add(375 * time.Millisecond),
 			Attempts: 1, Region: "eu-west-1", Endpoint: "wss://data.tunneling.iot.eu-west-1.amazonaws.com",
 			Services: services(1, 0), LastError: errNetwork.Error(), LastErrorAt: start,
 		}
@@ -41,8 +41,8 @@ func TestStatusFollowsTheSession(t *testing.T) {
 		accept(t, m, "a", Accepted)
 		check("after a failed handshake")
 
-		pass(250 * time.Millisecond)
-		connected := start.Add(250 * time.Millisecond)
+		pass(375 * time.Millisecond)
+		connected := start.Add(375 * time.Millisecond)
 		want.State, want.Since, want.NextAttempt = Connected, connected, time.Time{}
 		want.Attempts, want.Connects, want.ChannelID, want.Subprotocol, want.LastError = 2, 1, "channel-2", "aws.iot.securetunneling-3.0", ""
 		want.LastErrorAt = time.Time{} // a connect clears it
@@ -51,18 +51,18 @@ func TestStatusFollowsTheSession(t *testing.T) {
 
 		pass(time.Minute)
 		lost := connected.Add(time.Minute)
-		want.State, want.Since, want.NextAttempt = Waiting, lost, lost.Add(250*time.Millisecond)
+		want.State, want.Since, want.NextAttempt = Waiting, lost, lost.Add(375*time.Millisecond)
 		want.Services, want.LastError, want.LastErrorAt = services(2, 0), "the tunnel service closed the websocket with code 1000: bye", lost
 		check("lost")
 		line := w.logs.lines("tunnel lost")
-		if len(line) != 1 || field(line[0], "error") != want.LastError || field(line[0], "delay") != "250ms" {
+		if len(line) != 1 || field(line[0], "error") != want.LastError || field(line[0], "delay") != "375ms" {
 			t.Errorf("the loss is logged as %q", line)
 		}
 
-		pass(250 * time.Millisecond)
-		want.Since, want.NextAttempt = lost.Add(250*time.Millisecond), lost.Add(750*time.Millisecond)
+		pass(375 * time.Millisecond)
+		want.Since, want.NextAttempt = lost.Add(375*time.Millisecond), lost.Add(1000*time.Millisecond)
 		want.Attempts, want.ChannelID, want.Services = 3, "channel-of-refusal", services(3, 0)
-		want.LastErrorAt = lost.Add(250 * time.Millisecond)
+		want.LastErrorAt = lost.Add(375 * time.Millisecond)
 		want.LastError = "the tunnel service answered 503 Service Unavailable: busy (channel-id channel-of-refusal)"
 		check("refused for the moment")
 	})

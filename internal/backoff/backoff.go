@@ -29,8 +29,8 @@ type Backoff struct {
 	failures int
 }
 
-// Next returns how long to wait before the next attempt: at least Min/2 for the sake of the service,
-// then evenly drawn up to a bound that doubles with each call, from Min to Max. floor, if larger, is
+// Next returns how long to wait before the next attempt: evenly drawn between Min/2, for the sake of the
+// service, and a bound that doubles with each call, from Min to Max. floor, if larger, is
 // the service's own wish (Retry-After); jitter of up to Min is added to it so that a fleet that was
 // told the same second does not return in it.
 func (b *Backoff) Next(floor time.Duration) time.Duration {
@@ -50,7 +50,9 @@ func (b *Backoff) Next(floor time.Duration) time.Duration {
 	if draw == nil {
 		draw = rand.Float64
 	}
-	delay := max(time.Duration(draw()*float64(bound)), minimum/2)
+	// Not the larger of Min/2 and a draw from 0 on: half of a fleet would come back after exactly Min/2.
+	least := minimum / 2
+	delay := least + time.Duration(draw()*float64(bound-least))
 	if floor > delay {
 		delay = floor + time.Duration(draw()*float64(minimum))
 	}

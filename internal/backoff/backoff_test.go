@@ -42,6 +42,26 @@ func TestDelaysSpreadOverTheWholeRange(t *testing.T) {
 	}
 }
 
+// The first delay after a loss that a whole fleet has at one moment: no instant may be most devices' own.
+func TestFirstDelaysSpreadEvenly(t *testing.T) {
+	const draws, slots = 4000, 10
+	var seen [slots]int
+	for range draws {
+		var b Backoff
+		d := b.Next(0) - DefaultMin/2
+		if d < 0 || d >= DefaultMin/2 {
+			t.Fatalf("delay %v is out of bounds", d+DefaultMin/2)
+		}
+		seen[d*slots/(DefaultMin/2)]++
+	}
+	for i, n := range seen {
+		// 400 are expected in each; 250 and 550 are more than 7 standard deviations away.
+		if n < 250 || n > 550 {
+			t.Errorf("%d of %d first delays in slot %d of %d", n, draws, i, slots)
+		}
+	}
+}
+
 func TestRetryAfterIsAFloor(t *testing.T) {
 	for range 100 {
 		var b Backoff

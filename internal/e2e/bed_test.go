@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/agent"
+	"github.com/culvert-iot/culvert/agent/control"
 	"github.com/culvert-iot/culvert/internal/netdial"
 	"github.com/culvert-iot/culvert/internal/secret"
 	"github.com/culvert-iot/culvert/proxy"
@@ -33,7 +35,8 @@ type bed struct {
 	tunnel   tunnels.Opened
 	operator *operatorSide
 	traffic  *traffic
-	foreign  bool // the device runs another program than culvertd
+	foreign  bool           // the device runs another program than culvertd
+	again    func() *daemon // which this starts
 }
 
 // bedOptions are what a fault wants of its bed. The zero value is an ordinary device.
@@ -72,7 +75,10 @@ func startBed(t *testing.T, o bedOptions) *bed {
 	}
 	if b.foreign {
 		b.tunnel = openTunnel(t, b.box, nil, "ECHO", "DATA")
-		b.device = startForeign(t, o.program, b.endpoint, b.box.CAFile(), b.tunnel.DestinationToken, targets)
+		b.again = func() *daemon {
+			return startForeign(t, o.program, b.endpoint, b.box.CAFile(), b.tunnel.DestinationToken, targets)
+		}
+		b.device = b.again()
 	} else {
 		b.device = startDaemon(t, b.config)
 		b.device.waitLog(t, "mqtt subscribed", 20*time.Second)
@@ -164,10 +170,22 @@ func (b *bed) rotate(mode string) (destination string) {
 	return r.DestinationToken
 }
 
+// status asks the daemon without a second program: it is asked often.
+func (b *bed) status() (s agent.Status) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
+	defer cancel()
+	socket := (&device{config: b.config}).socket(b.t)
+	if err := control.Call(ctx, socket, control.Request{Command: control.Status}, &s); err != nil {
+		b.t.Fatal(err)
+	}
+	return s
+}
+
 // handshakes is how often the daemon has tried to connect the tunnel of a token.
 func (b *bed) handshakes(token string) int {
 	b.t.Helper()
-	for _, s := range b.device.status(b.t).Tunnels {
+	for _, s := range b.status().Tunnels {
 		if s.Session == secret.New(token).ID() {
 			return s.Attempts
 		}

@@ -122,6 +122,19 @@ func (f *traffic) start(t testing.TB, open func() (net.Conn, error)) {
 	}
 	f.done.Go(f.shorts)
 	t.Cleanup(func() { f.stop(t) })
+	f.moves(t)
+}
+
+// moves waits until a few short connections more were complete.
+func (f *traffic) moves(t testing.TB) {
+	t.Helper()
+	whole := func() int {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.whole
+	}
+	before := whole()
+	eventually(t, 20*time.Second, "short connections go on", func() bool { return whole() >= before+3 })
 }
 
 // over tells whether the test is.
@@ -134,57 +147,63 @@ func (f *traffic) over() bool {
 	}
 }
 
-// stand keeps up to a few pieces on their way and checks what comes back.
+// stand sends pieces at a steady pace, whatever is on its way already, and checks what comes back.
 func (f *traffic) stand(c net.Conn, begun chan<- bool) {
 	defer c.Close()
 	f.mu.Lock()
 	f.standing++
 	f.mu.Unlock()
 	p := pattern(rand.Uint64())
-	if _, err := c.Write(binary.BigEndian.AppendUint64(nil, uint64(p))); err != nil {
-		begun <- false
-		return
-	}
-	const piece = 1500
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	buf := make([]byte, piece)
-	for offset := 0; ; offset += piece {
-		p.fill(buf, offset)
-		_ = c.SetDeadline(time.Now().Add(trafficLimit))
-		_, err := c.Write(buf)
-		n := 0
-		if err == nil {
-			n, err = io.ReadFull(c, buf)
+	var writing sync.WaitGroup
+	ended := make(chan struct{})
+	writing.Go(func() {
+		const piece = 3000
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		buf := make([]byte, piece)
+		_, err := c.Write(binary.BigEndian.AppendUint64(nil, uint64(p)))
+		for offset := 0; err == nil; offset += piece {
+			p.fill(buf, offset)
+			_ = c.SetWriteDeadline(time.Now().Add(trafficLimit))
+			_, err = c.Write(buf)
+			select {
+			case <-tick.C:
+			case <-ended:
+				return
+			case <-f.ends:
+				_ = c.Close()
+				return
+			}
 		}
-		if at := p.wrong(buf[:n], offset); n > 0 && at >= 0 {
+	})
+	buf := make([]byte, 32<<10)
+	for offset := 0; ; {
+		_ = c.SetReadDeadline(time.Now().Add(trafficLimit))
+		n, err := c.Read(buf)
+		if at := p.wrong(buf[:n], offset); at >= 0 {
 			f.complain("the client got a wrong byte at %d of %x", at, uint64(p))
 		}
-		f.mu.Lock()
-		f.bytes += int64(n)
-		if err != nil {
-			if !f.over() {
-				f.lost = append(f.lost, time.Now())
-			}
-			f.standing--
-		}
-		f.mu.Unlock()
-		if errors.Is(err, os.ErrDeadlineExceeded) && !f.over() {
-			f.complain("a connection neither moved nor ended for %v", trafficLimit)
-		}
+		offset += n
 		if begun != nil {
 			begun <- err == nil
 			begun = nil
 		}
+		f.mu.Lock()
+		f.bytes += int64(n)
 		if err != nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-f.ends:
-			f.mu.Lock()
 			f.standing--
-			f.mu.Unlock()
+			if !f.over() {
+				f.lost = append(f.lost, time.Now())
+			}
+		}
+		f.mu.Unlock()
+		if err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				f.complain("a connection neither moved nor ended for %v", trafficLimit)
+			}
+			close(ended)
+			_ = c.Close()
+			writing.Wait()
 			return
 		}
 	}
@@ -275,11 +294,23 @@ func (f *traffic) stands() int {
 	return f.standing
 }
 
+// abandon ends the traffic and says how many complaints there were.
+func (f *traffic) abandon() (complaints int) {
+	f.mu.Lock()
+	close(f.ends)
+	f.mu.Unlock()
+	f.done.Wait()
+	return len(f.complaint)
+}
+
 // stop ends the traffic and judges it.
 func (f *traffic) stop(t testing.TB) {
 	t.Helper()
 	if f.over() {
 		return
+	}
+	if f.open != nil && !t.Failed() {
+		f.moves(t)
 	}
 	f.mu.Lock()
 	close(f.ends)

@@ -176,6 +176,13 @@ func (r *Relay) link(tunnel string) *link {
 	return l
 }
 
+// Connections is how many websockets were opened so far.
+func (r *Relay) Connections() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.count
+}
+
 // Violations returns what peers did against the rules so far, oldest first.
 func (r *Relay) Violations() []Violation {
 	r.mu.Lock()

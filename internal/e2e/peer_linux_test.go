@@ -1,0 +1,111 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/sandbox/relay"
+	"github.com/culvert-iot/culvert/sandbox/tunnels"
+)
+
+// witness plays a fault to a foreign proxy and tells what it did, for scripts/faults-peer. Nothing is demanded of it.
+func witness(t *testing.T, name string, o bedOptions, limit time.Duration, fire func(b *bed)) {
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		o.program = foreignProgram(t)
+		o.sandbox.Relay.Cutting = relay.Aligned // it loses messages that come in one with others
+		b := startBed(t, o)
+		b.traffic.fault()
+		start := time.Now()
+		fire(b)
+		took := b.foreignBack(limit)
+		lived := b.traffic.stands()
+		b.traffic.healed()
+		complaints := b.traffic.abandon()
+		did := fmt.Sprintf("%d of %d standing connections live; %d wrong bytes; ", lived, standingConnections, complaints)
+		select {
+		case <-b.device.exited:
+			did += fmt.Sprintf("ended: %v", b.device.cmd.ProcessState)
+		default:
+			if took > 0 {
+				did += fmt.Sprintf("back %v after the fault, %v after its beginning", took, time.Since(start).Round(100*time.Millisecond))
+			} else {
+				did += fmt.Sprintf("runs, and is not back within %v", limit)
+			}
+		}
+		t.Logf("WITNESS | %s | %s", name, did)
+	})
+}
+
+// foreignBack is how long it took until a new connection worked; 0 if it did not within the limit, or the program has
+// ended.
+func (b *bed) foreignBack(limit time.Duration) time.Duration {
+	start := time.Now()
+	back := false
+	poll(limit, func() bool {
+		select {
+		case <-b.device.exited:
+			return true
+		default:
+		}
+		back = b.works()
+		return back
+	})
+	if !back {
+		return 0
+	}
+	return max(time.Since(start).Round(time.Millisecond), time.Millisecond)
+}
+
+// TestWhatAnotherLocalProxyDoes is run by scripts/faults-peer.
+func TestWhatAnotherLocalProxyDoes(t *testing.T) {
+	foreignProgram(t)
+	limit := time.Minute
+	if text := os.Getenv("CULVERT_PEER_LIMIT"); text != "" {
+		var err error
+		if limit, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range websocketFaults() {
+		witness(t, f.name, f.bed, limit, f.fire)
+	}
+	for _, code := range []int{1000, 1008, 1011, 1012, 0} {
+		witness(t, fmt.Sprintf("close frame with code %d", code), bedOptions{}, 20*time.Second, func(b *bed) {
+			b.box.Relay.Faults().CloseWith(destinationSide, code, "see you")
+		})
+	}
+	for _, s := range silences() {
+		witness(t, s.name, s.bed, 30*time.Second, func(b *bed) {
+			s.begin(b)
+			if b.traffic.over() {
+				return
+			}
+			waits(100 * time.Second)
+			b.t.Logf("WITNESS | %s | 100 s later: %d of %d standing connections live, a new one works: %v", s.name, b.traffic.stands(), standingConnections, b.works())
+			s.end(b)
+		})
+	}
+	witness(t, "a service that accepts and drops for 6 s", bedOptions{}, limit, func(b *bed) {
+		mark := b.box.Relay.Connections()
+		b.box.Relay.Faults().EndEarly(destinationSide, 1_000_000, relay.Ending{Bare: true})
+		cut(b)
+		waits(6 * time.Second)
+		b.t.Logf("WITNESS | handshakes in 6 s | %d", b.box.Relay.Connections()-mark)
+		b.box.Relay.Faults().Clear()
+	})
+	for _, keeps := range []bool{false, true} {
+		witness(t, fmt.Sprintf("rotation, the service leaves the old connection: %v", keeps), bedOptions{
+			sandbox: sandbox.Config{Behaviour: tunnels.Behaviour{RotationKeepsConnection: keeps}},
+		}, 10*time.Second, func(b *bed) { b.rotate(tunnels.RotateDestination) })
+	}
+	witness(t, "rotation of the source", bedOptions{}, limit, func(b *bed) { b.rotate(tunnels.RotateSource) })
+	witness(t, "killed and started again with the same tokens", bedOptions{}, limit, func(b *bed) {
+		_ = b.device.cmd.Process.Kill()
+		<-b.device.exited
+		b.device = b.again()
+	})
+}
