@@ -128,8 +128,8 @@ test-arm: ## unit tests as armv6 and arm64 under qemu-user (ARM=armv6 for one of
 MINUTES ?= 2
 SEED    ?= 0
 
-endurance: ## 1,000 rotations and 100,000 connections, and what they leave behind: some minutes
-	CULVERT_ENDURANCE=1 go test -count=1 -timeout 60m -v -run LeaveNothingBehind ./internal/e2e
+endurance: ## 1,000 rotations and 100,000 connections, what they leave behind, and links that die without a word: some minutes
+	CULVERT_ENDURANCE=1 go test -count=1 -parallel 16 -timeout 60m -v -run "LeaveNothingBehind|DiesWithoutAWord" ./internal/e2e
 
 soak: ## the daemon under random faults for MINUTES (2); SEED replays a run
 	go run ./internal/soak -minutes $(MINUTES) -seed $(SEED)

@@ -96,6 +96,7 @@ func (s silence) play(b *bed) {
 	b.t.Logf("noticed after %v: %s", time.Since(start).Round(time.Millisecond), line)
 	s.end(b)
 	b.t.Logf("time back: %v", b.back(s.limit))
+	eventually(b.t, 20*time.Second, "connections that stood end for the client too", func() bool { return b.traffic.stands() == 0 })
 	b.traffic.healed()
 	b.traffic.stop(b.t)
 }
