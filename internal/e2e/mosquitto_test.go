@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -18,8 +19,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/pki"
@@ -202,7 +206,8 @@ func aclFile(dir string) string {
 	return "allow_anonymous false\nacl_file " + path
 }
 
-// TestMosquittoCarriesNotifications runs the whole job with a broker that Culvert did not write, and restarts it.
+// TestMosquittoCarriesNotifications runs the whole job with a broker that Culvert did not write, opening and rotating
+// through the control API, and restarts it.
 func TestMosquittoCarriesNotifications(t *testing.T) {
 	broker := newMosquitto(t, aclFile)
 	box := broker.cloud(t)
@@ -212,14 +217,36 @@ func TestMosquittoCarriesNotifications(t *testing.T) {
 	}
 	d := startDaemon(t, device.ConfigFile)
 	d.waitLog(t, "mqtt subscribed", 10*time.Second)
+	api := iotsecuretunneling.New(iotsecuretunneling.Options{
+		Region: box.Region, BaseEndpoint: &box.APIURL,
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "secret"}, nil
+		}),
+	})
+	to := &types.DestinationConfig{ThingName: aws.String("pi-1"), Services: []string{"ECHO"}}
+	// Each token is told of by one notification, which the control API publishes through the broker.
+	connected := func(token *string) {
+		t.Helper()
+		d.hide(*token)
+		d.waitLog(t, "tunnel connected "+sessionOf(*token), 10*time.Second)
+	}
 	carries := func() {
 		t.Helper()
-		tunnel := openTunnel(t, box, d, "ECHO")
-		d.waitLog(t, "tunnel connected "+sessionOf(tunnel.DestinationToken), 10*time.Second)
-		source := startSource(t, box, tunnel.SourceToken, proxy.V3)
-		if !answers(source, "ECHO", 5*time.Second) {
-			t.Error("no data through the tunnel")
+		opened, err := api.OpenTunnel(t.Context(), &iotsecuretunneling.OpenTunnelInput{DestinationConfig: to})
+		if err != nil {
+			t.Fatal(err)
 		}
+		connected(opened.DestinationAccessToken)
+		rotated, err := api.RotateTunnelAccessToken(t.Context(), &iotsecuretunneling.RotateTunnelAccessTokenInput{
+			TunnelId: opened.TunnelId, ClientMode: types.ClientModeDestination, DestinationConfig: to,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		connected(rotated.DestinationAccessToken)
+		d.waitLog(t, "tunnel ended "+sessionOf(*opened.DestinationAccessToken), 10*time.Second)
+		source := startSource(t, box, *opened.SourceAccessToken, proxy.V3)
+		eventually(t, 5*time.Second, "data through the tunnel", func() bool { return answers(source, "ECHO", time.Second) })
 	}
 	carries()
 
