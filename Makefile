@@ -22,7 +22,7 @@ ARM6_BUDGET := 8000000
 .DEFAULT_GOAL := help
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/culvertd and bin/culvert for this machine
 	$(BUILD) -o bin/ ./cmd/culvertd ./cmd/culvert

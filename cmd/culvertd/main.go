@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/culvert-iot/culvert/agent/config"
@@ -79,27 +80,27 @@ func (p *program) main(args []string) int {
 	}
 }
 
+// commands are what may stand first.
+func (p *program) commands() map[string]func(args []string) error {
+	return map[string]func([]string) error{
+		"run": p.run, "status": p.status, "notify": p.notify, "check": p.check, "version": p.version,
+		"help": func([]string) error {
+			_, err := io.WriteString(p.out, usage)
+			return err
+		},
+	}
+}
+
 func (p *program) dispatch(args []string) error {
-	command := "run"
+	name := "run"
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		command, args = args[0], args[1:]
+		name, args = args[0], args[1:]
 	}
-	switch command {
-	case "run":
-		return p.run(args)
-	case "status":
-		return p.status(args)
-	case "notify":
-		return p.notify(args)
-	case "check":
-		return p.check(args)
-	case "version":
-		return p.version(args)
-	case "help":
-		_, err := io.WriteString(p.out, usage)
-		return err
+	command := p.commands()[name]
+	if command == nil {
+		return &usageError{fmt.Sprintf("there is no command %q", name)}
 	}
-	return &usageError{fmt.Sprintf("there is no command %q", command)}
+	return command(args)
 }
 
 // parse reads a command's options. done says that help was asked for and given.
@@ -112,6 +113,9 @@ func (p *program) parse(flags *flag.FlagSet, args []string) (done bool, err erro
 		return true, err
 	case err != nil:
 		return false, &usageError{err.Error()}
+	case flags.NArg() > 0 && flags.Name() == "run" && p.commands()[flags.Arg(0)] != nil:
+		options := slices.Concat(args[:len(args)-flags.NArg()], flags.Args()[1:])
+		return false, &usageError{fmt.Sprintf("the command comes before its options: culvertd %s %s", flags.Arg(0), strings.Join(options, " "))}
 	case flags.NArg() > 0:
 		return false, &usageError{fmt.Sprintf("%s takes no argument %q", flags.Name(), flags.Arg(0))}
 	}

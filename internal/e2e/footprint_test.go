@@ -165,7 +165,7 @@ func settled(t testing.TB, pid int, field string) float64 {
 func stripped(t testing.TB, arch string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "culvertd-"+arch)
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "github.com/culvert-iot/culvert/cmd/culvertd")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, "github.com/culvert-iot/culvert/cmd/culvertd")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOARM=6")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)

@@ -35,7 +35,7 @@ var (
 // build builds a command of this module, with the race detector if the tests run with it.
 func build(name string) (string, error) {
 	path := filepath.Join(binDir, name)
-	args, cgo := []string{"build", "-o", path}, "CGO_ENABLED=0"
+	args, cgo := []string{"build", "-buildvcs=false", "-o", path}, "CGO_ENABLED=0"
 	if raceEnabled {
 		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
 	}

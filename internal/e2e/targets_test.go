@@ -76,6 +76,15 @@ func TestTargetsOfEveryKind(t *testing.T) {
 	}
 }
 
+// TestEndpointsByIPv6 has broker and data endpoint at IPv6 addresses.
+func TestEndpointsByIPv6(t *testing.T) {
+	listenOn(t, "tcp", "[::1]:0") // or there is no IPv6 here
+	d := startDevice(t, sandbox.Config{Listen: "::1"})
+	if s := d.daemon.status(t); !strings.HasPrefix(s.MQTT.Endpoint, "[::1]:") || !strings.HasPrefix(s.Tunnels[0].Endpoint, "wss://[::1]:") {
+		t.Errorf("connected to %s and %s", s.MQTT.Endpoint, s.Tunnels[0].Endpoint)
+	}
+}
+
 // TestMQTTOnPort443 needs the real port number, for that is what asks for ALPN.
 func TestMQTTOnPort443(t *testing.T) {
 	box := startSandbox(t, sandboxOn443(t))

@@ -43,7 +43,7 @@ type usage struct {
 // build builds culvertd as it ships, or with the race detector.
 func build(ctx context.Context, dir string, race bool) (string, error) {
 	path := filepath.Join(dir, "culvertd")
-	args, cgo := []string{"build", "-trimpath", "-o", path}, "CGO_ENABLED=0"
+	args, cgo := []string{"build", "-trimpath", "-buildvcs=false", "-o", path}, "CGO_ENABLED=0"
 	if race {
 		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
 	}
