@@ -103,12 +103,15 @@ func BenchmarkFootprint(b *testing.B) {
 	for b.Loop() {
 		s := startSubject(b, path, 0, lightEcho(b))
 		figures["subscribed-Pss-MB"] = settled(b, s.pid(), "Pss:")
+		figures["subscribed-Rss-MB"] = megabytes(memory(b, s.pid(), "Rss:"))
 		opened := openTunnel(b, s.box, s.daemon, "ECHO")
 		s.daemon.waitLog(b, "tunnel connected", 20*time.Second)
 		figures["tunnel-Pss-MB"] = settled(b, s.pid(), "Pss:")
+		figures["tunnel-Rss-MB"] = megabytes(memory(b, s.pid(), "Rss:"))
 		s.sources = append(s.sources, startSource(b, s.box, opened.SourceToken, proxy.V3))
 		s.open(b, 10)
 		figures["used-Pss-MB"] = settled(b, s.pid(), "Pss:")
+		figures["used-Rss-MB"] = megabytes(memory(b, s.pid(), "Rss:"))
 		figures["used-own-MB"] = settled(b, s.pid(), "Anonymous:")
 	}
 	for name, value := range figures {
@@ -158,8 +161,10 @@ func settled(t testing.TB, pid int, field string) float64 {
 		}
 		return same >= 3
 	})
-	return float64(memory(t, pid, field)) * 1024 / 1e6
+	return megabytes(memory(t, pid, field))
 }
+
+func megabytes(kB int) float64 { return float64(kB) * 1024 / 1e6 }
 
 // stripped builds the daemon as it ships.
 func stripped(t testing.TB, arch string) string {
@@ -182,7 +187,7 @@ func memory(t testing.TB, pid int, field string) (kB int) {
 // peakMemory is the most that a process ever had in memory, in MB.
 func peakMemory(t testing.TB, pid int) float64 {
 	t.Helper()
-	return float64(procField(t, fmt.Sprintf("/proc/%d/status", pid), "VmHWM:")) * 1024 / 1e6
+	return megabytes(procField(t, fmt.Sprintf("/proc/%d/status", pid), "VmHWM:"))
 }
 
 func procField(t testing.TB, path, field string) (n int) {

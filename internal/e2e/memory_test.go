@@ -118,6 +118,9 @@ func TestMemoryStaysBoundedWhileTargetsStall(t *testing.T) {
 }
 
 // A generous bound: the figure of BenchmarkIdleConnections is 6 KiB, and a collection may be due.
+// idleMemory is the most that the daemon may have in memory, in kilobytes, while its tunnel is at rest.
+const idleMemory = 16_000_000 / 1024
+
 func TestIdleConnectionsCostLittleMemory(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector needs memory of its own")
@@ -126,7 +129,10 @@ func TestIdleConnectionsCostLittleMemory(t *testing.T) {
 	const count, limit = 1000, 12 << 10
 	s := startSubject(t, culvertd(t), 1, lightEcho(t))
 	s.open(t, 10)
-	before := memory(t, s.pid(), "Rss:")
+	before := 0
+	if !poll(20*time.Second, func() bool { before = memory(t, s.pid(), "Rss:"); return before < idleMemory }) {
+		t.Errorf("with a tunnel at rest the daemon has %d kB in memory, more than %d", before, idleMemory)
+	}
 	s.open(t, count)
 	each := (memory(t, s.pid(), "Rss:") - before) * 1024 / count
 	if t.Logf("%d bytes each", each); each > limit {
