@@ -104,3 +104,67 @@ func TestAStaleNotificationEndsAtInfo(t *testing.T) {
 	}
 	live.lived(t, "a stale notification")
 }
+
+// TestNotificationsThatAreNone publishes what whoever may publish could write to the device's topic. Each is dropped with
+// one line that says why and repeats nothing of it; tunnels that stand do not notice, and the next good one works.
+func TestNotificationsThatAreNone(t *testing.T) {
+	t.Parallel()
+	d := startDevice(t, sandbox.Config{})
+	live := startPulse(t, connectTo(t, d.source, "ECHO"))
+	// It is in every payload, and must be in no line of the log.
+	const marker = "hunter2hunter2hunter2"
+	with := func(name string, value any) string {
+		n := map[string]any{"clientAccessToken": marker, "clientMode": "destination", "region": "eu-west-1", "services": []string{"ECHO"}}
+		n[name] = value
+		if value == nil {
+			delete(n, name)
+		}
+		payload, err := json.Marshal(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(payload)
+	}
+	for _, test := range []struct{ name, payload, says string }{
+		{"no JSON", marker, "not one JSON object"},
+		{"half a notification", with("region", "x")[:60], ""}, // for the same reason, which is told once
+		{"two notifications", with("region", "x") + with("region", "x"), ""},
+		{"a list of notifications", "[" + with("region", "x") + "]", ""},
+		{"nothing", "", ""},
+		{"null", "null", ""},
+		{"brackets without end", strings.Repeat("[", 16<<10), ""},
+		{"for the other side", with("clientMode", "source"), "not for the device's side"},
+		{"of no side", with("clientMode", nil), "clientMode is missing"},
+		{"a side that is a number", with("clientMode", 1), "clientMode is not a string"},
+		{"no token", with("clientAccessToken", nil), "clientAccessToken is missing"},
+		{"a token that adds a header", with("clientAccessToken", marker+"\r\nHost: elsewhere"), "clientAccessToken is not 1 to 4096 printable characters"},
+		{"a token of 4,097 characters", with("clientAccessToken", strings.Repeat("x", 4097)), ""},
+		{"a region that names another host", with("region", "eu-west-1.elsewhere.example/"+marker), "region is not 1 to 64 characters of a-z, 0-9 and -"},
+		{"no region", with("region", nil), "region is missing"},
+		{"a service with a line end", with("services", []string{"ECHO\n" + marker}), "services[0] is not 1 to 128 characters"},
+		{"services that are none", with("services", marker), "services is not an array of strings"},
+		{"a thousand services", with("services", make([]string, 1000)), "services has 1000 entries"},
+		{"more than 16 KiB", with("extra", strings.Repeat(marker, 800)), "too long"},
+		{"as much as AWS lets through", with("extra", strings.Repeat("x", 127<<10)), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			mark := d.daemon.mark()
+			if _, err := d.box.Broker.Publish(notifyTopic, []byte(test.payload), 1); err != nil {
+				t.Fatal(err)
+			}
+			if test.says != "" {
+				line := d.daemon.waitLogFrom(t, mark, "notification dropped", 10*time.Second)
+				if !strings.Contains(line, "WARN") || !strings.Contains(line, test.says) {
+					t.Errorf("the log says %s, want %q", line, test.says)
+				}
+			}
+		})
+	}
+	mark := d.daemon.mark()
+	good := openTunnel(t, d.box, d.daemon, "ECHO")
+	d.daemon.waitLogFrom(t, mark, "tunnel connected "+sessionOf(good.DestinationToken), 10*time.Second)
+	live.lived(t, "notifications that are none")
+	if log := d.daemon.log(); strings.Contains(log, marker) || strings.Count(log, "tunnel accepted") != 2 {
+		t.Error("something of what was dropped is in the log, or was taken for a token")
+	}
+}

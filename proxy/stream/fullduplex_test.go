@@ -80,7 +80,7 @@ func (p *inOrder) push(far *end, b []byte) error {
 // wait for itself, and not take the target for one that does not read.
 func TestATargetThatAnswersWhileItReadsIsNotHeldUpByTheWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const total = 16 << 20
+		const total = 4 << 20
 		near, far := newPair()
 		p := &inOrder{end: near}
 		log := &logLines{}
