@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 )
 
 func TestEveryCommandHasAManualPage(t *testing.T) {
@@ -26,5 +28,11 @@ func TestEveryCommandHasAManualPage(t *testing.T) {
 		if !strings.Contains(string(page), ".TH") || !bytes.Contains(page, []byte("SYNOPSIS")) {
 			t.Errorf("the page of %s is none", cmd.Name())
 		}
+		text := strings.ReplaceAll(string(page), `\-`, "-")
+		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			if !strings.Contains(text, "--"+f.Name) {
+				t.Errorf("the page of %s lacks --%s", cmd.Name(), f.Name)
+			}
+		})
 	}
 }

@@ -65,6 +65,9 @@ func newProxyCommand() *cobra.Command {
 		}
 	}
 	f.BoolVarP(&showVersion, "version", "V", false, "print the version and exit")
+	for name, values := range map[string][]string{"mode": {"source", "destination"}, "destination-client-type": {"V1", "V2"}} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // they are there
+	}
 	cmd.SetUsageFunc(func(c *cobra.Command) error {
 		w := c.OutOrStderr()
 		fmt.Fprintf(w, "Usage:\n  %s [flags]\n\nExamples:\n%s\n\nFlags:\n", c.CommandPath(), c.Example)
