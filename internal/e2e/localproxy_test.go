@@ -25,16 +25,24 @@ type localproxy struct{ *daemon }
 // startProxy runs culvert proxy against the sandbox with a token in the environment.
 func startProxy(t testing.TB, box *sandbox.Sandbox, token string, args ...string) localproxy {
 	t.Helper()
+	return runProxy(t, shortDir(t), []string{
+		"AWSIOT_TUNNEL_ACCESS_TOKEN=" + token, "AWSIOT_TUNNEL_ENDPOINT=" + box.RelayURL, "SSL_CERT_FILE=" + box.CAFile(),
+	}, []string{token}, args...)
+}
+
+// runProxy runs culvert proxy in a directory, with an environment, and with secrets that its log must not show.
+func runProxy(t testing.TB, dir string, env, secrets []string, args ...string) localproxy {
+	t.Helper()
 	program, err := buildCulvert()
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := &daemon{exited: make(chan struct{})}
 	d.cmd = exec.Command(program, append([]string{"proxy"}, args...)...)
-	d.cmd.Dir = shortDir(t)
+	d.cmd.Dir = dir
 	d.cmd.Stdout, d.cmd.Stderr = &d.stderr, &d.stderr
-	d.cmd.Env = cleanEnv("AWSIOT_TUNNEL_ACCESS_TOKEN="+token, "AWSIOT_TUNNEL_ENDPOINT="+box.RelayURL, "SSL_CERT_FILE="+box.CAFile())
-	d.hide(token)
+	d.cmd.Env = cleanEnv(env...)
+	d.hide(secrets...)
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
