@@ -3,9 +3,12 @@ package aws
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -90,13 +93,13 @@ func TestSideBySideWithTheAWSCLI(t *testing.T) {
 			{"tag-resource", "--resource-arn", tagged, "--tags", "key=x,value=y", "--output", form},
 			{"untag-resource", "--resource-arn", tagged, "--tag-keys", "x", "z", "--output", form},
 			{"close-tunnel", "--tunnel-id", closed, "--output", form},
-			{"open-tunnel", "--generate-cli-skeleton", "output", "--output", form},
-			{"rotate-tunnel-access-token", "--tunnel-id", id, "--client-mode", "ALL", "--generate-cli-skeleton", "output", "--output", form},
 		}...)
 	}
 	for _, op := range operations {
 		tests = append(tests, []string{op.command, "--generate-cli-skeleton"})
 	}
+	tests = append(tests, []string{"open-tunnel", "--generate-cli-skeleton", "output", "--output", "table"},
+		[]string{"rotate-tunnel-access-token", "--tunnel-id", id, "--client-mode", "ALL", "--generate-cli-skeleton", "output"})
 	tests = append(tests, [][]string{
 		{"list-tunnels", "--query", "tunnelSummaries[?status==`OPEN`].{state: status, id: tunnelId}"},
 		{"describe-tunnel", "--tunnel-id", id, "--output", "table", "--query", "tunnel.destinationConfig"},
@@ -166,6 +169,51 @@ func TestRotatingSideBySideWithTheAWSCLI(t *testing.T) {
 		told, _ := b.since()
 		equal(t, strings.Join(args, " ")+": told", wantTold, told)
 		equal(t, strings.Join(args, " "), lengths(t, wantOut), lengths(t, out))
+	}
+}
+
+// What is different in each answer has always the same length, so that all else can be compared to the byte.
+var everNew = map[string]*regexp.Regexp{
+	strings.Repeat("T", 600): regexp.MustCompile(`\b[A-Za-z0-9_-]{600}`),
+	strings.Repeat("I", 36):  regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`),
+}
+
+// The answers with tokens, in every form, and with them the global options that must not change an answer.
+func TestTokensSideBySideWithTheAWSCLI(t *testing.T) {
+	aws := awsCLI(t)
+	b := newBench(t, nil)
+	secure := httptest.NewTLSServer(b.api)
+	defer secure.Close()
+	roots := file(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})))
+	t.Setenv("AWS_CONFIG_FILE", file(t, "[profile p]\nregion = us-west-2\noutput = yaml\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = secret\n"))
+	id := b.open("pi-1").Tunnel.ID
+	globals := map[string][]string{
+		"json":        {"--profile", "p", "--region", "eu-west-1", "--debug", "--endpoint-url", b.url},
+		"text":        {"--ca-bundle", roots, "--cli-read-timeout", "0", "--cli-connect-timeout", "0", "--endpoint-url", secure.URL},
+		"table":       {"--color", "off", "--no-paginate", "--no-cli-pager", "--endpoint-url", b.url},
+		"yaml":        {"--no-verify-ssl", "--cli-binary-format", "raw-in-base64-out", "--no-cli-auto-prompt", "--endpoint-url", secure.URL},
+		"yaml-stream": {"--query", "[tunnelArn, {source: sourceAccessToken}]", "--endpoint-url", b.url},
+	}
+	for _, form := range sample(output.Forms) {
+		for _, args := range [][]string{
+			append([]string{"rotate-tunnel-access-token", "--tunnel-id", id, "--client-mode", "ALL", "--destination-config", "thingName=pi-1,services=SSH", "--output", form}, globals[form]...),
+			{"open-tunnel", "--destination-config", "thingName=pi-1,services=SSH", "--output", form, "--endpoint-url", b.url},
+		} {
+			t.Run(args[0]+" in "+form, func(t *testing.T) {
+				theirs, wantErrs, wantCode := aws(args...)
+				ours, errs, code := culvert(t, args...)
+				if wantCode != 0 || code != 0 {
+					t.Fatalf("exit %d, the AWS CLI %d\nculvert: %s\naws: %s", code, wantCode, errs, wantErrs)
+				}
+				for same, form := range everNew {
+					theirs, ours = form.ReplaceAllString(theirs, same), form.ReplaceAllString(ours, same)
+				}
+				equal(t, "output", theirs, ours)
+				if !strings.Contains(ours, strings.Repeat("T", 600)) {
+					t.Errorf("no token in %s", ours)
+				}
+			})
+		}
 	}
 }
 
