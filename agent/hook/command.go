@@ -16,8 +16,8 @@ import (
 const (
 	// maxOutput bounds what is kept of a command's output, in bytes, for the log of its failure.
 	maxOutput = 256
-	// waitDelay is how long a killed command's output is still waited for: a process that left the group
-	// may hold it open.
+	// waitDelay is how long the output of a command that has ended is still waited for: what it left running, or a
+	// process that left the group of a killed one, may hold it open.
 	waitDelay = time.Second
 	// path is the commands' PATH. Nothing of the daemon's own environment is handed on: it may hold the
 	// password of a web proxy.
@@ -43,6 +43,8 @@ func runCommand(ctx context.Context, cfg Config, e Event) error {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("%s was killed, it took longer than %v (hooks.timeout)%s", name, cfg.Timeout, out.said())
+	case errors.Is(err, exec.ErrWaitDelay):
+		return nil // it ended well; what it has left running keeps the output open
 	case err != nil:
 		return fmt.Errorf("%s: %w%s", name, err, out.said())
 	}

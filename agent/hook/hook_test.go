@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -258,6 +259,35 @@ func TestACommandThatTakesTooLongIsKilledWithWhatItStarted(t *testing.T) {
 		if time.Since(begin) > 30*time.Second {
 			t.Fatalf("the command's own child lives on: %s", stat)
 		}
+	}
+}
+
+// A command may start something that goes on, and has its output: that is no failure, and the next event does not wait.
+func TestWhatACommandLeavesRunningIsNotWaitedFor(t *testing.T) {
+	needShell(t)
+	pid := filepath.Join(t.TempDir(), "pid")
+	begin := time.Now()
+	cfg := Config{Command: []string{shell, "-c", `sleep 600 & echo $! >"$0"; echo started`, pid}, Timeout: 5 * time.Minute}
+	if err := runCommand(t.Context(), cfg, Event{Name: "a"}); err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(begin); d > time.Minute {
+		t.Errorf("it took %v", d)
+	}
+	data, err := os.ReadFile(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := os.FindProcess(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Kill(); err != nil {
+		t.Errorf("what it left running is gone: %v", err)
 	}
 }
 
