@@ -179,6 +179,9 @@ func (j *judge) check(m *frame.Message) {
 			return
 		}
 		l.resets++
+		if l.mixed {
+			return // it may be of the form before, sent while the start in another was on its way
+		}
 		for _, of := range l.members { // of one that was started again since, the old life
 			of.resets = min(of.resets+1, of.starts)
 		}
