@@ -120,7 +120,7 @@ func TestTheBrokersNameResolvesLate(t *testing.T) {
 	// The name fails once more, now for the tunnel: it comes back when the name does.
 	names.set(func(r *resolver) { r.answer = dnsmessage.RCodeServerFailure })
 	mark := d.mark()
-	box.Relay.Faults().Cut(destinationSide)
+	eventually(t, 10*time.Second, "the relay has the tunnel, and cuts it", func() bool { return box.Relay.Faults().Cut(destinationSide) == 1 })
 	d.waitLogFrom(t, mark, "tunnel lost", 10*time.Second)
 	d.waitLogFrom(t, mark, "tunnel not connected", 20*time.Second)
 	names.set(func(r *resolver) { r.answer = dnsmessage.RCodeSuccess })
