@@ -87,24 +87,31 @@ func explainService(err error) (Problem, bool) {
 		return Problem{}, false
 	}
 	// Getting credentials may take calls of other services: the innermost one is the one that failed.
-	operation := ""
+	service, operation := "", ""
 	for inner := err; ; {
 		op, ok := errors.AsType[*smithy.OperationError](inner)
 		if !ok {
 			break
 		}
-		operation, inner = op.OperationName, op.Err
+		service, operation, inner = op.ServiceID, op.OperationName, op.Err
 	}
 	// The AWS CLI's own words, since scripts look for them.
 	text := fmt.Sprintf("An error occurred (%s) when calling the %s operation: %s", e.ErrorCode(), operation, e.ErrorMessage())
-	return Problem{Kind: Service, Text: text, Hint: serviceHint(e.ErrorCode(), operation)}, true
+	return Problem{Kind: Service, Text: text, Hint: serviceHint(service, e.ErrorCode(), operation)}, true
 }
 
-func serviceHint(code, operation string) string {
+func serviceHint(service, code, operation string) string {
+	tunnels := service == iotsecuretunneling.ServiceID
 	switch code {
 	case "ResourceNotFoundException":
+		if !tunnels {
+			return ""
+		}
 		return "the tunnel is closed, or not of this region and account; see: culvert list-tunnels"
 	case "LimitExceededException":
+		if !tunnels {
+			return "the account has as many as its quota allows: remove some, or have AWS raise it"
+		}
 		return "close tunnels that nobody needs (culvert list-tunnels, culvert close-tunnel), ask for fewer services, or have AWS raise the quota"
 	case "ExpiredTokenException", "ExpiredToken", "RequestExpired":
 		return "the credentials have expired: get new ones, for example with: aws sso login"
@@ -114,12 +121,12 @@ func serviceHint(code, operation string) string {
 		return "check the secret access key, this machine's clock, and that --region is the endpoint's"
 	case "MissingAuthenticationTokenException":
 		return "this endpoint takes signed calls only: leave --no-sign-request away"
-	case "AccessDeniedException", "AccessDenied":
-		return "the IAM policy must allow iot:" + operation + " on this tunnel or thing"
+	case "AccessDeniedException", "AccessDenied", "UnauthorizedException":
+		return "the IAM policy must allow iot:" + operation + map[bool]string{true: " on this tunnel or thing"}[tunnels]
 	case "ThrottlingException", "TooManyRequestsException":
 		return "there were too many calls: wait a little and try again"
 	case "UnknownOperationException":
-		return "whatever answers at this endpoint is not AWS IoT Secure Tunneling: check --endpoint-url and --region"
+		return "whatever answers at this endpoint is not " + map[bool]string{true: "AWS IoT Secure Tunneling", false: "AWS IoT"}[tunnels] + ": check --endpoint-url and --region"
 	case "UnknownError":
 		return "something else than the service has answered: check --endpoint-url and the web proxy of this machine"
 	}

@@ -9,6 +9,7 @@ package sandbox
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox/api"
 	"github.com/culvert-iot/culvert/sandbox/broker"
 	"github.com/culvert-iot/culvert/sandbox/pki"
+	"github.com/culvert-iot/culvert/sandbox/registry"
 	"github.com/culvert-iot/culvert/sandbox/relay"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
@@ -97,6 +99,8 @@ type Sandbox struct {
 	API    *api.API
 	Relay  *relay.Relay
 	Broker *broker.Broker // nil with Config.PublishVia
+	// Registry is where devices are set up, at the control API's address.
+	Registry *registry.Registry
 
 	APIURL   string // http://host:port, for --endpoint-url of the AWS CLI
 	RelayURL string // wss://host:port, the data endpoint
@@ -185,6 +189,11 @@ func (s *Sandbox) start() (err error) {
 	s.Store = tunnels.New(tunnels.Config{
 		Region: cfg.Region, Account: cfg.Account, Now: cfg.Now, MaxTunnels: cfg.MaxTunnels, Behaviour: cfg.Behaviour,
 	})
+	s.Registry = registry.New(registry.Config{
+		CA: s.CA, Region: cfg.Region, Account: cfg.Account, Endpoint: func() string { return s.MQTT }, Things: cfg.Things,
+		CheckPolicy:   func(document []byte) error { _, err := broker.ParsePolicy(document); return err },
+		AllowUnsigned: cfg.AllowUnsigned, Logger: s.log,
+	})
 	if err := s.startBroker(cert); err != nil {
 		return err
 	}
@@ -198,7 +207,7 @@ func (s *Sandbox) start() (err error) {
 	s.Relay = relay.New(cfg.Relay)
 
 	var port int
-	if port, err = s.serve("control API", cfg.Listen, cfg.Ports.API, s.API, nil); err != nil {
+	if port, err = s.serve("control API", cfg.Listen, cfg.Ports.API, http.HandlerFunc(s.control), nil); err != nil {
 		return err
 	}
 	s.APIURL = "http://" + s.advertised(port)
@@ -235,7 +244,7 @@ func (s *Sandbox) startBroker(cert tls.Certificate) (err error) {
 	}
 	s.Broker, err = broker.Start(broker.Config{
 		Listen: joinPort(cfg.Listen, cfg.Ports.MQTT), ListenALPN: joinPort(cfg.Listen, cfg.Ports.MQTTALPN),
-		Certificate: cert, ClientCAs: s.CA.Pool(), Thing: pki.Thing, RequireSNI: cfg.RequireSNI,
+		Certificate: cert, ClientCAs: s.CA.Pool(), Thing: s.thingOf, PolicyOf: s.policyOf, RequireSNI: cfg.RequireSNI,
 		Policy: s.policy, SessionExpiry: cfg.SessionExpiry, Behaviour: cfg.MQTT, Logger: s.log,
 	})
 	if err != nil {
@@ -243,6 +252,35 @@ func (s *Sandbox) startBroker(cert tls.Certificate) (err error) {
 	}
 	s.MQTT, s.MQTTALPN = s.advertised(portOf(s.Broker.Addr())), s.advertised(portOf(s.Broker.ALPNAddr()))
 	return nil
+}
+
+// control answers all control APIs, as one address stands for all of AWS.
+func (s *Sandbox) control(w http.ResponseWriter, r *http.Request) {
+	if registry.Mine(r) {
+		s.Registry.ServeHTTP(w, r)
+		return
+	}
+	s.API.ServeHTTP(w, r)
+}
+
+// thingOf asks the registry for the certificates that it made. All others name their thing themselves.
+func (s *Sandbox) thingOf(cert *x509.Certificate) (string, error) {
+	if thing, known, err := s.Registry.Thing(cert); known {
+		return thing, err
+	}
+	return pki.Thing(cert)
+}
+
+// policyOf is what is attached to a certificate of the registry.
+func (s *Sandbox) policyOf(cert *x509.Certificate) (broker.Policy, bool) {
+	documents, known := s.Registry.Policies(cert)
+	policies := make([]broker.Policy, 0, len(documents))
+	for _, d := range documents {
+		if p, err := broker.ParsePolicy(d); err == nil { // it was checked when it was created
+			policies = append(policies, p)
+		}
+	}
+	return broker.Join(policies...), known
 }
 
 // publish hands a message to whichever broker there is.

@@ -13,6 +13,7 @@ import (
 // Groups of commands, in the order in which --help shows them. A group shows up with its first command.
 var groups = []cobra.Group{
 	{ID: groupReach, Title: "Reach a device:"},
+	{ID: groupSetup, Title: "Set up a device:"},
 	{ID: groupTunnels, Title: "Tunnels, as the AWS CLI does it:"},
 	{ID: groupTry, Title: "Try it, without an account:"},
 	{ID: groupAbout, Title: "About culvert:"},
@@ -20,6 +21,7 @@ var groups = []cobra.Group{
 
 const (
 	groupReach   = "reach"
+	groupSetup   = "setup"
 	groupTunnels = "tunnels"
 	groupTry     = "try"
 	groupAbout   = "about"
@@ -46,6 +48,7 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%w", err) })
 	add(root, groupReach, newSSHCommand(), newConnectCommand(), newSSHConfigCommand(), newProxyCommand())
+	add(root, groupSetup, newSetupThingCommand())
 	add(root, groupTunnels, aws.Commands()...)
 	add(root, groupTry, newSandboxCommand(), newDemoCommand())
 	add(root, groupAbout, newVersionCommand(), newManCommand())

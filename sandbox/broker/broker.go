@@ -43,6 +43,10 @@ type Config struct {
 
 	Policy Policy // what devices may do; the zero value means DefaultPolicy
 
+	// PolicyOf returns what a certificate's own policy is, at each thing that its bearer does; own is false for one that
+	// has none, whom Policy is for. nil: none has.
+	PolicyOf func(*x509.Certificate) (p Policy, own bool)
+
 	// SessionExpiry is how long the session of an absent client is kept, in whole seconds. 0: DefaultSessionExpiry.
 	SessionExpiry time.Duration
 
@@ -169,10 +173,16 @@ func (b *Broker) SetBehaviour(behaviour Behaviour) {
 	b.behaviour = behaviour
 }
 
-func (b *Broker) rules() (Policy, Behaviour) {
+func (b *Broker) rules(c *conn) (Policy, Behaviour) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.policy, b.behaviour
+	policy, behaviour := b.policy, b.behaviour
+	b.mu.Unlock()
+	if b.cfg.PolicyOf != nil {
+		if own, ok := b.cfg.PolicyOf(c.cert); ok {
+			policy = own
+		}
+	}
+	return policy, behaviour
 }
 
 // Delivery tells what became of a published message.

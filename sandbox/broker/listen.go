@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -150,7 +151,8 @@ func (b *Broker) attach(c *conn, alpn bool) {
 }
 
 func (b *Broker) vet(c *conn, state tls.ConnectionState, alpn bool) (err error) {
-	if c.thing, err = b.cfg.Thing(state.PeerCertificates[0]); err != nil {
+	c.cert = state.PeerCertificates[0]
+	if c.thing, err = b.cfg.Thing(c.cert); err != nil {
 		return err
 	}
 	if alpn && state.NegotiatedProtocol != ALPN {
@@ -166,7 +168,8 @@ func (b *Broker) vet(c *conn, state tls.ConnectionState, alpn bool) (err error) 
 type conn struct {
 	net.Conn // TLS
 	raw      *gated
-	thing    string        // whose certificate it showed
+	cert     *x509.Certificate
+	thing    string        // whose certificate it is
 	done     chan struct{} // closed when mochi has let go of it
 
 	subscribing atomic.Bool // mochi is between OnSubscribe and OnSubscribed

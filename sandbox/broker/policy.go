@@ -47,6 +47,14 @@ type statement struct {
 // principal is who a policy is judged for.
 type principal struct{ thing, clientID string }
 
+// Join is a policy of several, of which each counts.
+func Join(policies ...Policy) (all Policy) {
+	for _, p := range policies {
+		all.statements = append(all.statements, p.statements...)
+	}
+	return all
+}
+
 func (p Policy) empty() bool { return len(p.statements) == 0 }
 
 // ParsePolicy reads an AWS IoT policy document. It knows Effect, Action, Resource, wild cards and the variables of the

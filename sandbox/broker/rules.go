@@ -52,7 +52,7 @@ func (h *rules) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	}
 	cl.State.ServerKeepalive = cl.State.Keepalive != pk.Connect.Keepalive // tells an MQTT 5 client
 	id := pk.Connect.ClientIdentifier
-	policy, behaviour := h.b.rules()
+	policy, behaviour := h.b.rules(c)
 	reason := ""
 	switch {
 	case id == "" || len(id) > maxClientID:
@@ -186,7 +186,7 @@ func (h *rules) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet
 
 // mayPublish returns why not, or "".
 func (h *rules) mayPublish(c *conn, id, topic string, retain bool) string {
-	policy, _ := h.b.rules()
+	policy, _ := h.b.rules(c)
 	switch {
 	case strings.HasPrefix(topic, "$"):
 		return "devices may not publish to the reserved topic " + topic
@@ -208,7 +208,7 @@ func (h *rules) maySubscribe(c *conn, cl *mqtt.Client, pk packets.Packet) string
 	if cl.State.Subscriptions.Len()+len(pk.Filters) > maxSubscribed {
 		return fmt.Sprintf("more than %d subscriptions", maxSubscribed)
 	}
-	policy, behaviour := h.b.rules()
+	policy, behaviour := h.b.rules(c)
 	for _, f := range pk.Filters {
 		if !behaviour.SubackFailure && !policy.allows(actionSubscribe, "topicfilter/"+f.Filter, principal{c.thing, cl.ID}) {
 			return denied(actionSubscribe, "topicfilter/"+f.Filter)
@@ -224,7 +224,7 @@ func (h *rules) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	if !ok {
 		return pk
 	}
-	policy, _ := h.b.rules()
+	policy, _ := h.b.rules(c)
 	for i, f := range pk.Filters {
 		if !policy.allows(actionSubscribe, "topicfilter/"+f.Filter, principal{c.thing, cl.ID}) {
 			h.b.log.Warn("mqtt subscription refused", "thing", c.thing, "client_id", cl.ID,
@@ -255,7 +255,7 @@ func (b *Broker) mayReceive(cl *mqtt.Client, topic string) bool {
 	if !ok {
 		return true
 	}
-	policy, _ := b.rules()
+	policy, _ := b.rules(c)
 	if policy.allows(actionReceive, "topic/"+topic, principal{c.thing, cl.ID}) {
 		return true
 	}

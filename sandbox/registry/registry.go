@@ -1,0 +1,287 @@
+// Package registry is the sandbox's part of AWS IoT's control plane that sets a device up: things, policies,
+// certificates signed from a request, what is attached to what, and the account's data endpoint. It also answers the one
+// call of AWS STS that tells an account's number. What is set up here holds: the broker asks for it.
+//
+// It knows no tunnels and no MQTT. Like the sandbox's other API it checks a signature's form and never whose it is.
+package registry
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/culvert-iot/culvert/internal/endpoints"
+	"github.com/culvert-iot/culvert/sandbox/pki"
+)
+
+// Config is what a Registry is made of. CA and Endpoint are required.
+type Config struct {
+	CA              *pki.Authority
+	Region, Account string
+	Endpoint        func() string          // the data endpoint, host or host:port
+	CheckPolicy     func(doc []byte) error // what is wrong with a policy document; nil: nothing ever
+	Things          []string               // that are there from the beginning
+
+	AllowUnsigned bool
+	Logger        *slog.Logger // nil: silent
+}
+
+// Registry answers control calls. It is an http.Handler; its methods are safe for concurrent use.
+type Registry struct {
+	cfg Config
+
+	mu           sync.Mutex
+	things       map[string][]string // name: ARNs of its certificates
+	policies     map[string][]byte   // name: document
+	certificates map[string]*certificate
+	faults       map[string][]Fault
+}
+
+type certificate struct {
+	pem      string
+	active   bool
+	policies []string
+}
+
+// Fault is an answer in place of the one that a call would have had.
+type Fault struct {
+	Status  int
+	Type    string
+	Message string
+}
+
+// New returns a registry.
+func New(cfg Config) *Registry {
+	if cfg.CheckPolicy == nil {
+		cfg.CheckPolicy = func([]byte) error { return nil }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	r := &Registry{
+		cfg: cfg, things: map[string][]string{}, policies: map[string][]byte{},
+		certificates: map[string]*certificate{}, faults: map[string][]Fault{},
+	}
+	for _, name := range cfg.Things {
+		r.things[name] = nil
+	}
+	return r
+}
+
+// Fail answers the next call of an operation with a fault; more than one wait for their turn.
+func (r *Registry) Fail(operation string, f Fault) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.faults[operation] = append(r.faults[operation], f)
+}
+
+// Thing tells whose a certificate is that was made here; known is false for one that was not. An inactive one, and one
+// that is attached to no thing, is an error, at which a broker drops its bearer.
+func (r *Registry) Thing(cert *x509.Certificate) (thing string, known bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := fingerprint(cert.Raw)
+	c, known := r.certificates[id]
+	switch {
+	case !known:
+		return "", false, nil
+	case !c.active:
+		return "", true, errors.New("the certificate " + id + " is not active")
+	}
+	for name, principals := range r.things {
+		if slices.Contains(principals, r.arn("cert/"+id)) {
+			return name, true, nil
+		}
+	}
+	return "", true, errors.New("the certificate " + id + " is attached to no thing")
+}
+
+// Policies returns the documents that are attached to a certificate that was made here.
+func (r *Registry) Policies(cert *x509.Certificate) (documents [][]byte, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, known := r.certificates[fingerprint(cert.Raw)]
+	if !known {
+		return nil, false
+	}
+	for _, name := range c.policies {
+		documents = append(documents, r.policies[name])
+	}
+	return documents, true
+}
+
+func (r *Registry) arn(resource string) string {
+	return "arn:" + endpoints.Partition(r.cfg.Region) + ":iot:" + r.cfg.Region + ":" + r.cfg.Account + ":" + resource
+}
+
+// fingerprint is what AWS IoT calls a certificate's id.
+func fingerprint(der []byte) string {
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:])
+}
+
+// Error types of the API model.
+const (
+	typeNotFound = "ResourceNotFoundException"
+	typeExists   = "ResourceAlreadyExistsException"
+	typeInvalid  = "InvalidRequestException"
+	typeMalform  = "MalformedPolicyException"
+)
+
+type apiError struct {
+	status        int
+	kind, message string
+}
+
+func (e *apiError) Error() string { return e.kind + ": " + e.message }
+
+func notFound(format string, args ...any) error {
+	return &apiError{http.StatusNotFound, typeNotFound, fmt.Sprintf(format, args...)}
+}
+
+func invalid(format string, args ...any) error {
+	return &apiError{http.StatusBadRequest, typeInvalid, fmt.Sprintf(format, args...)}
+}
+
+var policyName = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
+
+func (r *Registry) createThing(name string) (any, error) {
+	if !pki.ValidThing(name) {
+		return nil, invalid("thing name %q", name)
+	}
+	if _, ok := r.things[name]; !ok {
+		r.things[name] = nil
+	}
+	return r.describeThing(name) // again with the same attributes, it is the same answer (API reference, CreateThing)
+}
+
+func (r *Registry) describeThing(name string) (any, error) {
+	if _, ok := r.things[name]; !ok {
+		return nil, notFound("Thing %s not found", name)
+	}
+	return map[string]any{"thingName": name, "thingArn": r.arn("thing/" + name), "version": 1}, nil
+}
+
+func (r *Registry) listPrincipals(thing string) (any, error) {
+	principals, ok := r.things[thing]
+	if !ok {
+		return nil, notFound("Thing %s not found", thing)
+	}
+	return map[string]any{"principals": append([]string{}, principals...)}, nil
+}
+
+func (r *Registry) attachPrincipal(thing, principal string) (any, error) {
+	principals, ok := r.things[thing]
+	if !ok {
+		return nil, notFound("Thing %s not found", thing)
+	}
+	if _, err := r.byARN(principal); err != nil {
+		return nil, err
+	}
+	if !slices.Contains(principals, principal) {
+		r.things[thing] = append(principals, principal)
+	}
+	return struct{}{}, nil
+}
+
+func (r *Registry) createPolicy(name, document string) (any, error) {
+	if !policyName.MatchString(name) {
+		return nil, invalid("policy name %q", name)
+	}
+	if _, ok := r.policies[name]; ok {
+		return nil, &apiError{http.StatusConflict, typeExists, "Policy cannot be created - name already exists (name=" + name + ")"}
+	}
+	if err := r.cfg.CheckPolicy([]byte(document)); err != nil {
+		return nil, &apiError{http.StatusBadRequest, typeMalform, err.Error()}
+	}
+	r.policies[name] = []byte(document)
+	return r.getPolicy(name)
+}
+
+func (r *Registry) getPolicy(name string) (any, error) {
+	document, ok := r.policies[name]
+	if !ok {
+		return nil, notFound("Policy not found (name=%s)", name)
+	}
+	return map[string]any{
+		"policyName": name, "policyArn": r.arn("policy/" + name), "policyDocument": string(document), "defaultVersionId": "1", "policyVersionId": "1",
+	}, nil
+}
+
+func (r *Registry) attachPolicy(name, target string) (any, error) {
+	if _, ok := r.policies[name]; !ok {
+		return nil, notFound("Policy not found (name=%s)", name)
+	}
+	c, err := r.byARN(target)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(c.policies, name) {
+		c.policies = append(c.policies, name)
+	}
+	return struct{}{}, nil
+}
+
+func (r *Registry) attachedPolicies(target string) (any, error) {
+	c, err := r.byARN(target)
+	if err != nil {
+		return nil, err
+	}
+	list := []map[string]string{}
+	for _, name := range c.policies {
+		list = append(list, map[string]string{"policyName": name, "policyArn": r.arn("policy/" + name)})
+	}
+	return map[string]any{"policies": list}, nil
+}
+
+func (r *Registry) byARN(arn string) (*certificate, error) {
+	c, ok := r.certificates[strings.TrimPrefix(arn, r.arn("cert/"))]
+	if !ok {
+		return nil, notFound("Certificate not found (%s)", arn)
+	}
+	return c, nil
+}
+
+func (r *Registry) createCertificate(request string, active bool) (any, error) {
+	block, _ := pem.Decode([]byte(request))
+	if block == nil || block.Type != "CERTIFICATE REQUEST" {
+		return nil, invalid("The certificate signing request is not valid")
+	}
+	cert, err := r.cfg.CA.Sign(block.Bytes)
+	if err != nil {
+		return nil, invalid("The certificate signing request is not valid: %v", err)
+	}
+	decoded, _ := pem.Decode(cert)
+	id := fingerprint(decoded.Bytes)
+	r.certificates[id] = &certificate{pem: string(cert), active: active}
+	return map[string]any{"certificateArn": r.arn("cert/" + id), "certificateId": id, "certificatePem": string(cert)}, nil
+}
+
+func (r *Registry) describeCertificate(id string) (any, error) {
+	c, ok := r.certificates[id]
+	if !ok {
+		return nil, notFound("Certificate not found (id=%s)", id)
+	}
+	status := map[bool]string{true: "ACTIVE", false: "INACTIVE"}[c.active]
+	return map[string]any{"certificateDescription": map[string]any{
+		"certificateArn": r.arn("cert/" + id), "certificateId": id, "status": status, "certificatePem": c.pem,
+	}}, nil
+}
+
+func (r *Registry) updateCertificate(id, status string) (any, error) {
+	c, ok := r.certificates[id]
+	if !ok {
+		return nil, notFound("Certificate not found (id=%s)", id)
+	}
+	c.active = status == "ACTIVE"
+	return struct{}{}, nil
+}

@@ -1,0 +1,186 @@
+package registry
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// maxBody bounds a request: a policy document has 2,048 characters at most, a signing request not many more.
+const maxBody = 64 << 10
+
+// Mine tells whether a request is for this API, and not for the tunnels', which shares its port: AWS IoT's is told by
+// its paths, STS by its form.
+func Mine(req *http.Request) bool {
+	if req.URL.Path == "/" {
+		return strings.HasPrefix(req.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
+	}
+	first, _, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/")
+	switch first {
+	case "endpoint", "things", "policies", "target-policies", "attached-policies", "certificates":
+		return true
+	}
+	return false
+}
+
+// ServeHTTP answers one call.
+func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if req.URL.Path == "/" {
+		r.identity(w, req)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Amzn-Requestid", rand.Text())
+	out, err := r.call(req)
+	if err == nil {
+		r.cfg.Logger.Info("registry call", "target", req.Method+" "+req.URL.Path, "status", http.StatusOK)
+		_ = json.NewEncoder(w).Encode(out)
+		return
+	}
+	e, ok := errors.AsType[*apiError](err)
+	if !ok {
+		e = &apiError{http.StatusInternalServerError, "InternalFailureException", err.Error()}
+	}
+	r.cfg.Logger.Info("registry call", "target", req.Method+" "+req.URL.Path, "status", e.status, "error", e)
+	w.Header().Set("X-Amzn-Errortype", e.kind)
+	w.WriteHeader(e.status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": e.message})
+}
+
+// signed tells whether a request is signed for a service, as far as its form goes.
+func (r *Registry) signed(req *http.Request, service string) error {
+	header := req.Header.Get("Authorization")
+	switch {
+	case header == "" && r.cfg.AllowUnsigned:
+		return nil
+	case header == "":
+		return &apiError{http.StatusForbidden, "MissingAuthenticationTokenException", "Missing Authentication Token"}
+	case !strings.HasPrefix(header, "AWS4-HMAC-SHA256 ") || !strings.Contains(header, "/"+service+"/aws4_request"):
+		return &apiError{http.StatusForbidden, "InvalidSignatureException", "Credential should be scoped to correct service: '" + service + "'."}
+	}
+	return nil
+}
+
+// operation is a call that this API knows.
+type operation struct {
+	name   string
+	method string
+	path   []string // segments; "" is any one, and an argument
+	run    func(r *Registry, args []string, in input) (any, error)
+}
+
+// input is the rest of a request.
+type input struct {
+	query  url.Values
+	header http.Header
+	body   struct {
+		PolicyDocument            string
+		Target                    string
+		CertificateSigningRequest string
+	}
+}
+
+// operations are named and laid out as in the API reference.
+var operations = []operation{
+	{"DescribeEndpoint", http.MethodGet, []string{"endpoint"}, func(r *Registry, _ []string, in input) (any, error) {
+		if kind := in.query.Get("endpointType"); kind != "iot:Data-ATS" && kind != "iot:Data" && kind != "" {
+			return nil, invalid("no endpoint of type %q here", kind)
+		}
+		return map[string]string{"endpointAddress": r.cfg.Endpoint()}, nil
+	}},
+	{"CreateThing", http.MethodPost, []string{"things", ""}, func(r *Registry, args []string, _ input) (any, error) { return r.createThing(args[0]) }},
+	{"DescribeThing", http.MethodGet, []string{"things", ""}, func(r *Registry, args []string, _ input) (any, error) { return r.describeThing(args[0]) }},
+	{"ListThingPrincipals", http.MethodGet, []string{"things", "", "principals"}, func(r *Registry, args []string, _ input) (any, error) { return r.listPrincipals(args[0]) }},
+	{"AttachThingPrincipal", http.MethodPut, []string{"things", "", "principals"}, func(r *Registry, args []string, in input) (any, error) {
+		return r.attachPrincipal(args[0], in.header.Get("X-Amzn-Principal"))
+	}},
+	{"CreatePolicy", http.MethodPost, []string{"policies", ""}, func(r *Registry, args []string, in input) (any, error) {
+		return r.createPolicy(args[0], in.body.PolicyDocument)
+	}},
+	{"GetPolicy", http.MethodGet, []string{"policies", ""}, func(r *Registry, args []string, _ input) (any, error) { return r.getPolicy(args[0]) }},
+	{"AttachPolicy", http.MethodPut, []string{"target-policies", ""}, func(r *Registry, args []string, in input) (any, error) {
+		return r.attachPolicy(args[0], in.body.Target)
+	}},
+	{"ListAttachedPolicies", http.MethodPost, []string{"attached-policies", ""}, func(r *Registry, args []string, _ input) (any, error) {
+		return r.attachedPolicies(args[0])
+	}},
+	{"CreateCertificateFromCsr", http.MethodPost, []string{"certificates"}, func(r *Registry, _ []string, in input) (any, error) {
+		return r.createCertificate(in.body.CertificateSigningRequest, in.query.Get("setAsActive") == "true")
+	}},
+	{"DescribeCertificate", http.MethodGet, []string{"certificates", ""}, func(r *Registry, args []string, _ input) (any, error) {
+		return r.describeCertificate(args[0])
+	}},
+	{"UpdateCertificate", http.MethodPut, []string{"certificates", ""}, func(r *Registry, args []string, in input) (any, error) {
+		return r.updateCertificate(args[0], in.query.Get("newStatus"))
+	}},
+}
+
+func (r *Registry) call(req *http.Request) (any, error) {
+	if err := r.signed(req, "iot"); err != nil {
+		return nil, err
+	}
+	segments := strings.Split(strings.TrimPrefix(req.URL.EscapedPath(), "/"), "/")
+	in := input{query: req.URL.Query(), header: req.Header}
+	body, err := io.ReadAll(io.LimitReader(req.Body, maxBody))
+	if err != nil {
+		return nil, invalid("the request could not be read")
+	}
+	if len(body) > 0 && json.Unmarshal(body, &in.body) != nil {
+		return nil, invalid("the request is no JSON object")
+	}
+	for _, o := range operations {
+		args, ok := o.match(req.Method, segments)
+		if !ok {
+			continue
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if waiting := r.faults[o.name]; len(waiting) > 0 {
+			r.faults[o.name] = waiting[1:]
+			return nil, &apiError{waiting[0].Status, waiting[0].Type, waiting[0].Message}
+		}
+		return o.run(r, args, in)
+	}
+	return nil, &apiError{http.StatusNotFound, "UnknownOperationException", "The sandbox knows no " + req.Method + " of this path."}
+}
+
+func (o operation) match(method string, segments []string) (args []string, ok bool) {
+	if method != o.method || len(segments) != len(o.path) {
+		return nil, false
+	}
+	for i, want := range o.path {
+		text, err := url.PathUnescape(segments[i])
+		switch {
+		case err != nil || want != "" && text != want:
+			return nil, false
+		case want == "":
+			args = append(args, text)
+		}
+	}
+	return args, true
+}
+
+// identity answers STS's GetCallerIdentity (AWS STS API reference), which needs no permission.
+func (r *Registry) identity(w http.ResponseWriter, req *http.Request) {
+	w.Header().Set("Content-Type", "text/xml")
+	err := r.signed(req, "sts")
+	req.Body = http.MaxBytesReader(w, req.Body, maxBody)
+	if err == nil && req.PostFormValue("Action") != "GetCallerIdentity" {
+		err = &apiError{http.StatusBadRequest, "InvalidAction", "The sandbox knows GetCallerIdentity alone."}
+	}
+	const name = `xmlns="https://sts.amazonaws.com/doc/2011-06-15/"`
+	if e, ok := errors.AsType[*apiError](err); ok {
+		w.WriteHeader(e.status)
+		_, _ = io.WriteString(w, "<ErrorResponse "+name+"><Error><Type>Sender</Type><Code>"+e.kind+"</Code><Message>"+e.message+"</Message></Error></ErrorResponse>")
+		return
+	}
+	id := make([]byte, 8)
+	_, _ = rand.Read(id) // never fails
+	_, _ = io.WriteString(w, "<GetCallerIdentityResponse "+name+"><GetCallerIdentityResult><Arn>arn:aws:iam::"+r.cfg.Account+":user/sandbox</Arn><UserId>SANDBOX</UserId><Account>"+
+		r.cfg.Account+"</Account></GetCallerIdentityResult><ResponseMetadata><RequestId>"+hex.EncodeToString(id)+"</RequestId></ResponseMetadata></GetCallerIdentityResponse>")
+}
