@@ -148,7 +148,7 @@ func unreadable(path string, err error) *Error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		e.Message = "there is no such file"
-		e.Hint = "write one, starting from configs/minimal.toml, or name another with --config FILE"
+		e.Hint = "make one with culvertd init, or name another with --config FILE"
 	case errors.Is(err, fs.ErrPermission):
 		e.Message = "this user may not read the file"
 		e.Hint = "run as the user that owns it, or give this one access: see ls -l " + path

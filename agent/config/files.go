@@ -53,10 +53,10 @@ func (c *Config) CheckFiles() error {
 	}
 	var cert, key []byte
 	var certErr, keyErr error
-	if !isCredential(c.MQTT.CertFile) {
+	if !IsCredential(c.MQTT.CertFile) {
 		cert, certErr = readPEM("mqtt.cert_file", c.MQTT.CertFile, "CERTIFICATE")
 	}
-	if !isCredential(c.MQTT.KeyFile) {
+	if !IsCredential(c.MQTT.KeyFile) {
 		key, keyErr = readPEM("mqtt.key_file", c.MQTT.KeyFile, "PRIVATE KEY")
 	}
 	errs = append(errs, fileProblem(certErr, "mqtt.cert_file"), fileProblem(keyErr, "mqtt.key_file"))

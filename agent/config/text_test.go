@@ -138,7 +138,7 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	}{
 		{
 			"missing", func() (*Config, error) { return Load(dir + "/none.toml") }, fs.ErrNotExist,
-			dir + "/none.toml: there is no such file\n  hint: write one, starting from configs/minimal.toml, or name another with --config FILE",
+			dir + "/none.toml: there is no such file\n  hint: make one with culvertd init, or name another with --config FILE",
 		},
 		{
 			"a directory", func() (*Config, error) { return Load(dir) }, nil,

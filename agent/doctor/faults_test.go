@@ -388,3 +388,16 @@ func TestACheckIsOverInItsTime(t *testing.T) {
 	}
 	fits(t, r)
 }
+
+// A package's script asks before the unit runs: what systemd hands over then is not there yet, and nothing is wrong.
+func TestACredentialIsNotMissed(t *testing.T) {
+	b := newBed(t)
+	b.put("/etc/passwd", "culvert:x:990:990::/:/bin/false\n")
+	b.put("/usr/lib/systemd/system/culvertd.service", "[Service]\nUser=culvert\n")
+	b.set("mqtt", "key_file", `"credential:key"`)
+	b.opts.EUID, b.opts.Offline = func() int { return superuser }, true
+	r := b.examine()
+	if key := find(r, "files.key"); len(key) != 1 || key[0].Status != Skipped {
+		t.Errorf("the key:\n%s", text(r))
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -63,6 +64,9 @@ func (c *checkup) fileFailure(id string, err error) *Result {
 
 func (c *checkup) certificate(problem error) *Result {
 	const id = "files.certificate"
+	if config.IsCredential(c.cfg.MQTT.CertFile) {
+		return handedOver(id, c.cfg.MQTT.CertFile)
+	}
 	if problem != nil {
 		return c.fileFailure(id, problem)
 	}
@@ -103,6 +107,9 @@ func (c *checkup) certificate(problem error) *Result {
 
 func (c *checkup) key(problem error, certificate bool) *Result {
 	const id = "files.key"
+	if config.IsCredential(c.cfg.MQTT.KeyFile) {
+		return handedOver(id, c.cfg.MQTT.KeyFile)
+	}
 	if problem != nil {
 		return c.fileFailure(id, problem)
 	}
@@ -117,6 +124,11 @@ func (c *checkup) key(problem error, certificate bool) *Result {
 		}
 	}
 	return well(id, "%s%s", strings.TrimSpace(fits), modeNote(c.cfg.MQTT.KeyFile))
+}
+
+// handedOver is about a file that systemd gives to the unit's daemon and to nobody else, for as long as that runs.
+func handedOver(id, path string) *Result {
+	return skipped(id, "systemd hands the credential %s to the daemon alone", filepath.Base(path))
 }
 
 func keyName(public any) string {

@@ -33,6 +33,10 @@ Commands:
   run       serve tunnels until SIGTERM or SIGINT (the default)
   status    show what a running culvertd does: --json, --watch
   notify    hand a notification (JSON on standard input) to a running culvertd
+  init      write a first configuration, check it and start the service; asks, or
+            takes --bundle FILE of culvert setup-thing, or --thing NAME
+            --endpoint HOST --cert FILE --key FILE [--ca FILE]
+            [--service NAME=ADDRESS]...; --force, --offline, --no-start
   check     try everything that a tunnel will need, and say what to fix:
             --offline, --json, --timeout DURATION, --bundle FILE, --log FILE
   version   show version, commit, Go version and platform: --json
@@ -83,7 +87,7 @@ func (p *program) main(args []string) int {
 // commands are what may stand first.
 func (p *program) commands() map[string]func(args []string) error {
 	return map[string]func([]string) error{
-		"run": p.run, "status": p.status, "notify": p.notify, "check": p.check, "version": p.version,
+		"run": p.run, "status": p.status, "notify": p.notify, "check": p.check, "init": p.init, "version": p.version,
 		"help": func([]string) error {
 			_, err := io.WriteString(p.out, usage)
 			return err

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -13,6 +15,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"testing"
@@ -35,6 +38,9 @@ func TestScripts(t *testing.T) {
 			env.Defer(func() { _ = os.RemoveAll(dir) })
 			env.Setenv("RUN", dir)
 			if err := os.WriteFile(env.WorkDir+"/pair.pem", certificate(t), 0o600); err != nil {
+				return err
+			}
+			if err := forInit(env, certificate(t), certificate(t)); err != nil {
 				return err
 			}
 			return os.WriteFile(env.WorkDir+"/large.json", make([]byte, 17<<10), 0o600)
@@ -63,6 +69,48 @@ func certificate(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+}
+
+// forInit makes what init is given: files, and a bundle that the operator's command would have made.
+func forInit(env *testscript.Env, pair, other []byte) error {
+	example, err := filepath.Abs("../../configs/minimal.toml")
+	if err != nil {
+		return err
+	}
+	env.Setenv("EXAMPLE", example)
+	split := bytes.Index(pair, []byte("-----BEGIN PRIVATE KEY"))
+	cert, key := pair[:split], pair[split:]
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{
+		{"culvertd.toml", []byte("thing_name = \"my-pi\"\n[mqtt]\nendpoint = \"broker.example.com\"\ncert_file = \"device.pem.crt\"\nkey_file = \"private.pem.key\"\n[services]\nSSH = 22\n")},
+		{"device.pem.crt", cert}, {"private.pem.key", key}, {"setup.json", []byte("{}")}, {"../escaped", []byte("no")},
+	} {
+		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o600, Size: int64(len(f.data)), Format: tar.FormatUSTAR}); err != nil {
+			return err
+		}
+		if _, err := w.Write(f.data); err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(env.WorkDir+"/home", 0o700); err != nil {
+		return err
+	}
+	for name, data := range map[string][]byte{
+		"home/my.pem": cert, "home/my.key": key, "home/other.key": other[bytes.Index(other, []byte("-----BEGIN PRIVATE KEY")):],
+		"bundle.tar": archive.Bytes(), "cut.tar": archive.Bytes()[:1500],
+	} {
+		if err := os.WriteFile(env.WorkDir+"/"+name, data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // exits runs a command that must end with a code: exits 2 culvertd bogus

@@ -1,0 +1,177 @@
+#!/bin/sh
+# Installs Culvert from its packages: finds out what this system takes, fetches that package with the list of checksums,
+# compares, and installs it. Nothing is installed whose checksum is not the list's.
+#
+#   sh install.sh [--from DIRECTORY|URL] [--dry-run] [culvertd|culvert]
+#
+# culvertd, the device's daemon, is meant unless culvert, the operator's command, is named. --from is where the packages
+# and their SHA256SUMS are: the latest release by default. --dry-run says what would be installed and stops.
+#
+# The list and the packages come from one place, over TLS unless --from says otherwise: the list finds what was cut short or changed on the way, and
+# trusts that place.
+set -eu
+
+program=culvertd
+from=https://github.com/culvert-iot/culvert/releases/latest/download
+dry_run=
+
+fail() {
+  echo "install.sh: $1" >&2
+  exit 1
+}
+usage() {
+  sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --from)
+      [ $# -gt 1 ] || fail '--from needs a directory or an URL'
+      from=$2
+      shift
+      ;;
+    --from=*) from=${1#--from=} ;;
+    --dry-run) dry_run=yes ;;
+    -h | --help)
+      usage
+      exit 0
+      ;;
+    culvertd | culvert) program=$1 ;;
+    *) fail "$1 is not known here: sh install.sh --help" ;;
+  esac
+  shift
+done
+
+# What the package manager takes decides, and not the kernel: a 64-bit kernel may run a 32-bit system.
+# pattern is the end of the package's name.
+choose() {
+  if have dpkg; then
+    kind=deb
+    arch=$(dpkg --print-architecture)
+    case $arch in
+      amd64 | arm64 | armhf) pattern="_$arch.deb" ;;
+      *) fail "there is no package for Debian's architecture $arch, only for amd64, arm64 and armhf" ;;
+    esac
+    return
+  fi
+  if have apk; then
+    kind=apk
+    arch=$(apk --print-arch)
+    case $arch in
+      x86_64 | aarch64 | armv7 | armhf) pattern=".$arch.apk" ;;
+      *) fail "there is no package for Alpine's architecture $arch, only for x86_64, aarch64, armv7 and armhf" ;;
+    esac
+    return
+  fi
+  if have rpm; then
+    kind=rpm
+    arch=$(rpm --eval '%{_arch}')
+    case $arch in
+      x86_64 | aarch64) pattern=".$arch.rpm" ;;
+      arm)
+        arch=$(machine)
+        pattern=.${arch}hl.rpm
+        ;;
+      *) fail "there is no package for the architecture $arch, only for x86_64, aarch64, armv7hl and armv6hl" ;;
+    esac
+    return
+  fi
+  kind=tar.gz
+  arch=$(machine)
+  pattern=_linux_$arch.tar.gz
+}
+
+# machine names the processor. A shell of 32 bits on a 64-bit kernel means a system of 32 bits.
+machine() {
+  bits=$(getconf LONG_BIT 2>/dev/null || echo 64)
+  case $(uname -m) in
+    x86_64 | amd64) echo amd64 ;;
+    aarch64 | arm64 | armv8*) if [ "$bits" = 32 ]; then echo armv7; else echo arm64; fi ;;
+    armv7*) echo armv7 ;;
+    armv6*) echo armv6 ;;
+    *) fail "there is no package for a $(uname -m), only for amd64, arm64, armv7 and armv6" ;;
+  esac
+}
+
+# fetch NAME copies a file of the release into the working directory.
+fetch() {
+  case $from in
+    http://* | https://*)
+      if have curl; then
+        curl -fsSL --proto '=https,http' --retry 3 -o "$work/$1" "$from/$1" || fail "cannot fetch $from/$1"
+      elif have wget; then
+        wget -q -O "$work/$1" "$from/$1" || fail "cannot fetch $from/$1"
+      else
+        fail 'curl or wget is needed: install one of them'
+      fi
+      ;;
+    *) cp "${from#file://}/$1" "$work/$1" || fail "there is no $1 in $from" ;;
+  esac
+}
+
+# place FROM TO MODE installs a file of the tarball.
+place() {
+  mkdir -p "$(dirname "$2")"
+  cp "$1" "$2.new"
+  chmod "$3" "$2.new"
+  mv -f "$2.new" "$2"
+}
+
+# without_manager unpacks a tarball into /usr/local, for systems without a package manager that is known here.
+without_manager() {
+  (cd "$work" && tar -xzf "$name")
+  dir=$work/${name%.tar.gz}
+  place "$dir/$program" "/usr/local/bin/$program" 0755
+  [ "$program" = culvertd ] || return 0
+  mkdir -p /etc/culvert
+  [ -e /etc/culvert/culvertd.toml ] || place "$dir/minimal.toml" /etc/culvert/culvertd.toml 0640
+  cat <<'TEXT'
+culvertd is in /usr/local/bin, and its least configuration in /etc/culvert. Nothing starts it yet: this system's way to
+start services is not known here. The tarball has a unit for systemd and a script for OpenRC. Next:
+
+  sudo culvertd init     # asks for the thing's name, the endpoint and the certificate
+TEXT
+}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+
+choose
+fetch SHA256SUMS
+# Two fields a line, as sha256sum prints them; a program's name is followed by its version.
+name=$(awk -v program="$program" -v end="$pattern" '
+  { file = $2; sub(/^\*/, "", file) }
+  NF == 2 && file !~ /\// && index(file, program) == 1 && substr(file, length(program) + 1) ~ /^[-_][0-9]/ &&
+    length(file) > length(end) && substr(file, length(file) - length(end) + 1) == end { print file; exit }' "$work/SHA256SUMS")
+[ -n "$name" ] || fail "the SHA256SUMS of $from names no package of $program that ends with $pattern"
+echo "$name from $from"
+if [ -n "$dry_run" ]; then exit 0; fi
+[ "$(id -u)" = 0 ] || fail 'only root can install packages: run it with sudo'
+
+fetch "$name"
+awk -v name="$name" '{ file = $2; sub(/^\*/, "", file) } file == name { print $1 "  " file; exit }' "$work/SHA256SUMS" >"$work/sum"
+(cd "$work" && sha256sum -c sum >/dev/null 2>&1) || fail "$name does not have the checksum that SHA256SUMS says: it was cut short or changed; nothing was installed"
+
+case $kind in
+  deb)
+    chmod 0755 "$work" # apt reads it as another user
+    if have apt-get; then
+      DEBIAN_FRONTEND=noninteractive apt-get install -y "$work/$name" # with ca-certificates, which it recommends
+    else
+      dpkg -i "$work/$name"
+    fi
+    ;;
+  apk) apk add --allow-untrusted "$work/$name" ;; # its checksum was compared
+  rpm)
+    if have dnf; then
+      dnf install -y "$work/$name"
+    elif have zypper; then
+      zypper --non-interactive install --allow-unsigned-rpm "$work/$name"
+    else
+      rpm -Uvh "$work/$name"
+    fi
+    ;;
+  tar.gz) without_manager ;;
+esac
