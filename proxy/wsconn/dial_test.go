@@ -157,6 +157,12 @@ func TestRefusedHandshakes(t *testing.T) {
 			"the tunnel service answered 503 Service Unavailable (retry after 1h0m0s)",
 		},
 		{
+			"retry in a hundred years is an hour",
+			"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 4000000000\r\nContent-Length: 0\r\n\r\n",
+			HandshakeError{Status: 503, RetryAfter: time.Hour},
+			"the tunnel service answered 503 Service Unavailable (retry after 1h0m0s)",
+		},
+		{
 			"retry that is neither",
 			"HTTP/1.1 503 Service Unavailable\r\nRetry-After: -5 soon\r\nContent-Length: 0\r\n\r\n",
 			HandshakeError{Status: 503},
