@@ -31,8 +31,8 @@ type Backoff struct {
 
 // Next returns how long to wait before the next attempt: evenly drawn between Min/2, for the sake of the
 // service, and a bound that doubles with each call, from Min to Max. floor, if larger, is
-// the service's own wish (Retry-After); jitter of up to Min is added to it so that a fleet that was
-// told the same second does not return in it.
+// the service's own wish (Retry-After); jitter up to the bound is added to it, so that a fleet that was
+// told the same second does not return in it, and spreads more each time that it is told again.
 func (b *Backoff) Next(floor time.Duration) time.Duration {
 	minimum, limit := b.Min, b.Max
 	if minimum <= 0 {
@@ -54,7 +54,7 @@ func (b *Backoff) Next(floor time.Duration) time.Duration {
 	least := minimum / 2
 	delay := least + time.Duration(draw()*float64(bound-least))
 	if floor > delay {
-		delay = floor + time.Duration(draw()*float64(minimum))
+		delay = floor + time.Duration(draw()*float64(bound))
 	}
 	return delay
 }

@@ -71,6 +71,28 @@ func TestRetryAfterIsAFloor(t *testing.T) {
 	}
 }
 
+func TestAFleetThatIsToldTheSameSecondAgainAndAgainSpreads(t *testing.T) {
+	var bound time.Duration
+	for i := range 10 {
+		bound = min(DefaultMin<<i, DefaultMax)
+		var latest time.Duration
+		for range 500 {
+			b := Backoff{failures: i}
+			d := b.Next(90 * time.Second)
+			if d < 90*time.Second || d > 90*time.Second+bound {
+				t.Fatalf("delay %v after %d failures", d, i)
+			}
+			latest = max(latest, d)
+		}
+		if spread := latest - 90*time.Second; spread < bound*9/10 {
+			t.Errorf("after %d failures 500 devices spread over %v, want about %v", i, spread, bound)
+		}
+	}
+	if bound != DefaultMax {
+		t.Errorf("the last bound is %v", bound)
+	}
+}
+
 func TestWaitEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reason := errors.New("shutting down")
