@@ -297,7 +297,9 @@ func (f *traffic) stands() int {
 // abandon ends the traffic and says how many complaints there were.
 func (f *traffic) abandon() (complaints int) {
 	f.mu.Lock()
-	close(f.ends)
+	if !f.over() {
+		close(f.ends)
+	}
 	f.mu.Unlock()
 	f.done.Wait()
 	return len(f.complaint)

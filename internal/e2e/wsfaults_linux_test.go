@@ -50,7 +50,7 @@ func refused(r relay.Refusal) func(*bed) {
 func websocketFaults() []fault {
 	elsewhere := new(atomic.Int32) // requests at the address of a redirect
 	list := []fault{
-		{name: "reset", fire: cut, limit: once, says: "connection reset by peer"},
+		{name: "reset", fire: cut, limit: once, says: "tunnel lost"},
 		{name: "three resets in a row", limit: once, fire: func(b *bed) {
 			cut(b)
 			for range 2 {
