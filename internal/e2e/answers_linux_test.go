@@ -75,7 +75,7 @@ func TestARotationThatNamesNoThing(t *testing.T) {
 				}
 				b.device.waitLogFrom(t, mark, "tunnel connected "+sessionOf(token), once)
 				b.back(once)
-				eventually(t, 30*time.Second, "one session is left, the newest token's", func() bool { return onlySession(b, token) })
+				b.until(30*time.Second, "one session is left, the newest token's", func() bool { return onlySession(b, token) })
 				b.traffic.healed()
 				b.traffic.stop(t)
 			})

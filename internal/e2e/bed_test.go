@@ -131,8 +131,39 @@ func startForeign(t *testing.T, program, endpoint, ca, token string, targets map
 func (b *bed) back(limit time.Duration) time.Duration {
 	b.t.Helper()
 	start := time.Now()
-	eventually(b.t, limit, "a new connection works", func() bool { return b.works() })
+	b.until(limit, "a new connection works", b.works)
 	return time.Since(start).Round(time.Millisecond)
+}
+
+// until is eventually for what takes some work to find out.
+func (b *bed) until(limit time.Duration, what string, done func() bool) {
+	b.t.Helper()
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	tick := time.NewTicker(25 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			b.t.Fatalf("not within %v: %s", limit, what)
+		}
+	}
+}
+
+// idle waits until the device has no connection left.
+func (b *bed) idle() {
+	b.t.Helper()
+	if b.foreign {
+		return // it can't be asked
+	}
+	b.until(time.Minute, "the device has no connection left", func() bool {
+		n := 0
+		for _, s := range b.status().Services {
+			n += s.Connections
+		}
+		return n == 0
+	})
 }
 
 // works tells whether a new connection does.

@@ -53,7 +53,7 @@ func rotations() []rotation {
 			attempts := b.handshakes(b.tunnel.DestinationToken)
 			slow(b, time.Second)
 			cut(b)
-			eventually(b.t, once, "the next handshake has begun", func() bool { return b.handshakes(b.tunnel.DestinationToken) > attempts })
+			b.until(once, "the next handshake has begun", func() bool { return b.handshakes(b.tunnel.DestinationToken) > attempts })
 			return destination(b)
 		}},
 		{name: "while the new token's first handshake is under way", play: func(b *bed, _ bool) string {
@@ -144,7 +144,7 @@ func TestRotationsThatMeetSomethingElse(t *testing.T) {
 				b.back(max(r.limit, once))
 				t.Logf("time back: %v", time.Since(start).Round(time.Millisecond))
 				if !r.lingers {
-					eventually(t, 30*time.Second, "one session is left, the newest token's", func() bool { return onlySession(b, token) })
+					b.until(30*time.Second, "one session is left, the newest token's", func() bool { return onlySession(b, token) })
 					b.back(once)
 				}
 				b.traffic.healed()

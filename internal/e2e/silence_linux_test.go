@@ -37,7 +37,7 @@ func silences() []silence {
 		{name: "packets are dropped while streams live", bed: bedOptions{endpoint: cable}, begin: hole, end: heal, noticed: noticedLive, limit: time.Minute},
 		{name: "packets of one connection are dropped, half-open", bed: bedOptions{endpoint: cable}, begin: func(b *bed) { wireOf(b).strand(false) }, end: nothing, noticed: noticedLive, limit: once},
 		{name: "packets are dropped before the first stream", long: true, bed: bedOptions{endpoint: cable, silent: true}, begin: hole, end: heal, noticed: noticedIdle, limit: time.Minute},
-		{name: "packets are dropped when streams have ended", long: true, bed: bedOptions{endpoint: cable}, begin: func(b *bed) { b.traffic.stop(b.t); hole(b) }, end: heal, noticed: noticedLive, limit: time.Minute},
+		{name: "packets are dropped when streams have ended", long: true, bed: bedOptions{endpoint: cable}, begin: func(b *bed) { b.traffic.stop(b.t); b.idle(); hole(b) }, end: heal, noticed: noticedLive, limit: time.Minute},
 		{
 			name: "the service's machine takes everything and says nothing", long: true,
 			begin: func(b *bed) { b.box.Relay.Faults().Set(destinationSide, relay.Conditions{BlackHole: true}) }, end: clear, noticed: noticedLive, limit: time.Minute,
@@ -50,6 +50,7 @@ func silences() []silence {
 			name: "pongs never come and nothing moves", long: true,
 			begin: func(b *bed) {
 				b.traffic.stop(b.t)
+				b.idle()
 				b.box.Relay.Faults().Set(destinationSide, relay.Conditions{WithholdPongs: true})
 			},
 			end: clear, noticed: noticedLive, limit: once,
