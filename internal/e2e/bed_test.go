@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"maps"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -48,6 +50,8 @@ type bedOptions struct {
 	edit func(t *testing.T, b *bed)
 	// program is a local proxy that takes culvertd's place.
 	program string
+	// app, if set, is the target of one more service, APP.
+	app string
 	// silent leaves the tunnel without a connection: the relay has seen no stream.
 	silent bool
 }
@@ -58,6 +62,10 @@ func startBed(t *testing.T, o bedOptions) *bed {
 	var data string
 	b.traffic, data = newTraffic(t)
 	targets := map[string]string{"ECHO": echoServer(t), "DATA": data}
+	if o.app != "" {
+		targets["APP"] = o.app
+	}
+	services := slices.Sorted(maps.Keys(targets))
 	o.sandbox.Services = targets
 	b.box = startSandbox(t, o.sandbox)
 	files, err := b.box.Device("pi-1")
@@ -74,7 +82,7 @@ func startBed(t *testing.T, o bedOptions) *bed {
 		o.edit(t, b)
 	}
 	if b.foreign {
-		b.tunnel = openTunnel(t, b.box, nil, "ECHO", "DATA")
+		b.tunnel = openTunnel(t, b.box, nil, services...)
 		b.again = func() *daemon {
 			return startForeign(t, o.program, b.endpoint, b.box.CAFile(), b.tunnel.DestinationToken, targets)
 		}
@@ -82,7 +90,7 @@ func startBed(t *testing.T, o bedOptions) *bed {
 	} else {
 		b.device = startDaemon(t, b.config)
 		b.device.waitLog(t, "mqtt subscribed", 20*time.Second)
-		b.tunnel = openTunnel(t, b.box, b.device, "ECHO", "DATA")
+		b.tunnel = openTunnel(t, b.box, b.device, services...)
 		b.device.waitLog(t, "tunnel connected", 20*time.Second)
 	}
 	b.operator = startOperator(t, b.box, b.tunnel.SourceToken)

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"testing"
 	"time"
@@ -105,4 +107,70 @@ func TestWhatAnotherLocalProxyDoes(t *testing.T) {
 		<-b.device.exited
 		b.device = b.again()
 	})
+}
+
+// localServices are targets that misbehave, and what a client does with each.
+func localServices(t *testing.T) []struct {
+	name, app string
+	use       func(c net.Conn) (n int64, err error)
+} {
+	read := func(c net.Conn) (int64, error) { return io.Copy(io.Discard, c) }
+	release := make(chan struct{})
+	never := server(t, func(net.Conn) { <-release })
+	t.Cleanup(func() { close(release) })
+	return []struct {
+		name, app string
+		use       func(c net.Conn) (n int64, err error)
+	}{
+		{"down", "127.0.0.1:1", read},
+		{"accepts and resets", server(t, func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }), read},
+		{"accepts and closes after a word", server(t, func(c net.Conn) { _, _ = c.Write([]byte("no")) }), read},
+		{"accepts and never reads", never, func(c net.Conn) (int64, error) { return io.Copy(c, random(1)) }},
+		{"never answers a SYN", mutePort(t), read},
+		{"writes without end", server(t, func(c net.Conn) {
+			for block := make([]byte, 1<<20); ; {
+				if _, err := c.Write(block); err != nil {
+					return
+				}
+			}
+		}), func(c net.Conn) (int64, error) { return io.CopyN(io.Discard, c, 256<<20) }},
+	}
+}
+
+// TestWhatAnotherLocalProxyDoesWithTargets is run by scripts/faults-peer.
+func TestWhatAnotherLocalProxyDoesWithTargets(t *testing.T) {
+	program := foreignProgram(t)
+	for _, s := range localServices(t) {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			b := startBed(t, bedOptions{program: program, app: s.app, sandbox: sandbox.Config{Relay: relay.Config{Cutting: relay.Aligned}}})
+			b.traffic.abandon()
+			live, err := b.operator.connect(10*time.Second, "ECHO")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer live.Close()
+			beside := startPulse(t, live)
+			before := residentMemory(t, b.device.cmd.Process.Pid)
+			start := time.Now()
+			c, err := b.operator.connect(10*time.Second, "APP")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_ = c.SetDeadline(start.Add(40 * time.Second))
+			n, err := s.use(c)
+			took := time.Since(start).Round(time.Millisecond)
+			waits(500 * time.Millisecond)
+			longest, broke := beside.stop()
+			state := "runs"
+			select {
+			case <-b.device.exited:
+				state = fmt.Sprint("ended: ", b.device.cmd.ProcessState)
+			default:
+				state += fmt.Sprintf(", %+.1f MB", float64(residentMemory(t, b.device.cmd.Process.Pid)-before)/1e6)
+			}
+			t.Logf("WITNESS | target: %s | %d bytes, then %v after %v; a live connection of another service waited %v at most (%v); %s", s.name, n, err, took, longest.Round(time.Millisecond), broke, state)
+		})
+	}
 }
