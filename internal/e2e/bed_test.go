@@ -235,7 +235,7 @@ func (b *bed) handshakes(token string) int {
 // operatorSide is a source that connects again whenever its websocket ends, with the same pair of tokens.
 type operatorSide struct {
 	box    *sandbox.Sandbox
-	ctx    context.Context //nolint:containedctx // the test's
+	ctx    context.Context // the test's
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 

@@ -78,7 +78,8 @@ func websocketFaults() []fault {
 		{name: "503 with Retry-After: 3", fire: refused(relay.Refusal{Count: 1, RetryAfter: "3"}), limit: once, says: "(retry after 3s)", after: waited(3 * time.Second)},
 		{name: "429 with Retry-After: 3", fire: refused(relay.Refusal{Count: 1, Status: 429, RetryAfter: "3"}), limit: once, says: "429 Too Many Requests", after: waited(3 * time.Second)},
 		{name: "404 once, of a pair that has worked", fire: refused(relay.Refusal{Count: 1, Status: 404}), limit: 20 * time.Second, says: "404 Not Found", after: waited(5 * time.Second)},
-		{name: "redirect", limit: once, says: "302 Found",
+		{
+			name: "redirect", limit: once, says: "302 Found",
 			fire: func(b *bed) {
 				s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
 				b.t.Cleanup(s.Close)
@@ -88,7 +89,8 @@ func websocketFaults() []fault {
 				if n := elsewhere.Load(); n != 0 {
 					b.t.Errorf("a redirect was followed %d times: whoever is there gets the token", n)
 				}
-			}},
+			},
+		},
 		{name: "wrong subprotocol", limit: once, says: "which was not offered", fire: func(b *bed) {
 			b.box.Relay.Faults().Misname(destinationSide, 1, "mqtt")
 			cut(b)
@@ -235,11 +237,9 @@ func TestEveryCloseCode(t *testing.T) {
 	}
 	t.Logf("%d tunnels, each closed with another code, were back after %v", len(all), time.Since(start).Round(time.Millisecond))
 	for _, o := range all {
-		want := "the tunnel service closed the websocket: see you"
+		want := "the tunnel service closed the websocket"
 		if o.code != 0 {
-			want = fmt.Sprintf("closed the websocket with code %d: see you", o.code)
-		} else {
-			want = "the tunnel service closed the websocket"
+			want += fmt.Sprintf(" with code %d: see you", o.code)
 		}
 		if !strings.Contains(b.device.log()[mark:], want) {
 			t.Errorf("code %d is not in the log", o.code)
