@@ -128,6 +128,12 @@ func defaults() *Config {
 // Load reads the file at path. The error is an *Error, or Errors when there are several; each tells its
 // line unless the file could not be read at all.
 func Load(path string) (*Config, error) {
+	if path == "" {
+		return nil, &Error{
+			File: "--config", Message: "it names no file",
+			Hint: "write --config FILE; without --config it is " + DefaultPath,
+		}
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, unreadable(path, err)

@@ -137,6 +137,10 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 		want string
 	}{
 		{
+			"no name", func() (*Config, error) { return Load("") }, nil,
+			"--config: it names no file\n  hint: write --config FILE; without --config it is /etc/culvert/culvertd.toml",
+		},
+		{
 			"missing", func() (*Config, error) { return Load(dir + "/none.toml") }, fs.ErrNotExist,
 			dir + "/none.toml: there is no such file\n  hint: make one with culvertd init, or name another with --config FILE",
 		},
