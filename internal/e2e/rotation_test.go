@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -265,17 +266,33 @@ func TestRestartComesBackWithTheSamePair(t *testing.T) {
 	}
 }
 
-func TestClosedTunnelEndsItsSession(t *testing.T) {
-	d := startDevice(t, sandbox.Config{})
-	if err := d.box.Store.Close(d.tunnel.Tunnel.ID, false); err != nil {
-		t.Fatal(err)
-	}
-	d.daemon.waitLog(t, "tunnel ended "+sessionOf(d.tunnel.DestinationToken), 10*time.Second)
-	d.daemon.stop(t)
-	d.daemon = startDaemon(t, d.config)
-	d.daemon.waitLog(t, "mqtt subscribed", 10*time.Second)
-	if strings.Contains(d.daemon.log(), "tunnel resumed") {
-		t.Error("an ended session was resumed after a restart")
+// Neither the end of a tunnel nor that of its life is told to the device but by a closed websocket, and then a refusal.
+func TestATunnelThatIsOverEndsItsSession(t *testing.T) {
+	for name, end := range map[string]func(d *device, ahead *atomic.Int64) error{
+		"closed": func(d *device, _ *atomic.Int64) error { return d.box.Store.Close(d.tunnel.Tunnel.ID, false) },
+		"expired": func(d *device, ahead *atomic.Int64) error {
+			ahead.Store(int64(tunnels.DefaultLifetime))
+			d.box.Store.Sweep()
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var ahead atomic.Int64 // of the service's clock
+			d := startDevice(t, sandbox.Config{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+			if err := end(d, &ahead); err != nil {
+				t.Fatal(err)
+			}
+			line := d.daemon.waitLog(t, "tunnel ended "+sessionOf(d.tunnel.DestinationToken), 10*time.Second)
+			if !strings.Contains(line, "the service says "+name) {
+				t.Errorf("the log does not say why: %s", line)
+			}
+			d.daemon.stop(t)
+			d.daemon = startDaemon(t, d.config)
+			d.daemon.waitLog(t, "mqtt subscribed", 10*time.Second)
+			if strings.Contains(d.daemon.log(), "tunnel resumed") {
+				t.Error("an ended session was resumed after a restart")
+			}
+		})
 	}
 }
 
