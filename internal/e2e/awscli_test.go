@@ -29,9 +29,17 @@ type awsCLI struct {
 	things   []string
 }
 
-// newAWSCLI starts a sandbox and finds the AWS CLI. A shim of a Python version manager in PATH is passed over: it
-// may lead to another version, or nowhere.
+// newAWSCLI finds the AWS CLI and starts a sandbox for it.
 func newAWSCLI(t *testing.T) *awsCLI {
+	t.Helper()
+	c := findAWSCLI(t)
+	c.use(t, startSandbox(t, sandbox.Config{Region: "eu-west-1", Account: "123456789012"}))
+	return c
+}
+
+// findAWSCLI finds the AWS CLI. A shim of a Python version manager in PATH is passed over: it may lead to another
+// version, or nowhere.
+func findAWSCLI(t *testing.T) *awsCLI {
 	t.Helper()
 	c := &awsCLI{}
 	for _, path := range []string{"/usr/bin/aws", "/usr/local/bin/aws"} {
@@ -43,7 +51,12 @@ func newAWSCLI(t *testing.T) *awsCLI {
 	if c.path == "" {
 		missingProgram(t, "the AWS CLI, version 2,")
 	}
-	box := startSandbox(t, sandbox.Config{Region: "eu-west-1", Account: "123456789012"})
+	return c
+}
+
+// use turns the CLI to a sandbox.
+func (c *awsCLI) use(t *testing.T, box *sandbox.Sandbox) {
+	t.Helper()
 	c.store, c.endpoint = box.Store, box.APIURL
 	c.store.OnNotify(func(thing string, n tunnels.Notify) {
 		c.mu.Lock()
@@ -54,7 +67,6 @@ func newAWSCLI(t *testing.T) *awsCLI {
 	c.env = cleanEnv("HOME="+home, "AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION=eu-west-1",
 		"AWS_CONFIG_FILE="+filepath.Join(home, "config"), "AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(home, "credentials"),
 		"AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1", "PYTHONDONTWRITEBYTECODE=1", "LC_ALL=C.UTF-8", "NO_PROXY=*")
-	return c
 }
 
 // notification returns the only one since the last call, failing the test if there is another number of them.
