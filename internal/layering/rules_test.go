@@ -15,6 +15,7 @@ type layer struct {
 var layers = []layer{
 	{"internal/e2e", []string{"..."}, "tests of everything together import everything"},
 	{"internal/soak", []string{"..."}, "it runs everything together"},
+	{"internal/peers", []string{"..."}, "it measures everything together"},
 	{"internal/netdial", []string{"internal/secret", "internal/roots"}, "a proxy's URL may hold a password, and its certificate is looked at"},
 	{"internal/...", nil, "small parts stand alone"},
 	{"configs", nil, "it holds the files that ship and nothing else"},

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/backoff"
+)
+
+// result is one figure of one round.
+type result struct {
+	Path      string  `json:"path"`
+	Work      string  `json:"work"`
+	Contender string  `json:"contender"`
+	Metric    string  `json:"metric,omitempty"`
+	Unit      string  `json:"unit,omitempty"`
+	Value     float64 `json:"value"`
+}
+
+// measure does the work, all contenders in turn in each round, and returns every figure. A contender that fails is reported
+// and the rest goes on.
+func measure(ctx context.Context, opts options, progress io.Writer) (results []result, err error) {
+	contenders := []string{both}
+	if opts.peer != "" {
+		contenders = append(contenders, other, mixed)
+	}
+	var file io.Writer = io.Discard
+	if opts.out != "" {
+		f, err := os.OpenFile(opts.out, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		file = f
+	}
+	lines := json.NewEncoder(file)
+	for _, p := range paths {
+		if !slices.Contains(opts.paths, p.name) {
+			continue
+		}
+		todo := slices.DeleteFunc(slices.Clone(works), func(w work) bool {
+			return !slices.Contains(opts.works, w.name) || !slices.Contains(w.paths, p.name)
+		})
+		if len(todo) == 0 {
+			continue
+		}
+		s, err := newScene(ctx, opts, p)
+		if err != nil {
+			fmt.Fprintf(progress, "%s: skipped: %v\n", p.name, err)
+			continue
+		}
+		defer s.close()
+		for round := range opts.rounds {
+			for _, w := range todo {
+				those := contenders
+				if w.plain {
+					those = append(slices.Clone(contenders), plain)
+				}
+				for i := range those {
+					name := those[(i+round)%len(those)]
+					fmt.Fprintf(progress, "%s, %s, round %d of %d: %s\n", p.name, w.name, round+1, opts.rounds, name)
+					err := s.once(ctx, w, name, func(metric, unit string, value float64) {
+						r := result{p.name, w.name, name, metric, unit, value}
+						results = append(results, r)
+						_ = lines.Encode(r)
+					})
+					if ctx.Err() != nil {
+						return results, ctx.Err()
+					}
+					if err != nil {
+						fmt.Fprintf(progress, "  %v\n", err)
+						r := result{p.name, w.name, name, "could not be measured", "times", 1}
+						results = append(results, r)
+						_ = lines.Encode(r)
+					}
+				}
+			}
+		}
+	}
+	return results, nil
+}
+
+// once starts a contender and does one work with it.
+func (s *scene) once(ctx context.Context, w work, name string, note record) error {
+	c, err := s.start(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer s.stop(c)
+	// What the start left to do, such as collecting garbage, is not what is measured.
+	if err := backoff.Sleep(ctx, 300*time.Millisecond); err != nil {
+		return err
+	}
+	return w.do(ctx, s, c, note)
+}
+
+// noteTimes notes the middle and the end of a distribution.
+func noteTimes(note record, name string, took []time.Duration) {
+	if len(took) == 0 {
+		return
+	}
+	for _, p := range []int{50, 99} {
+		note(fmt.Sprintf("%sp%d", name, p), "ms", float64(percentile(took, p).Microseconds())/1e3)
+	}
+}
+
+// percentile is the nearest rank; 100 is the largest.
+func percentile[T time.Duration | float64](list []T, p int) T {
+	sorted := slices.Sorted(slices.Values(list))
+	return sorted[min(len(sorted)*p/100, len(sorted)-1)]
+}
+
+func readResults(name string) (all []result, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		var r result
+		if err := json.Unmarshal(s.Bytes(), &r); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// show writes a table of medians, with the least and the greatest value behind them.
+func show(out io.Writer, results []result) error {
+	type key struct{ path, work, metric, unit string }
+	values := map[key]map[string][]float64{}
+	var order []key
+	for _, r := range results {
+		k := key{r.Path, r.Work, r.Metric, r.Unit}
+		if values[k] == nil {
+			values[k] = map[string][]float64{}
+			order = append(order, k)
+		}
+		values[k][r.Contender] = append(values[k][r.Contender], r.Value)
+	}
+	for _, p := range paths {
+		for _, w := range works {
+			var rows []key
+			for _, k := range order {
+				if k.path == p.name && k.work == w.name {
+					rows = append(rows, k)
+				}
+			}
+			if len(rows) == 0 {
+				continue
+			}
+			fmt.Fprintf(out, "\n%s: %s (%v)\n", w.name, w.what, p)
+			t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+			fmt.Fprintf(t, "\t%s\t%s\t%s\t%s\tculvert/peer\tculvert/plain\n", both, other, mixed, plain)
+			for _, k := range rows {
+				fmt.Fprintf(t, "%s %s", k.metric, k.unit)
+				for _, c := range []string{both, other, mixed, plain} {
+					fmt.Fprintf(t, "\t%s", spread(values[k][c]))
+				}
+				fmt.Fprintf(t, "\t%s\t%s\n", ratio(values[k][both], values[k][other]), ratio(values[k][both], values[k][plain]))
+			}
+			if err := t.Flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func spread(list []float64) string {
+	if len(list) == 0 {
+		return "-"
+	}
+	middle := percentile(list, 50)
+	if len(list) == 1 {
+		return fmt.Sprintf("%.3g", middle)
+	}
+	return fmt.Sprintf("%.4g (%.3g-%.3g)", middle, slices.Min(list), slices.Max(list))
+}
+
+// ratio is the median of the rounds' ratios: those that were measured in turn are compared.
+func ratio(a, b []float64) string {
+	var ratios []float64
+	for i := range min(len(a), len(b)) {
+		if b[i] != 0 {
+			ratios = append(ratios, a[i]/b[i])
+		}
+	}
+	if len(ratios) == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.3g", percentile(ratios, 50))
+}
