@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -27,7 +28,6 @@ type options struct {
 	culvertd string
 	out      string // file that results are appended to; "": none
 	show     string // file whose results are shown instead of measuring
-	profile  string // directory for the CPU profiles of culvertd; "": none
 }
 
 func main() {
@@ -82,6 +82,18 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if opts.paths, err = named("path", *where, pathNames()); err != nil {
 		return err
+	}
+	// They run in another directory.
+	for _, program := range []*string{&opts.peer, &opts.culvert, &opts.culvertd} {
+		if *program == "" {
+			continue
+		}
+		if *program, err = filepath.Abs(*program); err != nil {
+			return err
+		}
+		if _, err := os.Stat(*program); err != nil {
+			return err
+		}
 	}
 	results, err := measure(ctx, opts, os.Stderr)
 	if e := show(out, results); err == nil {

@@ -26,65 +26,79 @@ type result struct {
 
 // measure does the work, all contenders in turn in each round, and returns every figure. A contender that fails is reported
 // and the rest goes on.
-func measure(ctx context.Context, opts options, progress io.Writer) (results []result, err error) {
-	contenders := []string{both}
+func measure(ctx context.Context, opts options, progress io.Writer) ([]result, error) {
+	r := run{opts: opts, progress: progress, contenders: []string{both}, lines: json.NewEncoder(io.Discard)}
 	if opts.peer != "" {
-		contenders = append(contenders, other, mixed)
+		r.contenders = append(r.contenders, other, mixed)
 	}
-	var file io.Writer = io.Discard
 	if opts.out != "" {
 		f, err := os.OpenFile(opts.out, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
 			return nil, err
 		}
 		defer f.Close()
-		file = f
+		r.lines = json.NewEncoder(f)
 	}
-	lines := json.NewEncoder(file)
 	for _, p := range paths {
 		if !slices.Contains(opts.paths, p.name) {
 			continue
 		}
-		todo := slices.DeleteFunc(slices.Clone(works), func(w work) bool {
-			return !slices.Contains(opts.works, w.name) || !slices.Contains(w.paths, p.name)
-		})
-		if len(todo) == 0 {
-			continue
+		if err := r.onPath(ctx, p); err != nil {
+			return r.results, err
 		}
-		s, err := newScene(ctx, opts, p)
-		if err != nil {
-			fmt.Fprintf(progress, "%s: skipped: %v\n", p.name, err)
-			continue
-		}
-		defer s.close()
-		for round := range opts.rounds {
-			for _, w := range todo {
-				those := contenders
-				if w.plain {
-					those = append(slices.Clone(contenders), plain)
+	}
+	return r.results, nil
+}
+
+// run is one run of this program.
+type run struct {
+	opts       options
+	contenders []string
+	progress   io.Writer
+	lines      *json.Encoder
+	results    []result
+}
+
+// onPath does all the work that suits a path.
+func (r *run) onPath(ctx context.Context, p path) error {
+	todo := slices.DeleteFunc(slices.Clone(works), func(w work) bool {
+		return !slices.Contains(r.opts.works, w.name) || !slices.Contains(w.paths, p.name)
+	})
+	if len(todo) == 0 {
+		return nil
+	}
+	s, err := newScene(ctx, r.opts, p)
+	if err != nil {
+		fmt.Fprintf(r.progress, "%s: skipped: %v\n", p.name, err)
+		return nil
+	}
+	defer s.close()
+	for round := range r.opts.rounds {
+		for _, w := range todo {
+			those := r.contenders
+			if w.plain {
+				those = append(slices.Clone(those), plain)
+			}
+			for i := range those {
+				name := those[(i+round)%len(those)]
+				fmt.Fprintf(r.progress, "%s, %s, round %d of %d: %s\n", p.name, w.name, round+1, r.opts.rounds, name)
+				note := func(metric, unit string, value float64) {
+					one := result{p.name, w.name, name, metric, unit, value}
+					r.results = append(r.results, one)
+					_ = r.lines.Encode(one)
 				}
-				for i := range those {
-					name := those[(i+round)%len(those)]
-					fmt.Fprintf(progress, "%s, %s, round %d of %d: %s\n", p.name, w.name, round+1, opts.rounds, name)
-					err := s.once(ctx, w, name, func(metric, unit string, value float64) {
-						r := result{p.name, w.name, name, metric, unit, value}
-						results = append(results, r)
-						_ = lines.Encode(r)
-					})
-					if ctx.Err() != nil {
-						return results, ctx.Err()
-					}
-					if err != nil {
-						fmt.Fprintf(progress, "  %v\n", err)
-						r := result{p.name, w.name, name, "could not be measured", "times", 1}
-						results = append(results, r)
-						_ = lines.Encode(r)
-					}
+				err := s.once(ctx, w, name, note)
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				if err != nil {
+					fmt.Fprintf(r.progress, "  %v\n", err)
+					note("could not be measured", "times", 1)
 				}
 			}
 		}
 	}
-	return results, nil
+	return nil
 }
 
 // once starts a contender and does one work with it.
