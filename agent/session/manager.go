@@ -244,8 +244,12 @@ func (m *Manager) nameMissing(s *session) {
 func (m *Manager) finish(s *session, end error) {
 	s.cancel(end)
 	shutdown := errors.Is(end, errShutdown)
-	if !shutdown {
-		m.store.end(s.key, time.Now()) // first: a token that is in neither list would dial again
+	switch { // first: a token that is in neither list would dial again
+	case shutdown:
+	case s.saved:
+		m.store.end(s.key, time.Now())
+	default: // it came in a flood of them, and has never worked: that is not worth the disk's life
+		m.store.list.add(s.key, time.Now())
 	}
 	reason := end.Error()
 	if errors.Is(end, errTooOld) {

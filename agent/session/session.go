@@ -43,7 +43,7 @@ type session struct {
 	journal  *journal
 	log      *slog.Logger
 	cancel   context.CancelCauseFunc
-	loud     bool          // its beginning was logged, and so is its end
+	loud     bool          // its beginning was logged, and so is its end; in a flood of tokens few are
 	proved   bool          // the pair had worked before the session began
 	leaves   bool          // it has lost its place to another; guarded by the manager's lock
 	kept     chan struct{} // closed when the pair is on disk, or can't be
@@ -84,7 +84,7 @@ func (s *session) run(ctx context.Context) error {
 	age := max(time.Since(s.received), 0)
 	ctx, cancel := context.WithTimeoutCause(ctx, MaxAge-age, errTooOld)
 	defer cancel()
-	if ctx.Err() == nil && !s.saved {
+	if ctx.Err() == nil && !s.saved && s.loud {
 		s.save() // before the first handshake, which binds the two tokens to each other
 	}
 	close(s.kept)
@@ -102,7 +102,7 @@ func (s *session) run(ctx context.Context) error {
 			s.to(Connecting, func(st *Status) { st.NextAttempt = time.Time{} })
 		}
 	}
-	if s.clockWasSet() {
+	if s.clockWasSet() || !s.saved && errors.Is(context.Cause(ctx), errShutdown) {
 		s.save()
 	}
 	return context.Cause(ctx)
