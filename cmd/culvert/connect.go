@@ -137,7 +137,7 @@ func runConnect(cmd *cobra.Command, o *reachOptions, thing string, list []local,
 		}
 	}()
 	if stdio {
-		return reachError(cmd, carryStdio(ctx, t, thing, names[0], cmd.InOrStdin(), cmd.OutOrStdout()))
+		return reachError(cmd, carryStdio(ctx, t, thing, names[0], cmd.InOrStdin(), cmd.OutOrStdout(), show.note))
 	}
 	return reachError(cmd, serve(ctx, cmd, show, t, names, listeners))
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/culvert-iot/culvert/operator/connect"
 )
 
-// carryStdio is a connection on standard input and output. It returns when the connection has ended.
-func carryStdio(ctx context.Context, t *connect.Tunnel, thing, service string, in io.Reader, out io.Writer) error {
+// carryStdio is a connection on standard input and output. It returns when the connection has ended. note is told what
+// may or may not be as it should.
+func carryStdio(ctx context.Context, t *connect.Tunnel, thing, service string, in io.Reader, out io.Writer, note func(string, ...any)) error {
 	conn, err := t.Dial(ctx, service)
 	if err != nil {
 		return err
@@ -42,6 +43,9 @@ func carryStdio(ctx context.Context, t *connect.Tunnel, thing, service string, i
 		return nil
 	case received.failed.Load():
 		return nil // whoever read standard output has left
+	case received.n.Load() == 0 && inputEnded.Load() && err == nil:
+		// A service that only listens, or one that is not there: the protocol does not tell them apart.
+		note("%s on %s has ended the connection without a word: if it should have answered, see culvertd status on the device", service, thing)
 	case received.n.Load() == 0 && !inputEnded.Load():
 		return &connect.Error{
 			Reason: connect.NoDataPlane,

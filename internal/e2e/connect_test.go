@@ -343,6 +343,12 @@ func TestCulvertConnect(t *testing.T) {
 			t.Errorf("exit code %d\n%s", code, errs)
 		}
 		o.allClosed(t)
+		// Where the input has ended it may only have listened.
+		_, errs, code = runSSH(o.culvert(t, "connect", "--stdio", "pi-1", "VNC"))
+		if code != 0 || !strings.Contains(errs, "VNC on pi-1 has ended the connection without a word: if ") {
+			t.Errorf("without input: exit code %d\n%s", code, errs)
+		}
+		o.allClosed(t)
 	})
 	t.Run("a device that is offline", func(t *testing.T) {
 		_, errs, code := runSSH(o.culvert(t, "connect", "--wait", "10s", "nobody"))
