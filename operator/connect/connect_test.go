@@ -18,6 +18,7 @@ import (
 
 	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/proxy"
+	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/relay"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
@@ -30,7 +31,13 @@ func TestMain(m *testing.M) {
 
 func newCloud(t *testing.T, device func(context.Context, proxy.Connection)) *cloud {
 	t.Helper()
-	c, err := startCloud(t.TempDir(), device)
+	return newCloudThat(t, sandbox.Config{}, device)
+}
+
+func newCloudThat(t *testing.T, cfg sandbox.Config, device func(context.Context, proxy.Connection)) *cloud {
+	t.Helper()
+	cfg.Dir = t.TempDir()
+	c, err := startCloud(cfg, device)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,8 +29,8 @@ type cloud struct {
 }
 
 // startCloud runs it; device is told of each notification, in a goroutine of its own that ends with its context.
-func startCloud(dir string, device func(context.Context, proxy.Connection)) (*cloud, error) {
-	box, err := sandbox.Start(context.Background(), sandbox.Config{Dir: dir})
+func startCloud(cfg sandbox.Config, device func(context.Context, proxy.Connection)) (*cloud, error) {
+	box, err := sandbox.Start(context.Background(), cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -10,12 +10,13 @@ import (
 
 	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/operator/connect"
+	"github.com/culvert-iot/culvert/sandbox"
 )
 
 // A connection to a service of a thing, whatever it takes. The sandbox stands in for AWS here; see ExampleFromAWS for
 // the real one.
 func ExampleDial() {
-	cloud, err := startCloud("", culvertDevice(func(c net.Conn) { fmt.Fprintln(c, "SSH-2.0-hello") }))
+	cloud, err := startCloud(sandbox.Config{}, culvertDevice(func(c net.Conn) { fmt.Fprintln(c, "SSH-2.0-hello") }))
 	if err != nil {
 		log.Fatal(err)
 	}
