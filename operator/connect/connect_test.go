@@ -90,14 +90,21 @@ func openTunnel(t *testing.T, cfg connect.Config, services ...string) *connect.T
 // talk sends a line and wants it back.
 func talk(t *testing.T, c net.Conn, line string) {
 	t.Helper()
+	if err := says(c, line); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func says(c net.Conn, line string) error {
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	if _, err := io.WriteString(c, line); err != nil {
-		t.Fatalf("write: %v", err)
+		return fmt.Errorf("write: %w", err)
 	}
 	got := make([]byte, len(line))
 	if _, err := io.ReadFull(c, got); err != nil || string(got) != line {
-		t.Fatalf("got %q, %v; want %q", got, err, line)
+		return fmt.Errorf("got %q, %w; want %q", got, err, line)
 	}
+	return nil
 }
 
 func dial(t *testing.T, tunnel *connect.Tunnel, service string) net.Conn {

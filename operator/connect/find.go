@@ -14,6 +14,13 @@ import (
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 )
 
+// openedBy is the description of a tunnel that was opened here, or by somebody else's Culvert.
+const openedBy = "opened by culvert"
+
+// settling is how long a tunnel of another Culvert, to which nobody has connected as its source, is taken for one that is
+// just being set up.
+const settling = time.Minute
+
 // Limits of the search: a fleet's tool may leave hundreds of closed tunnels in the list, and each candidate is a call.
 const (
 	maxPages      = 10
@@ -30,6 +37,7 @@ type tunnel struct {
 	// When the sides' states last changed before the tokens were made; zero for a new tunnel. The service's own
 	// clock, so that this machine's may be wrong.
 	sourceBefore, destinationBefore time.Time
+	looked                          time.Time // when its state was asked for, by this machine's clock
 }
 
 // finder looks for a tunnel to a thing.
@@ -90,6 +98,7 @@ func (f *finder) list(ctx context.Context) ([]string, error) {
 
 // reuse rotates the tokens of a tunnel that fits. Neither tunnel nor error means that it is no use.
 func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
+	looked := time.Now()
 	d, err := f.describe(ctx, id)
 	if isGone(err) {
 		return nil, nil
@@ -112,7 +121,7 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 		}
 		f.notice("taking over tunnel %s, in use%s", id, since)
 	}
-	t := &tunnel{id: id, services: d.DestinationConfig.Services}
+	t := &tunnel{id: id, services: d.DestinationConfig.Services, looked: looked}
 	t.sourceBefore, _ = changed(d.SourceConnectionState)
 	t.destinationBefore, _ = changed(d.DestinationConnectionState)
 	f.step("rotating the tokens of tunnel %s", id)
@@ -146,6 +155,10 @@ func (f *finder) unfit(d *types.Tunnel) string {
 		return "other services"
 	}
 	if d.CreatedAt != nil {
+		at, _ := changed(d.SourceConnectionState)
+		if young := time.Since(*d.CreatedAt) < settling; young && !f.TakeOver && aws.ToString(d.Description) == openedBy && !at.After(*d.CreatedAt) {
+			return "somebody else is setting it up"
+		}
 		life := maxLifetime
 		if d.TimeoutConfig != nil && d.TimeoutConfig.MaxLifetimeTimeoutMinutes != nil {
 			life = time.Duration(*d.TimeoutConfig.MaxLifetimeTimeoutMinutes) * time.Minute
@@ -160,7 +173,7 @@ func (f *finder) unfit(d *types.Tunnel) string {
 func (f *finder) open(ctx context.Context) (*tunnel, error) {
 	f.step("opening a tunnel to %s", f.thing)
 	in := &iot.OpenTunnelInput{
-		Description:       aws.String("opened by culvert"),
+		Description:       aws.String(openedBy),
 		DestinationConfig: &types.DestinationConfig{ThingName: &f.thing, Services: f.wanted},
 	}
 	if f.Lifetime > 0 {

@@ -16,6 +16,8 @@ func TestFindingATunnel(t *testing.T) {
 	inUse := func(t *types.Tunnel) {
 		t.SourceConnectionState = &types.ConnectionState{Status: types.ConnectionStatusConnected, LastUpdatedAt: aws.Time(time.Now())}
 	}
+	wasInUse := func(t *types.Tunnel) { t.SourceConnectionState.LastUpdatedAt = aws.Time(time.Now()) }
+	ofCulvert := func(t *types.Tunnel) { t.Description = aws.String(openedBy) }
 	closed := func(t *types.Tunnel) { t.Status = types.TunnelStatusClosed }
 	with := func(services ...string) func(*types.Tunnel) {
 		return func(t *types.Tunnel) { t.DestinationConfig.Services = services }
@@ -71,6 +73,13 @@ func TestFindingATunnel(t *testing.T) {
 			name: "unless it is to be taken over", tunnels: []*types.Tunnel{aTunnel("a", inUse)}, config: Config{TakeOver: true},
 			calls: rotated("a"), notice: "taking over tunnel a",
 		},
+		{
+			name: "one that another Culvert is setting up is left alone", tunnels: []*types.Tunnel{aTunnel("a", living(10*time.Second, 720), ofCulvert)},
+			calls: []string{"list pi-1", "describe a", "open pi-1 SSH"}, opened: true,
+		},
+		{name: "but not if it was connected to before", tunnels: []*types.Tunnel{aTunnel("a", living(10*time.Second, 720), ofCulvert, wasInUse)}, calls: rotated("a")},
+		{name: "nor if it has been like that for a while", tunnels: []*types.Tunnel{aTunnel("a", living(2*time.Minute, 720), ofCulvert)}, calls: rotated("a")},
+		{name: "nor if somebody opened it by hand", tunnels: []*types.Tunnel{aTunnel("a", living(10*time.Second, 720))}, calls: rotated("a")},
 		{
 			name: "one that cannot be rotated leads to another", tunnels: []*types.Tunnel{aTunnel("a")}, fail: map[string]error{"rotate": apiError("InternalFailureException")},
 			calls: append(rotated("a"), "open pi-1 SSH"), notice: "tunnel a cannot be rotated (InternalFailureException)", opened: true,

@@ -30,6 +30,9 @@ const (
 	// firstRefusals is how many tokens may be refused before one was taken: the first may be spent by somebody else's
 	// rotation, more show that it is not the token that is wrong.
 	firstRefusals = 3
+	// minDispute and maxDispute bound the wait for others who found the same tunnel at the same moment. It goes by while
+	// the device is waited for.
+	minDispute, maxDispute = 100 * time.Millisecond, time.Second
 	// maxDelay keeps somebody who waits at a terminal from waiting for long.
 	maxDelay = 10 * time.Second
 )
@@ -52,6 +55,7 @@ type session struct {
 	drop    func()        // ends the present websocket
 	proven  bool          // the device understands the form
 	device  time.Time     // since when the device is connected, by the service's clock
+	since   time.Time     // when source became ready
 }
 
 func newSession(cfg *Config, t *tunnel) *session {
@@ -118,6 +122,9 @@ func (s *session) run(ctx context.Context) error {
 		switch {
 		case isRefused && refused.Status >= 400 && refused.Status < 500 && refused.Status != http.StatusTooManyRequests:
 			// The token is spent, was rotated away, or the tunnel has ended.
+			if !s.wasUp() && !s.tunnel.opened && !s.cfg.TakeOver {
+				return takenError(s.tunnel.id) // somebody found it, too, and rotated its tokens later: no fight for it
+			}
 			if refusals++; refusals >= firstRefusals && !s.wasUp() {
 				return s.unreachable(err)
 			}
@@ -193,6 +200,7 @@ func (s *session) publish(source *proxy.Source) {
 			return // it has been unpublished already
 		default:
 		}
+		s.since = time.Now()
 		if s.redials++; s.redials > 1 {
 			s.cfg.done("connected again")
 		}
@@ -282,6 +290,38 @@ func (s *session) ready(ctx context.Context) (*proxy.Source, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// undisputed tells whether a tunnel that was found is still this side's after a while in which somebody else could come
+// who looked at it before this side was connected: about as long as it took here from the look to the connection, and
+// as much again.
+func (s *session) undisputed(ctx context.Context, source *proxy.Source) error {
+	if s.tunnel.opened || s.cfg.TakeOver {
+		return nil
+	}
+	s.mu.Lock()
+	since := s.since
+	s.mu.Unlock()
+	timer := time.NewTimer(time.Until(since.Add(min(max(2*since.Sub(s.tunnel.looked), minDispute), maxDispute))))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-source.Done():
+		return takenError(s.tunnel.id)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// link names the present websocket; 0 is none.
+func (s *session) link() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.source == nil {
+		return 0
+	}
+	return s.redials
 }
 
 // carry gives local to the tunnel. On an error local is left to the caller.

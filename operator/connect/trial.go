@@ -108,8 +108,12 @@ func (s *session) first(ctx context.Context, service string, near net.Conn, far 
 	words := make([]byte, 32<<10)
 	in := &input{}
 	for forms := 0; ; forms++ {
+		link := s.link()
 		copied := in.start(near, local)
 		n, err := s.listen(ctx, near, in, words)
+		if errors.Is(err, errNewForm) && (backoff.Sleep(ctx, trialPause) != nil || s.link() != link) {
+			err = io.EOF // it was this side's websocket that was lost, which says nothing of the device
+		}
 		if !errors.Is(err, errNewForm) || forms == trialForms {
 			in.decide(false)
 			if n > 0 { // else it was refused, or has ended without a word

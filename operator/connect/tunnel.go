@@ -88,6 +88,9 @@ func open(ctx context.Context, find *finder) (_ *Tunnel, err error) {
 	if errors.Is(err, errWaited) {
 		return nil, &Error{Reason: NoDataPlane, Text: "no connection to " + cfg.DataEndpoint + " within " + cfg.Wait.String(), Hint: "check the network and --data-endpoint"}
 	}
+	if err == nil {
+		err = t.session.undisputed(ctx, source)
+	}
 	if err != nil {
 		return nil, err
 	}
