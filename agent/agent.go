@@ -62,6 +62,7 @@ type Agent struct {
 	mqtt     *notify.Client
 	hooks    *hook.Runner
 	drops    dropLog
+	notified notifications
 
 	mu      sync.Mutex
 	running *config.Config // what Run was started with, which Reload cannot change in all
@@ -96,6 +97,7 @@ func New(cfg *config.Config, opts Options) *Agent {
 		Port:              cfg.MQTT.Port,
 		ClientID:          cfg.MQTT.ClientID,
 		TLS:               func() (*tls.Config, error) { return mqttTLS(cfg) },
+		Login:             login(cfg),
 		KeepAlive:         cfg.MQTT.KeepAlive,
 		PersistentSession: cfg.MQTT.PersistentSession,
 		Dial:              opts.Dial,
@@ -134,6 +136,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	if server != nil {
 		group.Go(func() error { return unlessStopped(tasks, server.Serve(tasks, a.answer)) })
+	}
+	if figures := a.watch(); figures != nil {
+		group.Go(func() error { return unlessStopped(tasks, figures.Serve(tasks, a.figures)) })
 	}
 	group.Go(func() error {
 		<-tasks.Done()
@@ -219,14 +224,17 @@ func (a *Agent) answer(_ context.Context, r control.Request) (any, error) {
 func (a *Agent) receive(payload []byte) (session.Outcome, error) {
 	n, err := notify.Decode(payload)
 	if err != nil {
+		a.notified.invalid.Add(1)
 		if count, ok := a.drops.note(err.Error(), time.Now()); ok {
 			a.log.Warn("notification dropped", "reason", err.Error(), "attempt", count)
 		}
 		return session.Outcome{}, err
 	}
-	return a.sessions.Accept(session.Token{
+	o := a.sessions.Accept(session.Token{
 		AccessToken: n.AccessToken, Region: n.Region, Services: n.Services, Received: n.Received,
-	}), nil
+	})
+	a.notified.count(o.Result)
+	return o, nil
 }
 
 // Reload takes over what a running daemon can change: services, hooks, connect_timeout, the log's level,
@@ -256,8 +264,5 @@ func (a *Agent) setLevel(cfg *config.Config) {
 func (a *Agent) warn(cfg *config.Config) {
 	for _, w := range cfg.Warnings() {
 		a.log.Warn("configuration looks wrong", "reason", w)
-	}
-	if cfg.Metrics.Listen != "" {
-		a.log.Warn("configuration asks for what this version cannot do", "reason", "metrics.listen: metrics are not served yet")
 	}
 }

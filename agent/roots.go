@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/agent/tpmkey"
 )
 
 // mqttTLS reads the device's certificate, its key and the broker's roots. It is called at each attempt to
@@ -20,11 +21,9 @@ import (
 // name file and remedy.
 func mqttTLS(cfg *config.Config) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: cfg.MQTT.ALPN()}
-	cert, err := tls.LoadX509KeyPair(cfg.MQTT.CertFile, cfg.MQTT.KeyFile)
-	if err != nil {
+	if err := identify(cfg, c); err != nil {
 		return nil, explain(cfg, err)
 	}
-	c.Certificates = []tls.Certificate{cert}
 	if cfg.MQTT.CAFile == "" {
 		return c, nil
 	}
@@ -37,6 +36,37 @@ func mqttTLS(cfg *config.Config) (*tls.Config, error) {
 		return nil, explain(cfg, fmt.Errorf("mqtt.ca_file: %s has no certificate", cfg.MQTT.CAFile))
 	}
 	return c, nil
+}
+
+// identify puts the device's certificate and key into c. A device that says who it is by a user name may have none.
+func identify(cfg *config.Config, c *tls.Config) error {
+	m := cfg.MQTT
+	switch {
+	case m.CertFile == "":
+		return nil
+	case m.TPMKey.Handle == 0:
+		cert, err := tls.LoadX509KeyPair(m.CertFile, m.KeyFile)
+		c.Certificates = []tls.Certificate{cert}
+		return err
+	}
+	cert, err := tpmkey.Certificate(m.CertFile, m.TPMKey.Device, m.TPMKey.Handle)
+	if err != nil {
+		return fmt.Errorf("mqtt.key_file: %w", err)
+	}
+	c.Certificates = []tls.Certificate{cert}
+	if !tpmkey.TLS13(cert) {
+		c.MaxVersion = tls.VersionTLS12
+	}
+	return nil
+}
+
+// login reads the user name and the password at each attempt to connect, as mqttTLS does with the certificate. It is nil
+// where there is none.
+func login(cfg *config.Config) func() (string, string, error) {
+	if !cfg.MQTT.ByName() {
+		return nil
+	}
+	return cfg.MQTT.Login
 }
 
 // explain prefers the words of the configuration's own check to those of package tls.

@@ -58,21 +58,34 @@ type MQTT struct {
 	Port              int
 	ClientID          string
 	CAFile            string // "" is the system's roots
-	CertFile, KeyFile string
+	CertFile, KeyFile string // both "" where the device has no certificate
+	TPMKey            TPMKey // in the place of KeyFile
+	Username          string
+	PasswordFile      string
+	Authorizer        string        // a custom authorizer's name
+	TokenFile         string        // its token
 	KeepAlive         time.Duration // whole seconds
 	PersistentSession bool
 }
 
+const (
+	alpnPort         = 443
+	defaultPortUnset = -1 // while the file is read
+)
+
 // Address is the endpoint as net.Dial takes it.
 func (m MQTT) Address() string { return net.JoinHostPort(m.Endpoint, strconv.Itoa(m.Port)) }
 
-// ALPN names the protocols to offer in the TLS handshake: on port 443 AWS IoT tells MQTT from HTTPS by
-// them (AWS IoT developer guide, device communication protocols), on any other port there are none.
+// ALPN names the protocols to offer in the TLS handshake: on port 443 AWS IoT tells MQTT from HTTPS, and certificates from
+// custom authorizers, by them (AWS IoT developer guide, device communication protocols), on any other port there are none.
 func (m MQTT) ALPN() []string {
-	if m.Port == 443 {
-		return []string{"x-amzn-mqtt-ca"}
+	switch {
+	case m.Port != alpnPort:
+		return nil
+	case m.ByName():
+		return []string{"mqtt"}
 	}
-	return nil
+	return []string{"x-amzn-mqtt-ca"}
 }
 
 // Tunnel is what holds for all tunnels.
@@ -115,7 +128,7 @@ type Metrics struct {
 
 func defaults() *Config {
 	return &Config{
-		MQTT: MQTT{Port: DefaultMQTTPort, KeepAlive: DefaultKeepAlive, PersistentSession: true},
+		MQTT: MQTT{Port: defaultPortUnset, KeepAlive: DefaultKeepAlive, PersistentSession: true},
 		Tunnel: Tunnel{
 			MaxTunnels: DefaultMaxTunnels, ConnectTimeout: DefaultConnectTimeout, StateDir: DefaultStateDir,
 		},

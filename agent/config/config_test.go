@@ -127,11 +127,22 @@ listen = "9273"
 func with(section, setting string) string {
 	switch section {
 	case "":
+		if strings.Contains(setting, "[mqtt]") {
+			return setting + "\n"
+		}
 		return setting + "\n" + requiredPart
 	case "mqtt":
 		return minimal + setting + "\n"
 	}
 	return minimal + "[" + section + "]\n" + setting + "\n"
+}
+
+func tpmConfig(key string) string {
+	return "thing_name = \"t\"\n[mqtt]\nendpoint = \"h\"\ncert_file = \"c\"\nkey_file = \"" + key + "\""
+}
+
+func byName(setting string) string {
+	return "thing_name = \"t\"\n[mqtt]\nendpoint = \"h\"\n" + setting
 }
 
 func TestValuesThatAreRight(t *testing.T) {
@@ -142,6 +153,14 @@ func TestValuesThatAreRight(t *testing.T) {
 	}{
 		{"a client id of nothing is the default", "mqtt", `client_id = ""`, func(c *Config) any { return c.MQTT.ClientID }, "t-tunnel"},
 		{"a client id beyond ASCII", "mqtt", `client_id = "gerät"`, func(c *Config) any { return c.MQTT.ClientID }, "gerät"},
+		{"a key of the system's TPM", "", tpmConfig("tpm:0x81000001"), func(c *Config) any { return c.MQTT.TPMKey }, TPMKey{"", 0x81000001}},
+		{"a key of another TPM", "", tpmConfig("tpm:/dev/tpmrm1:0x81ffffff"), func(c *Config) any { return c.MQTT.TPMKey }, TPMKey{"/dev/tpmrm1", 0x81ffffff}},
+		{"a handle in decimal", "", tpmConfig("tpm:2164260865"), func(c *Config) any { return c.MQTT.TPMKey.Handle }, uint32(0x81000001)},
+		{"a key in a TPM is no file", "", tpmConfig("tpm:0x81000001"), func(c *Config) any { return c.MQTT.KeyFile }, ""},
+		{"an authorizer without a certificate is asked on 443", "", byName("authorizer = \"My_Auth=1\""), func(c *Config) any { return c.MQTT.Address() + c.MQTT.ALPN()[0] }, "h:443mqtt"},
+		{"an authorizer's own port", "", "thing_name = \"t\"\n[mqtt]\nendpoint = \"h:8443\"\nauthorizer = \"a\"", func(c *Config) any { return c.MQTT.Address() }, "h:8443"},
+		{"an authorizer beside a certificate", "mqtt", `authorizer = "a"`, func(c *Config) any { return []any{c.MQTT.CertFile != "", c.MQTT.ALPN()[0]} }, []any{true, "mqtt"}},
+		{"a user name alone keeps the port", "", byName("username = \"u\""), func(c *Config) any { return c.MQTT.Address() }, "h:8883"},
 		{"no root file", "mqtt", `ca_file = ""`, func(c *Config) any { return c.MQTT.CAFile }, ""},
 		{"the shortest keep-alive", "mqtt", `keep_alive = "30s"`, func(c *Config) any { return c.MQTT.KeepAlive }, 30 * time.Second},
 		{"ws:// on loopback", "tunnel", `endpoint = "ws://127.0.0.1:8080"`, func(c *Config) any { return c.Tunnel.Endpoint }, "ws://127.0.0.1:8080"},

@@ -37,7 +37,11 @@ var sections = []section{
 		{"client_id", func(d *decoder, n *node) { d.clientID(n) }},
 		{"ca_file", func(d *decoder, n *node) { d.optionalPath(n, &d.cfg.MQTT.CAFile) }},
 		{"cert_file", func(d *decoder, n *node) { d.requiredPath(n, &d.cfg.MQTT.CertFile) }},
-		{"key_file", func(d *decoder, n *node) { d.requiredPath(n, &d.cfg.MQTT.KeyFile) }},
+		{"key_file", func(d *decoder, n *node) { d.keyFile(n) }},
+		{"username", func(d *decoder, n *node) { d.username(n) }},
+		{"password_file", func(d *decoder, n *node) { d.optionalPath(n, &d.cfg.MQTT.PasswordFile) }},
+		{"authorizer", func(d *decoder, n *node) { d.authorizer(n) }},
+		{"authorizer_token_file", func(d *decoder, n *node) { d.optionalPath(n, &d.cfg.MQTT.TokenFile) }},
 		{"keep_alive", func(d *decoder, n *node) { d.keepAlive(n) }},
 		{"persistent_session", func(d *decoder, n *node) { d.boolean(n, &d.cfg.MQTT.PersistentSession) }},
 	}},
@@ -96,6 +100,7 @@ func (d *decoder) decode() {
 	if !d.doc.broken {
 		d.required()
 	}
+	d.identify()
 	d.defaultClientID()
 }
 
@@ -230,8 +235,9 @@ func (d *decoder) required() {
 	if absent(m, "endpoint") {
 		d.doc.problem(m.key, `write endpoint = "…" beneath [mqtt]: the host that is told by `+endpointHint, "mqtt.endpoint is missing")
 	}
+	byName := d.identified(m)
 	for _, pair := range [][2]string{{"cert_file", "key_file"}, {"key_file", "cert_file"}} {
-		if !absent(m, pair[0]) {
+		if !absent(m, pair[0]) || byName && m.child(pair[1]) == nil {
 			continue
 		}
 		format := "mqtt.%s is missing"

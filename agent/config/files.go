@@ -53,10 +53,14 @@ func (c *Config) CheckFiles() error {
 	}
 	var cert, key []byte
 	var certErr, keyErr error
-	if !IsCredential(c.MQTT.CertFile) {
+	if _, _, err := c.MQTT.Login(); err != nil && !IsCredential(c.MQTT.PasswordFile) && !IsCredential(c.MQTT.TokenFile) {
+		key, _, _ := strings.Cut(err.Error(), ":")
+		errs = append(errs, fileProblem(err, key))
+	}
+	if c.MQTT.CertFile != "" && !IsCredential(c.MQTT.CertFile) {
 		cert, certErr = readPEM("mqtt.cert_file", c.MQTT.CertFile, "CERTIFICATE")
 	}
-	if !IsCredential(c.MQTT.KeyFile) {
+	if c.MQTT.KeyFile != "" && !IsCredential(c.MQTT.KeyFile) {
 		key, keyErr = readPEM("mqtt.key_file", c.MQTT.KeyFile, "PRIVATE KEY")
 	}
 	errs = append(errs, fileProblem(certErr, "mqtt.cert_file"), fileProblem(keyErr, "mqtt.key_file"))

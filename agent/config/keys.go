@@ -87,7 +87,7 @@ func (d *decoder) mqttEndpoint(n *node) {
 	if !ok {
 		return
 	}
-	host, port, flaw, hint := hostPort(s, DefaultMQTTPort)
+	host, port, flaw, hint := hostPort(s, d.cfg.MQTT.Port)
 	if flaw != "" {
 		d.doc.problem(n.value, hint, "%s %s", n.path, flaw)
 		return

@@ -49,7 +49,9 @@ func TestEveryFieldIsEitherReloadableOrNamed(t *testing.T) {
 	visit(nil, "", reflect.TypeFor[Config]())
 	want := map[string]string{
 		"ThingName": "thing_name", "MQTT.Endpoint": "mqtt.endpoint", "MQTT.Port": "mqtt.endpoint", "MQTT.ClientID": "mqtt.client_id",
-		"MQTT.CAFile": "mqtt.ca_file", "MQTT.CertFile": "mqtt.cert_file", "MQTT.KeyFile": "mqtt.key_file", "MQTT.KeepAlive": "mqtt.keep_alive",
+		"MQTT.CAFile": "mqtt.ca_file", "MQTT.CertFile": "mqtt.cert_file", "MQTT.KeyFile": "mqtt.key_file", "MQTT.TPMKey.Device": "mqtt.key_file", "MQTT.TPMKey.Handle": "mqtt.key_file",
+		"MQTT.Username": "mqtt.username", "MQTT.PasswordFile": "mqtt.password_file", "MQTT.Authorizer": "mqtt.authorizer",
+		"MQTT.TokenFile": "mqtt.authorizer_token_file", "MQTT.KeepAlive": "mqtt.keep_alive",
 		"MQTT.PersistentSession": "mqtt.persistent_session", "Tunnel.Endpoint": "tunnel.endpoint", "Tunnel.CAFile": "tunnel.ca_file",
 		"Tunnel.StateDir": "tunnel.state_dir", "Log.Format": "log.format",
 		"Control.Socket": "control.socket", "Control.Group": "control.group", "Metrics.Listen": "metrics.listen",
@@ -74,6 +76,8 @@ func change(t *testing.T, v reflect.Value) {
 		*p++
 	case *[]string:
 		*p = append(*p, "x")
+	case *uint32:
+		*p++
 	case *[]services.Service:
 		*p = append(*p, services.Service{})
 	default:

@@ -15,10 +15,12 @@ func (c *Config) Warnings() []string {
 	var list []string
 	warn := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	if runtime.GOOS != "windows" { // where these bits mean nothing
-		if mode, ok := modeOf(c.MQTT.KeyFile); ok && mode&0o006 != 0 {
-			warn("mqtt.key_file: every user of this machine can read or change %s: chmod 600 %[1]s", c.MQTT.KeyFile)
-		} else if ok && mode&0o020 != 0 {
-			warn("mqtt.key_file: the group can change %s: chmod 600 %[1]s", c.MQTT.KeyFile)
+		for _, f := range c.secrets() {
+			if mode, ok := modeOf(f[1]); ok && mode&0o006 != 0 {
+				warn("%s: every user of this machine can read or change %s: chmod 600 %[2]s", f[0], f[1])
+			} else if ok && mode&0o020 != 0 {
+				warn("%s: the group can change %s: chmod 600 %[2]s", f[0], f[1])
+			}
 		}
 		if mode, ok := modeOf(c.Path); ok && mode&0o002 != 0 {
 			warn("%s: every user of this machine can change it, and so choose what tunnels reach: chmod 644 %[1]s", c.Path)
@@ -28,11 +30,12 @@ func (c *Config) Warnings() []string {
 			}
 		}
 	}
-	for _, f := range [][2]string{{"mqtt.key_file", c.MQTT.KeyFile}, {"mqtt.ca_file", c.MQTT.CAFile}, {"tunnel.ca_file", c.Tunnel.CAFile}} {
+	secrets := len(c.secrets())
+	for i, f := range append(c.secrets(), [][2]string{{"mqtt.ca_file", c.MQTT.CAFile}, {"tunnel.ca_file", c.Tunnel.CAFile}}...) {
 		mode, ok := modeOf(f[1])
 		switch {
 		case !ok:
-		case f[0] == "mqtt.key_file":
+		case i < secrets:
 			if err := trust.Place(f[1]); err != nil { // of the file itself was told
 				warn("%s: %v", f[0], err)
 			}
@@ -68,6 +71,13 @@ func (c *Config) Warnings() []string {
 		warn("services: all are disabled, so every connection will be refused")
 	}
 	return list
+}
+
+// secrets are the files that only the daemon's user should be able to read, by their keys.
+func (c *Config) secrets() [][2]string {
+	return [][2]string{
+		{"mqtt.key_file", c.MQTT.KeyFile}, {"mqtt.password_file", c.MQTT.PasswordFile}, {"mqtt.authorizer_token_file", c.MQTT.TokenFile},
+	}
 }
 
 func modeOf(path string) (os.FileMode, bool) {

@@ -33,13 +33,16 @@ const (
 type Config struct {
 	ThingName string // whose notifications are subscribed to
 	Host      string // name or address of the MQTT endpoint, also TLS's server name
-	Port      int    // 8883, or 443, where ALPN x-amzn-mqtt-ca is added
+	Port      int    // 8883, or 443
 	ClientID  string // must not be any other client's: the broker drops the older of two
 
 	// TLS makes the configuration, with roots and the device's certificate. It is called at each attempt,
-	// so that replaced files are picked up. Server name, ALPN and the minimum version (1.2) are set on a
-	// clone. nil means no TLS, for tests.
+	// so that replaced files are picked up. Server name and the minimum version (1.2) are set on a clone;
+	// ALPN, by which AWS IoT tells protocols apart on port 443, is the caller's. nil means no TLS, for tests.
 	TLS func() (*tls.Config, error)
+
+	// Login makes the user name and the password of CONNECT, at each attempt. nil sends none.
+	Login func() (username, password string, err error)
 
 	// KeepAlive is the longest silence before a ping; 0 means a minute; bounded to 5 s to 20 min. A dead
 	// broker is noticed within KeepAlive + 30 s.
@@ -112,7 +115,7 @@ func New(cfg Config) *Client {
 	}
 	c.logger = cfg.Logger.With("endpoint", c.endpoint, "client_id", cfg.ClientID)
 	c.inbox = newInbox(c.topic, c.logger)
-	c.doctor = doctor{clientID: cfg.ClientID, topic: c.topic, endpoint: c.endpoint}
+	c.doctor = doctor{clientID: cfg.ClientID, byName: cfg.Login != nil, topic: c.topic, endpoint: c.endpoint}
 	c.reporter = reporter{logger: c.logger}
 	return c
 }

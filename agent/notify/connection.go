@@ -24,11 +24,6 @@ const (
 	// whether its answer is overdue. So paho notices a dead broker first, and the guard is the net below.
 	silenceMargin = pingLimit + 20*time.Second
 
-	// alpnPort and alpnProtocol: AWS IoT Core takes MQTT with client certificates on 443 under this name
-	// (AWS IoT developer guide, device communication protocols).
-	alpnPort     = 443
-	alpnProtocol = "x-amzn-mqtt-ca"
-
 	suback128 = 0x80 // SUBACK's return code for failure (MQTT 3.1.1, section 3.9.3)
 )
 
@@ -108,10 +103,6 @@ func (c *Client) tlsConfig() (*tls.Config, error) {
 	// AWS IoT Core demands the server name, also where the address came from somewhere else.
 	config.ServerName = c.cfg.Host
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
-	config.NextProtos = nil
-	if c.cfg.Port == alpnPort {
-		config.NextProtos = []string{alpnProtocol}
-	}
 	return config, nil
 }
 
@@ -148,7 +139,16 @@ func (c *Client) session(ctx context.Context, g *guard, in *inbox, config *tls.C
 		return end{stage: s, err: err, after: ended.Sub(began), connectAt: connectAt}
 	}
 	lost := make(chan error, 1)
-	client := mqtt.NewClient(c.options(g, in, lost))
+	options := c.options(g, in, lost)
+	if c.cfg.Login != nil {
+		username, password, err := c.cfg.Login()
+		if err != nil {
+			return at(stageFiles, err)
+		}
+		options.SetUsername(username)
+		options.SetPassword(password)
+	}
+	client := mqtt.NewClient(options)
 
 	token := client.Connect()
 	select {

@@ -54,6 +54,7 @@ func failed(err error, remedy string) *failureError { return &failureError{err: 
 // doctor knows the connection's history, which tells a policy's refusal from a bad line.
 type doctor struct {
 	clientID, topic, endpoint string
+	byName                    bool // the device shows a user name
 
 	subscribeDrops int // closed right after SUBSCRIBE, in a row
 	takeovers      int // closed by the broker a while after the SUBACK, in a row
@@ -107,6 +108,9 @@ func (d *doctor) explain(e end) *failureError {
 
 func (d *doctor) connectFailure(e end, closed bool) *failureError {
 	policy := fmt.Sprintf("the policy of the device's certificate must allow iot:Connect on client/%s, and the certificate must be active", d.clientID)
+	if d.byName {
+		policy = fmt.Sprintf("check mqtt.username, mqtt.password_file, mqtt.authorizer and its token; the policy that the authorizer gives must allow iot:Connect on client/%s", d.clientID)
+	}
 	var refused *refusedError
 	_, alerted := remoteAlert(e.err)
 	switch {

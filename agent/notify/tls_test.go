@@ -167,7 +167,7 @@ func TestServerNameALPNAndVersionOfTLS(t *testing.T) {
 					},
 				}
 				b := startTLS(t, c.port, func() (*tls.Config, error) {
-					return &tls.Config{RootCAs: ca.pool, MinVersion: tls.VersionTLS10, NextProtos: []string{"h2"}}, nil
+					return &tls.Config{RootCAs: ca.pool, MinVersion: tls.VersionTLS10, NextProtos: c.alpn}, nil
 				}, server, upForEver)
 				<-b.client.Ready()
 				if hello.ServerName != "broker.example" {
@@ -234,11 +234,15 @@ func TestWhyTLSFails(t *testing.T) {
 				ca := newIssuer(t)
 				server, own := c.serve(ca)
 				port := c.port
-				if port == 0 {
+				var alpn []string
+				switch port {
+				case 0:
 					port = 8883
+				case 443:
+					alpn = []string{"x-amzn-mqtt-ca"}
 				}
 				b := startTLS(t, port, func() (*tls.Config, error) {
-					return &tls.Config{RootCAs: ca.pool, Certificates: own, MaxVersion: c.max}, nil
+					return &tls.Config{RootCAs: ca.pool, Certificates: own, MaxVersion: c.max, NextProtos: alpn}, nil
 				}, server, upForEver)
 				pass(200 * time.Millisecond)
 				b.wants(c.want...)

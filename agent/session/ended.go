@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/sorting"
 )
 
 // maxEnded bounds how many tokens of ended sessions are remembered. Notifications come at the pace of
@@ -72,7 +74,7 @@ func (e *ended) sorted() []fingerprint {
 	for f := range e.until {
 		list = append(list, f)
 	}
-	slices.SortFunc(list, func(a, b fingerprint) int {
+	sorting.Func(list, func(a, b fingerprint) int {
 		if c := e.until[a].Compare(e.until[b]); c != 0 {
 			return c
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/endpoints"
+	"github.com/culvert-iot/culvert/internal/sorting"
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/services"
 )
@@ -72,6 +73,7 @@ type Manager struct {
 	maxTunnels int
 	live       map[fingerprint]*session
 	recent     []Status // ended sessions, the latest first
+	gone       Totals   // of the sessions that recent no longer holds
 	refused    uint64   // tokens, since the start
 }
 
@@ -106,7 +108,7 @@ func (m *Manager) SetLimits(maxTunnels int, regions []string) {
 func (m *Manager) Resume() int {
 	now := time.Now()
 	pairs := m.store.load(now)
-	slices.SortFunc(pairs, func(a, b pair) int { return a.received.Compare(b.received) })
+	sorting.Func(pairs, func(a, b pair) int { return a.received.Compare(b.received) })
 	n := 0
 	for _, p := range pairs {
 		m.mu.Lock()
@@ -273,7 +275,11 @@ func (m *Manager) finish(s *session, end error) {
 	defer m.mu.Unlock()
 	delete(m.live, s.key)
 	m.recent = slices.Insert(m.recent, 0, s.snapshot())
-	m.recent = m.recent[:min(len(m.recent), maxRecent)]
+	for len(m.recent) > maxRecent {
+		last := len(m.recent) - 1
+		m.gone.add(m.recent[last], m.cfg.Services.Names())
+		m.recent = m.recent[:last]
+	}
 }
 
 // Counts tells how many sessions are live, how many may be, and how many tokens were refused since the
@@ -293,7 +299,7 @@ func (m *Manager) Status() []Status {
 	}
 	recent := slices.Clone(m.recent)
 	m.mu.Unlock()
-	slices.SortFunc(live, func(a, b *session) int {
+	sorting.Func(live, func(a, b *session) int {
 		return cmp.Or(a.received.Compare(b.received), cmp.Compare(a.id, b.id))
 	})
 	all := make([]Status, 0, len(live)+len(recent))

@@ -6,11 +6,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/sorting"
 )
 
 const (
@@ -253,7 +254,7 @@ func (s *store) setAside(name string, why error) {
 		}
 		all = append(all, b)
 	}
-	slices.SortStableFunc(all, func(a, b bad) int { return b.when.Compare(a.when) })
+	sorting.Func(all, func(a, b bad) int { return b.when.Compare(a.when) })
 	for _, b := range all[min(maxBad, len(all)):] {
 		_ = s.fs.Remove(b.path)
 	}

@@ -1,7 +1,7 @@
 package stream
 
 import (
-	"slices"
+	"sort"
 	"time"
 )
 
@@ -64,14 +64,16 @@ func (m *mux) Stats() []ServiceStats {
 	for _, c := range m.stats.services {
 		list = append(list, *c)
 	}
-	slices.SortFunc(list, func(a, b ServiceStats) int {
-		if a.Service < b.Service {
-			return -1
-		}
-		return 1
-	})
+	sort.Sort(byService(list))
 	return list
 }
+
+// byService sorts by the name. The generic functions of package slices would cost a device 12 KB for it.
+type byService []ServiceStats
+
+func (s byService) Len() int           { return len(s) }
+func (s byService) Less(i, j int) bool { return s[i].Service < s[j].Service }
+func (s byService) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
 
 // limiter lets one notice of a kind through every noticeEvery.
 type limiter struct{ kinds map[string]*kind }

@@ -1,0 +1,57 @@
+package session
+
+import "slices"
+
+// Totals are what all sessions have come to since the start, those that Status no longer shows included. They only grow.
+type Totals struct {
+	Attempts uint64 // handshakes tried
+	Connects uint64 // handshakes that succeeded
+	Services map[string]ServiceTotals
+}
+
+// ServiceTotals are a service's share.
+type ServiceTotals struct {
+	Connections       uint64 // asked for, those that never reached the target included
+	BytesIn, BytesOut uint64 // to local targets, and from them
+}
+
+// add counts what one session has come to. Names come from the far side: only those of configured services are kept.
+func (t *Totals) add(s Status, configured []string) {
+	t.Attempts += uint64(s.Attempts)
+	t.Connects += uint64(s.Connects)
+	for _, service := range s.Services {
+		if !slices.Contains(configured, service.Service) {
+			continue
+		}
+		sum := t.Services[service.Service]
+		sum.Connections += service.Total
+		sum.BytesIn += service.BytesIn
+		sum.BytesOut += service.BytesOut
+		if t.Services == nil {
+			t.Services = make(map[string]ServiceTotals)
+		}
+		t.Services[service.Service] = sum
+	}
+}
+
+// Totals returns the totals of now.
+func (m *Manager) Totals() Totals {
+	configured := m.cfg.Services.Names()
+	m.mu.Lock()
+	sum := Totals{Attempts: m.gone.Attempts, Connects: m.gone.Connects, Services: make(map[string]ServiceTotals, len(m.gone.Services))}
+	for name, service := range m.gone.Services {
+		sum.Services[name] = service
+	}
+	for _, s := range m.recent {
+		sum.add(s, configured)
+	}
+	live := make([]*session, 0, len(m.live))
+	for _, s := range m.live {
+		live = append(live, s)
+	}
+	m.mu.Unlock()
+	for _, s := range live {
+		sum.add(s.snapshot(), configured)
+	}
+	return sum
+}
