@@ -97,7 +97,7 @@ func New(cfg *config.Config, opts Options) *Agent {
 		Port:              cfg.MQTT.Port,
 		ClientID:          cfg.MQTT.ClientID,
 		TLS:               func() (*tls.Config, error) { return mqttTLS(cfg) },
-		Login:             login(cfg),
+		Login:             Login(cfg),
 		KeepAlive:         cfg.MQTT.KeepAlive,
 		PersistentSession: cfg.MQTT.PersistentSession,
 		Dial:              opts.Dial,

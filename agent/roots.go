@@ -60,9 +60,9 @@ func identify(cfg *config.Config, c *tls.Config) error {
 	return nil
 }
 
-// login reads the user name and the password at each attempt to connect, as mqttTLS does with the certificate. It is nil
+// Login reads the user name and the password at each attempt to connect, as mqttTLS does with the certificate. It is nil
 // where there is none.
-func login(cfg *config.Config) func() (string, string, error) {
+func Login(cfg *config.Config) func() (string, string, error) {
 	if !cfg.MQTT.ByName() {
 		return nil
 	}

@@ -142,7 +142,7 @@ func (c *checkup) statusText(ctx context.Context) string {
 func (c *checkup) filesText() string {
 	var b strings.Builder
 	m := c.cfg.MQTT
-	for _, path := range []string{c.cfg.Path, m.CAFile, m.CertFile, m.KeyFile, c.cfg.Tunnel.CAFile, filepath.Dir(c.cfg.Control.Socket), c.cfg.Control.Socket, c.cfg.Tunnel.StateDir} {
+	for _, path := range []string{c.cfg.Path, m.CAFile, m.CertFile, m.KeyFile, m.TPMKey.Device, m.PasswordFile, m.TokenFile, c.cfg.Tunnel.CAFile, filepath.Dir(c.cfg.Control.Socket), c.cfg.Control.Socket, c.cfg.Tunnel.StateDir} {
 		if path != "" && path != "." {
 			b.WriteString(listing(path))
 		}

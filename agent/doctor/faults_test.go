@@ -136,6 +136,18 @@ func TestFaultsOfFiles(t *testing.T) {
 		{"a key with a pass phrase", func(b *bed) {
 			b.write(b.files.KeyFile, "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", 0o600)
 		}, "files.key", Failed, "has a pass phrase", "openssl", ""},
+		{"a key in a TPM that is not there", func(b *bed) { b.set("mqtt", "key_file", `"tpm:/nowhere/tpm:0x81000001"`) }, "files.key", Failed, "mqtt.key_file: the key 0x81000001 of the TPM /nowhere/tpm", "has no TPM 2.0", ""},
+		{"a key in a TPM without the certificate", func(b *bed) {
+			b.set("mqtt", "key_file", `"tpm:/nowhere/tpm:0x81000001"`)
+			_ = os.Remove(b.files.CertFile)
+		}, "files.key", Skipped, "cannot be used", "", ""},
+		{"a user name beside the certificate", func(b *bed) { b.set("mqtt", "username", `"pi"`) }, "files.login", OK, "user name pi", "", ""},
+		{"no password", func(b *bed) { b.set("mqtt", "password_file", `"none"`) }, "files.login", Failed, "mqtt.password_file…no such file", "put the file there", ""},
+		{"an authorizer's token that is none", func(b *bed) {
+			b.set("mqtt", "authorizer", `"Auth"`)
+			b.set("mqtt", "authorizer_token_file", `"token"`)
+			b.write(filepath.Join(filepath.Dir(b.files.ConfigFile), "token"), "abc", 0o600)
+		}, "files.login", Failed, "is not what follows the name of an authorizer", "x-amz-customauthorizer-signature", ""},
 		{"a key that everybody can read", func(b *bed) { b.write(b.files.KeyFile, b.read(b.files.KeyFile), 0o644) }, "config", Warning, "every user of this machine can read", "chmod 600", ""},
 		{"a configuration that everybody can write", func(b *bed) { b.write(b.files.ConfigFile, b.read(b.files.ConfigFile), 0o666) }, "config", Warning, "can change it", "chmod 644", ""},
 		{"an expired certificate", device(now.Add(-year), now.Add(-time.Hour)), "files.certificate", Failed, "expired on", "make a new one", ""},

@@ -1,9 +1,12 @@
 package doctor
 
 import (
+	"cmp"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -16,6 +19,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/agent/tpmkey"
 )
 
 // expirySoon is how long before its end a device's certificate is warned about.
@@ -26,12 +30,17 @@ const setClock = "set the device's clock (timedatectl shows it; NTP keeps it)"
 // files looks at the certificate, its key and the roots of both trust stores.
 func (c *checkup) files() []*Result {
 	problems := problemsByKey(c.cfg.CheckFiles())
-	list := []*Result{
-		c.certificate(problems["mqtt.cert_file"]),
-		c.key(problems["mqtt.key_file"], problems["mqtt.cert_file"] == nil),
+	list := []*Result{}
+	if c.cfg.MQTT.CertFile != "" {
+		list = append(list, c.certificate(problems["mqtt.cert_file"]), c.key(problems["mqtt.key_file"], problems["mqtt.cert_file"] == nil))
+	}
+	if c.cfg.MQTT.ByName() {
+		list = append(list, c.login(cmp.Or(problems["mqtt.password_file"], problems["mqtt.authorizer_token_file"])))
+	}
+	list = append(list,
 		c.brokerRoots(problems["mqtt.ca_file"]),
 		c.tunnelRoots(problems["tunnel.ca_file"]),
-	}
+	)
 	return list
 }
 
@@ -113,6 +122,9 @@ func (c *checkup) key(problem error, certificate bool) *Result {
 	if problem != nil {
 		return c.fileFailure(id, problem)
 	}
+	if tpm := c.cfg.MQTT.TPMKey; tpm.Handle != 0 {
+		return c.tpmKey(tpm, certificate)
+	}
 	if r, ok := c.readable(id, c.cfg.MQTT.KeyFile); !ok {
 		return r
 	}
@@ -129,6 +141,64 @@ func (c *checkup) key(problem error, certificate bool) *Result {
 // handedOver is about a file that systemd gives to the unit's daemon and to nobody else, for as long as that runs.
 func handedOver(id, path string) *Result {
 	return skipped(id, "systemd hands the credential %s to the daemon alone", filepath.Base(path))
+}
+
+// tpmKey has a TPM sign, as a handshake does.
+func (c *checkup) tpmKey(key config.TPMKey, certificate bool) *Result {
+	const id = "files.key"
+	if !certificate {
+		return skipped(id, "the certificate that it belongs to cannot be used")
+	}
+	cert, err := tpmkey.Certificate(c.cfg.MQTT.CertFile, key.Device, key.Handle)
+	if err != nil {
+		what, remedy := splitRemedy(err.Error())
+		return failed(id, remedy, "mqtt.key_file: %s", what)
+	}
+	signer, _ := cert.PrivateKey.(*tpmkey.Key)
+	digest := sha256.Sum256([]byte("culvertd check"))
+	var options crypto.SignerOpts = crypto.SHA256
+	if tpmkey.TLS13(cert) && cert.Leaf.PublicKeyAlgorithm == x509.RSA {
+		options = &rsa.PSSOptions{Hash: crypto.SHA256}
+	}
+	if _, err := signer.Sign(nil, digest[:], options); err != nil {
+		what, remedy := splitRemedy(err.Error())
+		return failed(id, remedy, "mqtt.key_file: %s", what)
+	}
+	return well(id, "%s, %s, fits the certificate and signs", signer, keyName(cert.Leaf.PublicKey))
+}
+
+// login tells who the device says it is. What it shows for it is secret.
+func (c *checkup) login(problem error) *Result {
+	const id = "files.login"
+	if problem != nil {
+		return c.fileFailure(id, problem)
+	}
+	m := c.cfg.MQTT
+	for _, path := range []string{m.PasswordFile, m.TokenFile} {
+		if path == "" {
+			continue
+		}
+		if config.IsCredential(path) {
+			return handedOver(id, path)
+		}
+		if r, ok := c.readable(id, path); !ok {
+			return r
+		}
+	}
+	var parts []string
+	if m.Authorizer != "" {
+		parts = append(parts, "custom authorizer "+m.Authorizer)
+	}
+	if m.TokenFile != "" {
+		parts = append(parts, "with a token")
+	}
+	if m.Username != "" {
+		parts = append(parts, "user name "+printable(m.Username, 64))
+	}
+	if m.PasswordFile != "" {
+		parts = append(parts, "with a password")
+	}
+	return well(id, "%s", strings.Join(parts, ", "))
 }
 
 func keyName(public any) string {

@@ -75,6 +75,7 @@ var kinds = []kind{
 	{"config", "configuration"},
 	{"files.certificate", "certificate"},
 	{"files.key", "private key"},
+	{"files.login", "login"},
 	{"files.broker_roots", "broker's roots"},
 	{"files.tunnel_roots", "tunnels' roots"},
 	{"state", "state directory"},
