@@ -18,6 +18,11 @@ import (
 // pattern is a stream of bytes that says of each one to which connection and position it belongs.
 type pattern uint64
 
+// patternMark is the upper half of each pattern's name.
+const patternMark = 0xC01BE27
+
+func newPattern() pattern { return patternMark<<32 | pattern(rand.Uint32()) }
+
 func (p pattern) fill(b []byte, offset int) {
 	for i := range b {
 		n := uint64(offset + i)
@@ -68,13 +73,17 @@ const (
 	trafficLimit        = 2 * time.Minute
 )
 
-// patternServer answers every byte, after checking it: a connection begins with its pattern.
+// serve answers every byte, after checking it: a connection begins with the name of its pattern. One that does not is
+// none of the test's, but of another program on the machine, whose server had the port before.
 func (f *traffic) serve(c net.Conn) {
 	var head [8]byte
 	if _, err := io.ReadFull(c, head[:]); err != nil {
 		return
 	}
 	p, offset := pattern(binary.BigEndian.Uint64(head[:])), 0
+	if p>>32 != patternMark {
+		return
+	}
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := c.Read(buf)
@@ -154,7 +163,7 @@ func (f *traffic) stand(c net.Conn, begun chan<- bool) {
 	f.mu.Lock()
 	f.standing++
 	f.mu.Unlock()
-	p := pattern(rand.Uint64())
+	p := newPattern()
 	var writing sync.WaitGroup
 	var received atomic.Int64
 	ended := make(chan struct{})
@@ -253,7 +262,7 @@ func (f *traffic) short() (got int, err error) {
 		case <-stop:
 		}
 	}()
-	p := pattern(rand.Uint64())
+	p := newPattern()
 	data := make([]byte, shortTransfer)
 	p.fill(data, 0)
 	_ = c.SetDeadline(time.Now().Add(trafficLimit))

@@ -290,20 +290,24 @@ func TestARedeployIsNotAnsweredAllAtOnce(t *testing.T) {
 	eventually(t, 30*time.Second, "all tunnels stand", func() bool { return connected(0) >= count+1 })
 	mark := b.device.mark()
 	start := time.Now()
-	b.box.Relay.Faults().DropAll()
+	// The relay may not know of the last one yet, whose handshake it has just answered.
+	dropped := b.box.Relay.Faults().Cut(destinationSide)
+	if dropped < count*3/4 {
+		t.Fatalf("%d connections met, want about %d", dropped, count+1)
+	}
 	var first, half time.Duration
 	eventually(t, 30*time.Second, "all tunnels are back", func() bool {
 		n := connected(mark)
 		switch since := time.Since(start); {
 		case n > 0 && first == 0:
 			first = since
-		case n > count/2 && half == 0:
+		case n > dropped/2 && half == 0:
 			half = since
 		}
-		return n >= count+1
+		return n >= dropped
 	})
 	all := time.Since(start)
-	t.Logf("%d tunnels: the first was back after %v, half of them after %v, all after %v", count+1, first.Round(time.Millisecond), half.Round(time.Millisecond), all.Round(time.Millisecond))
+	t.Logf("%d tunnels: the first was back after %v, half of them after %v, all after %v", dropped, first.Round(time.Millisecond), half.Round(time.Millisecond), all.Round(time.Millisecond))
 	// The first delay is a quarter of a second at least and half of one at most.
 	if first < 240*time.Millisecond || all-first < 100*time.Millisecond {
 		t.Errorf("they came back within %v", all-first)
