@@ -180,17 +180,27 @@ func (s *scene) startTunnel(ctx context.Context, c *contender) error {
 	}
 	c.tunnel = opened.Tunnel.ID
 	s.shape(c.tunnel)
-	endpoint := strings.TrimPrefix(s.box.RelayURL, "wss://")
-	env := func(token string) []string {
-		return []string{"AWSIOT_TUNNEL_ACCESS_TOKEN=" + token, "AWSIOT_TUNNEL_ENDPOINT=" + endpoint, "SSL_CERT_FILE=" + s.box.CAFile()}
-	}
 	if daemon {
 		if _, err := c.device.waitFor(ctx, "tunnel connected"); err != nil {
 			return err
 		}
-	} else if c.device, err = s.run("device", true, env(opened.DestinationToken), s.opts.peer, "-d", mapping(s.targets), "-b", "127.0.0.1"); err != nil {
+	} else if c.device, err = s.run("device", true, s.env(opened.DestinationToken), s.opts.peer, "-d", mapping(s.targets), "-b", "127.0.0.1"); err != nil {
 		return err
 	}
+	return s.startSource(ctx, c, opened.SourceToken)
+}
+
+// env names the relay to a proxy.
+func (s *scene) env(token string) []string {
+	return []string{
+		"AWSIOT_TUNNEL_ACCESS_TOKEN=" + token,
+		"AWSIOT_TUNNEL_ENDPOINT=" + strings.TrimPrefix(s.box.RelayURL, "wss://"),
+		"SSL_CERT_FILE=" + s.box.CAFile(),
+	}
+}
+
+// startSource starts the operator's side.
+func (s *scene) startSource(ctx context.Context, c *contender, token string) (err error) {
 	if c.ports, err = freePorts(ctx); err != nil {
 		return err
 	}
@@ -202,7 +212,7 @@ func (s *scene) startTunnel(ctx context.Context, c *contender) error {
 	for service, address := range c.ports {
 		_, ports[service], _ = net.SplitHostPort(address)
 	}
-	c.source, err = s.run("source", false, env(opened.SourceToken), append(source, "-s", mapping(ports), "-b", "127.0.0.1")...)
+	c.source, err = s.run("source", false, s.env(token), append(source, "-s", mapping(ports), "-b", "127.0.0.1")...)
 	return err
 }
 

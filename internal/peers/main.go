@@ -38,6 +38,8 @@ func main() {
 		switch os.Args[1] {
 		case "targets":
 			exit(serveTargets(ctx, os.Stdout))
+		case "profiled-device":
+			exit(profiledDevice(ctx, os.Args[2:]))
 		case "plain-device":
 			exit(plainDevice(ctx, os.Args[2:], os.Stdout))
 		case "plain-source":
@@ -66,6 +68,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&opts.culvertd, "culvertd", "bin/culvertd", "the daemon")
 	flags.StringVar(&opts.out, "out", "", "append the results to this file, JSON lines")
 	flags.StringVar(&opts.show, "show", "", "show the results in this file and measure nothing")
+	profiles := flags.String("profile", "", "only profile the device's side while bulk passes, and write the profiles to this directory")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -94,6 +97,13 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 		if _, err := os.Stat(*program); err != nil {
 			return err
 		}
+	}
+	if *profiles != "" {
+		dir, err := filepath.Abs(*profiles)
+		if err != nil {
+			return err
+		}
+		return profile(ctx, opts, dir)
 	}
 	results, err := measure(ctx, opts, os.Stderr)
 	if e := show(out, results); err == nil {

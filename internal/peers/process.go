@@ -88,6 +88,18 @@ func (p *process) running() bool {
 	}
 }
 
+// lastWords are what a program said last, behind whether it still runs, for an error's text.
+func (p *process) lastWords() string {
+	state := "runs"
+	if !p.running() {
+		state = "has ended: " + p.cmd.ProcessState.String()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	said := p.said.Bytes()
+	return fmt.Sprintf("\n  %s %s: …%s", p.name, state, said[max(0, len(said)-600):])
+}
+
 // stop ends the program, by force if it takes its time. Nothing is measured any more.
 func (p *process) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)

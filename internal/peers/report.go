@@ -112,7 +112,10 @@ func (s *scene) once(ctx context.Context, w work, name string, note record) erro
 	if err := backoff.Sleep(ctx, 300*time.Millisecond); err != nil {
 		return err
 	}
-	return w.do(ctx, s, c, note)
+	if err := w.do(ctx, s, c, note); err != nil {
+		return fmt.Errorf("%w%s%s", err, c.source.lastWords(), c.device.lastWords())
+	}
+	return nil
 }
 
 // noteTimes notes the middle and the end of a distribution.

@@ -69,6 +69,8 @@ var directions = []direction{toDevice, fromDevice}
 const (
 	bulkSize = 256 << 20
 	warmUp   = 32 << 20
+	// bulkLimit is when bulk counts as stuck.
+	bulkLimit = 30 * time.Second
 )
 
 func measureBulk(ctx context.Context, _ *scene, c *contender, note record) error {
@@ -95,7 +97,7 @@ func measureBulk(ctx context.Context, _ *scene, c *contender, note record) error
 
 // bulk moves size bytes and returns how long it took, to the last byte's arrival.
 func bulk(c net.Conn, d direction, size int64) (time.Duration, error) {
-	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
+	_ = c.SetDeadline(time.Now().Add(bulkLimit))
 	start := time.Now()
 	if err := askFor(c, d, size); err != nil {
 		return 0, err
