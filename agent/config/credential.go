@@ -8,7 +8,7 @@ import (
 
 // credentialPrefix begins a reference to a file that systemd hands over (systemd.exec(5), LoadCredential=): the
 // daemon's user can read a key that only root may read on disk.
-const credentialPrefix = "credential:"
+const credentialPrefix = "credential:" //nolint:gosec // a prefix, and no credential
 
 // credentialDirectory is where systemd leaves the files of a service, if it does not say so itself.
 const credentialDirectory = "/run/credentials/culvertd.service"

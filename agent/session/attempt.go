@@ -58,7 +58,7 @@ func (s *session) connect(ctx context.Context) (stood time.Duration, err error) 
 		a.finish(err, stood)
 	} else {
 		s.ending.Go(func() {
-			<-done // why is known already
+			<-done //nolint:errcheck // why is known already
 			a.finish(err, stood)
 		})
 	}

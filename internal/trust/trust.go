@@ -113,12 +113,12 @@ func Place(path string) error {
 	}
 	way, err := steps(path)
 	if err != nil {
-		return nil //nolint:nilerr // what is not there, or cannot be seen, is its user's own trouble
+		return nil // what is not there, or cannot be seen, is its user's own trouble
 	}
 	for _, step := range slices.Backward(way) {
 		info, err := os.Lstat(step)
 		if err != nil {
-			return nil //nolint:nilerr // likewise
+			return nil // likewise
 		}
 		if who, command := writers(info); who != "" && info.IsDir() && info.Mode()&fs.ModeSticky == 0 {
 			return fmt.Errorf("%s can replace what is in %s: %s %[2]s", who, step, command)

@@ -22,7 +22,7 @@ func TestTLSBefore12IsRefusedAndNotFallenBackTo(t *testing.T) {
 		server.StartTLS()
 		roots := x509.NewCertPool()
 		roots.AddCert(server.Certificate())
-		for _, base := range []*tls.Config{{RootCAs: roots}, {RootCAs: roots, MinVersion: tls.VersionTLS10}} { //nolint:gosec // it is not what is used
+		for _, base := range []*tls.Config{{RootCAs: roots}, {RootCAs: roots, MinVersion: tls.VersionTLS10}} {
 			_, err := Dial(t.Context(), Config{
 				Endpoint: strings.Replace(server.URL, "https", "wss", 1), Mode: "source", AccessToken: plain("AQGA"), TLS: base,
 			})
