@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
@@ -21,6 +22,11 @@ func newManCommand() *cobra.Command {
 			}
 			root := cmd.Root()
 			root.DisableAutoGenTag = true // the same bytes from the same source
+			for _, c := range root.Commands() {
+				if len(c.Aliases) > 0 { // --help shows them, the library leaves them out
+					c.Long += "\n\nShort name: culvert " + strings.Join(c.Aliases, ", culvert ") + "."
+				}
+			}
 			header := &doc.GenManHeader{Section: "1", Source: "Culvert", Manual: "Culvert"}
 			if err := doc.GenManTree(root, header, args[0]); err != nil {
 				return fmt.Errorf("write the manual pages: %w", err)

@@ -28,6 +28,11 @@ func TestEveryCommandHasAManualPage(t *testing.T) {
 		if !strings.Contains(string(page), ".TH") || !bytes.Contains(page, []byte("SYNOPSIS")) {
 			t.Errorf("the page of %s is none", cmd.Name())
 		}
+		for _, alias := range cmd.Aliases {
+			if !strings.Contains(string(page), "Short name: culvert "+alias) {
+				t.Errorf("the page of %s lacks its short name", cmd.Name())
+			}
+		}
 		text := strings.ReplaceAll(string(page), `\-`, "-")
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			if !strings.Contains(text, "--"+f.Name) {
