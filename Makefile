@@ -64,7 +64,7 @@ $(LINTER): tools/go.mod tools/go.sum
 	@echo 'building golangci-lint, which takes a few minutes the first time'
 	cd tools && CGO_ENABLED=0 go build -o ../$(LINTER) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-SCRIPTS = .ci/run $(wildcard scripts/* configs/packaging/*.sh configs/packaging/man/*.sh configs/packaging/openwrt/*)
+SCRIPTS = .ci/run $(wildcard scripts/* configs/packaging/*.sh configs/mosquitto/*.sh configs/packaging/man/*.sh configs/packaging/openwrt/*)
 
 lint: $(LINTER) ## gofmt, go vet, golangci-lint, shellcheck
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \

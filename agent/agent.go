@@ -121,6 +121,9 @@ func (a *Agent) Run(ctx context.Context) error {
 
 	group, tasks := errgroup.WithContext(ctx)
 	group.Go(func() error {
+		if a.running.MQTT.Disabled {
+			return nil
+		}
 		err := a.mqtt.Run(tasks, func(payload []byte) { _, _ = a.receive(payload) })
 		return unlessStopped(tasks, err)
 	})
@@ -173,8 +176,16 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 }
 
-// Subscribed is closed when the first subscription to notifications stands: the device can be reached.
-func (a *Agent) Subscribed() <-chan struct{} { return a.mqtt.Ready() }
+// Subscribed is closed when the first subscription to notifications stands: the device can be reached. Without MQTT it is
+// from the start: others bring the notifications.
+func (a *Agent) Subscribed() <-chan struct{} {
+	if a.running.MQTT.Disabled {
+		ready := make(chan struct{})
+		close(ready)
+		return ready
+	}
+	return a.mqtt.Ready()
+}
 
 // Stuck names what the agent has been at for minutes though it takes seconds, or returns "": for a watchdog, which
 // had better start the program anew.
@@ -250,7 +261,9 @@ func (a *Agent) Reload(next *config.Config) (restart []string) {
 	a.sessions.SetLimits(next.Tunnel.MaxTunnels, next.Tunnel.Regions)
 	a.hooks.Set(hookConfig(next))
 	a.setLevel(next)
-	a.mqtt.Renew()
+	if !a.running.MQTT.Disabled {
+		a.mqtt.Renew()
+	}
 	return a.running.RestartNeeded(next)
 }
 

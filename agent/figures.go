@@ -57,6 +57,8 @@ func (a *Agent) figures(path string) metrics.Response {
 func (a *Agent) health() (well bool, text string) {
 	s := mqttStatus(a.mqtt.State())
 	switch stuck := a.mqtt.Stuck(); {
+	case a.running.MQTT.Disabled:
+		return true, "ok"
 	case stuck != "":
 		return false, "stuck: " + stuck
 	case s.State == Subscribed:
@@ -75,7 +77,9 @@ func (a *Agent) page(p *metrics.Page) {
 	s := a.Status()
 	p.Gauge("culvertd_build_info", "Always 1; the labels say which program runs.")
 	p.Add("culvertd_build_info", 1, "version", s.Version.Version, "commit", s.Version.Commit, "goversion", runtime.Version(), "goarch", runtime.GOARCH)
-	mqttPage(p, s.MQTT)
+	if s.MQTT.State != Disabled {
+		mqttPage(p, s.MQTT)
+	}
 
 	n := &a.notified
 	p.Counter("culvertd_notifications_total", "Notifications, by what became of them.")

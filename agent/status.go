@@ -38,6 +38,7 @@ const (
 	Connecting MQTTState = "connecting" // or waiting for the next attempt
 	Connected  MQTTState = "connected"  // the broker took the CONNECT and has not answered the SUBSCRIBE
 	Subscribed MQTTState = "subscribed"
+	Disabled   MQTTState = "disabled" // by the configuration
 )
 
 // MQTTStatus is the connection on which notifications arrive.
@@ -90,6 +91,9 @@ func (a *Agent) Status() Status {
 		Tunnels: a.sessions.Status(), Services: []ServiceStatus{},
 	}
 	s.MQTT.Endpoint, s.MQTT.ClientID = running.MQTT.Address(), running.MQTT.ClientID
+	if running.MQTT.Disabled {
+		s.MQTT = MQTTStatus{State: Disabled, Since: a.started}
+	}
 	for _, c := range current.Services {
 		s.Services = append(s.Services, ServiceStatus{
 			Service: c.Name, Target: c.Target(), Enabled: !c.Disabled,

@@ -54,6 +54,7 @@ type Config struct {
 
 // MQTT is the connection on which notifications arrive.
 type MQTT struct {
+	Disabled          bool   // notifications come by the control socket alone
 	Endpoint          string // host alone; an IPv6 address without brackets
 	Port              int
 	ClientID          string

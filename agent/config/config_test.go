@@ -161,6 +161,7 @@ func TestValuesThatAreRight(t *testing.T) {
 		{"an authorizer's own port", "", "thing_name = \"t\"\n[mqtt]\nendpoint = \"h:8443\"\nauthorizer = \"a\"", func(c *Config) any { return c.MQTT.Address() }, "h:8443"},
 		{"an authorizer beside a certificate", "mqtt", `authorizer = "a"`, func(c *Config) any { return []any{c.MQTT.CertFile != "", c.MQTT.ALPN()[0]} }, []any{true, "mqtt"}},
 		{"a user name alone keeps the port", "", byName("username = \"u\""), func(c *Config) any { return c.MQTT.Address() }, "h:8883"},
+		{"without MQTT nothing of it is needed", "", "thing_name = \"t\"\n[mqtt]\nenabled = false", func(c *Config) any { return c.MQTT.Disabled }, true},
 		{"no root file", "mqtt", `ca_file = ""`, func(c *Config) any { return c.MQTT.CAFile }, ""},
 		{"the shortest keep-alive", "mqtt", `keep_alive = "30s"`, func(c *Config) any { return c.MQTT.KeepAlive }, 30 * time.Second},
 		{"ws:// on loopback", "tunnel", `endpoint = "ws://127.0.0.1:8080"`, func(c *Config) any { return c.Tunnel.Endpoint }, "ws://127.0.0.1:8080"},

@@ -33,6 +33,7 @@ var sections = []section{
 		{"thing_name", func(d *decoder, n *node) { d.thingName(n) }},
 	}},
 	{"mqtt", []key{
+		{"enabled", func(d *decoder, n *node) { d.mqttEnabled(n) }},
 		{"endpoint", func(d *decoder, n *node) { d.mqttEndpoint(n) }},
 		{"client_id", func(d *decoder, n *node) { d.clientID(n) }},
 		{"ca_file", func(d *decoder, n *node) { d.optionalPath(n, &d.cfg.MQTT.CAFile) }},
@@ -229,7 +230,7 @@ func (d *decoder) required() {
 	case m == nil && absent(root, "mqtt"):
 		d.doc.problem(top, "add [mqtt] with endpoint, cert_file and key_file; the endpoint is told by "+endpointHint, "the table [mqtt] is missing")
 		return
-	case m == nil, m.kind != tableKind:
+	case m == nil, m.kind != tableKind, d.cfg.MQTT.Disabled:
 		return
 	}
 	if absent(m, "endpoint") {

@@ -40,6 +40,9 @@ func fileProblem(err error, keys ...string) error {
 // It does not look at dates: a device without a battery clock starts in the past, and must be able to
 // start all the same.
 func (c *Config) CheckFiles() error {
+	if c.MQTT.Disabled {
+		c = &Config{Tunnel: c.Tunnel} // what is not used need not be there
+	}
 	var errs []error
 	for _, ca := range [][2]string{{"mqtt.ca_file", c.MQTT.CAFile}, {"tunnel.ca_file", c.Tunnel.CAFile}} {
 		if ca[1] == "" {

@@ -45,8 +45,8 @@ func FuzzParse(f *testing.F) {
 			if err := toml.Unmarshal([]byte(strings.TrimPrefix(string(data), "\ufeff")), &v); err != nil {
 				t.Errorf("accepted, though it is no TOML: %v", err)
 			}
-			if cfg.ThingName == "" || cfg.MQTT.Endpoint == "" || cfg.MQTT.ClientID == "" || cfg.MQTT.Port < 1 ||
-				!cfg.MQTT.ByName() && cfg.MQTT.CertFile == "" || (cfg.MQTT.CertFile == "") != (cfg.MQTT.KeyFile == "" && cfg.MQTT.TPMKey.Handle == 0) {
+			if cfg.ThingName == "" || cfg.MQTT.Endpoint == "" && !cfg.MQTT.Disabled || cfg.MQTT.ClientID == "" || cfg.MQTT.Port < 1 ||
+				!cfg.MQTT.ByName() && !cfg.MQTT.Disabled && cfg.MQTT.CertFile == "" || !cfg.MQTT.Disabled && (cfg.MQTT.CertFile == "") != (cfg.MQTT.KeyFile == "" && cfg.MQTT.TPMKey.Handle == 0) {
 				t.Errorf("accepted, though incomplete: %+v", cfg)
 			}
 			for _, s := range cfg.Services {

@@ -41,6 +41,12 @@ func (d *decoder) keyFile(n *node) {
 	d.cfg.MQTT.TPMKey = TPMKey{device, uint32(v)}
 }
 
+func (d *decoder) mqttEnabled(n *node) {
+	enabled := true
+	d.boolean(n, &enabled)
+	d.cfg.MQTT.Disabled = !enabled
+}
+
 // authorizer reads the name of a custom authorizer.
 func (d *decoder) authorizer(n *node) {
 	s, ok := d.str(n)

@@ -12,6 +12,7 @@ func (c *Config) RestartNeeded(next *Config) []string {
 	}
 	changed("thing_name", c.ThingName != next.ThingName)
 	m, n := c.MQTT, next.MQTT
+	changed("mqtt.enabled", m.Disabled != n.Disabled)
 	changed("mqtt.endpoint", m.Endpoint != n.Endpoint || m.Port != n.Port)
 	changed("mqtt.client_id", m.ClientID != n.ClientID)
 	changed("mqtt.ca_file", m.CAFile != n.CAFile)

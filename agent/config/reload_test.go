@@ -48,7 +48,7 @@ func TestEveryFieldIsEitherReloadableOrNamed(t *testing.T) {
 	}
 	visit(nil, "", reflect.TypeFor[Config]())
 	want := map[string]string{
-		"ThingName": "thing_name", "MQTT.Endpoint": "mqtt.endpoint", "MQTT.Port": "mqtt.endpoint", "MQTT.ClientID": "mqtt.client_id",
+		"ThingName": "thing_name", "MQTT.Disabled": "mqtt.enabled", "MQTT.Endpoint": "mqtt.endpoint", "MQTT.Port": "mqtt.endpoint", "MQTT.ClientID": "mqtt.client_id",
 		"MQTT.CAFile": "mqtt.ca_file", "MQTT.CertFile": "mqtt.cert_file", "MQTT.KeyFile": "mqtt.key_file", "MQTT.TPMKey.Device": "mqtt.key_file", "MQTT.TPMKey.Handle": "mqtt.key_file",
 		"MQTT.Username": "mqtt.username", "MQTT.PasswordFile": "mqtt.password_file", "MQTT.Authorizer": "mqtt.authorizer",
 		"MQTT.TokenFile": "mqtt.authorizer_token_file", "MQTT.KeepAlive": "mqtt.keep_alive",

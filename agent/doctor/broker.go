@@ -19,6 +19,10 @@ const clashMemory = time.Hour
 
 // broker follows the connection on which notifications arrive, step by step.
 func (c *checkup) broker(ctx context.Context) []*Result {
+	if c.cfg.MQTT.Disabled {
+		return skipRest("notifications come by culvertd notify, with mqtt.enabled = false",
+			"mqtt.name", "mqtt.tcp", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")
+	}
 	ctx, cancel := context.WithTimeout(ctx, brokerLimit)
 	defer cancel()
 	address := c.cfg.MQTT.Address()

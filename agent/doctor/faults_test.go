@@ -142,6 +142,7 @@ func TestFaultsOfFiles(t *testing.T) {
 			_ = os.Remove(b.files.CertFile)
 		}, "files.key", Skipped, "cannot be used", "", ""},
 		{"a user name beside the certificate", func(b *bed) { b.set("mqtt", "username", `"pi"`) }, "files.login", OK, "user name pi", "", ""},
+		{"no MQTT needs no certificate", func(b *bed) { b.set("mqtt", "enabled", "false"); _ = os.Remove(b.files.CertFile) }, "mqtt.connect", Skipped, "culvertd notify", "", ""},
 		{"no password", func(b *bed) { b.set("mqtt", "password_file", `"none"`) }, "files.login", Failed, "mqtt.password_file…no such file", "put the file there", ""},
 		{"an authorizer's token that is none", func(b *bed) {
 			b.set("mqtt", "authorizer", `"Auth"`)

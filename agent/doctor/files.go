@@ -31,6 +31,9 @@ const setClock = "set the device's clock (timedatectl shows it; NTP keeps it)"
 func (c *checkup) files() []*Result {
 	problems := problemsByKey(c.cfg.CheckFiles())
 	list := []*Result{}
+	if c.cfg.MQTT.Disabled {
+		return append(list, c.tunnelRoots(problems["tunnel.ca_file"]))
+	}
 	if c.cfg.MQTT.CertFile != "" {
 		list = append(list, c.certificate(problems["mqtt.cert_file"]), c.key(problems["mqtt.key_file"], problems["mqtt.cert_file"] == nil))
 	}

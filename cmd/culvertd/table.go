@@ -18,11 +18,9 @@ const width = 80
 func table(s agent.Status) string {
 	var b strings.Builder
 	paragraph(&b, "culvertd", fmt.Sprintf("%s, pid %d, thing %s, up %s", s.Version.Version, s.PID, s.Thing, age(s.Now.Sub(s.Started))))
-	mqtt := fmt.Sprintf("%s for %s, %s, client id %s", s.MQTT.State, age(s.Now.Sub(s.MQTT.Since)), s.MQTT.Endpoint, s.MQTT.ClientID)
-	if s.MQTT.LastNotify.IsZero() {
-		mqtt += ", no notification yet"
-	} else {
-		mqtt += ", last notification " + age(s.Now.Sub(s.MQTT.LastNotify)) + " ago"
+	mqtt := "disabled, notifications come by culvertd notify"
+	if s.MQTT.State != agent.Disabled {
+		mqtt = connection(s)
 	}
 	paragraph(&b, "mqtt", mqtt)
 	if s.MQTT.LastError != "" {
@@ -57,6 +55,17 @@ func table(s agent.Status) string {
 		}
 	}
 	return b.String()
+}
+
+// connection tells of the MQTT connection.
+func connection(s agent.Status) string {
+	mqtt := fmt.Sprintf("%s for %s, %s, client id %s", s.MQTT.State, age(s.Now.Sub(s.MQTT.Since)), s.MQTT.Endpoint, s.MQTT.ClientID)
+	if s.MQTT.LastNotify.IsZero() {
+		mqtt += ", no notification yet"
+	} else {
+		mqtt += ", last notification " + age(s.Now.Sub(s.MQTT.LastNotify)) + " ago"
+	}
+	return mqtt
 }
 
 // details are the lines under a tunnel: what is not well, and what follows.

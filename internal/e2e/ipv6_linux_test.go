@@ -44,7 +44,7 @@ func (n *network) withoutIPv4(t *testing.T) {
 }
 
 // TestANetworkWithoutIPv4 runs the whole job where there is no IPv4 at all, not even on the loopback interface: broker,
-// tunnel service and the service's target have IPv6 addresses, two of them by a name that has both kinds.
+// tunnel service and the service's target have IPv6 addresses.
 func TestANetworkWithoutIPv4(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t)
@@ -61,7 +61,7 @@ func TestANetworkWithoutIPv4(t *testing.T) {
 		}
 		_, port, _ := net.SplitHostPort(echo.Addr().String())
 		box, err = sandbox.Start(context.Background(), sandbox.Config{
-			Dir: shortDir(t), Listen: "::1", Advertise: "localhost", Services: map[string]string{"ECHO": "localhost:" + port},
+			Dir: shortDir(t), Listen: "::1", Services: map[string]string{"ECHO": "[::1]:" + port},
 		})
 	})
 	if err != nil {
