@@ -25,7 +25,7 @@ ARGS     ?=
 # What a device with a small flash can spare for the daemon, in bytes.
 ARM6_BUDGET := 8000000
 
-.PHONY: docs man help build test race alloc cover lint fmt fuzz endurance soak bench cross cross-linux packages test-packages test-arm e2e demo sandbox clean
+.PHONY: docs pictures man help build test race alloc cover lint fmt fuzz endurance soak bench cross cross-linux packages test-packages test-arm e2e demo sandbox clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -159,6 +159,9 @@ sandbox: build ## AWS IoT in one process, to try the daemon against (ARGS='--dir
 
 docs: ## write what is generated into docs/
 	go test -count=1 -run 'Reference' ./internal/docs -update
+
+pictures: ## draw docs/session.svg and docs/dashboard.svg from a real run (needs sshd, ssh and script)
+	scripts/pictures
 
 man: build ## manual pages of all commands, in dist/man1
 	bin/culvert man dist/man1
