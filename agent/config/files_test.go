@@ -1,9 +1,12 @@
 package config
 
 import (
+	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -212,6 +215,62 @@ func TestWarnings(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestAnyFormOfAKeyFits: what openssl, AWS IoT and others write.
+func TestAnyFormOfAKeyFits(t *testing.T) {
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ecKey, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(kind string, der []byte, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	pkcs8 := func(key crypto.Signer) string {
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		return block("PRIVATE KEY", der, err)
+	}
+	ec, err := x509.MarshalECPrivateKey(ecKey)
+	sec1 := block("EC PRIVATE KEY", ec, err)
+	for _, tt := range []struct {
+		name, pem string
+		key       crypto.Signer
+	}{
+		{"PKCS#1", block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey), nil), rsaKey},
+		{"PKCS#8 of RSA", pkcs8(rsaKey), rsaKey},
+		{"SEC 1", sec1, ecKey},
+		{"SEC 1 behind its parameters, as openssl ecparam writes it", block("EC PARAMETERS", []byte{6, 5, 0x2b, 0x81, 4, 0, 0x22}, nil) + sec1, ecKey},
+		{"PKCS#8 of ECDSA", pkcs8(ecKey), ecKey},
+		{"PKCS#8 of Ed25519", pkcs8(edKey), edKey},
+		{"with text before it and other line ends", strings.ReplaceAll("Bag Attributes\n  friendlyName: pi\n"+pkcs8(rsaKey), "\n", "\r\n"), rsaKey},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "t"}, NotAfter: time.Unix(0, 0)}
+			der, err := x509.CreateCertificate(rand.Reader, c, c, tt.key.Public(), tt.key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			m := MQTT{CertFile: filepath.Join(dir, "cert"), KeyFile: filepath.Join(dir, "key")}
+			write(t, m.CertFile, []byte(block("CERTIFICATE", der, nil)), 0o644)
+			write(t, m.KeyFile, []byte(tt.pem), 0o600)
+			if err := (&Config{MQTT: m}).CheckFiles(); err != nil {
+				t.Error(err)
 			}
 		})
 	}

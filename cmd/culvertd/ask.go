@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -80,16 +81,15 @@ func (p *program) status(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	clear := ""
-	if f, ok := p.out.(*os.File); ok && isTerminal(f) {
-		clear = "\x1b[H\x1b[2J"
+	if f, ok := p.out.(*os.File); ok && isTerminal(f) && !*asJSON {
+		if _, err := io.WriteString(p.out, "\x1b[2J"); err != nil {
+			return err
+		}
+		plain := p.out
+		p.out = inPlace{plain}
+		defer func() { p.out = plain }()
 	}
 	for first := true; ; first = false {
-		if !*asJSON {
-			if _, err := io.WriteString(p.out, clear); err != nil {
-				return err
-			}
-		}
 		err := show(ctx, path)
 		switch {
 		case ctx.Err() != nil:
@@ -103,6 +103,18 @@ func (p *program) status(args []string) error {
 			return nil
 		}
 	}
+}
+
+// inPlace writes each picture over the one before it, without an empty screen in between (ECMA-48: to the upper left
+// corner; erase to the end of the line; erase to the end of the screen).
+type inPlace struct{ terminal io.Writer }
+
+func (w inPlace) Write(picture []byte) (int, error) {
+	text := "\x1b[H" + strings.ReplaceAll(string(picture), "\n", "\x1b[K\n") + "\x1b[J"
+	if _, err := io.WriteString(w.terminal, text); err != nil {
+		return 0, err
+	}
+	return len(picture), nil
 }
 
 func isTerminal(f *os.File) bool {

@@ -129,3 +129,17 @@ func TestSizesAndAges(t *testing.T) {
 		}
 	}
 }
+
+func TestAPictureIsWrittenOverTheOneBefore(t *testing.T) {
+	var out strings.Builder
+	w := inPlace{&out}
+	for _, picture := range []string{"one\ntwo\nthree\n", "1\n"} {
+		if n, err := w.Write([]byte(picture)); n != len(picture) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	// The second one leaves nothing of the first: neither of its longer lines, nor of those below.
+	if want := "\x1b[Hone\x1b[K\ntwo\x1b[K\nthree\x1b[K\n\x1b[J\x1b[H1\x1b[K\n\x1b[J"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+}

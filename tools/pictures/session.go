@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	columns, rows = 80, 22
+	columns, rows = 80, 14
 	cellWidth     = 8.4
 	cellHeight    = 18
 	margin        = 16
