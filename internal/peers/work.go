@@ -215,20 +215,25 @@ func measurePages(ctx context.Context, _ *scene, c *contender, note record) erro
 // stalled lets applications of the device write without end while the relay lets nothing pass.
 func stalled(count int) func(context.Context, *scene, *contender, record) error {
 	return func(ctx context.Context, s *scene, c *contender, note record) error {
+		var conns []net.Conn
 		for range count {
 			conn, err := dial(ctx, c, "BULK")
 			if err != nil {
 				return err
 			}
 			defer conn.Close()
+			conns = append(conns, conn)
+		}
+		// All are there before the first one writes: beside it others might wait for long.
+		for _, conn := range conns {
 			if err := askFor(conn, fromDevice, 1<<50); err != nil {
-				return err
-			}
-			if _, err := conn.Read(make([]byte, 1)); err != nil {
 				return err
 			}
 			// On, or it would be the operator's side whose clients take nothing.
 			go func() { _, _ = io.Copy(io.Discard, conn) }()
+		}
+		if err := backoff.Sleep(ctx, 300*time.Millisecond); err != nil {
+			return err
 		}
 		s.box.Relay.Faults().Set(relay.Target{Tunnel: c.tunnel}, relay.Conditions{BlackHole: true})
 		if err := backoff.Sleep(ctx, 3*time.Second); err != nil {
