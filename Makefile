@@ -25,7 +25,7 @@ ARGS     ?=
 # What a device with a small flash can spare for the daemon, in bytes.
 ARM6_BUDGET := 8000000
 
-.PHONY: docs pictures man help build test race alloc cover lint fmt fuzz endurance soak bench cross cross-linux packages test-packages test-arm e2e demo sandbox clean
+.PHONY: docs pictures man help build test race alloc cover lint fmt fuzz endurance soak bench cross cross-linux packages test-packages walk test-arm e2e demo sandbox clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -119,6 +119,9 @@ packages: cross-linux $(PACKAGERS) ## dist/packages: .deb, .rpm, .apk, tarballs,
 
 test-packages: ## install, upgrade, remove and purge the packages in a booted Debian (needs root and debootstrap)
 	scripts/test-packages
+
+walk: ## the newcomer's walk of docs/walk.md, in a booted Debian (needs root, debootstrap and make packages)
+	scripts/walk --check
 
 # What a device runs. Tests that run a second program, or the go command, cannot run emulated.
 ARM_PACKAGES = $$(go list ./agent/... ./proxy/... ./services/... ./internal/... | grep -v -e /internal/e2e -e /internal/layering -e /internal/soak)
