@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/agent/doctor"
 )
 
 // setting is what init is told, by flags, by answers or by a bundle.
@@ -66,7 +68,7 @@ func (p *program) init(args []string) error {
 		return err
 	}
 	// What is wrong with the files must not be found out by a daemon that ends at once.
-	if err := p.check([]string{"--offline", "--config", s.path}); err != nil {
+	if err := p.checkFiles(s.path); err != nil {
 		return p.notYet(&s, err)
 	}
 	started, err := p.start(&s)
@@ -78,6 +80,22 @@ func (p *program) init(args []string) error {
 	}
 	if err := p.check([]string{"--config", s.path}); err != nil {
 		return p.notYet(&s, err)
+	}
+	return nil
+}
+
+// checkFiles is the part of check that needs nothing but what was written.
+func (p *program) checkFiles(path string) error {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	report := doctor.Run(context.Background(), doctor.Options{Config: cfg, Offline: true, Files: true}, func(r *doctor.Result) { _ = r.Write(p.out) })
+	if err := p.say("", report.Summary()); err != nil {
+		return err
+	}
+	if !report.Well {
+		return errUnwell
 	}
 	return nil
 }
