@@ -124,7 +124,7 @@ walk: ## the newcomer's walk of docs/walk.md, in a booted Debian (needs root, de
 	scripts/walk --check
 
 # What a device runs. Tests that run a second program, or the go command, cannot run emulated.
-ARM_PACKAGES = $$(go list ./agent/... ./proxy/... ./services/... ./internal/... | grep -v -e /internal/e2e -e /internal/layering -e /internal/soak)
+ARM_PACKAGES = $$(go list ./agent/... ./proxy/... ./services/... ./internal/... | grep -v -e /internal/e2e -e /internal/layering -e /internal/soak -e /internal/peers)
 
 ARM ?= armv6 armv7 arm64
 
