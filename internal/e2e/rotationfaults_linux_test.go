@@ -82,9 +82,7 @@ func rotations() []rotation {
 			b.box.Broker.Stop()
 			b.device.waitLogFrom(b.t, mark, "mqtt connection", once)
 			token := destination(b)
-			if err := b.box.Broker.Restart(); err != nil {
-				b.t.Fatal(err)
-			}
+			returns(b.t, b.box.Broker)
 			return token
 		}, limit: 60 * time.Second},
 		{name: "the notification comes 1 s late", news: sandbox.Notifications{Delay: time.Second}, play: func(b *bed, _ bool) string { return destination(b) }},

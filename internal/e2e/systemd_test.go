@@ -72,9 +72,7 @@ func TestSystemdKnowsHowTheDaemonIs(t *testing.T) {
 	if strings.Contains(systemd.told.String(), "READY") {
 		t.Error("ready without a subscription")
 	}
-	if err := box.Broker.Restart(); err != nil {
-		t.Fatal(err)
-	}
+	returns(t, box.Broker)
 	systemd.wait(t, `\nREADY=1\n`)
 	systemd.wait(t, `STATUS=mqtt subscribed, no tunnel\n`)
 	openTunnel(t, box, d, "ECHO")
