@@ -41,7 +41,7 @@ func inShell(t *testing.T, shell string, flags []string, script string) string {
 	}
 	dir := t.TempDir()
 	program := fmt.Sprintf("#!/bin/sh\nCULVERT_TEST_MAIN=1 exec '%s' \"$@\"\n", self)
-	if err := os.WriteFile(filepath.Join(dir, "culvert"), []byte(program), 0o755); err != nil { //nolint:gosec // it is a program
+	if err := os.WriteFile(filepath.Join(dir, "culvert"), []byte(program), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), path, append(flags, script)...)

@@ -130,7 +130,7 @@ func TestOwnPathIsTheNameInPATH(t *testing.T) {
 	if got, err := ownPath(); err != nil || got != link {
 		t.Errorf("%q, %v, want %q", got, err, link)
 	}
-	if err := errors.Join(os.Remove(link), os.WriteFile(link, []byte("another program"), 0o755)); err != nil { //nolint:gosec // it stands for a program
+	if err := errors.Join(os.Remove(link), os.WriteFile(link, []byte("another program"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := ownPath(); err != nil || got != self {

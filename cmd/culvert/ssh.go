@@ -124,16 +124,16 @@ func ownPath() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	known, err := exec.LookPath(filepath.Base(os.Args[0]))
-	if err != nil {
-		return self, nil //nolint:nilerr // it is not in PATH
+	if known, err := exec.LookPath(filepath.Base(os.Args[0])); err == nil && filepath.IsAbs(known) && sameFile(self, known) {
+		return known, nil
 	}
-	a, errA := os.Stat(self)
-	b, errB := os.Stat(known)
-	if errA != nil || errB != nil || !os.SameFile(a, b) || !filepath.IsAbs(known) {
-		return self, nil
-	}
-	return known, nil
+	return self, nil
+}
+
+func sameFile(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
 // proxyQuote makes one word of s for whoever runs ProxyCommands: the user's shell, or on Windows ssh itself.
