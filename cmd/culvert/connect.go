@@ -148,7 +148,11 @@ func serve(ctx context.Context, cmd *cobra.Command, show *progress, t *connect.T
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for i, l := range listeners {
-		fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", names[i], l.Addr())
+		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", names[i], l.Addr()); err != nil {
+			return fmt.Errorf("print where %s is: %w", names[i], err) // nobody would ever know
+		}
+	}
+	for i, l := range listeners {
 		go func() { ends <- t.Serve(inner, names[i], l) }()
 	}
 	how := "was open already and stays open"

@@ -329,6 +329,21 @@ func TestCulvertConnect(t *testing.T) {
 			t.Errorf("exit code %d\n%s", code, errs)
 		}
 	})
+	t.Run("an output that takes nothing", func(t *testing.T) {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Skip(err)
+		}
+		defer full.Close()
+		cmd := o.culvert(t, "connect", "pi-1", "SSH")
+		var stderr logBuffer
+		cmd.Stdout, cmd.Stderr = full, &stderr
+		_ = cmd.Run()
+		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(stderr.String(), "print where SSH is: ") {
+			t.Errorf("exit code %d\n%s", code, stderr.String())
+		}
+		o.allClosed(t)
+	})
 	t.Run("a service that the device lacks", func(t *testing.T) {
 		cmd := o.culvert(t, "connect", "--stdio", "pi-1", "VNC")
 		in, held, err := os.Pipe() // an input that does not end
