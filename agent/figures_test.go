@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -19,7 +20,9 @@ import (
 // scrape asks a daemon over its unix socket.
 func scrape(t *testing.T, socket, path string) (int, string) {
 	t.Helper()
-	transport := &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }, DisableKeepAlives: true}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}
 	a, err := (&http.Client{Transport: transport}).Get("http://culvertd" + path)
 	if err != nil {
 		t.Fatal(err)

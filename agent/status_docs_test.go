@@ -34,8 +34,7 @@ func TestTheGuideDescribesEveryMemberOfTheStatus(t *testing.T) {
 		if of.Kind() != reflect.Struct {
 			return
 		}
-		for i := range of.NumField() {
-			f := of.Field(i)
+		for f := range of.Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			if name == "" {
 				continue

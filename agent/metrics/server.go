@@ -45,7 +45,7 @@ type Server struct {
 func Listen(address string, log *slog.Logger) (*Server, error) {
 	path, unix := strings.CutPrefix(address, "unix:")
 	if !unix {
-		l, err := net.Listen("tcp", address)
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
 		if err != nil {
 			return nil, fmt.Errorf("%w: choose another port for metrics.listen, or end the program that has it", err)
 		}
@@ -54,7 +54,7 @@ func Listen(address string, log *slog.Logger) (*Server, error) {
 	if err := removeDead(path); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("unix", path)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "unix", path)
 	if err == nil {
 		err = os.Chmod(path, 0o666) //nolint:gosec // the directory's mode decides, as for a port of loopback the machine's users do
 	}
@@ -75,7 +75,7 @@ func removeDead(path string) error {
 	case info.Mode().Type() != fs.ModeSocket:
 		return fmt.Errorf("%s exists and is no socket: set metrics.listen to another path", path)
 	}
-	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "unix", path); err == nil {
 		_ = conn.Close()
 		return fmt.Errorf("another program answers on %s: set metrics.listen to another path", path)
 	}

@@ -186,7 +186,9 @@ func TestAClientThatTakesNothingIsGivenUp(t *testing.T) {
 			t.Errorf("%d bytes, %v", n, err)
 		}
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 }
 
@@ -199,7 +201,9 @@ func TestTheEndWaitsForNoClient(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 		if waited := time.Since(began); waited != 0 {
 			t.Errorf("it waited %v", waited)
 		}

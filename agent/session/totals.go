@@ -1,6 +1,9 @@
 package session
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Totals are what all sessions have come to since the start, those that Status no longer shows included. They only grow.
 type Totals struct {
@@ -17,8 +20,8 @@ type ServiceTotals struct {
 
 // add counts what one session has come to. Names come from the far side: only those of configured services are kept.
 func (t *Totals) add(s Status, configured []string) {
-	t.Attempts += uint64(s.Attempts)
-	t.Connects += uint64(s.Connects)
+	t.Attempts += uint64(s.Attempts) //nolint:gosec // never negative
+	t.Connects += uint64(s.Connects) //nolint:gosec // never negative
 	for _, service := range s.Services {
 		if !slices.Contains(configured, service.Service) {
 			continue
@@ -38,10 +41,8 @@ func (t *Totals) add(s Status, configured []string) {
 func (m *Manager) Totals() Totals {
 	configured := m.cfg.Services.Names()
 	m.mu.Lock()
-	sum := Totals{Attempts: m.gone.Attempts, Connects: m.gone.Connects, Services: make(map[string]ServiceTotals, len(m.gone.Services))}
-	for name, service := range m.gone.Services {
-		sum.Services[name] = service
-	}
+	sum := m.gone
+	sum.Services = maps.Clone(m.gone.Services)
 	for _, s := range m.recent {
 		sum.add(s, configured)
 	}

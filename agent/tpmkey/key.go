@@ -136,9 +136,12 @@ func (k *Key) schemes(public tpm2.Public) []tls.SignatureScheme {
 		alg    tpm2.Algorithm
 		hash   tpm2.Algorithm
 	}{
-		{tls.PSSWithSHA256, tpm2.AlgRSAPSS, tpm2.AlgSHA256}, {tls.PSSWithSHA384, tpm2.AlgRSAPSS, tpm2.AlgSHA384},
-		{tls.PSSWithSHA512, tpm2.AlgRSAPSS, tpm2.AlgSHA512}, {tls.PKCS1WithSHA256, tpm2.AlgRSASSA, tpm2.AlgSHA256},
-		{tls.PKCS1WithSHA384, tpm2.AlgRSASSA, tpm2.AlgSHA384}, {tls.PKCS1WithSHA512, tpm2.AlgRSASSA, tpm2.AlgSHA512},
+		{tls.PSSWithSHA256, tpm2.AlgRSAPSS, tpm2.AlgSHA256},
+		{tls.PSSWithSHA384, tpm2.AlgRSAPSS, tpm2.AlgSHA384},
+		{tls.PSSWithSHA512, tpm2.AlgRSAPSS, tpm2.AlgSHA512},
+		{tls.PKCS1WithSHA256, tpm2.AlgRSASSA, tpm2.AlgSHA256},
+		{tls.PKCS1WithSHA384, tpm2.AlgRSASSA, tpm2.AlgSHA384},
+		{tls.PKCS1WithSHA512, tpm2.AlgRSASSA, tpm2.AlgSHA512},
 	}
 	var usable []tls.SignatureScheme
 	salts := (own == nil || own.Alg != tpm2.AlgRSASSA) && k.saltFits()

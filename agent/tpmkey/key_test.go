@@ -137,7 +137,7 @@ func handshake(t *testing.T, cert tls.Certificate, version uint16) (server tls.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := tls.Client(near, &tls.Config{Certificates: []tls.Certificate{cert}, InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}) //nolint:gosec // the server is this test
+	client := tls.Client(near, &tls.Config{Certificates: []tls.Certificate{cert}, InsecureSkipVerify: true, MinVersion: version, MaxVersion: version})
 	done := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(io.Discard, client) // which shakes hands

@@ -87,7 +87,10 @@ func forInit(env *testscript.Env, pair, other []byte) error {
 		data []byte
 	}{
 		{"culvertd.toml", []byte("thing_name = \"my-pi\"\n[mqtt]\nendpoint = \"broker.example.com\"\ncert_file = \"device.pem.crt\"\nkey_file = \"private.pem.key\"\n[services]\nSSH = 22\n")},
-		{"device.pem.crt", cert}, {"private.pem.key", key}, {"setup.json", []byte("{}")}, {"../escaped", []byte("no")},
+		{"device.pem.crt", cert},
+		{"private.pem.key", key},
+		{"setup.json", []byte("{}")},
+		{"../escaped", []byte("no")},
 	} {
 		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o600, Size: int64(len(f.data)), Format: tar.FormatUSTAR}); err != nil {
 			return err
