@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -58,7 +59,7 @@ func (p *program) start(s *setting) (started bool, err error) {
 			return false, err
 		}
 		words := strings.Fields(command)
-		cmd := exec.Command(words[0], words[1:]...)
+		cmd := exec.CommandContext(context.Background(), words[0], words[1:]...) // systemd has limits of its own
 		cmd.Stdout, cmd.Stderr = p.out, p.err
 		if err := cmd.Run(); err != nil {
 			return false, fmt.Errorf("%s: %w: the configuration is written; see what %s says of the service", command, err, m.name)

@@ -13,7 +13,7 @@ import (
 )
 
 // BenchmarkStart reports how long the daemon takes from its start to the subscription, on loopback: TLS with a client
-// certificate, CONNECT and SUBSCRIBE. The log is looked at every millisecond.
+// certificate, CONNECT and SUBSCRIBE.
 func BenchmarkStart(b *testing.B) {
 	path := stripped(b, "amd64")
 	box := startSandbox(b, sandbox.Config{})
