@@ -115,6 +115,8 @@ func TestNothingShowsASecret(t *testing.T) {
 	if trust.Executable("/bin/sh") == nil {
 		config += fmt.Sprintf("[hooks]\ncommand = [\"/bin/sh\", \"-c\", \"env >>$0\", %q]\n", environs)
 	}
+	figures := filepath.Join(shortDir(t), "figures")
+	config += fmt.Sprintf("[metrics]\nlisten = %q\n", "unix:"+figures)
 	path := filepath.Join(dir, "debug.toml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -160,11 +162,17 @@ func TestNothingShowsASecret(t *testing.T) {
 		out, err := d.run(t, "", args...)
 		h.search("culvertd "+strings.Join(args, " "), fmt.Sprint(out, err))
 	}
+	scraped := ask(ctx, t, figures, "GET /metrics HTTP/1.1\r\nHost: here\r\n\r")
+	if !strings.Contains(scraped, " 200 ") {
+		t.Errorf("the metrics are %.200s", scraped)
+	}
+	h.search("the metrics", scraped)
 	h.process("culvertd", d.cmd.Process.Pid, "https_proxy")
 	h.modes(files.StateDir, device.socket(t))
 
 	broken := filepath.Join(dir, "broken.toml")
 	text := strings.Replace(config, "state_dir = ", "#state_dir = ", 1)
+	text = strings.Replace(text, figures, figures+"-other", 1)
 	text = strings.Replace(text, "\n[services]", "state_dir = \"other-state\"\n\n[services]", 1)
 	text = strings.Replace(text, "socket = \"", "socket = \"other-", 1)
 	text = strings.Replace(text, "thing_name = \"pi-1\"", "thing_name = \"pi-1\" # again", 1)
