@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/culvert-iot/culvert/operator/connect"
+	"github.com/culvert-iot/culvert/operator/openssh"
 )
 
 func TestParseLocals(t *testing.T) {
@@ -56,9 +57,13 @@ func TestSSHArguments(t *testing.T) {
 	if err := cmd.Flags().Parse([]string{"--ca-bundle", "/it's 100%.pem", "--keep", "--ssh", "myssh", "--region", "eu-west-1"}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := sshArguments(cmd.Flags(), "admin@pi-1", "SSH", []string{"-v", "uname", "-a"})
+	connect, err := connectWords(cmd.Flags())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := openssh.Arguments(connect, "admin@pi-1", "SSH", []string{"-v", "uname", "-a"})
 	want := []string{
-		"-o", "ProxyCommand=" + shellQuote(self) + ` connect --stdio '--ca-bundle=/it'\''s 100%%.pem' '--keep=true' '--region=eu-west-1' -- pi-1 SSH`,
+		"-o", "ProxyCommand=" + openssh.Quote(self) + ` connect --stdio '--ca-bundle=/it'\''s 100%%.pem' '--keep=true' '--region=eu-west-1' -- pi-1 SSH`,
 		"-o", "HostKeyAlias=pi-1", "-l", "admin", "pi-1", "-v", "uname", "-a",
 	}
 	// The flags come in the order in which they were given or of the alphabet; both are right.
@@ -69,7 +74,7 @@ func TestSSHArguments(t *testing.T) {
 		t.Errorf("-want +got:\n%s", d)
 	}
 	for _, bad := range []string{"", "@", "a@", "-x", "a b", "u@-x", "-u@pi-1", "pi.1"} {
-		if _, err := sshArguments(cmd.Flags(), bad, "SSH", nil); err == nil {
+		if _, err := openssh.Arguments(connect, bad, "SSH", nil); err == nil {
 			t.Errorf("%q is taken for a thing", bad)
 		}
 	}
@@ -91,8 +96,8 @@ func TestSSHConfigPrintsBlocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	share := "    ControlMaster auto\n    ControlPath ~/.ssh/culvert-%C\n    ControlPersist 60\n"
-	want := "Host pi-1\n    HostKeyAlias pi-1\n    User admin\n    ProxyCommand " + shellQuote(self) + " connect --stdio '--region=eu-west-1' -- pi-1 SSH\n" + share +
-		"\nHost x-*\n    User admin\n    ProxyCommand " + shellQuote(self) + " connect --stdio '--region=eu-west-1' -- %n SSH\n" + share
+	want := "Host pi-1\n    HostKeyAlias pi-1\n    User admin\n    ProxyCommand " + openssh.Quote(self) + " connect --stdio '--region=eu-west-1' -- pi-1 SSH\n" + share +
+		"\nHost x-*\n    User admin\n    ProxyCommand " + openssh.Quote(self) + " connect --stdio '--region=eu-west-1' -- %n SSH\n" + share
 	if d := cmp.Diff(want, out.String()); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}

@@ -189,14 +189,6 @@ func TestUnsignedAdviceNeedsNoCredentials(t *testing.T) {
 	}
 }
 
-func TestShellQuote(t *testing.T) {
-	for path, want := range map[string]string{"/a/b-1.toml": "/a/b-1.toml", "/a b": "'/a b'", "/it's": `'/it'\''s'`, "/$x": "'/$x'"} {
-		if got := shellQuote(path); got != want {
-			t.Errorf("shellQuote(%s) = %s, want %s", path, got, want)
-		}
-	}
-}
-
 // Every flag reaches the configuration.
 func TestSandboxFlags(t *testing.T) {
 	policy := filepath.Join(t.TempDir(), "policy.json")

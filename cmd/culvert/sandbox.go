@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/culvert-iot/culvert/operator/openssh"
 	"github.com/culvert-iot/culvert/sandbox"
 )
 
@@ -89,14 +90,14 @@ func whatNext(a sandbox.Addresses, unsigned bool) string {
 	line("")
 	line("Run the device's daemon in a second terminal:")
 	line("")
-	line("  culvertd --config %s", shellQuote(d.ConfigFile))
+	line("  culvertd --config %s", openssh.Quote(d.ConfigFile))
 	line("")
 	line("Reach it from a third one, where the environment says whose cloud it is:")
 	line("")
 	if !unsigned {
 		line("  export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=thing AWS_DEFAULT_REGION=%s", a.Region)
 	}
-	line("  export AWS_ENDPOINT_URL=%s AWS_CA_BUNDLE=%s", a.API, shellQuote(a.CAFile))
+	line("  export AWS_ENDPOINT_URL=%s AWS_CA_BUNDLE=%s", a.API, openssh.Quote(a.CAFile))
 	line("  export CULVERT_DATA_ENDPOINT=%s", a.Relay)
 	unsignedFlags := map[bool]string{true: " --no-sign-request --region " + a.Region}[unsigned]
 	line("  culvert ssh %s%s", d.Thing, unsignedFlags)
@@ -114,12 +115,4 @@ func whatNext(a sandbox.Addresses, unsigned bool) string {
 	line("")
 	line("Ctrl-C ends it.")
 	return b.String()
-}
-
-// shellQuote makes one word of a path for a POSIX shell.
-func shellQuote(s string) string {
-	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@%") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/culvert-iot/culvert/operator"
+	"github.com/culvert-iot/culvert/operator/openssh"
 	"github.com/culvert-iot/culvert/operator/setup"
 	"github.com/culvert-iot/culvert/services"
 )
@@ -128,7 +129,7 @@ func runSetupThing(cmd *cobra.Command, o *setupOptions, thing string) error {
 culvert:   for example with: scp %[1]s DEVICE:
 culvert:   set the device up with: sudo culvertd init --bundle %[2]s
 culvert:   and then remove the file, there and here
-`, shellQuote(cfg.Output), shellQuote(cfg.Output[strings.LastIndexByte(cfg.Output, '/')+1:]))
+`, openssh.Quote(cfg.Output), openssh.Quote(cfg.Output[strings.LastIndexByte(cfg.Output, '/')+1:]))
 	return nil
 }
 

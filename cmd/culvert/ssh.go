@@ -6,13 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/culvert-iot/culvert/services"
+	"github.com/culvert-iot/culvert/operator/openssh"
 )
 
 func newSSHCommand() *cobra.Command {
@@ -37,7 +36,11 @@ func newSSHCommand() *cobra.Command {
 			case len(args) > 1 && dash != 1:
 				return usagef(cmd, "what is meant for ssh goes behind --: culvert ssh %s -- %s", args[0], strings.Join(args[1:], " "))
 			}
-			argv, err := sshArguments(cmd.Flags(), args[0], service, args[1:])
+			words, err := connectWords(cmd.Flags())
+			if err != nil {
+				return err
+			}
+			argv, err := openssh.Arguments(words, args[0], service, args[1:])
 			if err != nil {
 				return usagef(cmd, "%w", err)
 			}
@@ -64,36 +67,13 @@ func newSSHCommand() *cobra.Command {
 	return cmd
 }
 
-// sshArguments are ssh's: how to reach the thing, whom to log in as, and the user's own.
-func sshArguments(flags *pflag.FlagSet, destination, service string, rest []string) ([]string, error) {
-	user, thing, isUser := strings.Cut(destination, "@")
-	if !isUser {
-		user, thing = "", destination
-	}
-	if !services.ValidName(thing) || strings.HasPrefix(thing, "-") || strings.HasPrefix(destination, "-") {
-		return nil, fmt.Errorf("%q is no THING or USER@THING: a thing's name has 1 to 128 of a-z, A-Z, 0-9, :, _ and -", destination)
-	}
-	if !services.ValidName(service) {
-		return nil, fmt.Errorf("--service %q: a service's name has 1 to 128 of a-z, A-Z, 0-9, :, _ and -", service)
-	}
-	proxy, err := proxyCommand(flags, thing, service)
-	if err != nil {
-		return nil, err
-	}
-	args := []string{"-o", "ProxyCommand=" + proxy, "-o", "HostKeyAlias=" + thing}
-	if user != "" {
-		args = append(args, "-l", user)
-	}
-	return append(append(args, thing), rest...), nil
-}
-
-// proxyCommand is a ProxyCommand of ssh for a service of a thing, with the flags that were given.
-func proxyCommand(flags *pflag.FlagSet, thing, service string) (string, error) {
+// connectWords are the words of culvert connect --stdio with the flags that were given and that it knows.
+func connectWords(flags *pflag.FlagSet) ([]string, error) {
 	self, err := ownPath()
 	if err != nil {
-		return "", fmt.Errorf("find this program: %w", err)
+		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	args := []string{self, "connect", "--stdio"}
+	words := []string{self, "connect", "--stdio"}
 	known := newConnectCommand().Flags()
 	flags.Visit(func(f *pflag.Flag) {
 		if known.Lookup(f.Name) == nil {
@@ -105,16 +85,9 @@ func proxyCommand(flags *pflag.FlagSet, thing, service string) (string, error) {
 				value = absolute
 			}
 		}
-		args = append(args, "--"+f.Name+"="+value)
+		words = append(words, "--"+f.Name+"="+value)
 	})
-	args = append(args, "--", thing, service)
-	for i, a := range args {
-		if a != "%n" {
-			a = strings.ReplaceAll(a, "%", "%%") // ssh puts names in where % stands
-		}
-		args[i] = proxyQuote(a)
-	}
-	return strings.Join(args, " "), nil
+	return words, nil
 }
 
 // ownPath is where this program is: by the name that it has in PATH, if that leads to it, which outlives updates that
@@ -134,15 +107,4 @@ func sameFile(a, b string) bool {
 	infoA, errA := os.Stat(a)
 	infoB, errB := os.Stat(b)
 	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
-}
-
-// proxyQuote makes one word of s for whoever runs ProxyCommands: the user's shell, or on Windows ssh itself.
-func proxyQuote(s string) string {
-	if runtime.GOOS != "windows" {
-		return shellQuote(s)
-	}
-	if strings.ContainsAny(s, " \t") {
-		return `"` + s + `"`
-	}
-	return s
 }

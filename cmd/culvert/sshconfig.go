@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/culvert-iot/culvert/operator/openssh"
 	"github.com/culvert-iot/culvert/services"
 )
 
@@ -33,6 +34,10 @@ func newSSHConfigCommand() *cobra.Command {
 			if strings.ContainsFunc(user, func(r rune) bool { return r <= ' ' || r == '"' }) {
 				return usagef(cmd, "--user %q: no user has such a name", user)
 			}
+			words, err := connectWords(cmd.Flags())
+			if err != nil {
+				return err
+			}
 			var b strings.Builder
 			for i, thing := range args {
 				if i > 0 {
@@ -46,10 +51,6 @@ func newSSHConfigCommand() *cobra.Command {
 				if pattern {
 					target = "%n" // what was typed
 				}
-				proxy, err := proxyCommand(cmd.Flags(), target, service)
-				if err != nil {
-					return err
-				}
 				fmt.Fprintf(&b, "Host %s\n", thing)
 				if !pattern { // a pattern's host is known by what was typed in any case
 					fmt.Fprintf(&b, "    HostKeyAlias %s\n", thing)
@@ -57,12 +58,12 @@ func newSSHConfigCommand() *cobra.Command {
 				if user != "" {
 					fmt.Fprintf(&b, "    User %s\n", user)
 				}
-				fmt.Fprintf(&b, "    ProxyCommand %s\n", proxy)
+				fmt.Fprintf(&b, "    ProxyCommand %s\n", openssh.ProxyCommand(words, target, service))
 				if share {
 					b.WriteString("    ControlMaster auto\n    ControlPath ~/.ssh/culvert-%C\n    ControlPersist 60\n")
 				}
 			}
-			_, err := fmt.Fprint(cmd.OutOrStdout(), b.String())
+			_, err = fmt.Fprint(cmd.OutOrStdout(), b.String())
 			return err
 		},
 	}

@@ -1,4 +1,4 @@
-package main
+package openssh
 
 import (
 	"slices"
@@ -19,11 +19,8 @@ func FuzzSSHDestination(f *testing.F) {
 	f.Add("pi", "a b", "")
 	f.Add("pi", "a:b", "$(id)'\"`\n%h")
 	f.Fuzz(func(t *testing.T, destination, service, region string) {
-		flags := newSSHCommand().Flags()
-		if err := flags.Set("region", region); err != nil {
-			t.Skip(err)
-		}
-		args, err := sshArguments(flags, destination, service, []string{"true"})
+		connect := []string{"/a path/culvert", "connect", "--stdio", "--region=" + region}
+		args, err := Arguments(connect, destination, service, []string{"true"})
 		if err != nil {
 			return
 		}
@@ -43,9 +40,9 @@ func FuzzSSHDestination(f *testing.F) {
 			t.Fatalf("%q became %q", destination, args)
 		}
 		words, ok := shellWords(command)
-		tail := []string{"connect", "--stdio", "--region=" + strings.ReplaceAll(region, "%", "%%"), "--", thing, service}
-		if !ok || len(words) != 1+len(tail) || !slices.Equal(words[1:], tail) {
-			t.Errorf("ProxyCommand %q is the words %q, want %q behind the program", command, words, tail)
+		line := []string{"/a path/culvert", "connect", "--stdio", "--region=" + strings.ReplaceAll(region, "%", "%%"), "--", thing, service}
+		if !ok || !slices.Equal(words, line) {
+			t.Errorf("ProxyCommand %q is the words %q, want %q", command, words, line)
 		}
 	})
 }
