@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -100,8 +101,9 @@ func FuzzParse(f *testing.F) {
 		if r.Method != method {
 			t.Errorf("method %q, net/http says %q", method, r.Method)
 		}
-		if want := r.URL.EscapedPath(); want != path && want != "" && !strings.Contains(r.RequestURI, "#") && strings.HasPrefix(r.RequestURI, "/") && !strings.HasPrefix(r.RequestURI, "//") {
-			t.Errorf("path %q, net/http says %q", path, want)
+		// The path is compared as it is meant: net/http writes the escapes of some characters anew.
+		if got, err := url.PathUnescape(path); (err != nil || got != r.URL.Path) && r.URL.Path != "" && !strings.Contains(r.RequestURI, "#") && strings.HasPrefix(r.RequestURI, "/") && !strings.HasPrefix(r.RequestURI, "//") {
+			t.Errorf("path %q is %q, %v; net/http says %q", path, got, err, r.URL.Path)
 		}
 	})
 }
