@@ -123,8 +123,8 @@ test-packages: ## install, upgrade, remove and purge the packages in a booted De
 walk: ## the newcomer's walk of docs/walk.md, in a booted Debian (needs root, debootstrap and make packages)
 	scripts/walk --check
 
-# What a device runs. Tests that run a second program, or the go command, cannot run emulated.
-ARM_PACKAGES = $$(go list ./agent/... ./proxy/... ./services/... ./internal/... | grep -v -e /internal/e2e -e /internal/layering -e /internal/soak -e /internal/peers)
+# What a device runs, what takes longest first. Tests that run a second program, or the go command, cannot run emulated.
+ARM_PACKAGES = ./proxy/stream $$(go list ./agent/... ./proxy/... ./services/... ./internal/... | grep -v -e /proxy/stream -e /internal/e2e -e /internal/layering -e /internal/soak -e /internal/peers)
 
 ARM ?= armv6 armv7 arm64
 
