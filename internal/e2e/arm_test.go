@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,19 +51,7 @@ func TestSSHToAnEmulatedDevice(t *testing.T) {
 			if err != nil || string(out) != "over the culvert\n" {
 				t.Fatalf("got %q, %v", out, err)
 			}
-			dir := t.TempDir()
-			sum := writeRandom(t, filepath.Join(dir, "original"), 8<<20)
-			for _, step := range [][2]string{
-				{filepath.Join(dir, "original"), target + ":" + filepath.Join(dir, "uploaded")},
-				{target + ":" + filepath.Join(dir, "uploaded"), filepath.Join(dir, "downloaded")},
-			} {
-				if out, err := ssh.client(t, "scp", port, "-q", step[0], step[1]).CombinedOutput(); err != nil {
-					t.Fatalf("scp %s %s: %v: %s", step[0], step[1], err, out)
-				}
-			}
-			if !bytes.Equal(sumOf(t, filepath.Join(dir, "downloaded")), sum) {
-				t.Error("what came back differs from what went")
-			}
+			ssh.copyBothWays(t, port, target, 8<<20)
 			t.Logf("%s at rest: %.1f MB of RSS, with its emulator", kind, settled(t, device.cmd.Process.Pid, "Rss:"))
 			device.stop(t)
 		})

@@ -108,6 +108,26 @@ func (s *sshServer) client(t *testing.T, program string, port int, args ...strin
 	return cmd
 }
 
+// copyBothWays sends a file of size bytes to the device with scp and fetches it back; both copies must be the original.
+func (s *sshServer) copyBothWays(t *testing.T, port int, target string, size int64) {
+	t.Helper()
+	dir := t.TempDir()
+	sum := writeRandom(t, filepath.Join(dir, "original"), size)
+	for _, step := range [][2]string{
+		{filepath.Join(dir, "original"), target + ":" + filepath.Join(dir, "uploaded")},
+		{target + ":" + filepath.Join(dir, "uploaded"), filepath.Join(dir, "downloaded")},
+	} {
+		if out, err := s.client(t, "scp", port, "-q", step[0], step[1]).CombinedOutput(); err != nil {
+			t.Fatalf("scp %s %s: %v: %s", step[0], step[1], err, out)
+		}
+	}
+	for _, name := range []string{"uploaded", "downloaded"} {
+		if got := sumOf(t, filepath.Join(dir, name)); !bytes.Equal(got, sum) {
+			t.Errorf("the %s file differs from the original", name)
+		}
+	}
+}
+
 // TestRealSSH is the product's main promise: a token arrives on MQTT, and ssh works.
 func TestRealSSH(t *testing.T) {
 	requireProgram(t, "ssh")
@@ -164,21 +184,7 @@ func TestRealSSH(t *testing.T) {
 		}
 	})
 	t.Run("scp both ways", func(t *testing.T) {
-		dir := t.TempDir()
-		sum := writeRandom(t, filepath.Join(dir, "original"), 64<<20)
-		for _, step := range [][2]string{
-			{filepath.Join(dir, "original"), target + ":" + filepath.Join(dir, "uploaded")},
-			{target + ":" + filepath.Join(dir, "uploaded"), filepath.Join(dir, "downloaded")},
-		} {
-			if out, err := ssh.client(t, "scp", port, "-q", step[0], step[1]).CombinedOutput(); err != nil {
-				t.Fatalf("scp %s %s: %v: %s", step[0], step[1], err, out)
-			}
-		}
-		for _, name := range []string{"uploaded", "downloaded"} {
-			if got := sumOf(t, filepath.Join(dir, name)); !bytes.Equal(got, sum) {
-				t.Errorf("the %s file differs from the original", name)
-			}
-		}
+		ssh.copyBothWays(t, port, target, 64<<20)
 	})
 	t.Run("ten sessions at once", func(t *testing.T) {
 		type result struct {
