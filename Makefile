@@ -34,15 +34,15 @@ help: ## list these targets
 build: ## bin/culvertd and bin/culvert for this machine
 	$(BUILD) -o bin/ ./cmd/culvertd ./cmd/culvert
 
-# internal/e2e builds the programs and runs them, which the test cache knows nothing of. Its parallel tests mostly wait.
-UNITS = $$(go list ./... | grep -v /internal/e2e)
+# test/e2e builds the programs and runs them, which the test cache knows nothing of. Its parallel tests mostly wait.
+UNITS = $$(go list ./... | grep -v /test/e2e)
 
 # RACE=1 puts the race detector under the unit tests, which then need a C compiler.
 RACE ?=
 
 test: ## all tests; those that need a program that is not installed are skipped
 	$(if $(RACE),CGO_ENABLED=1 go test -race,go test) $(UNITS)
-	go test -count=1 -parallel 8 ./internal/e2e
+	go test -count=1 -parallel 8 ./test/e2e
 
 race: ## the unit tests under the race detector
 	CGO_ENABLED=1 go test -race $(UNITS)
@@ -124,7 +124,7 @@ walk: ## the newcomer's walk of docs/walk.md, in a booted Debian (needs root, de
 	scripts/walk --check
 
 # What a device runs, what takes longest first. Tests that run a second program, or the go command, cannot run emulated.
-ARM_PACKAGES = ./proxy/stream $$(go list ./agent/... ./proxy/... ./services/... ./internal/... | grep -v -e /proxy/stream -e /internal/e2e -e /internal/layering -e /internal/soak -e /internal/peers)
+ARM_PACKAGES = ./proxy/stream $$(go list ./agent/... ./proxy/... ./services/... ./internal/... | grep -v -e /proxy/stream)
 
 ARM ?= armv6 armv7 arm64
 
@@ -139,20 +139,20 @@ test-arm: ## unit tests and ssh end to end as armv6, armv7 and arm64 under qemu-
 		if ! command -v $$qemu >/dev/null; then echo "skipped: $$qemu is not there (Debian: qemu-user-static)"; continue; fi; \
 		echo "== $$kind"; \
 		CGO_ENABLED=0 GOARCH=$$arch GOARM=$$arm go test -vet=off -timeout 12m -exec $$qemu $(ARM_PACKAGES); \
-		CULVERT_ARM=$$kind go test -count=1 -run EmulatedDevice ./internal/e2e; \
+		CULVERT_ARM=$$kind go test -count=1 -run EmulatedDevice ./test/e2e; \
 	done
 
 MINUTES ?= 2
 SEED    ?= 0
 
 endurance: ## 1,000 rotations and 100,000 connections, what they leave behind, and links that die without a word: some minutes
-	CULVERT_ENDURANCE=1 go test -count=1 -parallel 16 -timeout 60m -v -run "LeaveNothingBehind|DiesWithoutAWord" ./internal/e2e
+	CULVERT_ENDURANCE=1 go test -count=1 -parallel 16 -timeout 60m -v -run "LeaveNothingBehind|DiesWithoutAWord" ./test/e2e
 
 soak: ## the daemon under random faults for MINUTES (2); SEED replays a run
-	go run ./internal/soak -minutes $(MINUTES) -seed $(SEED)
+	go run ./test/soak -minutes $(MINUTES) -seed $(SEED)
 
 e2e: ## whole programs against mosquitto, OpenSSH and the AWS CLI, which must be installed
-	CULVERT_E2E=required go test -count=1 -parallel 8 ./internal/e2e ./cmd/culvert/aws
+	CULVERT_E2E=required go test -count=1 -parallel 8 ./test/e2e ./cmd/culvert/awscli
 
 demo: build ## the main job on an embedded cloud: no account, no network, half a minute
 	bin/culvert demo $(ARGS)
@@ -161,7 +161,7 @@ sandbox: build ## AWS IoT in one process, to try the daemon against (ARGS='--dir
 	bin/culvert sandbox $(ARGS)
 
 docs: ## write what is generated into docs/
-	go test -count=1 -run 'Reference' ./internal/docs -update
+	go test -count=1 -run 'Reference' ./test/docs -update
 
 pictures: ## draw docs/session.svg and docs/dashboard.svg from a real run (needs sshd, ssh and script)
 	scripts/pictures

@@ -9,7 +9,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/culvert-iot/culvert/cmd/culvert/aws"
+	"github.com/culvert-iot/culvert/cmd/culvert/awscli"
 )
 
 // Exit codes. Commands that stand in for other programs may have more of their own.
@@ -24,7 +24,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // run is main without the process around it, so that tests can be the command.
 func run(args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
-	root.SetArgs(append([]string{}, aws.Arguments(root, args)...)) // nil would mean os.Args
+	root.SetArgs(append([]string{}, awscli.Arguments(root, args)...)) // nil would mean os.Args
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	shortenCompletion(root)
@@ -32,7 +32,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	if code, ok := aws.Report(stderr, err); ok {
+	if code, ok := awscli.Report(stderr, err); ok {
 		return code
 	}
 	if usage, ok := errors.AsType[*usageError](err); ok {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/culvert-iot/culvert/cmd/culvert/aws"
+	"github.com/culvert-iot/culvert/cmd/culvert/awscli"
 	"github.com/culvert-iot/culvert/internal/version"
 )
 
@@ -49,7 +49,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%w", err) })
 	add(root, groupReach, newSSHCommand(), newConnectCommand(), newSSHConfigCommand(), newProxyCommand())
 	add(root, groupSetup, newSetupThingCommand())
-	add(root, groupTunnels, aws.Commands()...)
+	add(root, groupTunnels, awscli.Commands()...)
 	add(root, groupTry, newSandboxCommand(), newDemoCommand())
 	add(root, groupAbout, newVersionCommand(), newManCommand())
 	root.SetHelpCommandGroupID(groupAbout)

@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/culvert-iot/culvert/agent/check"
 	"github.com/culvert-iot/culvert/agent/config"
-	"github.com/culvert-iot/culvert/agent/doctor"
 )
 
 // errUnwell says that the results have told already what is wrong.
@@ -24,7 +24,7 @@ func (p *program) check(args []string) error {
 	path := flags.String("config", config.DefaultPath, "")
 	offline := flags.Bool("offline", false, "")
 	asJSON := flags.Bool("json", false, "")
-	timeout := flags.Duration("timeout", doctor.DefaultTimeout, "")
+	timeout := flags.Duration("timeout", check.DefaultTimeout, "")
 	bundle := flags.String("bundle", "", "")
 	log := flags.String("log", "", "")
 	if done, err := p.parse(flags, args); done || err != nil {
@@ -39,7 +39,7 @@ func (p *program) check(args []string) error {
 	cfg, err := config.Load(*path)
 	if err != nil {
 		if *asJSON {
-			_ = writeJSON(p.out, doctor.NotConfigured(*path, time.Now(), err))
+			_ = writeJSON(p.out, check.NotConfigured(*path, time.Now(), err))
 		}
 		return err
 	}
@@ -51,7 +51,7 @@ func (p *program) check(args []string) error {
 			return err
 		}
 	}
-	report := doctor.Run(ctx, doctor.Options{Config: cfg, Offline: *offline, Timeout: *timeout}, func(r *doctor.Result) {
+	report := check.Run(ctx, check.Options{Config: cfg, Offline: *offline, Timeout: *timeout}, func(r *check.Result) {
 		if !*asJSON {
 			_ = r.Write(p.out)
 		}
@@ -108,9 +108,9 @@ func (p *program) openPack(path, log string) (*pack, error) {
 }
 
 // finish fills the file, or removes it.
-func (p *program) finish(ctx context.Context, b *pack, cfg *config.Config, r doctor.Report) error {
+func (p *program) finish(ctx context.Context, b *pack, cfg *config.Config, r check.Report) error {
 	defer b.end()
-	err := doctor.WriteBundle(ctx, b.out, doctor.Bundle{Config: cfg, Report: r, Log: b.log})
+	err := check.WriteBundle(ctx, b.out, check.Bundle{Config: cfg, Report: r, Log: b.log})
 	if err = errors.Join(err, b.out.Close()); err != nil {
 		_ = os.Remove(b.out.Name())
 		return fmt.Errorf("bundle: %w", err)

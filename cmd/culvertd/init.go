@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/culvert-iot/culvert/agent/check"
 	"github.com/culvert-iot/culvert/agent/config"
-	"github.com/culvert-iot/culvert/agent/doctor"
 )
 
 // setting is what init is told, by flags, by answers or by a bundle.
@@ -90,7 +90,7 @@ func (p *program) checkFiles(path string) error {
 	if err != nil {
 		return err
 	}
-	report := doctor.Run(context.Background(), doctor.Options{Config: cfg, Offline: true, Files: true}, func(r *doctor.Result) { _ = r.Write(p.out) })
+	report := check.Run(context.Background(), check.Options{Config: cfg, Offline: true, Files: true}, func(r *check.Result) { _ = r.Write(p.out) })
 	if err := p.say("", report.Summary()); err != nil {
 		return err
 	}

@@ -1,0 +1,210 @@
+package check
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/culvert-iot/culvert/agent"
+	"github.com/culvert-iot/culvert/agent/notify"
+)
+
+// clashMemory is how long a running daemon's trouble with another client of its id is still news.
+const clashMemory = time.Hour
+
+// broker follows the connection on which notifications arrive, step by step.
+func (c *checkup) broker(ctx context.Context) []*Result {
+	if c.cfg.MQTT.Disabled {
+		return skipRest("notifications come by culvertd notify, with mqtt.enabled = false",
+			"mqtt.name", "mqtt.tcp", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")
+	}
+	ctx, cancel := context.WithTimeout(ctx, brokerLimit)
+	defer cancel()
+	address := c.cfg.MQTT.Address()
+	w := c.newWay("mqtt", "", c.cfg.MQTT.Endpoint, "mqtt.endpoint")
+	name, ok := w.name(ctx, address)
+	list := []*Result{name}
+	if !ok {
+		return append(list, skipRest("the name does not resolve", "mqtt.tcp", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
+	}
+	var seen peer
+	alone := c.alone()
+	a := notify.Probe(ctx, notify.Config{
+		ThingName: c.cfg.ThingName, Host: c.cfg.MQTT.Endpoint, Port: c.cfg.MQTT.Port, ClientID: c.cfg.MQTT.ClientID,
+		KeepAlive: c.cfg.MQTT.KeepAlive, PersistentSession: c.cfg.MQTT.PersistentSession, Dial: w.dial,
+		Login: agent.Login(c.cfg),
+		TLS: func() (*tls.Config, error) {
+			config, err := agent.BrokerTLS(c.cfg)
+			if err != nil {
+				return nil, err
+			}
+			seen.watch(config, c.Now)
+			return config, nil
+		},
+	}, notify.ProbeOptions{HandshakeOnly: !alone, Stay: c.Stay})
+	if a.Err != nil {
+		a.Err = c.late(ctx, a.Err)
+	}
+	if a.Stage == notify.Files {
+		return append(list, skipRest("the certificate files cannot be used", "mqtt.tcp", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
+	}
+	tcp, ok := w.tcp(ctx, address)
+	list = append(list, tcp)
+	if !ok {
+		return append(list, skipRest("there is no connection", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
+	}
+	if a.Stage <= notify.TLS && a.Err != nil {
+		list = append(list, failed("mqtt.tls", a.Remedy, "%v", a.Err).since(w.began))
+		return append(list, skipRest("there is no TLS", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
+	}
+	list = append(list, well("mqtt.tls", "%s", seen.describe()).since(w.began))
+	if !alone {
+		return append(list, c.askedSession()...)
+	}
+	return append(list, c.session(a)...)
+}
+
+// alone tells whether a probe may connect with the client id: no daemon runs that is connected with it.
+func (c *checkup) alone() bool {
+	s := c.daemon.status
+	if s == nil {
+		return !c.daemon.running()
+	}
+	return s.MQTT.ClientID != c.cfg.MQTT.ClientID || s.MQTT.Endpoint != c.cfg.MQTT.Address()
+}
+
+// session tells what MQTT made of a probe.
+func (c *checkup) session(a notify.Attempt) []*Result {
+	const silent = "shows only when a notification comes; the policy must allow iot:Receive on the topic (not the topicfilter)"
+	receive := skipped("mqtt.receive", "%s", silent)
+	denied := func(r *Result) *Result {
+		r.Policy = c.statements(a.Fault)
+		return r
+	}
+	id, topic := c.cfg.MQTT.ClientID, "$aws/things/"+c.cfg.ThingName+"/tunnels/notify"
+	switch a.Stage {
+	case notify.Connect:
+		return append([]*Result{denied(failed("mqtt.connect", a.Remedy, "%v", a.Err))},
+			skipRest("there is no MQTT session", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
+	case notify.Subscribe:
+		return append([]*Result{
+			well("mqtt.connect", "the broker took client id %s", id),
+			denied(failed("mqtt.subscribe", a.Remedy, "%v", a.Err)),
+		}, skipRest("there is no subscription", "mqtt.client_id", "mqtt.receive")...)
+	case notify.Files, notify.Dial, notify.TLS, notify.Up:
+	}
+	list := []*Result{
+		well("mqtt.connect", "the broker took client id %s, by a connection of this check", id),
+		well("mqtt.subscribe", "%s", topic),
+	}
+	switch {
+	case a.Fault == notify.ClientIDClash:
+		list = append(list, failed("mqtt.client_id",
+			fmt.Sprintf("stop the other client, or give this one an id of its own in mqtt.client_id; the policy must allow iot:Connect on it (%s)", id),
+			"another client has the id %s: each connection with it was closed within %v, %d times", id, c.Stay, a.Drops+1))
+	case a.Err != nil:
+		list = append(list, failed("mqtt.client_id", "check the network", "the connection did not stand: %v", a.Err))
+	case a.Drops > 0:
+		list = append(list, warning("mqtt.client_id", "check again; if it repeats, another client may have the id "+id,
+			"the broker closed %s without a word before one stood", plural(a.Drops, "connection")))
+	default:
+		list = append(list, well("mqtt.client_id", "no other client took the connection over, within %v", c.Stay))
+	}
+	return append(list, receive)
+}
+
+// askedSession tells what the running daemon knows, since connecting with its client id would end its connection.
+func (c *checkup) askedSession() []*Result {
+	s := c.daemon.status
+	if s == nil {
+		return skipRest("a daemon runs that cannot be asked, and a connection with its client id would end its own",
+			"mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")
+	}
+	m := s.MQTT
+	text, remedy, _ := strings.Cut(printable(m.LastError, 500), "; ")
+	text = "the running daemon: " + text
+	broken := func(id string, f notify.Fault) *Result {
+		if m.LastError == "" {
+			return warning(id, "check again in a moment", "the running daemon is connecting")
+		}
+		r := failed(id, remedy, "%s", text)
+		if f == m.LastFault {
+			r.Policy = c.statements(f)
+		}
+		return r
+	}
+	connect := well("mqtt.connect", "the running daemon is connected, and no second connection was made")
+	subscribe := well("mqtt.subscribe", "by the running daemon, since %s", m.Since.UTC().Format(time.DateTime+" UTC"))
+	switch {
+	case m.State == agent.Connecting && m.LastFault == notify.SubscribeDenied:
+		connect.Text = "the broker takes the running daemon's client id"
+		subscribe = broken("mqtt.subscribe", notify.SubscribeDenied)
+	case m.State == agent.Connecting:
+		connect = broken("mqtt.connect", notify.ConnectDenied)
+		subscribe = skipRest("there is no MQTT session", "mqtt.subscribe")[0]
+	case m.State == agent.Connected:
+		subscribe = broken("mqtt.subscribe", notify.SubscribeDenied)
+	}
+	clientID := well("mqtt.client_id", "the running daemon holds %s", m.ClientID)
+	if m.LastFault == notify.ClientIDClash && s.Now.Sub(m.LastErrorAt) < clashMemory {
+		clientID = failed("mqtt.client_id", remedy, "%s", text)
+	} else if m.State != agent.Subscribed {
+		clientID = skipRest("there is no subscription", "mqtt.client_id")[0]
+	}
+	receive := skipped("mqtt.receive", "no notification came yet; the policy must allow iot:Receive on the topic (not the topicfilter)")
+	if !m.LastNotify.IsZero() {
+		receive = well("mqtt.receive", "the last notification came at %s", m.LastNotify.UTC().Format(time.DateTime+" UTC"))
+	}
+	return []*Result{connect, subscribe, clientID, receive}
+}
+
+// peer is the other side of a TLS connection.
+type peer struct {
+	mu    sync.Mutex
+	state *tls.ConnectionState // nil until the other side's certificate was found good
+}
+
+// watch makes a configuration tell, and judge certificates by a clock.
+func (p *peer) watch(config *tls.Config, now func() time.Time) {
+	config.Time = now
+	config.VerifyConnection = func(s tls.ConnectionState) error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.state = &s
+		return nil
+	}
+}
+
+func (p *peer) shown() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state != nil
+}
+
+func (p *peer) describe() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state == nil || len(p.state.PeerCertificates) == 0 {
+		return "trusted"
+	}
+	leaf := p.state.PeerCertificates[0]
+	text := fmt.Sprintf("%s, a certificate of %s that is trusted", tls.VersionName(p.state.Version), name(leaf.Issuer.CommonName))
+	if p.state.NegotiatedProtocol != "" {
+		text += ", ALPN " + p.state.NegotiatedProtocol
+	}
+	return text
+}
+
+// outOfDate finds the certificate that is expired or not valid yet, if that is what a handshake failed of.
+func outOfDate(err error) *x509.Certificate {
+	var invalid x509.CertificateInvalidError
+	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {
+		return invalid.Cert
+	}
+	return nil
+}

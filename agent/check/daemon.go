@@ -1,0 +1,140 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/culvert-iot/culvert/agent"
+	"github.com/culvert-iot/culvert/agent/control"
+	"github.com/culvert-iot/culvert/internal/version"
+)
+
+// daemon is what is known of a culvertd that runs with this configuration.
+type daemon struct {
+	status *agent.Status // what it tells; nil if it does not run, or cannot be asked
+	err    error         // why it cannot be asked
+	pid    int           // 0 if it does not run, or is not known
+}
+
+// running tells whether there is one, asked or not: connecting with its client id would take its connection away.
+func (d daemon) running() bool {
+	return d.status != nil || d.pid != 0 || d.err != nil && !nobody(d.err)
+}
+
+// nobody tells that nothing listens on a control socket.
+func nobody(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTSOCK)
+}
+
+// findDaemon asks the control socket, and the process table where there is none. It also finds out who the daemon runs
+// as.
+func (c *checkup) findDaemon(ctx context.Context) {
+	defer func() {
+		if c.daemon.pid != 0 {
+			c.user = c.processAccount(c.daemon.pid)
+		} else if u := c.unit(); u != nil && u.user != "" {
+			c.user = c.accountOf(u.user)
+		}
+	}()
+	if path := c.cfg.Control.Socket; path != "" && !c.Offline {
+		limited, cancel := context.WithTimeout(ctx, askLimit)
+		defer cancel()
+		var s agent.Status
+		if c.daemon.err = control.Call(limited, path, control.Request{Command: control.Status}, &s); c.daemon.err == nil {
+			c.daemon.status, c.daemon.pid = &s, s.PID
+			return
+		}
+	}
+	c.daemon.pid = c.findProcess()
+}
+
+// findProcess looks for a daemon on the same configuration file in the process table. 0 if there is none, or it is
+// not for this user to see.
+func (c *checkup) findProcess() int {
+	entries, err := os.ReadDir(c.at("/proc"))
+	if err != nil {
+		return 0
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		dir := c.at("/proc/" + e.Name())
+		line, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err != nil {
+			continue
+		}
+		config, is := daemonConfig(strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00"))
+		if !is {
+			continue
+		}
+		if !filepath.IsAbs(config) {
+			if cwd, err := os.Readlink(filepath.Join(dir, "cwd")); err == nil {
+				config = filepath.Join(cwd, config)
+			}
+		}
+		if filepath.Clean(config) == c.cfg.Path {
+			return pid
+		}
+	}
+	return 0
+}
+
+// control tells about the running daemon, or whether one could make its control socket.
+func (c *checkup) control() *Result {
+	const id = "daemon"
+	path, d := c.cfg.Control.Socket, c.daemon
+	switch {
+	case d.status != nil:
+		return c.compare(id, *d.status)
+	case path == "" && d.pid != 0:
+		return warning(id, "set control.socket and restart the daemon", "it runs (pid %d) and cannot be asked: control.socket is off", d.pid)
+	case path == "":
+		return skipped(id, "control.socket is off: status and notify will not work")
+	case errors.Is(d.err, fs.ErrPermission):
+		return warning(id, "run the check as root, or as the user that runs the daemon", "this user may not ask a daemon on %s", path)
+	case !nobody(d.err):
+		return failed(id, "look at its log, and restart it", "%s", firstLine(d.err))
+	case d.pid != 0:
+		return failed(id, "restart it", "it runs (pid %d), and nothing answers on %s", d.pid, path)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
+		return failed(id, "remove it, or correct control.socket", "%s is there and is no socket: the daemon cannot make its own", path)
+	}
+	return skipped(id, "none answers on %s", path)
+}
+
+// compare finds what the running daemon does not have from the file.
+func (c *checkup) compare(id string, s agent.Status) *Result {
+	var differ []string
+	note := func(key, running, file string) {
+		if running != file {
+			differ = append(differ, fmt.Sprintf("%s %q", key, running))
+		}
+	}
+	note("thing_name", s.Thing, c.cfg.ThingName)
+	note("mqtt.endpoint", s.MQTT.Endpoint, c.cfg.MQTT.Address())
+	note("mqtt.client_id", s.MQTT.ClientID, c.cfg.MQTT.ClientID)
+	switch own := version.Get().Version; {
+	case s.Config != c.cfg.Path:
+		return warning(id, "check that file, or stop that daemon", "pid %d answers on %s and runs with another file, %s", s.PID, c.cfg.Control.Socket, printable(s.Config, 200))
+	case len(differ) > 0:
+		return warning(id, "restart it", "pid %d still runs with %s", s.PID, printable(strings.Join(differ, " and "), 300))
+	case s.Version.Version != own:
+		return warning(id, "restart it", "pid %d is of version %s, and this is %s", s.PID, printable(s.Version.Version, 40), own)
+	}
+	return well(id, "pid %d answers on %s", s.PID, c.cfg.Control.Socket)
+}
+
+func firstLine(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return text
+}

@@ -1,0 +1,416 @@
+package check
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvert-iot/culvert/sandbox/broker"
+)
+
+const year = 365 * 24 * time.Hour
+
+// fault is something wrong with a device, and the line that must tell it.
+type fault struct {
+	name   string
+	make   func(b *bed)
+	id     string
+	status Status
+	text   string // parts of the line, with … between
+	remedy string // likewise
+	policy string // the end of a resource that is to be allowed
+}
+
+// provoke makes each fault on a device of its own and looks for its line.
+func provoke(t *testing.T, faults []fault) {
+	t.Helper()
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t)
+			f.make(b)
+			r := b.examine()
+			found := find(r, f.id)
+			for _, c := range found {
+				if c.Status == f.status && has(c.Text, f.text) && has(c.Remedy, f.remedy) && (f.policy == "") == (len(c.Policy) == 0) {
+					if f.policy != "" && !strings.HasSuffix(c.Policy[0].Resource, f.policy) {
+						t.Errorf("the policy is %+v", c.Policy)
+					}
+					if r.Well != (r.Failed == 0) || f.status == Failed && r.Well {
+						t.Errorf("well = %v with %d failed", r.Well, r.Failed)
+					}
+					fits(t, r)
+					return
+				}
+			}
+			t.Errorf("no line of %s is %s and has %q with remedy %q:\n%s", f.id, f.status, f.text, f.remedy, text(r))
+		})
+	}
+}
+
+// has tells whether s has all parts, in their order.
+func has(s, parts string) bool {
+	if parts == "" {
+		return true
+	}
+	for part := range strings.SplitSeq(parts, "…") {
+		_, after, found := strings.Cut(s, part)
+		if !found {
+			return false
+		}
+		s = after
+	}
+	return true
+}
+
+// fits checks the form of the text.
+func fits(t *testing.T, r Report) {
+	t.Helper()
+	for line := range strings.Lines(text(r)) {
+		if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > width && !strings.Contains(line, `"arn:`) {
+			t.Errorf("a line has %d columns: %s", n, line)
+		}
+	}
+}
+
+func TestADeviceThatIsWell(t *testing.T) {
+	b := newBed(t)
+	r := b.examine()
+	fits(t, r)
+	if !r.Well || r.Failed+r.Warnings > 0 {
+		t.Errorf("got %d failed, %d warnings:\n%s", r.Failed, r.Warnings, text(r))
+	}
+	for _, id := range []string{
+		"config", "files.certificate", "files.key", "files.broker_roots", "files.tunnel_roots", "state", "service", "proxy",
+		"mqtt.tcp", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "tunnel.region", "tunnel.tcp", "tunnel.tls", "tunnel.answer", "clock",
+	} {
+		if list := find(r, id); len(list) != 1 || list[0].Status != OK {
+			t.Errorf("%s: %+v", id, list)
+		}
+	}
+	if used := b.box.Relay.Violations(); len(used) > 0 {
+		t.Errorf("the data endpoint saw %v", used)
+	}
+	at := -1
+	for _, c := range r.Checks { // the order is that of the documents
+		for i, id := range IDs() {
+			if id == c.ID {
+				if i < at {
+					t.Errorf("%s comes too late", id)
+				}
+				at = i
+			}
+		}
+	}
+}
+
+func TestOfflineTouchesNothing(t *testing.T) {
+	b := newBed(t)
+	b.edit(b.box.MQTT, "nothing.invalid:1")
+	b.opts.Offline = true
+	r := b.examine()
+	if !r.Well || len(find(r, "mqtt.name"))+len(find(r, "service"))+len(find(r, "clock")) > 0 {
+		t.Errorf("got\n%s", text(r))
+	}
+}
+
+func TestFaultsOfFiles(t *testing.T) {
+	now := time.Now()
+	device := func(from, until time.Time) func(*bed) {
+		return func(b *bed) {
+			cert, key := newAuthority(b.T, now.Add(-2*year), now.Add(2*year)).leaf(from, until)
+			b.write(b.files.CertFile, cert, 0o644)
+			b.write(b.files.KeyFile, key, 0o600)
+		}
+	}
+	provoke(t, []fault{
+		{"no certificate", func(b *bed) { _ = os.Remove(b.files.CertFile) }, "files.certificate", Failed, "mqtt.cert_file…no such file", "put the file there", ""},
+		{"and then nothing is dialled with it", func(b *bed) { _ = os.Remove(b.files.CertFile) }, "mqtt.tls", Skipped, "certificate files cannot be used", "", ""},
+		{"no key", func(b *bed) { _ = os.Remove(b.files.KeyFile) }, "files.key", Failed, "mqtt.key_file…no such file", "put the file there", ""},
+		{"another's key", func(b *bed) {
+			_, key := newAuthority(b.T, now, now.Add(year)).leaf(now, now.Add(year))
+			b.write(b.files.KeyFile, key, 0o600)
+		}, "files.key", Failed, "do not fit together", "use the key that was made with this certificate", ""},
+		{"a key with a pass phrase", func(b *bed) {
+			b.write(b.files.KeyFile, "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", 0o600)
+		}, "files.key", Failed, "has a pass phrase", "openssl", ""},
+		{"a key in a TPM that is not there", func(b *bed) { b.set("mqtt", "key_file", `"tpm:/nowhere/tpm:0x81000001"`) }, "files.key", Failed, "mqtt.key_file: the key 0x81000001 of the TPM /nowhere/tpm", "has no TPM 2.0", ""},
+		{"a key in a TPM without the certificate", func(b *bed) {
+			b.set("mqtt", "key_file", `"tpm:/nowhere/tpm:0x81000001"`)
+			_ = os.Remove(b.files.CertFile)
+		}, "files.key", Skipped, "cannot be used", "", ""},
+		{"a user name beside the certificate", func(b *bed) { b.set("mqtt", "username", `"pi"`) }, "files.login", OK, "user name pi", "", ""},
+		{"no MQTT needs no certificate", func(b *bed) { b.set("mqtt", "enabled", "false"); _ = os.Remove(b.files.CertFile) }, "mqtt.connect", Skipped, "culvertd notify", "", ""},
+		{"no password", func(b *bed) { b.set("mqtt", "password_file", `"none"`) }, "files.login", Failed, "mqtt.password_file…no such file", "put the file there", ""},
+		{"an authorizer's token that is none", func(b *bed) {
+			b.set("mqtt", "authorizer", `"Auth"`)
+			b.set("mqtt", "authorizer_token_file", `"token"`)
+			b.write(filepath.Join(filepath.Dir(b.files.ConfigFile), "token"), "abc", 0o600)
+		}, "files.login", Failed, "is not what follows the name of an authorizer", "x-amz-customauthorizer-signature", ""},
+		{"a key that everybody can read", func(b *bed) { b.write(b.files.KeyFile, b.read(b.files.KeyFile), 0o644) }, "config", Warning, "every user of this machine can read", "chmod 600", ""},
+		{"a configuration that everybody can write", func(b *bed) { b.write(b.files.ConfigFile, b.read(b.files.ConfigFile), 0o666) }, "config", Warning, "can change it", "chmod 644", ""},
+		{"an expired certificate", device(now.Add(-year), now.Add(-time.Hour)), "files.certificate", Failed, "expired on", "make a new one", ""},
+		{"a certificate that ends soon", device(now.Add(-year), now.Add(5*24*time.Hour+time.Hour)), "files.certificate", Warning, "in 5 days", "renew", ""},
+		{"a clock before the certificate", func(b *bed) { b.opts.Now = func() time.Time { return time.Unix(1000, 0) } }, "files.certificate", Failed, "valid only from…this device's clock says 1970-01-01", "timedatectl", ""},
+		{"a server's certificate", func(b *bed) {
+			cert, key := newAuthority(b.T, now, now.Add(year)).leaf(now.Add(-time.Hour), now.Add(year), "a.example")
+			b.write(b.files.CertFile, cert, 0o644)
+			b.write(b.files.KeyFile, key, 0o600)
+		}, "files.certificate", Failed, "not made for clients", "made for the device", ""},
+		{"an authority's certificate", func(b *bed) {
+			b.write(b.files.CertFile, b.read(b.box.CAFile()), 0o644)
+			b.write(b.files.KeyFile, b.read(filepath.Join(b.box.Dir, "ca-key.pem")), 0o600)
+		}, "files.certificate", Warning, "a certificate authority's", "device's own", ""},
+		{"a chain in the wrong order", func(b *bed) {
+			b.write(b.files.CertFile, b.read(b.files.CertFile)+newAuthority(b.T, now, now.Add(year)).pem(), 0o644)
+		}, "files.certificate", Warning, "number 2 has not signed number 1", "put the device's certificate first", ""},
+		{"no file of roots", func(b *bed) { b.set("mqtt", "ca_file", `"none.pem"`) }, "files.broker_roots", Failed, "mqtt.ca_file…no such file", "put the file there", ""},
+		{"roots that have all expired", func(b *bed) {
+			b.write(filepath.Join(b.box.Dir, "old.pem"), newAuthority(b.T, now.Add(-2*year), now.Add(-year)).pem(), 0o644)
+			b.set("mqtt", "ca_file", `"old.pem"`)
+		}, "files.broker_roots", Failed, "1 certificate…expired", "fetch the file again", ""},
+		{"some roots have expired", func(b *bed) {
+			b.write(filepath.Join(b.box.Dir, "both.pem"), newAuthority(b.T, now.Add(-2*year), now.Add(-year)).pem()+b.read(b.box.CAFile()), 0o644)
+			b.set("mqtt", "ca_file", `"both.pem"`)
+		}, "files.broker_roots", Warning, "2 certificates…1 expired", "fetch the file again", ""},
+		{"no roots for tunnels", func(b *bed) { b.set("tunnel", "ca_file", `"none.pem"`) }, "files.tunnel_roots", Failed, "tunnel.ca_file…no such file", "put the file there", ""},
+		{"a client id that kicks the device's own client", func(b *bed) { b.set("mqtt", "client_id", `"pi-1"`) }, "config", Warning, "mqtt.client_id is the thing's name", "leave client_id out", ""},
+		{"no service", func(b *bed) {
+			b.edit(b.read(b.files.ConfigFile)[strings.Index(b.read(b.files.ConfigFile), "ECHO ="):], "")
+		}, "config", Warning, "none is configured", "write [services]", ""},
+	})
+}
+
+// asRoot makes root ask for another user, who runs the daemon by its unit.
+func asRoot(b *bed) {
+	b.opts.EUID = func() int { return superuser }
+	b.put("/etc/systemd/system/culvertd.service", "[Service]\nType=notify\nUser=culvert\n")
+	b.put("/etc/passwd", "root:x:0:0::/root:/bin/sh\nculvert:x:64111:64111::/:/bin/false\n")
+	b.put("/etc/group", "culvert:x:64111:\nkeys:x:64112:culvert\n")
+}
+
+func TestFaultsOfTheDaemonsUser(t *testing.T) {
+	if os.Geteuid() != superuser {
+		t.Skip("only root can give files to another user")
+	}
+	open := func(b *bed) { // what is above the files
+		for _, dir := range []string{b.box.Dir, b.root} {
+			if err := os.Chmod(dir, 0o755); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	provoke(t, []fault{
+		{"may not enter the directory", asRoot, "files.certificate", Failed, "culvert, which runs the daemon, may not use…mode 0700", "chown culvert", ""},
+		{"may not read the key", func(b *bed) { asRoot(b); open(b) }, "files.key", Failed, "culvert, which runs the daemon, may not use…mode 0600", "g+r", ""},
+		{"may read the key by its group", func(b *bed) {
+			asRoot(b)
+			open(b)
+			if err := os.Chown(b.files.KeyFile, 0, 64112); err != nil {
+				b.Fatal(err)
+			}
+			b.write(b.files.KeyFile, b.read(b.files.KeyFile), 0o640)
+		}, "files.key", OK, "fits the certificate, mode 0640", "", ""},
+		{"may not write to the state directory", func(b *bed) { asRoot(b); open(b) }, "state", Failed, "culvert, which runs the daemon, cannot write to", "chown culvert", ""},
+		{"may not make the state directory", func(b *bed) {
+			asRoot(b)
+			open(b)
+			_ = os.Remove(b.files.StateDir)
+		}, "state", Failed, "is missing, and culvert, which runs the daemon, may not make it", "install -d -m 700 -o culvert", ""},
+		{"systemd makes the state directory", func(b *bed) {
+			asRoot(b)
+			open(b)
+			_ = os.Remove(b.files.StateDir)
+			b.put("/etc/systemd/system/culvertd.service.d/x.conf", "[Service]\nStateDirectory = culvert\n")
+		}, "state", OK, "made by systemd", "", ""},
+		{"may not use a service's socket", func(b *bed) {
+			asRoot(b)
+			open(b)
+			b.write(filepath.Join(b.box.Dir, "app.sock"), "", 0o600)
+			b.edit("ECHO = ", `APP = "unix:`+b.box.Dir+`/app.sock"`+"\nECHO = ")
+		}, "service", Failed, "culvert, which runs the daemon, may not use", "give culvert access", ""},
+	})
+}
+
+func TestFaultsOfTheStateDirectory(t *testing.T) {
+	provoke(t, []fault{
+		{"a file in its place", func(b *bed) {
+			_ = os.Remove(b.files.StateDir)
+			b.write(b.files.StateDir, "", 0o600)
+		}, "state", Failed, "is no directory", "remove it, or set tunnel.state_dir", ""},
+		{"nothing can be written", func(b *bed) {
+			if _, err := os.Stat("/sys/kernel"); err != nil {
+				b.Skip("there is no /sys, where nobody can make files")
+			}
+			b.set("tunnel", "state_dir", `"/sys/kernel"`)
+		}, "state", Failed, "/sys/kernel…cannot be written to", "tunnel.state_dir", ""},
+		{"others may look into it", func(b *bed) { _ = os.Chmod(b.files.StateDir, 0o755) }, "state", Warning, "mode 0755…others", "chmod 700", ""},
+		{"none is wanted", func(b *bed) { b.set("tunnel", "state_dir", `""`) }, "state", OK, "in memory", "", ""},
+	})
+}
+
+func TestFaultsOfServices(t *testing.T) {
+	service := func(address string) func(*bed) {
+		return func(b *bed) { b.edit("ECHO = ", "APP = "+address+"\nECHO = ") }
+	}
+	provoke(t, []fault{
+		{"nothing listens", func(b *bed) { service(`"` + free(b.T) + `"`)(b) }, "service", Failed, "refused the connection", "start the program", ""},
+		{"no socket", service(`"unix:/nowhere/app.sock"`), "service", Failed, "there is no such socket", "start the program", ""},
+		{"no such name", service(`"nothing.invalid:80"`), "service", Failed, "does not resolve", "correct it", ""},
+		{"disabled", service(`{ address = 9, enabled = false }`), "service", Skipped, "disabled", "", ""},
+	})
+}
+
+func TestFaultsOfTheBroker(t *testing.T) {
+	now := time.Now()
+	policy := func(document string) func(*bed) {
+		return func(b *bed) {
+			p, err := broker.ParsePolicy([]byte(document))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.box.Broker.SetPolicy(p)
+		}
+	}
+	const (
+		onlyConnect = `{"Statement": [{"Effect": "Allow", "Action": "iot:Connect", "Resource": "arn:aws:iot:eu-west-1:123456789012:client/*"}]}`
+		others      = `{"Statement": [{"Effect": "Allow", "Action": "iot:*", "Resource": "arn:aws:iot:eu-west-1:123456789012:client/pi-1"}]}`
+		client      = ":ACCOUNT:client/pi-1-tunnel"
+		filter      = ":ACCOUNT:topicfilter/$aws/things/pi-1/tunnels/notify"
+	)
+	provoke(t, []fault{
+		{"no such name", func(b *bed) { b.edit(b.box.MQTT, "nothing.invalid") }, "mqtt.name", Failed, "nothing.invalid: ", "name", ""},
+		{"nothing listens", func(b *bed) { b.edit(b.box.MQTT, free(b.T)) }, "mqtt.tcp", Failed, "refuses connections", "correct the port in mqtt.endpoint", ""},
+		{"not TLS", func(b *bed) { b.edit(b.box.MQTT, listen(b.T, answers("HTTP/1.1 400 Bad Request\r\n\r\n"))) }, "mqtt.tls", Failed, "TLS handshake", "does not speak TLS", ""},
+		{"closed in TLS", func(b *bed) { b.edit(b.box.MQTT, listen(b.T, drop)) }, "mqtt.tls", Failed, "TLS handshake", "closed without a reason", ""},
+		{"another authority", func(b *bed) {
+			b.write(filepath.Join(b.box.Dir, "other.pem"), newAuthority(b.T, now.Add(-year), now.Add(year)).pem(), 0o644)
+			b.set("mqtt", "ca_file", `"other.pem"`)
+		}, "mqtt.tls", Failed, "unknown authority", "mqtt.ca_file (Amazon Root CA 1", ""},
+		{"a certificate for another name", func(b *bed) {
+			a := newAuthority(b.T, now.Add(-year), now.Add(year))
+			b.write(filepath.Join(b.box.Dir, "other.pem"), a.pem(), 0o644)
+			b.set("mqtt", "ca_file", `"other.pem"`)
+			b.edit(b.box.MQTT, a.serve(hold, now.Add(-time.Hour), now.Add(year), "other.example"))
+		}, "mqtt.tls", Failed, "TLS handshake", "for another name: check mqtt.endpoint", ""},
+		{"a clock before the broker's certificate", func(b *bed) { b.opts.Now = func() time.Time { return time.Unix(1000, 0) } }, "mqtt.tls", Failed, "", "clock is slow", ""},
+		{"a device that the broker does not know", func(b *bed) {
+			cert, key := newAuthority(b.T, now.Add(-year), now.Add(year)).leaf(now.Add(-time.Hour), now.Add(year))
+			b.write(b.files.CertFile, cert, 0o644)
+			b.write(b.files.KeyFile, key, 0o600)
+		}, "mqtt.tls", Failed, "certificate", "must be registered and active", ""},
+		{"a policy without iot:Connect", policy(others), "mqtt.connect", Failed, "closed the connection right after CONNECT", "must allow iot:Connect on client/pi-1-tunnel", client},
+		{"the same, with CONNACK code 7", func(b *bed) {
+			policy(others)(b)
+			b.box.Broker.SetBehaviour(broker.Behaviour{ConnackCode: 7})
+		}, "mqtt.connect", Failed, "return code 7 (not authorized)", "must allow iot:Connect on client/pi-1-tunnel", client},
+		{"a policy without iot:Subscribe", policy(onlyConnect), "mqtt.subscribe", Failed, "closed the connection right after SUBSCRIBE", "iot:Subscribe on topicfilter/$aws", filter},
+		{"the same, with SUBACK 128", func(b *bed) {
+			policy(onlyConnect)(b)
+			b.box.Broker.SetBehaviour(broker.Behaviour{SubackFailure: true})
+		}, "mqtt.subscribe", Failed, "return code 128", "iot:Receive on topic/$aws", filter},
+		{"another client of the same id", func(b *bed) {
+			b.set("mqtt", "persistent_session", "false") // so that a subscription shows that SUBSCRIBE came
+			done := make(chan struct{})
+			b.Cleanup(func() { close(done) })
+			go func() { // what that client's return does
+				tick := time.NewTicker(50 * time.Millisecond)
+				defer tick.Stop()
+				for seen := false; ; {
+					select {
+					case <-tick.C:
+						clients := b.box.Broker.Clients()
+						up := len(clients) == 1 && clients[0].Connected && len(clients[0].Subscriptions) == 1
+						if seen = up && !seen; up && !seen { // seen before, so that the SUBACK is out
+							b.box.Broker.Kick("pi-1-tunnel")
+						}
+					case <-done:
+						return
+					}
+				}
+			}()
+			b.opts.Stay = 10 * time.Second
+		}, "mqtt.client_id", Failed, "another client has the id pi-1-tunnel", "id of its own in mqtt.client_id", ""},
+	})
+}
+
+func TestFaultsOfTheDataEndpoint(t *testing.T) {
+	now := time.Now()
+	// serving leads tunnels to a server with a good certificate that gives an answer.
+	serving := func(answer string) func(*bed) {
+		return func(b *bed) {
+			a := newAuthority(b.T, now.Add(-2*year), now.Add(year))
+			b.tunnel(a, a.serve(answers(answer), now.Add(-time.Hour), now.Add(year), "127.0.0.1"))
+		}
+	}
+	dated := func(at time.Time) func(*bed) {
+		return serving("HTTP/1.1 400 Bad Request\r\nDate: " + at.UTC().Format("Mon, 02 Jan 2006 15:04:05") + " GMT\r\nContent-Length: 21\r\n\r\nInvalid access token.")
+	}
+	certified := func(from, until time.Time, names ...string) func(*bed) {
+		return func(b *bed) {
+			a := newAuthority(b.T, now.Add(-2*year), now.Add(2*year))
+			b.tunnel(a, a.serve(answers("HTTP/1.1 400 Bad Request\r\nDate: "+now.UTC().Format("Mon, 02 Jan 2006 15:04:05")+" GMT\r\nContent-Length: 0\r\n\r\n"), from, until, names...))
+		}
+	}
+	provoke(t, []fault{
+		{"no such name", func(b *bed) { b.edit(strings.TrimPrefix(b.box.RelayURL, "wss://"), "nothing.invalid") }, "tunnel.name", Failed, "nothing.invalid: ", "name", ""},
+		{"nothing listens", func(b *bed) { b.edit(strings.TrimPrefix(b.box.RelayURL, "wss://"), free(b.T)) }, "tunnel.tcp", Failed, "refuses connections", "correct the port in tunnel.endpoint", ""},
+		{"not TLS", func(b *bed) {
+			b.edit(strings.TrimPrefix(b.box.RelayURL, "wss://"), listen(b.T, answers("HTTP/1.1 400 Bad Request\r\n\r\n")))
+		}, "tunnel.tls", Failed, "does not speak TLS", "correct the port in tunnel.endpoint", ""},
+		{"closed in TLS", func(b *bed) { b.edit(strings.TrimPrefix(b.box.RelayURL, "wss://"), listen(b.T, drop)) }, "tunnel.tls", Failed, "closed the connection in the TLS handshake", "firewall", ""},
+		{"the broker's roots do not count", func(b *bed) { b.set("tunnel", "ca_file", `""`) }, "tunnel.tls", Failed, "is not trusted, issued by culvert sandbox root", "mqtt.ca_file does not count here", ""},
+		{"a certificate for another name", certified(now.Add(-time.Hour), now.Add(year), "other.example"), "tunnel.tls", Failed, "for another name", "check tunnel.endpoint and DNS", ""},
+		{"an expired certificate", certified(now.Add(-year), now.Add(-24*time.Hour), "127.0.0.1"), "tunnel.tls", Failed, "expired on", "set the device's clock", ""},
+		{"a clock before its certificate", func(b *bed) { b.opts.Now = func() time.Time { return time.Unix(1000, 0) } }, "tunnel.tls", Failed, "valid only from…clock says 1970-01-01", "timedatectl", ""},
+		{"which tells how far the clock is off", func(b *bed) { b.opts.Now = func() time.Time { return time.Unix(1000, 0) } }, "clock", Failed, " years behind 127.0.0.1: this device says 1970-01-01", "timedatectl", ""},
+		{"a clock that is a day fast", dated(now.Add(-24*time.Hour - time.Minute)), "clock", Failed, "24 hours ahead of 127.0.0.1", "timedatectl", ""},
+		{"a clock that is some minutes slow", dated(now.Add(5*time.Minute + 30*time.Second)), "clock", Warning, "5 minutes behind 127.0.0.1", "timedatectl", ""},
+		{"a clock that nobody can compare", serving("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), "clock", Skipped, "no server told its own", "", ""},
+		{"a captive portal", serving("HTTP/1.1 302 Found\r\nLocation: http://portal.example/\r\nContent-Length: 0\r\n\r\n"), "tunnel.answer", Failed, "302 Found: not an answer of the tunnel service", "captive portal", ""},
+		{"a web filter", serving("HTTP/1.1 403 Forbidden\r\nContent-Length: 15\r\n\r\nAccess blocked."), "tunnel.answer", Warning, "403 Forbidden: Access blocked.", "web filter", ""},
+		{"a service in trouble", serving("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"), "tunnel.answer", Warning, "503 Service Unavailable", "again in some minutes", ""},
+		{"no HTTP", serving("SSH-2.0-OpenSSH_9.2\r\n"), "tunnel.answer", Failed, "no answer to the websocket handshake", "may stand between", ""},
+		{"a region that is refused", func(b *bed) {
+			b.edit(b.box.MQTT, "abc-ats.iot.eu-west-1.amazonaws.com:1")
+			b.set("tunnel", "endpoint", `""`)
+			b.set("tunnel", "regions", `["eu-central-1"]`)
+			b.opts.Timeout = 10 * time.Second
+		}, "tunnel.region", Warning, "mqtt.endpoint is in eu-west-1", `add "eu-west-1" to tunnel.regions`, ""},
+		{"a region that is not known", func(b *bed) { b.set("tunnel", "endpoint", `""`) }, "tunnel.region", Skipped, "not known", "", ""},
+	})
+}
+
+func TestACheckIsOverInItsTime(t *testing.T) {
+	b := newBed(t)
+	silent := listen(t, hold)
+	b.edit(b.box.MQTT, silent)
+	b.edit(strings.TrimPrefix(b.box.RelayURL, "wss://"), silent)
+	b.opts.Timeout = 300 * time.Millisecond
+	began := time.Now()
+	r := b.examine()
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	for _, id := range []string{"mqtt.tls", "tunnel.tls"} {
+		if list := find(r, id); len(list) != 1 || list[0].Status != Failed || !has(list[0].Text, "300ms is over (--timeout)") {
+			t.Errorf("%s: %+v", id, list[0])
+		}
+	}
+	fits(t, r)
+}
+
+// A package's script asks before the unit runs: what systemd hands over then is not there yet, and nothing is wrong.
+func TestACredentialIsNotMissed(t *testing.T) {
+	b := newBed(t)
+	b.put("/etc/passwd", "culvert:x:990:990::/:/bin/false\n")
+	b.put("/usr/lib/systemd/system/culvertd.service", "[Service]\nUser=culvert\n")
+	b.set("mqtt", "key_file", `"credential:key"`)
+	b.opts.EUID, b.opts.Offline = func() int { return superuser }, true
+	r := b.examine()
+	if key := find(r, "files.key"); len(key) != 1 || key[0].Status != Skipped {
+		t.Errorf("the key:\n%s", text(r))
+	}
+}

@@ -1,0 +1,56 @@
+package check
+
+import (
+	"strings"
+
+	"github.com/culvert-iot/culvert/agent/notify"
+	"github.com/culvert-iot/culvert/internal/endpoints"
+)
+
+// Statement is one of an AWS IoT policy.
+type Statement struct {
+	Effect   string `json:"Effect"`
+	Action   string `json:"Action"`
+	Resource string `json:"Resource"`
+}
+
+// statements allow what the broker seems to deny. The account's number is on no file of the device, so that the word
+// ACCOUNT stands for it; so does REGION where the endpoint's name does not tell.
+//
+// Subscribe takes a topicfilter, Receive a topic (AWS IoT developer guide, policy actions); the other way round both
+// are denied.
+func (c *checkup) statements(f notify.Fault) []Statement {
+	region := regionOf(c.cfg.MQTT.Endpoint)
+	partition := endpoints.Partition(region)
+	if region == "" {
+		region = "REGION"
+	}
+	allow := func(action, resource string) Statement {
+		return Statement{"Allow", action, "arn:" + partition + ":iot:" + region + ":ACCOUNT:" + resource}
+	}
+	topic := "$aws/things/" + c.cfg.ThingName + "/tunnels/notify"
+	switch f {
+	case notify.ConnectDenied:
+		return []Statement{allow("iot:Connect", "client/"+c.cfg.MQTT.ClientID)}
+	case notify.SubscribeDenied:
+		return []Statement{allow("iot:Subscribe", "topicfilter/"+topic), allow("iot:Receive", "topic/"+topic)}
+	case notify.ClientIDClash:
+	}
+	return nil
+}
+
+// regionOf reads the region from the name of an AWS IoT endpoint, as a1b2c3d4-ats.iot.eu-west-1.amazonaws.com; "" for
+// any other name, such as a domain of the customer's own.
+func regionOf(host string) string {
+	labels := strings.Split(strings.ToLower(strings.TrimSuffix(host, ".")), ".")
+	for i, label := range labels {
+		if i == 0 || i+2 >= len(labels) || label != "iot" && label != "iot-fips" {
+			continue
+		}
+		data, err := endpoints.Data(labels[i+1])
+		if err == nil && strings.HasSuffix(data, "."+strings.Join(labels[i+1:], ".")) {
+			return labels[i+1]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,158 @@
+package check
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/version"
+)
+
+// Status is how a check came out.
+type Status string
+
+// The outcomes.
+const (
+	OK      Status = "ok"
+	Warning Status = "warning" // allowed, and hardly meant
+	Failed  Status = "failed"  // tunnels will not work, or not as configured
+	Skipped Status = "skipped" // not tried; the text says why
+)
+
+// Result is one check.
+type Result struct {
+	ID      string      `json:"id"`                // what was checked, one of IDs
+	Subject string      `json:"subject,omitempty"` // which one, where an id comes more than once
+	Status  Status      `json:"status"`
+	Text    string      `json:"text"`
+	Remedy  string      `json:"remedy,omitempty"` // what to do
+	Policy  []Statement `json:"policy,omitempty"` // to be added to the policy of the device's certificate
+	// Milliseconds that the check took; for a step of a connection, since that began.
+	Milliseconds int64 `json:"milliseconds"`
+}
+
+// Report is all of them.
+type Report struct {
+	Version      version.Info `json:"version"`
+	Config       string       `json:"config"`          // path of the file
+	Thing        string       `json:"thing,omitempty"` // "" if the configuration cannot be read
+	Started      time.Time    `json:"started"`         // by the device's clock
+	Milliseconds int64        `json:"milliseconds"`
+	Offline      bool         `json:"offline"`
+	Well         bool         `json:"well"` // nothing failed
+	Failed       int          `json:"failed"`
+	Warnings     int          `json:"warnings"`
+	Skipped      int          `json:"skipped"`
+	Checks       []*Result    `json:"checks"`
+}
+
+func (r *Report) add(c *Result) {
+	r.Checks = append(r.Checks, c)
+	switch c.Status {
+	case Failed:
+		r.Failed++
+	case Warning:
+		r.Warnings++
+	case Skipped:
+		r.Skipped++
+	case OK:
+	}
+	r.Well = r.Failed == 0
+}
+
+// NotConfigured is the report of a configuration that cannot be read or is wrong.
+func NotConfigured(path string, now time.Time, err error) Report {
+	r := Report{Version: version.Get(), Config: path, Started: now, Checks: []*Result{}}
+	r.add(&Result{ID: "config", Status: Failed, Text: err.Error()})
+	return r
+}
+
+// kind is what one id checks.
+type kind struct{ id, label string }
+
+// kinds are all checks, in the order of their results.
+var kinds = []kind{
+	{"config", "configuration"},
+	{"files.certificate", "certificate"},
+	{"files.key", "private key"},
+	{"files.login", "login"},
+	{"files.broker_roots", "broker's roots"},
+	{"files.tunnel_roots", "tunnels' roots"},
+	{"state", "state directory"},
+	{"daemon", "running daemon"},
+	{"systemd", "systemd"},
+	{"service", "service"},
+	{"proxy", "web proxy"},
+	{"mqtt.name", "mqtt name"},
+	{"mqtt.tcp", "mqtt tcp"},
+	{"mqtt.tls", "mqtt tls"},
+	{"mqtt.connect", "mqtt connect"},
+	{"mqtt.subscribe", "mqtt subscribe"},
+	{"mqtt.client_id", "mqtt client id"},
+	{"mqtt.receive", "mqtt receive"},
+	{"tunnel.region", "tunnel region"},
+	{"tunnel.name", "tunnel name"},
+	{"tunnel.tcp", "tunnel tcp"},
+	{"tunnel.tls", "tunnel tls"},
+	{"tunnel.answer", "tunnel answer"},
+	{"clock", "clock"},
+}
+
+// IDs lists the ids of results, in their order.
+func IDs() []string {
+	ids := make([]string, len(kinds))
+	for i, k := range kinds {
+		ids[i] = k.id
+	}
+	return ids
+}
+
+func well(id, format string, args ...any) *Result {
+	return &Result{ID: id, Status: OK, Text: fmt.Sprintf(format, args...)}
+}
+
+func skipped(id, format string, args ...any) *Result {
+	return &Result{ID: id, Status: Skipped, Text: fmt.Sprintf(format, args...)}
+}
+
+func failed(id, remedy, format string, args ...any) *Result {
+	return &Result{ID: id, Status: Failed, Text: fmt.Sprintf(format, args...), Remedy: remedy}
+}
+
+func warning(id, remedy, format string, args ...any) *Result {
+	return &Result{ID: id, Status: Warning, Text: fmt.Sprintf(format, args...), Remedy: remedy}
+}
+
+func (r *Result) of(subject string) *Result {
+	r.Subject = subject
+	return r
+}
+
+func (r *Result) since(began time.Time) *Result {
+	r.Milliseconds = time.Since(began).Milliseconds()
+	return r
+}
+
+// skipRest says of steps that the one before them is missing.
+func skipRest(why string, ids ...string) []*Result {
+	list := make([]*Result, len(ids))
+	for i, id := range ids {
+		list[i] = skipped(id, "not tried: %s", why)
+	}
+	return list
+}
+
+// splitRemedy cuts a text of the house's form "what: what to do" in two.
+func splitRemedy(text string) (what, remedy string) {
+	if i := strings.LastIndex(text, ": "); i >= 0 {
+		return text[:i], text[i+2:]
+	}
+	return text, ""
+}
+
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}

@@ -1,0 +1,149 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+const (
+	// spaceNeeded is what a few pairs of tokens take, with much to spare; spaceWanted is when a full disk is near.
+	spaceNeeded = 1 << 20
+	spaceWanted = 10 << 20
+)
+
+// stateDirectory tells whether tokens can be kept over a restart. A daemon that cannot keep them runs all the same.
+func (c *checkup) stateDirectory() []*Result {
+	dir := c.cfg.Tunnel.StateDir
+	if dir == "" {
+		return []*Result{well("state", "none: tokens are kept in memory, and a restart loses the tunnels")}
+	}
+	return []*Result{c.state("state", dir)}
+}
+
+func (c *checkup) state(id, dir string) *Result {
+	const elsewhere = ", or set tunnel.state_dir"
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return c.missingState(id, dir)
+	case err != nil:
+		return failed(id, "run the check as root, or as the user that runs the daemon", "%v", err)
+	case !info.IsDir():
+		return failed(id, "remove it"+elsewhere, "%s is no directory", dir)
+	}
+	if c.user != nil && c.user.uid != superuser && c.EUID() == superuser {
+		if at, ok := c.user.reach(dir, mayRead|mayWrite|mayEnter); !ok {
+			return failed(id, fmt.Sprintf("chown %s %s%s", c.user.name, at, elsewhere), "%s, which runs the daemon, cannot write to %s", c.user.name, describe(at))
+		}
+	}
+	if err := tryWrite(dir); err != nil {
+		if errors.Is(err, fs.ErrPermission) && c.user != nil && c.user.uid != c.EUID() {
+			return warning(id, "run the check as root, or as "+c.user.name, "this user may not write to %s", describe(dir))
+		}
+		return failed(id, writeRemedy(err, dir)+elsewhere, "%s cannot be written to: %v", describe(dir), reason(err))
+	}
+	free, files, known := space(dir)
+	text := describe(dir)
+	if known {
+		text += ", " + size(free) + " free"
+	}
+	switch {
+	case known && !files:
+		return failed(id, "remove some files, or set tunnel.state_dir", "%s: its file system can take no more files", text)
+	case known && free < spaceNeeded:
+		return failed(id, "free some space", "%s: too little for tokens", text)
+	case known && free < spaceWanted:
+		return warning(id, "free some space", "%s", text)
+	case info.Mode().Perm()&0o077 != 0:
+		return warning(id, "chmod 700 "+dir, "%s: others may look into it", text)
+	}
+	return well(id, "%s", text)
+}
+
+// missingState judges where the daemon, or systemd for it, would make the directory.
+func (c *checkup) missingState(id, dir string) *Result {
+	parent := filepath.Dir(dir)
+	for parent != filepath.Dir(parent) {
+		if _, err := os.Stat(parent); err == nil {
+			break
+		}
+		parent = filepath.Dir(parent)
+	}
+	who := c.user
+	if who == nil && c.EUID() == superuser || who != nil && who.uid == superuser {
+		return well(id, "%s is made at the first start", dir)
+	}
+	if who == nil {
+		if unwritable(parent) {
+			return warning(id, fmt.Sprintf("make it for the user that runs the daemon: install -d -m 700 -o USER %s", dir),
+				"%s is missing, and this user cannot make it", dir)
+		}
+		return well(id, "%s is made at the first start", dir)
+	}
+	if at, ok := who.reach(parent, mayWrite|mayEnter); !ok {
+		if u := c.unit(); u != nil && u.stateDirectory {
+			return well(id, "%s is made by systemd at the first start", dir)
+		}
+		return failed(id, fmt.Sprintf("install -d -m 700 -o %s %s", who.name, dir),
+			"%s is missing, and %s, which runs the daemon, may not make it in %s", dir, who.name, at)
+	}
+	return well(id, "%s is made at the first start", dir)
+}
+
+// tryWrite does what the daemon will: a file of its own, with mode 0600, whose content reaches the disk.
+func tryWrite(dir string) error {
+	f, err := os.CreateTemp(dir, ".check-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, 4096))
+	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
+}
+
+// unwritable tells whether this user could not make a file in dir.
+func unwritable(dir string) bool {
+	f, err := os.CreateTemp(dir, ".check-*")
+	if err != nil {
+		return true
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name())) != nil
+}
+
+func writeRemedy(err error, dir string) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "free some space"
+	case errors.Is(err, syscall.EROFS):
+		return "the file system is read only: use another"
+	case errors.Is(err, fs.ErrPermission):
+		return "let the daemon's user write to " + dir + " (mode 0700)"
+	}
+	return "check the disk"
+}
+
+// reason drops the path from a file's error: it stands before it.
+func reason(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}
+
+func size(n uint64) string {
+	switch {
+	case n >= 10e9:
+		return fmt.Sprintf("%d GB", n/1e9)
+	case n >= 10e6:
+		return fmt.Sprintf("%d MB", n/1e6)
+	}
+	return fmt.Sprintf("%d kB", n/1e3)
+}
+
+func exists(path string) error {
+	_, err := os.Lstat(path)
+	return err
+}

@@ -1,0 +1,229 @@
+package check
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/culvert-iot/culvert/agent"
+	"github.com/culvert-iot/culvert/internal/endpoints"
+	"github.com/culvert-iot/culvert/proxy/wsconn"
+)
+
+// endpoint is a data endpoint that tunnels may lead to.
+type endpoint struct {
+	url, host, address string
+	subject            string // the region, where there are several
+	key                string // what names it, for remedies
+}
+
+// regions are those whose endpoints are checked, and where they come from.
+func (c *checkup) regions() (regions []string, key string) {
+	if len(c.cfg.Tunnel.Regions) > 0 {
+		return c.cfg.Tunnel.Regions, "tunnel.regions"
+	}
+	if region := regionOf(c.cfg.MQTT.Endpoint); region != "" {
+		return []string{region}, "mqtt.endpoint"
+	}
+	return nil, ""
+}
+
+func (c *checkup) endpoints() []endpoint {
+	if c.cfg.Tunnel.Endpoint != "" {
+		u, err := url.Parse(c.cfg.Tunnel.Endpoint)
+		if err != nil {
+			return nil // the configuration's own check found it good
+		}
+		port := cmp.Or(u.Port(), map[string]string{"wss": "443", "ws": "80"}[u.Scheme])
+		return []endpoint{{url: c.cfg.Tunnel.Endpoint, host: u.Hostname(), address: net.JoinHostPort(u.Hostname(), port), key: "tunnel.endpoint"}}
+	}
+	regions, key := c.regions()
+	var list []endpoint
+	for _, region := range regions {
+		host, err := endpoints.Data(region)
+		if err != nil {
+			continue
+		}
+		e := endpoint{url: "wss://" + host, host: host, address: host + ":443", key: key}
+		if len(regions) > 1 {
+			e.subject = region
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// tunnels tries the endpoints side by side.
+func (c *checkup) tunnels(ctx context.Context) []*Result {
+	ctx, cancel := context.WithTimeout(ctx, endpointLimit)
+	defer cancel()
+	all := c.endpoints()
+	results := make([][]*Result, len(all))
+	var tries sync.WaitGroup
+	for i, e := range all {
+		tries.Go(func() { results[i] = c.tunnel(ctx, e) })
+	}
+	tries.Wait()
+	return slices.Concat(append([][]*Result{{c.region(len(all))}}, results...)...)
+}
+
+func (c *checkup) region(known int) *Result {
+	const id = "tunnel.region"
+	regions, key := c.regions()
+	home := regionOf(c.cfg.MQTT.Endpoint)
+	switch {
+	case c.cfg.Tunnel.Endpoint != "":
+		return well(id, "%s for every region (tunnel.endpoint)", c.cfg.Tunnel.Endpoint)
+	case known == 0:
+		return skipped(id, "not known before a notification names it; with tunnel.regions its endpoint is checked")
+	case home != "" && !slices.Contains(regions, home):
+		return warning(id, fmt.Sprintf("add %q to tunnel.regions, unless tunnels are opened elsewhere on purpose", home),
+			"mqtt.endpoint is in %s, and tunnel.regions refuses tunnels of that region", home)
+	}
+	return well(id, "%s (%s)", strings.Join(regions, ", "), key)
+}
+
+// noToken is sent where a tunnel would send its access token: any answer but a refusal would be wrong, and no real
+// token is spent.
+type noToken struct{}
+
+// Reveal returns what is obviously none.
+func (noToken) Reveal() string { return "culvert-check-brings-no-token" }
+
+// tunnel makes the handshake that tunnels begin with.
+func (c *checkup) tunnel(ctx context.Context, e endpoint) []*Result {
+	w := c.newWay("tunnel", e.subject, e.host, e.key)
+	r, ok := w.name(ctx, e.address)
+	list := []*Result{r}
+	rest := func(why string, ids ...string) []*Result {
+		for _, r := range skipRest(why, ids...) {
+			list = append(list, r.of(e.subject))
+		}
+		return list
+	}
+	if !ok {
+		return rest("the name does not resolve", "tunnel.tcp", "tunnel.tls", "tunnel.answer")
+	}
+	var seen peer
+	err := c.knock(ctx, e, w, &seen, c.Now)
+	r, ok = w.tcp(ctx, e.address)
+	list = append(list, r)
+	if !ok {
+		return rest("there is no connection", "tunnel.tls", "tunnel.answer")
+	}
+	switch {
+	case strings.HasPrefix(e.url, "ws://"):
+		list = append(list, skipped("tunnel.tls", "%s is without TLS, on this machine", e.url).of(e.subject))
+	case !seen.shown():
+		list = append(list, c.tlsFailure(ctx, e, err).of(e.subject).since(w.began))
+		if cert := outOfDate(err); cert != nil {
+			// Perhaps only the clock is wrong: the service tells its own when it is judged by the time of its
+			// certificate. Nothing secret is sent.
+			within := cert.NotBefore.Add(min(cert.NotAfter.Sub(cert.NotBefore)/2, 24*time.Hour))
+			_ = c.knock(ctx, e, c.newWay("tunnel", e.subject, e.host, e.key), new(peer), func() time.Time { return within })
+		}
+		return rest("there is no TLS", "tunnel.answer")
+	default:
+		list = append(list, well("tunnel.tls", "%s", seen.describe()).of(e.subject).since(w.began))
+	}
+	return append(list, c.answer(ctx, err).of(e.subject).since(w.began))
+}
+
+// knock makes one handshake. Its error is nil only where the other side takes what is no token.
+func (c *checkup) knock(ctx context.Context, e endpoint, w *way, seen *peer, now func() time.Time) error {
+	base, err := agent.TunnelTLS(c.cfg) // files tells of an error
+	if base == nil {
+		return err
+	}
+	seen.watch(base, now)
+	began := c.Now()
+	conn, err := wsconn.Dial(ctx, wsconn.Config{
+		Endpoint: e.url, Mode: "destination", AccessToken: noToken{}, TLS: base, NetDial: w.dial, HandshakeTimeout: endpointLimit,
+	})
+	var refused *wsconn.HandshakeError
+	switch {
+	case err == nil:
+		_ = conn.Close(1000, "")
+	case errors.As(err, &refused) && !refused.Date.IsZero():
+		ended := c.Now()
+		c.mu.Lock()
+		c.sights = append(c.sights, sight{host: e.host, date: refused.Date, device: began.Add(ended.Sub(began) / 2)})
+		c.mu.Unlock()
+	}
+	return err
+}
+
+// answer judges what came back.
+func (c *checkup) answer(ctx context.Context, err error) *Result {
+	const id = "tunnel.answer"
+	const between = "a web filter or a captive portal may stand between; have it let the host through"
+	var refused *wsconn.HandshakeError
+	switch {
+	case err == nil:
+		return failed(id, "correct tunnel.endpoint", "what answers takes a token that is none: it is not the tunnel service")
+	case !errors.As(err, &refused):
+		return failed(id, between, "no answer to the websocket handshake: %v", c.late(ctx, err))
+	}
+	words := strings.TrimSpace(refused.StatusReason + " " + refused.Body)
+	if len(words) > 120 {
+		words = strings.ToValidUTF8(words[:120], "") + "…"
+	}
+	text := strings.TrimSuffix(fmt.Sprintf("%d %s: %s", refused.Status, http.StatusText(refused.Status), words), ": ")
+	own := refused.ChannelID != "" || refused.StatusReason != "" || strings.Contains(strings.ToLower(refused.Body), "token")
+	switch {
+	case refused.Status == http.StatusTooManyRequests, refused.Status >= 500:
+		return warning(id, "check again in some minutes", "%s", text)
+	case refused.Status/100 != 4:
+		return failed(id, between, "%s: not an answer of the tunnel service", text)
+	case !own:
+		return warning(id, between, "%s: it may not be the tunnel service's own answer", text)
+	}
+	return well(id, "a token that is none is refused, as it should be: %s", text)
+}
+
+// tlsFailure explains why the data endpoint's certificate was not taken. Its trust is not the broker's.
+func (c *checkup) tlsFailure(ctx context.Context, e endpoint, err error) *Result {
+	const id = "tunnel.tls"
+	var (
+		authority x509.UnknownAuthorityError
+		roots     x509.SystemRootsError
+		hostname  x509.HostnameError
+	)
+	text := fmt.Sprintf("TLS with %s failed: %v", e.address, c.late(ctx, bare(err)))
+	cert := outOfDate(err)
+	switch {
+	case cert != nil && c.Now().Before(cert.NotBefore):
+		return failed(id, setClock, "%s is valid only from %s, and this device's clock says %s", e.host,
+			cert.NotBefore.UTC().Format(time.DateOnly), c.Now().UTC().Format(time.DateOnly))
+	case cert != nil:
+		return failed(id, setClock+"; if it is right, whoever runs "+e.host+" must renew the certificate", "%s has a certificate that expired on %s, by this device's clock",
+			e.host, cert.NotAfter.UTC().Format(time.DateOnly))
+	case errors.As(err, &authority):
+		issuer := ""
+		if authority.Cert != nil {
+			issuer = ", issued by " + name(authority.Cert.Issuer.CommonName)
+		}
+		return failed(id, "install ca-certificates: tunnels need the public roots, and mqtt.ca_file does not count here; if something on the way opens TLS, put its root into tunnel.ca_file",
+			"the certificate of %s is not trusted%s", e.host, issuer)
+	case errors.As(err, &roots):
+		return failed(id, "install ca-certificates, or set tunnel.ca_file", "the system has no root certificates: %v", roots)
+	case errors.As(err, &hostname):
+		return failed(id, "check "+e.key+" and DNS: something else answers there", "%s shows a certificate for another name", e.address)
+	case isRecordHeader(err):
+		return failed(id, "correct the port in "+e.key, "what listens on %s does not speak TLS", e.address)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return failed(id, "a firewall or web filter may forbid the host: allow it", "%s closed the connection in the TLS handshake", e.address)
+	}
+	return failed(id, "check "+e.key+", and whether a firewall stands between", "%s", text)
+}

@@ -1,0 +1,183 @@
+package awscli
+
+import (
+	"strings"
+)
+
+// kind is a JSON type of the API model.
+type kind int
+
+const (
+	stringKind kind = iota
+	integerKind
+	booleanKind
+	timestampKind
+	structureKind
+	listKind
+)
+
+// shape is a member of an input or output, as the API model has it.
+type shape struct {
+	name     string // as on the wire
+	kind     kind
+	required bool
+	enum     []string
+	least    int // of a length or of a value; 0 is none
+	doc      string
+	members  []shape // of a structure, or the one element of a list
+}
+
+// option is the member's name on the command line: tunnelId is tunnel-id.
+func (s shape) option() string {
+	var b strings.Builder
+	for _, r := range s.name {
+		if 'A' <= r && r <= 'Z' {
+			b.WriteByte('-')
+			r += 'a' - 'A'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func (s shape) isList() bool { return s.kind == listKind }
+
+// needs makes a member a required one.
+func needs(s shape) shape {
+	s.required = true
+	return s
+}
+
+func text(name, doc string) shape { return shape{name: name, doc: doc} }
+
+// some makes a text one that cannot be empty.
+func some(s shape) shape {
+	s.least = 1
+	return s
+}
+
+// The shapes of the API model.
+var (
+	tunnelID  = needs(text("tunnelId", "the tunnel's id"))
+	arn       = needs(some(text("resourceArn", "the tunnel's ARN")))
+	thingName = some(text("thingName", "name of the thing that is to be notified"))
+
+	destinationConfig = shape{
+		name: "destinationConfig", kind: structureKind, doc: "the device and its services",
+		members: []shape{thingName, {
+			name: "services", kind: listKind, required: true, least: 1, doc: "names of the services to reach",
+			members: []shape{some(text("Service", ""))},
+		}},
+	}
+	timeoutConfig = shape{
+		name: "timeoutConfig", kind: structureKind, doc: "how long the tunnel may stay open",
+		members: []shape{{name: "maxLifetimeTimeoutMinutes", kind: integerKind, least: 1, doc: "minutes, 1 to 720"}},
+	}
+	tags = shape{
+		name: "tags", kind: listKind, least: 1, doc: "tags of the tunnel",
+		members: []shape{{name: "Tag", kind: structureKind, members: []shape{
+			needs(some(text("key", "the tag's key"))), needs(text("value", "the tag's value, which may be empty")),
+		}}},
+	}
+	tagKeys    = shape{name: "tagKeys", kind: listKind, required: true, doc: "keys of the tags to remove", members: []shape{some(text("TagKey", ""))}}
+	clientMode = shape{name: "clientMode", required: true, enum: []string{"SOURCE", "DESTINATION", "ALL"}, doc: "whose token to replace"}
+
+	// What comes back; nothing of it is required.
+	state = []shape{
+		{name: "status", enum: []string{"CONNECTED", "DISCONNECTED"}}, {name: "lastUpdatedAt", kind: timestampKind},
+	}
+	tunnelStatus = shape{name: "status", enum: []string{"OPEN", "CLOSED"}}
+	summary      = []shape{
+		{name: "tunnelId"},
+		{name: "tunnelArn"},
+		tunnelStatus,
+		{name: "description"},
+		{name: "createdAt", kind: timestampKind},
+		{name: "lastUpdatedAt", kind: timestampKind},
+	}
+	tunnel = []shape{
+		{name: "tunnelId"},
+		{name: "tunnelArn"},
+		tunnelStatus,
+		{name: "sourceConnectionState", kind: structureKind, members: state},
+		{name: "destinationConnectionState", kind: structureKind, members: state},
+		{name: "description"},
+		destinationConfig, timeoutConfig, tags,
+		{name: "createdAt", kind: timestampKind},
+		{name: "lastUpdatedAt", kind: timestampKind},
+	}
+)
+
+// order is where members come in JSON. The model's structures agree on it, so that one list serves them all.
+var order = []string{
+	"tunnel", "tunnelSummaries", "tunnelId", "tunnelArn", "status", "sourceConnectionState", "destinationConnectionState",
+	"description", "thingName", "services", "destinationConfig", "maxLifetimeTimeoutMinutes", "timeoutConfig", "key", "value", "tags",
+	"createdAt", "lastUpdatedAt", "sourceAccessToken", "destinationAccessToken", "nextToken", "NextToken",
+}
+
+// skeleton is a sample of a structure. Names fill the strings of output, as in the AWS CLI.
+func skeleton(s shape, useNames bool) any {
+	switch s.kind {
+	case structureKind:
+		m := map[string]any{}
+		for _, member := range s.members {
+			m[member.name] = skeleton(member, useNames)
+		}
+		return m
+	case listKind:
+		return []any{skeleton(s.members[0], useNames)}
+	case integerKind:
+		return 0
+	case booleanKind:
+		return true
+	case timestampKind:
+		return "1970-01-01T00:00:00"
+	case stringKind:
+	}
+	switch {
+	case useNames:
+		return s.name
+	case len(s.enum) > 0:
+		return s.enum[0]
+	}
+	return ""
+}
+
+// yamlSkeleton writes a sample with comments, in the order of the model.
+func yamlSkeleton(b *strings.Builder, members []shape, indent, first string) {
+	for _, m := range members {
+		comment := ""
+		if m.required {
+			comment += "[REQUIRED] "
+		}
+		comment += m.doc
+		if len(m.enum) > 0 {
+			comment += "; one of " + strings.Join(m.enum, ", ")
+		}
+		b.WriteString(first + m.name + ":")
+		first = indent
+		end := "  # " + comment + "\n"
+		switch m.kind {
+		case structureKind:
+			b.WriteString(end)
+			yamlSkeleton(b, m.members, indent+"  ", indent+"  ")
+		case listKind:
+			b.WriteString(end + indent + "- ")
+			if e := m.members[0]; e.kind == structureKind {
+				yamlSkeleton(b, e.members, indent+"  ", "")
+			} else {
+				b.WriteString("''\n")
+			}
+		case integerKind:
+			b.WriteString(" 0" + end)
+		case booleanKind:
+			b.WriteString(" true" + end)
+		case stringKind, timestampKind:
+			value := "''"
+			if len(m.enum) > 0 {
+				value = m.enum[0]
+			}
+			b.WriteString(" " + value + end)
+		}
+	}
+}
