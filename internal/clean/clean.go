@@ -1,0 +1,45 @@
+// Package clean makes untrusted text safe to show: in a log, on a terminal, in a JSON document that a
+// person reads.
+//
+// It knows nothing of where the text came from, and it hides no secrets: see internal/secret.
+package clean
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Text returns s with each character that does not print replaced by U+FFFD: control characters, among
+// them U+009B, which some terminals take for ESC [; invalid UTF-8; and format characters such as
+// U+202E, which reverses what follows. At most limit bytes are kept, cut between characters, and "…" marks
+// a cut. A limit of 0 or less keeps everything.
+func Text(s string, limit int) string {
+	return shorten(strings.Map(printable, s), limit)
+}
+
+// Line is [Text] for one line: white space and what does not print become single spaces.
+func Line(s string, limit int) string {
+	fields := strings.FieldsFunc(strings.ToValidUTF8(s, "\x00"), func(r rune) bool {
+		return r == ' ' || !unicode.IsPrint(r)
+	})
+	return shorten(strings.Join(fields, " "), limit)
+}
+
+func printable(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return utf8.RuneError
+}
+
+func shorten(s string, limit int) string {
+	if limit <= 0 || len(s) <= limit {
+		return s
+	}
+	cut := limit
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
+}

@@ -1,0 +1,52 @@
+package clean
+
+import (
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+func TestUntrustedTextCannotSteerATerminal(t *testing.T) {
+	for name, c := range map[string]struct{ in, text, line string }{
+		"plain":           {"café = 22", "café = 22", "café = 22"},
+		"escape sequence": {"a\x1b[2Jb", "a\ufffd[2Jb", "a [2Jb"},
+		"C1 control":      {"a\u009b2Jb", "a\ufffd2Jb", "a 2Jb"},
+		"bidi override":   {"a\u202eb", "a\ufffdb", "a b"},
+		"lines":           {"a\r\n\tb", "a\ufffd\ufffd\ufffdb", "a b"},
+		"invalid UTF-8":   {"a\xff\xfeb", "a\ufffd\ufffdb", "a b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Text(c.in, 0); got != c.text {
+				t.Errorf("Text = %q, want %q", got, c.text)
+			}
+			if got := Line(c.in, 0); got != c.line {
+				t.Errorf("Line = %q, want %q", got, c.line)
+			}
+		})
+	}
+}
+
+func TestTextIsCutBetweenCharacters(t *testing.T) {
+	if got := Text("aéé", 2); got != "a…" {
+		t.Errorf("Text = %q", got)
+	}
+	if got := Line("aéé", 3); got != "aé…" {
+		t.Errorf("Line = %q", got)
+	}
+}
+
+func FuzzClean(f *testing.F) {
+	f.Add("a\x1b]0;x\x07\u202e\xff", 5)
+	f.Fuzz(func(t *testing.T, s string, limit int) {
+		for _, got := range []string{Text(s, limit), Line(s, limit)} {
+			if !utf8.ValidString(got) || limit > 0 && len(got) > limit+len("…") {
+				t.Fatalf("%q of %q", got, s)
+			}
+			for _, r := range got {
+				if r != utf8.RuneError && !unicode.IsPrint(r) {
+					t.Fatalf("%q of %q holds %U", got, s, r)
+				}
+			}
+		}
+	})
+}

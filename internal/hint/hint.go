@@ -1,0 +1,81 @@
+// Package hint attaches advice to errors: what the user can do about a failure.
+//
+// The rules for everything a user reads in a failure:
+//
+//   - An error says what failed and where, in one lower-case line without a full stop.
+//   - A hint says what to do, in one line that starts with a verb or names the cause. It is
+//     optional, and never repeats the error.
+//   - Programs print them as "error: …" and "hint: …" lines with [Print]. Logs carry them as the
+//     attributes "error" and "hint".
+//   - Neither holds a token, a key or the output of another program. Text that came from the
+//     network, a file or another process passes through internal/clean first.
+//
+// The package knows no particular error.
+package hint
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// hinted is an error with advice. It prints as the error alone.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+
+// Hint returns the advice.
+func (h *hinted) Hint() string { return h.hint }
+
+// Wrap attaches advice to err. The error's text stays as it is. Wrap returns err itself when err is
+// nil or text is empty.
+func Wrap(err error, text string) error {
+	if err == nil || text == "" {
+		return err
+	}
+	return &hinted{err, text}
+}
+
+// Wrapf is [Wrap] with a format.
+func Wrapf(err error, format string, args ...any) error {
+	return Wrap(err, fmt.Sprintf(format, args...))
+}
+
+// New returns an error with the given text and advice.
+func New(text, advice string) error { return Wrap(errors.New(text), advice) }
+
+// Of returns the outermost advice attached to err or to an error that it wraps; "" if there is none.
+// An error type brings its own advice with a method Hint() string.
+func Of(err error) string {
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		return h.Hint()
+	}
+	return ""
+}
+
+// Line joins an error and its advice in one line, for logs that hold nothing but text.
+func Line(err error) string {
+	if h := Of(err); h != "" {
+		return err.Error() + "; " + h
+	}
+	return err.Error()
+}
+
+// Print writes err as an "error:" line and its advice as "hint:" lines.
+func Print(w io.Writer, err error) {
+	fmt.Fprintf(w, "error: %s\n", err)
+	h := Of(err)
+	if h == "" {
+		return
+	}
+	for line := range strings.SplitSeq(h, "\n") {
+		fmt.Fprintf(w, "hint: %s\n", line)
+	}
+}
