@@ -71,7 +71,7 @@ func (s *session) connect(ctx context.Context) (stood time.Duration, err error) 
 		s.status.ChannelID = refused.ChannelID
 	}
 	if stood > 0 {
-		s.policy.opened()
+		s.policy.Opened()
 	}
 	return stood, err
 }

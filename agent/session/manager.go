@@ -264,7 +264,7 @@ func (m *Manager) finish(s *session, end error) {
 	switch {
 	case shutdown:
 		s.log.Debug("tunnel stopped", args...)
-	case s.loud || s.policy.worked:
+	case s.loud || s.policy.Worked:
 		s.log.Info("tunnel ended", append(args, "region", s.region)...)
 	default: // it came in a flood of them, and nothing ever came of it
 		m.journal.skip(func(c *counts) { c.ended++ })

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/internal/retry"
 	"github.com/culvert-iot/culvert/proxy"
 )
 
@@ -44,6 +45,9 @@ func TestWhatFollowsAnEnd(t *testing.T) {
 		{"429 is retried", false, []end{{err: refusal(429, "slow down"), delay: 375 * time.Millisecond}, {err: refusal(429, ""), delay: 625 * time.Millisecond}}},
 		{"429 with Retry-After waits that long and a little more", false, []end{{err: late(429, 7*time.Second), delay: 7*time.Second + 250*time.Millisecond}}},
 		{"503 with Retry-After", false, []end{{err: late(503, 90*time.Second), delay: 90*time.Second + 250*time.Millisecond}}},
+		{"408 is about the moment", false, []end{{err: refusal(408, ""), delay: 375 * time.Millisecond}}},
+		{"an inspecting proxy's page is about the path", false, []end{{err: &proxy.HandshakeError{Status: 403, Body: "<html> access revoked"}, delay: 375 * time.Millisecond}}},
+		{"the same page from the service itself is final", false, []end{{err: refusal(403, "<html> access revoked"), ends: true, reason: refusedReason}}},
 		{"500 is retried", false, []end{{err: refusal(500, "used revoked expired closed"), delay: 375 * time.Millisecond}}},
 		{"302 is retried", false, []end{{err: refusal(302, ""), delay: 375 * time.Millisecond}}},
 		{"101 that is no upgrade is retried", false, []end{{err: refusal(101, ""), delay: 375 * time.Millisecond}}},
@@ -104,11 +108,11 @@ func TestWhatFollowsAnEnd(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			half := func() float64 { return 0.5 }
-			p := policy{worked: tt.worked, random: half, backoff: backoff.Backoff{Random: half}}
+			p := policy{retry.Policy{Worked: tt.worked, Backoff: backoff.Backoff{Random: half}}}
 			now := time.Unix(0, 0)
 			for i, a := range tt.attempts {
 				if a.stood > 0 {
-					p.opened()
+					p.Opened()
 				}
 				now = now.Add(a.after)
 				got := p.next(a.err, a.stood, now)
@@ -119,32 +123,6 @@ func TestWhatFollowsAnEnd(t *testing.T) {
 				now = now.Add(got.delay)
 			}
 		})
-	}
-}
-
-func TestRefusalTriesSpreadAndStayWithinTwoMinutes(t *testing.T) {
-	var seen []time.Duration
-	for i := range 200 {
-		p := policy{worked: true}
-		now := time.Unix(0, 0)
-		tries := 0
-		for {
-			d := p.next(refusal(400, ""), 0, now)
-			if d.end {
-				break
-			}
-			now = now.Add(d.delay)
-			seen = append(seen, d.delay)
-			tries++
-		}
-		spent := now.Sub(time.Unix(0, 0))
-		if tries != 3 || spent <= time.Minute || spent > 2*time.Minute {
-			t.Fatalf("run %d: %d tries in %v, want 3 in more than the service's idle limit of a minute and at most two", i, tries, spent)
-		}
-	}
-	slices.Sort(seen)
-	if n := len(slices.Compact(seen)); n < 550 {
-		t.Errorf("only %d different delays of 600: no jitter", n)
 	}
 }
 

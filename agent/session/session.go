@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/internal/retry"
 	"github.com/culvert-iot/culvert/proxy"
 )
 
@@ -67,7 +68,7 @@ func newSession(p pair, saved bool, endpoint string, cfg *Config, st *store, j *
 	s := &session{
 		id: id, key: p.key(), endpoint: endpoint, region: p.region, notified: p.services, received: p.received, began: time.Now(),
 		cfg: cfg, store: st, journal: j, log: log.With("session", id), pair: p, saved: saved, proved: p.worked, kept: make(chan struct{}),
-		policy: policy{worked: p.worked, random: cfg.Random, backoff: backoff.Backoff{Random: cfg.Random}},
+		policy: policy{retry.Policy{Worked: p.worked, Backoff: backoff.Backoff{Random: cfg.Random}}},
 	}
 	s.status = Status{
 		Session: id, State: Connecting, Since: time.Now(), Received: p.received, Region: p.region, Endpoint: endpoint,
