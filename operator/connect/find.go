@@ -17,9 +17,9 @@ import (
 // openedBy is the description of a tunnel that was opened here, or by somebody else's Culvert.
 const openedBy = "opened by culvert"
 
-// settling is how long a tunnel of another Culvert, to which nobody has connected as its source, is taken for one that is
+// setupGrace is how long a tunnel of another Culvert, to which nobody has connected as its source, is taken for one that is
 // just being set up.
-const settling = time.Minute
+const setupGrace = time.Minute
 
 // Limits of the search: a fleet's tool may leave hundreds of closed tunnels in the list, and each candidate is a call.
 const (
@@ -156,7 +156,7 @@ func (f *finder) unfit(d *types.Tunnel) string {
 	}
 	if d.CreatedAt != nil {
 		at, _ := changed(d.SourceConnectionState)
-		if young := time.Since(*d.CreatedAt) < settling; young && !f.TakeOver && aws.ToString(d.Description) == openedBy && !at.After(*d.CreatedAt) {
+		if young := time.Since(*d.CreatedAt) < setupGrace; young && !f.TakeOver && aws.ToString(d.Description) == openedBy && !at.After(*d.CreatedAt) {
 			return "somebody else is setting it up"
 		}
 		life := maxLifetime

@@ -45,21 +45,21 @@ type session struct {
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed at the end
 
-	mu      sync.Mutex
-	form    proxy.Form
-	source  *proxy.Source // the present one, once it is ready; nil between two
-	change  chan struct{} // closed when source changes
-	err     error         // why it ended, after done
-	ours    time.Time     // when the service last saw this side connect, by its own clock
-	redials int           // times that it came back
-	drop    func()        // ends the present websocket
-	proven  bool          // the device understands the form
-	device  time.Time     // since when the device is connected, by the service's clock
-	since   time.Time     // when source became ready
+	mu          sync.Mutex
+	form        proxy.Form
+	source      *proxy.Source // the present one, once it is ready; nil between two
+	change      chan struct{} // closed when source changes
+	err         error         // why it ended, after done
+	connectedAt time.Time     // when the service last saw this side connect, by its own clock
+	redials     int           // times that it came back
+	drop        func()        // ends the present websocket
+	confirmed   bool          // the device understands the form
+	device      time.Time     // since when the device is connected, by the service's clock
+	since       time.Time     // when source became ready
 }
 
 func newSession(cfg *Config, t *tunnel) *session {
-	s := &session{cfg: cfg, tunnel: t, done: make(chan struct{}), change: make(chan struct{}), ours: t.sourceBefore, form: proxy.V3}
+	s := &session{cfg: cfg, tunnel: t, done: make(chan struct{}), change: make(chan struct{}), connectedAt: t.sourceBefore, form: proxy.V3}
 	switch cfg.Destination {
 	case V1:
 		s.form = proxy.V1
@@ -175,7 +175,7 @@ func (s *session) connect(ctx context.Context, token, client secret.Value) (up b
 		select {
 		case <-source.Ready():
 			s.publish(source)
-			s.noteOurs(ctx, source)
+			s.recordConnectedAt(ctx, source)
 		case <-source.Done():
 		}
 	})
@@ -216,9 +216,9 @@ func (s *session) wasUp() bool {
 	return s.redials > 0
 }
 
-// noteOurs asks when the service saw this side connect, to tell it later from somebody else. It is no harm if it
+// recordConnectedAt asks when the service saw this side connect, to tell it later from somebody else. It is no harm if it
 // cannot be asked.
-func (s *session) noteOurs(ctx context.Context, source *proxy.Source) {
+func (s *session) recordConnectedAt(ctx context.Context, source *proxy.Source) {
 	d, err := s.cfg.describe(ctx, s.tunnel.id)
 	if err != nil {
 		return
@@ -230,7 +230,7 @@ func (s *session) noteOurs(ctx context.Context, source *proxy.Source) {
 	}
 	if at, connected := changed(d.SourceConnectionState); connected {
 		s.mu.Lock()
-		s.ours = at
+		s.connectedAt = at
 		s.mu.Unlock()
 	}
 }
@@ -251,7 +251,7 @@ func (s *session) renew(ctx context.Context, refused *proxy.HandshakeError) (sec
 		return secret.Value{}, nil
 	}
 	s.mu.Lock()
-	ours := s.ours
+	ours := s.connectedAt
 	s.mu.Unlock()
 	if at, connected := changed(d.SourceConnectionState); connected && at.After(ours) {
 		return secret.Value{}, takenError(s.tunnel.id)
@@ -292,10 +292,10 @@ func (s *session) ready(ctx context.Context) (*proxy.Source, error) {
 	}
 }
 
-// undisputed tells whether a tunnel that was found is still this side's after a while in which somebody else could come
+// confirmOwnership tells whether a tunnel that was found is still this side's after a while in which somebody else could come
 // who looked at it before this side was connected: about as long as it took here from the look to the connection, and
 // as much again.
-func (s *session) undisputed(ctx context.Context, source *proxy.Source) error {
+func (s *session) confirmOwnership(ctx context.Context, source *proxy.Source) error {
 	if s.tunnel.opened || s.cfg.TakeOver {
 		return nil
 	}
@@ -326,7 +326,7 @@ func (s *session) link() int {
 
 // carry gives local to the tunnel. On an error local is left to the caller.
 func (s *session) carry(ctx context.Context, service string, local net.Conn) error {
-	if s.onTrial() {
+	if s.formUnknown() {
 		return s.try(ctx, service, local)
 	}
 	return s.open(ctx, service, local)

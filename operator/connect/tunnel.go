@@ -82,14 +82,14 @@ func open(ctx context.Context, find *finder) (_ *Tunnel, err error) {
 	if err := w.wait(ctx); err != nil {
 		return nil, err
 	}
-	t.session.met(w.connected)
+	t.session.setDeviceSince(w.connected)
 	cfg.step("connecting to the data endpoint")
 	source, err := t.session.ready(ctx)
 	if errors.Is(err, errWaited) {
 		return nil, &Error{Reason: NoDataPlane, Text: "no connection to " + cfg.DataEndpoint + " within " + cfg.Wait.String(), Hint: "check the network and --data-endpoint"}
 	}
 	if err == nil {
-		err = t.session.undisputed(ctx, source)
+		err = t.session.confirmOwnership(ctx, source)
 	}
 	if err != nil {
 		return nil, err

@@ -18,48 +18,48 @@ import (
 
 // What is tried before a device is taken for one that speaks V1 only.
 const (
-	// trialBytes is how much of the client's input is kept, to be sent again in the other form.
-	trialBytes = 64 << 10
-	// trialTime is how long a device that says nothing is suspected; trialPoll is how often it is looked at.
-	trialTime = 30 * time.Second
-	trialPoll = time.Second
-	// trialFull is how long for a client that has said more than is kept.
-	trialFull  = 3 * time.Second
-	trialPause = 300 * time.Millisecond
+	// probeBytes is how much of the client's input is kept, to be sent again in the other form.
+	probeBytes = 64 << 10
+	// probeTime is how long a device that says nothing is suspected; probePoll is how often it is looked at.
+	probeTime = 30 * time.Second
+	probePoll = time.Second
+	// probeFull is how long for a client that has said more than is kept.
+	probeFull  = 3 * time.Second
+	probePause = 300 * time.Millisecond
 	// backTime is how long a device may take to come back after it gave up on the form that it does not know: a
 	// stream that starts while nobody is there is refused.
 	backTime = 20 * time.Second
-	// trialForms is how often a connection is begun in the form of V1. What was still on its way in the other form when
+	// probeForms is how often a connection is begun in the form of V1. What was still on its way in the other form when
 	// the device came back makes it go once more, and with it the stream that was just begun.
-	trialForms = 4
+	probeForms = 4
 )
 
 // errNewForm ends a websocket to begin another one in the other form: forms may not be mixed on one.
 var errNewForm = errors.New("the device speaks V1")
 
-// onTrial tells whether the next connection has to show which form the device speaks. V1 has no service ids, so it can
+// formUnknown tells whether the next connection has to show which form the device speaks. V1 has no service ids, so it can
 // only be meant where the tunnel has one service.
-func (s *session) onTrial() bool {
+func (s *session) formUnknown() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.cfg.Destination == Auto && !s.proven && len(s.tunnel.services) == 1
+	return s.cfg.Destination == Auto && !s.confirmed && len(s.tunnel.services) == 1
 }
 
-// prove notes that the device understands the present form.
-func (s *session) prove() {
+// confirmForm notes that the device understands the present form.
+func (s *session) confirmForm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.proven = true
+	s.confirmed = true
 }
 
-// toV1 changes the form of all that follows.
-func (s *session) toV1() {
+// fallBackToV1 changes the form of all that follows.
+func (s *session) fallBackToV1() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.proven || s.form == proxy.V1 {
+	if s.confirmed || s.form == proxy.V1 {
 		return
 	}
-	s.form, s.proven, s.source = proxy.V1, true, nil
+	s.form, s.confirmed, s.source = proxy.V1, true, nil
 	close(s.change)
 	s.change = make(chan struct{})
 	s.drop()
@@ -111,13 +111,13 @@ func (s *session) first(ctx context.Context, service string, near net.Conn, far 
 		link := s.link()
 		copied := in.start(near, local)
 		n, err := s.listen(ctx, near, in, words)
-		if errors.Is(err, errNewForm) && (backoff.Sleep(ctx, trialPause) != nil || s.link() != link) {
+		if errors.Is(err, errNewForm) && (backoff.Sleep(ctx, probePause) != nil || s.link() != link) {
 			err = io.EOF // it was this side's websocket that was lost, which says nothing of the device
 		}
-		if !errors.Is(err, errNewForm) || forms == trialForms {
+		if !errors.Is(err, errNewForm) || forms == probeForms {
 			in.decide(false)
 			if n > 0 { // else it was refused, or has ended without a word
-				s.prove()
+				s.confirmForm()
 				s.rest(words[:n], near, far, local, copied)
 			}
 			_ = near.Close()
@@ -131,7 +131,7 @@ func (s *session) first(ctx context.Context, service string, near net.Conn, far 
 		_ = near.Close()
 		<-copied
 		_ = local.SetReadDeadline(time.Time{})
-		s.toV1()
+		s.fallBackToV1()
 		select { // V1 has room for one
 		case <-far.closed:
 		case <-s.done:
@@ -184,7 +184,7 @@ func (w *watched) Close() error {
 func (s *session) listen(ctx context.Context, near net.Conn, in *input, words []byte) (int, error) {
 	defer func() { _ = near.SetReadDeadline(time.Time{}) }()
 	for began := time.Now(); ; {
-		_ = near.SetReadDeadline(time.Now().Add(trialPoll))
+		_ = near.SetReadDeadline(time.Now().Add(probePoll))
 		n, err := near.Read(words)
 		waited := time.Since(began)
 		switch {
@@ -192,15 +192,15 @@ func (s *session) listen(ctx context.Context, near net.Conn, in *input, words []
 			return n, nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			// Refused, or the device's side is gone, which its state may show only a moment later.
-			if s.reconnected(ctx) || backoff.Sleep(ctx, trialPause) == nil && s.reconnected(ctx) {
+			if s.reconnected(ctx) || backoff.Sleep(ctx, probePause) == nil && s.reconnected(ctx) {
 				return 0, errNewForm
 			}
 			return 0, err
 		case s.reconnected(ctx):
 			return 0, errNewForm
-		case waited > trialTime, waited > trialFull && in.full.Load():
+		case waited > probeTime, waited > probeFull && in.full.Load():
 			// A service that waits to be asked, or only listens.
-			s.prove()
+			s.confirmForm()
 			in.decide(false)
 			_ = near.SetReadDeadline(time.Time{})
 			return near.Read(words)
@@ -227,13 +227,13 @@ func (s *session) awaitDevice(ctx context.Context) {
 		if err == nil {
 			at, connected := changed(d.DestinationConnectionState)
 			if connected {
-				s.met(at)
+				s.setDeviceSince(at)
 			}
 			if connected || d.Status != types.TunnelStatusOpen {
 				return
 			}
 		}
-		if s.failure() != nil || backoff.Sleep(ctx, trialPause) != nil {
+		if s.failure() != nil || backoff.Sleep(ctx, probePause) != nil {
 			return
 		}
 	}
@@ -279,7 +279,7 @@ func (in *input) copy(to, from net.Conn) {
 	}
 	buf := make([]byte, 32<<10)
 	for keeping := true; ; {
-		if keeping && len(in.kept) >= trialBytes {
+		if keeping && len(in.kept) >= probeBytes {
 			in.full.Store(true)
 			<-in.decided
 		}
@@ -320,8 +320,8 @@ func closeWrite(c net.Conn) {
 	}
 }
 
-// met notes since when the device is there.
-func (s *session) met(since time.Time) {
+// setDeviceSince notes since when the device is there.
+func (s *session) setDeviceSince(since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.device = since
