@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/sandbox/pki"
 )
 
@@ -85,7 +86,16 @@ func (s *Sandbox) makeDir() (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("sandbox directory: %w", err)
 	}
+	if s.lock, err = lockDir(dir); err != nil {
+		return "", err
+	}
 	return dir, nil
+}
+
+// inUse is the error of a directory that another sandbox has locked. A second one would write its own
+// ports into the first one's configurations.
+func inUse(dir string) error {
+	return hint.Wrap(fmt.Errorf("another sandbox is using %s", dir), "stop that one, or choose another directory")
 }
 
 func (s *Sandbox) tempDir(pattern string) (string, error) {

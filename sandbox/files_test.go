@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 func TestFiles(t *testing.T) {
@@ -163,4 +165,33 @@ func TestAdvertisedHost(t *testing.T) {
 			connect(t, s, "pi-1")
 		})
 	}
+}
+
+func TestADirectoryServesOneSandboxAtATime(t *testing.T) {
+	dir := t.TempDir()
+	first := start(t, Config{Dir: dir})
+	before, err := os.ReadFile(filepath.Join(dir, "culvertd.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := Start(t.Context(), Config{Dir: dir})
+	if err == nil {
+		_ = second.Close()
+		t.Fatal("a second sandbox started in the same directory")
+	}
+	if !strings.Contains(err.Error(), "another sandbox is using "+dir) || hint.Of(err) == "" {
+		t.Errorf("error %q, hint %q", err, hint.Of(err))
+	}
+	after, err := os.ReadFile(filepath.Join(dir, "culvertd.toml"))
+	if err != nil || string(after) != string(before) {
+		t.Errorf("the second sandbox changed the first one's configuration (%v)", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	third, err := Start(t.Context(), Config{Dir: dir})
+	if err != nil {
+		t.Fatalf("after the first one's end: %v", err)
+	}
+	_ = third.Close()
 }

@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -31,8 +32,9 @@ import (
 // Config is what a Sandbox is made of. The zero value is ready to use: strict and awkward, on free ports of the
 // loopback interface, with one thing named pi-1.
 type Config struct {
-	// Dir keeps certificates, keys and the daemon's configuration; it is made with mode 0700. What it holds of an
-	// earlier run, the authority and the devices' keys, is used again. "": a temporary one, removed by Close.
+	// Dir holds certificates, keys and the daemon's configuration; it is created with mode 0700. The authority
+	// and the devices' keys of an earlier run are used again. One sandbox at a time can use a directory.
+	// "" means a temporary one, which Close removes.
 	Dir string
 
 	// Listen is the host or address of all listeners but the admin endpoint, which is always on 127.0.0.1.
@@ -112,6 +114,7 @@ type Sandbox struct {
 	log      *slog.Logger
 	notifier *notifier
 	policy   broker.Policy // the first one
+	lock     io.Closer // of Config.Dir
 	tempDirs []string
 	servers  []*http.Server
 	tasks    sync.WaitGroup
@@ -333,6 +336,9 @@ func (s *Sandbox) Close() error {
 		s.tasks.Wait()
 		for _, dir := range s.tempDirs {
 			errs = append(errs, os.RemoveAll(dir))
+		}
+		if s.lock != nil {
+			errs = append(errs, s.lock.Close())
 		}
 		s.closeErr = errors.Join(errs...)
 	})
