@@ -114,7 +114,7 @@ type Sandbox struct {
 	log      *slog.Logger
 	notifier *notifier
 	policy   broker.Policy // the first one
-	lock     io.Closer // of Config.Dir
+	lock     io.Closer     // of Config.Dir
 	tempDirs []string
 	servers  []*http.Server
 	tasks    sync.WaitGroup

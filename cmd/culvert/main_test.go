@@ -182,13 +182,6 @@ func TestSandboxSaysWhatToTypeNext(t *testing.T) {
 	}
 }
 
-func TestUnsignedAdviceNeedsNoCredentials(t *testing.T) {
-	text := whatNext(sandbox.Addresses{API: "http://a", Region: "r", Devices: []sandbox.Device{{Thing: "pi-1"}}}, true)
-	if strings.Contains(text, "AWS_ACCESS_KEY_ID") || !strings.Contains(text, "--endpoint-url http://a --no-sign-request --region r \\\n") {
-		t.Errorf("advice:\n%s", text)
-	}
-}
-
 // Every flag reaches the configuration.
 func TestSandboxFlags(t *testing.T) {
 	policy := filepath.Join(t.TempDir(), "policy.json")
@@ -197,7 +190,7 @@ func TestSandboxFlags(t *testing.T) {
 	}
 	args := []string{
 		"--dir", "d", "--listen", "::1", "--advertise", "box.test", "--name", "n1", "--name", "n2", "--port-api", "1", "--port-relay", "2",
-		"--port-mqtt", "3", "--port-mqtt-alpn", "4", "--port-admin", "5", "--json", "--log-level", "debug",
+		"--port-mqtt", "3", "--port-mqtt-alpn", "4", "--port-admin", "5", "--json", "--shell", "--log-level", "debug",
 		"--region", "r", "--account", "000000000000", "--thing", "t", "--service", "A=1", "--max-tunnels", "6", "--max-services", "7",
 		"--rotation-keeps-connection", "--rotation-notifies-without-config", "--rotation-changes-services", "--rotate-before-connect-fails",
 		"--client-token-survives-rotation", "--old-token-works", "12s", "--same-pair-waits", "--refusal-status", "410", "--refusal-without-body", "--refusal-reason-header",

@@ -8,12 +8,10 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"github.com/culvert-iot/culvert/operator/openssh"
 	"github.com/culvert-iot/culvert/sandbox"
 )
 
@@ -23,15 +21,22 @@ func newSandboxCommand() *cobra.Command {
 		Use:   "sandbox",
 		Short: "Run AWS IoT in one process, for tests",
 		Long: "Runs what Secure Tunneling needs of AWS IoT on local ports, strict and awkward by default, and prints what to " +
-			"type next. It is for tests, demonstrations and a first look; it is no product for production.",
+			"type next; --shell opens a shell in which everything is set. It is for tests, demonstrations and a first look, " +
+			"and no product for production.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := o.config(cmd)
 			if err != nil {
 				return err
 			}
+			if o.shell && o.json {
+				return usagef(cmd, "--shell and --json exclude each other")
+			}
+			if o.shell && !cmd.Flags().Changed("log-level") {
+				o.logLevel = slog.LevelError // the log would appear between the shell's lines
+			}
 			cfg.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: o.logLevel}))
-			return runSandbox(cmd.Context(), cfg, o.json, cmd.OutOrStdout())
+			return runSandbox(cmd.Context(), cfg, o, cmd.OutOrStdout())
 		},
 	}
 	wrapLong(cmd)
@@ -51,68 +56,38 @@ func newSandboxCommand() *cobra.Command {
 	return cmd
 }
 
-// runSandbox runs until SIGINT or SIGTERM; a second signal kills.
-func runSandbox(ctx context.Context, cfg sandbox.Config, asJSON bool, out io.Writer) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+// runSandbox runs until SIGINT or SIGTERM, or until the shell ends; a second signal kills.
+func runSandbox(ctx context.Context, cfg sandbox.Config, o sandboxOptions, out io.Writer) (err error) {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if o.shell {
+		signals = signals[1:] // Ctrl-C is for what runs in the shell
+	}
+	ctx, stop := signal.NotifyContext(ctx, signals...)
 	defer stop()
 	s, err := sandbox.Start(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	defer func() {
+		if closeErr := s.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	switch {
+	case o.json:
 		err = json.NewEncoder(out).Encode(s.Addresses()) // on one line
-	} else {
-		_, err = io.WriteString(out, whatNext(s.Addresses(), cfg.AllowUnsigned))
+	case o.shell:
+		_, err = io.WriteString(out, shellGreeting(s.Addresses()))
+	default:
+		_, err = io.WriteString(out, greeting(s.Addresses(), namesAsTyped(os.Args[0]), cfg.AllowUnsigned))
 	}
-	if err == nil {
-		<-ctx.Done()
-		stop()
+	if err != nil {
+		return err
 	}
-	if closeErr := s.Close(); err == nil {
-		err = closeErr
+	if o.shell {
+		return runShell(ctx, s.Addresses(), os.Stdin, os.Stdout, os.Stderr)
 	}
-	return err
-}
-
-// whatNext is the text that greets a person.
-func whatNext(a sandbox.Addresses, unsigned bool) string {
-	var b strings.Builder
-	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	d := a.Devices[0]
-	line("The sandbox is up: AWS IoT Secure Tunneling in one process, for tests and demonstrations.")
-	line("It is no product for production: it lets everybody in, and forgets everything when it ends.")
-	line("")
-	line("  control API     %s   region %s", a.API, a.Region)
-	line("  data endpoint   %s", a.Relay)
-	line("  MQTT            %s   as port 8883", a.MQTT)
-	line("                  %s   as port 443, with ALPN", a.MQTTALPN)
-	line("  certificates    %s", a.Dir)
-	line("")
-	line("Run the device's daemon in a second terminal:")
-	line("")
-	line("  culvertd --config %s", openssh.Quote(d.ConfigFile))
-	line("")
-	line("Reach it from a third one, where the environment says whose cloud it is:")
-	line("")
-	if !unsigned {
-		line("  export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=thing AWS_DEFAULT_REGION=%s", a.Region)
-	}
-	line("  export AWS_ENDPOINT_URL=%s AWS_CA_BUNDLE=%s", a.API, openssh.Quote(a.CAFile))
-	line("  export CULVERT_DATA_ENDPOINT=%s", a.Relay)
-	unsignedFlags := map[bool]string{true: " --no-sign-request --region " + a.Region}[unsigned]
-	line("  culvert ssh %s%s", d.Thing, unsignedFlags)
-	line("")
-	line("Or open a tunnel with the AWS CLI:")
-	line("")
-	line("  aws iotsecuretunneling open-tunnel --endpoint-url %s%s \\", a.API, unsignedFlags)
-	line("      --destination-config thingName=%s,services=SSH", d.Thing)
-	line("")
-	line("See what happens, list the faults that can be had, play one:")
-	line("")
-	line("  curl %s/state", a.Admin)
-	line("  curl %s/", a.Admin)
-	line(`  curl %s/faults/relay -d '{"do": "cut"}'`, a.Admin)
-	line("")
-	line("Ctrl-C ends it.")
-	return b.String()
+	<-ctx.Done()
+	stop()
+	return nil
 }

@@ -20,6 +20,7 @@ import (
 type sandboxOptions struct {
 	cfg      sandbox.Config
 	json     bool
+	shell    bool
 	logLevel slog.Level
 	services []string
 	policy   string
@@ -57,7 +58,8 @@ func (o *sandboxOptions) sections() (all []section) {
 	f.IntVar(&c.Ports.MQTTALPN, "port-mqtt-alpn", 0, "`port` that stands for 443, with ALPN (default any)")
 	f.IntVar(&c.Ports.Admin, "port-admin", 0, "`port` of the admin endpoint (default any)")
 	f.BoolVar(&o.json, "json", false, "print addresses and files as one line of JSON instead of advice")
-	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "`level` of the log on standard error: debug, info, warn, error")
+	f.BoolVar(&o.shell, "shell", false, "open a shell whose environment leads to the sandbox, and end with it")
+	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "`level` of the log on standard error: debug, info, warn, error (with --shell: error)")
 
 	f = begin("What it holds")
 	f.StringVar(&c.Region, "region", "eu-west-1", "AWS `region` to stand for")

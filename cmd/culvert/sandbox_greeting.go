@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/culvert-iot/culvert/operator/openssh"
+	"github.com/culvert-iot/culvert/sandbox"
+)
+
+// programNames are the two programs as the user has to type them.
+type programNames struct{ culvert, culvertd string }
+
+// namesAsTyped takes the names from the command line: after "bin/culvert sandbox" they are bin/culvert
+// and, if it is there, bin/culvertd.
+func namesAsTyped(typed string) programNames {
+	if filepath.Base(typed) == typed {
+		return programNames{"culvert", "culvertd"}
+	}
+	names := programNames{typed, "culvertd"}
+	beside := strings.TrimSuffix(typed, filepath.Base(typed)) + "culvertd"
+	if runtime.GOOS == "windows" {
+		beside += ".exe"
+	}
+	if _, err := os.Stat(beside); err == nil {
+		names.culvertd = beside
+	}
+	return names
+}
+
+// environment returns the variables with which culvert and the AWS CLI reach the sandbox.
+func environment(a sandbox.Addresses) [][2]string {
+	return [][2]string{
+		{"AWS_ACCESS_KEY_ID", "any"}, {"AWS_SECRET_ACCESS_KEY", "thing"}, {"AWS_DEFAULT_REGION", a.Region},
+		{"AWS_ENDPOINT_URL", a.API}, {"AWS_CA_BUNDLE", a.CAFile}, {dataEndpointVariable, a.Relay},
+	}
+}
+
+// greeting tells a person what to type next. With its shortest paths it fits a terminal of 80×24.
+func greeting(a sandbox.Addresses, names programNames, unsigned bool) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	d := a.Devices[0]
+	line("The sandbox is up: AWS IoT Secure Tunneling on this machine, for tests.")
+	line("It is no product for production: any credentials do, and nothing is kept.")
+	line("")
+	line("In a second terminal, run the device's daemon:")
+	line("  %s --config %s", openssh.Quote(names.culvertd), openssh.Quote(d.ConfigFile))
+	line("")
+	line("In a third one, set the environment and reach the device:")
+	for _, v := range environment(a) {
+		if !unsigned || !strings.HasPrefix(v[0], "AWS_ACCESS") && !strings.HasPrefix(v[0], "AWS_SECRET") {
+			line("  export %s=%s", v[0], openssh.Quote(v[1]))
+		}
+	}
+	unsignedFlags := map[bool]string{true: " --no-sign-request --region " + a.Region}[unsigned]
+	line("  %s ssh %s%s", openssh.Quote(names.culvert), d.Thing, unsignedFlags)
+	line("")
+	line("Or open a tunnel with the AWS CLI:")
+	line("  aws iotsecuretunneling open-tunnel --endpoint-url %s%s \\", a.API, unsignedFlags)
+	line("      --destination-config thingName=%s,services=SSH", d.Thing)
+	line("")
+	line("Watch it, or cut the network (list of faults: %s/):", a.Admin)
+	line("  curl %s/state", a.Admin)
+	line(`  curl %s/faults/relay -d '{"do": "cut"}'`, a.Admin)
+	line("MQTT: %s, with ALPN %s. Ctrl-C ends it.", a.MQTT, a.MQTTALPN)
+	return b.String()
+}
+
+// shellGreeting is [greeting] for --shell, in which the environment is set.
+func shellGreeting(a sandbox.Addresses) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	d := a.Devices[0]
+	line("The sandbox is up, and this shell's environment leads to it. Try:")
+	line("  culvertd --config %s &", openssh.Quote(d.ConfigFile))
+	line("  culvert ssh %s", d.Thing)
+	line("  curl %s/state", a.Admin)
+	line(`  curl %s/faults/relay -d '{"do": "cut"}'`, a.Admin)
+	line("Leave the shell to end the sandbox.")
+	return b.String()
+}

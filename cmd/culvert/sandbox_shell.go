@@ -1,0 +1,69 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/sandbox"
+)
+
+// runShell runs the user's shell with the sandbox's environment until it ends or ctx is cancelled. The
+// shell's exit code becomes the command's.
+func runShell(ctx context.Context, a sandbox.Addresses, stdin, stdout, stderr *os.File) error {
+	name := cmp.Or(os.Getenv("SHELL"), "/bin/sh")
+	if runtime.GOOS == "windows" {
+		name = cmp.Or(os.Getenv("COMSPEC"), "cmd.exe")
+	}
+	env, err := shellEnvironment(os.Environ(), a)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, name)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = stdin, stdout, stderr, env
+	// Ctrl-C is for what runs in the shell. It is caught and not ignored, because the shell would inherit that.
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt)
+	defer signal.Stop(interrupts)
+
+	err = cmd.Run()
+	if ended, ok := errors.AsType[*exec.ExitError](err); ok && ended.ExitCode() > 0 {
+		return &exitError{code: ended.ExitCode()}
+	}
+	if err != nil && ctx.Err() == nil {
+		return hint.Wrap(fmt.Errorf("run the shell %s: %w", name, err), "set SHELL to the path of a shell")
+	}
+	return nil
+}
+
+// shellEnvironment replaces what would lead the shell's programs elsewhere, and puts this program's
+// directory first in PATH.
+func shellEnvironment(from []string, a sandbox.Addresses) ([]string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	set := environment(a)
+	path := filepath.Dir(self) + string(os.PathListSeparator)
+	env := slices.DeleteFunc(slices.Clone(from), func(entry string) bool {
+		name, value, _ := strings.Cut(entry, "=")
+		if name == "PATH" {
+			path += value
+		}
+		return name == "PATH" || strings.HasPrefix(name, "AWS_") || name == dataEndpointVariable
+	})
+	env = append(env, "PATH="+path)
+	for _, v := range append(set, [2]string{"AWS_REGION", a.Region}) {
+		env = append(env, v[0]+"="+v[1])
+	}
+	return env, nil
+}
