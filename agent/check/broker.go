@@ -12,6 +12,7 @@ import (
 
 	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/agent/notify"
+	"github.com/culvert-iot/culvert/internal/tlsdial"
 )
 
 // clashMemory is how long a running daemon's trouble with another client of its id is still news.
@@ -62,7 +63,7 @@ func (c *checkup) broker(ctx context.Context) []*Result {
 		list = append(list, failed("mqtt.tls", a.Remedy, "%v", a.Err).since(w.began))
 		return append(list, skipRest("there is no TLS", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
 	}
-	list = append(list, well("mqtt.tls", "%s", seen.describe()).since(w.began))
+	list = append(list, seen.trusted("mqtt.tls", address).since(w.began))
 	if !alone {
 		return append(list, c.askedSession()...)
 	}
@@ -184,6 +185,16 @@ func (p *peer) shown() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.state != nil
+}
+
+// trusted is the result of a handshake that succeeded, perhaps only in the second try.
+func (p *peer) trusted(id, address string) *Result {
+	if !tlsdial.NeedsSmallHello(address) {
+		return well(id, "%s", p.describe())
+	}
+	return warning(id, "have the network let TLS ClientHellos of 1,500 bytes pass; until then the daemon connects without "+
+		"post-quantum key exchange, 10 s later after each start",
+		"%s; only without post-quantum key exchange (ML-KEM): a firewall or tunnel on the way drops ClientHellos above 1,400 bytes", p.describe())
 }
 
 func (p *peer) describe() string {

@@ -135,7 +135,7 @@ func (c *checkup) tunnel(ctx context.Context, e endpoint) []*Result {
 		}
 		return rest("there is no TLS", "tunnel.answer")
 	default:
-		list = append(list, well("tunnel.tls", "%s", seen.describe()).of(e.subject).since(w.began))
+		list = append(list, seen.trusted("tunnel.tls", e.address).of(e.subject).since(w.began))
 	}
 	return append(list, c.answer(ctx, err).of(e.subject).since(w.began))
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/culvert-iot/culvert/internal/tlsdial"
 )
 
 const (
@@ -110,19 +112,19 @@ func (c *Client) tlsConfig() (*tls.Config, error) {
 func (c *Client) open(ctx context.Context, config *tls.Config) (net.Conn, stage, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	conn, err := c.cfg.Dial(ctx, "tcp", c.endpoint)
-	if err != nil {
-		return nil, stageDial, err
-	}
+	dial := func(ctx context.Context) (net.Conn, error) { return c.cfg.Dial(ctx, "tcp", c.endpoint) }
 	if config == nil {
-		return conn, stageDial, nil
+		conn, err := dial(ctx)
+		return conn, stageDial, err
 	}
-	secured := tls.Client(conn, config)
-	if err := secured.HandshakeContext(ctx); err != nil {
-		_ = conn.Close()
-		return nil, stageTLS, err
+	conn, err := tlsdial.Dial(ctx, c.endpoint, config, dial)
+	if err == nil {
+		return conn, stageTLS, nil
 	}
-	return secured, stageTLS, nil
+	if dialed, ok := errors.AsType[*tlsdial.DialError](err); ok {
+		return nil, stageDial, dialed.Err
+	}
+	return nil, stageTLS, err
 }
 
 // session is the life of one MQTT session over an open connection.

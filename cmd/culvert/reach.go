@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/culvert-iot/culvert/internal/tlsdial"
 	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/operator/connect"
 )
@@ -80,6 +81,7 @@ func (o *reachOptions) config(ctx context.Context, show *progress, log io.Writer
 	} else {
 		cfg.Logger = slog.New(warnings{show})
 	}
+	tlsdial.SetLogger(cfg.Logger)
 	return cfg, nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/internal/tlsdial"
 	"github.com/culvert-iot/culvert/internal/version"
 )
 
@@ -36,6 +37,8 @@ func (p *program) run(args []string) error {
 	lines.lost = func(n int) {
 		log.Warn("lines of the log were lost, whoever reads it did not take them", "suppressed", n)
 	}
+
+	tlsdial.SetLogger(log)
 
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)

@@ -16,6 +16,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/culvert-iot/culvert/internal/roots"
+	"github.com/culvert-iot/culvert/internal/tlsdial"
 )
 
 // handshakeBuffer is the websocket package's, which does the handshake and no more.
@@ -60,11 +61,10 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 			return whole, err
 		},
 		NetDialTLSContext: func(ctx context.Context, kind, address string) (net.Conn, error) {
-			conn, err := dialTCP(ctx, kind, address)
-			if err != nil {
-				return nil, err
-			}
-			conn, err = startTLS(ctx, conn, cfg.TLS, target)
+			conn, err := startTLS(ctx, address, cfg.TLS, target, func(ctx context.Context) (net.Conn, error) {
+				stop() // of a connection that the handshake has given up
+				return dialTCP(ctx, kind, address)
+			})
 			whole = &opening{Conn: conn}
 			return whole, err
 		},
@@ -112,7 +112,7 @@ func dialError(ctx context.Context, cfg Config, err error) error {
 	}
 }
 
-func startTLS(ctx context.Context, conn net.Conn, base *tls.Config, target *url.URL) (net.Conn, error) {
+func startTLS(ctx context.Context, address string, base *tls.Config, target *url.URL, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
 	cfg := base.Clone()
 	if cfg == nil {
 		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -123,12 +123,14 @@ func startTLS(ctx context.Context, conn net.Conn, base *tls.Config, target *url.
 	if cfg.ServerName == "" {
 		cfg.ServerName, _, _ = strings.Cut(target.Hostname(), "%")
 	}
-	secured := tls.Client(conn, cfg)
-	if err := secured.HandshakeContext(ctx); err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("TLS handshake: %w", roots.Explain(err, cfg.RootCAs))
+	secured, err := tlsdial.Dial(ctx, address, cfg, dial)
+	if err == nil {
+		return secured, nil
 	}
-	return secured, nil
+	if dialed, ok := errors.AsType[*tlsdial.DialError](err); ok {
+		return nil, dialed.Err
+	}
+	return nil, fmt.Errorf("TLS handshake: %w", roots.Explain(err, cfg.RootCAs))
 }
 
 func handshakeError(resp *http.Response, secrets scrubber) error {
