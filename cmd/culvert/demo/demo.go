@@ -1,6 +1,6 @@
 // Package demo shows the main job on one machine, without AWS: the sandbox plays AWS IoT in this process, the real
 // culvertd runs as a process beside it, a tunnel is opened, bytes are moved and checked, tokens are rotated and the
-// network is cut. Every figure in its account is measured in this very run.
+// network is cut. Every figure in its narration is measured in this very run.
 //
 // It knows nothing of the agent's insides: it sees of culvertd what an operator sees, its log and its status.
 package demo
@@ -27,7 +27,7 @@ type Config struct {
 	Culvertd string
 	// Bytes are moved each way, at least 1. 0 means DefaultBytes.
 	Bytes int64
-	// Out gets the account.
+	// Out gets the narration.
 	Out io.Writer
 	// Terminal tells that lines on Out may be rewritten, to show how far a step is.
 	Terminal bool
@@ -43,7 +43,7 @@ const stepLimit = 15 * time.Second
 
 // run is one run of the demo.
 type run struct {
-	*account
+	*narration
 	cfg   Config
 	dir   string // temporary; removed at the end
 	flows *flows
@@ -80,7 +80,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Culvertd, err = findDaemon(cfg.Culvertd); err != nil {
 		return err
 	}
-	r := &run{cfg: cfg, flows: newFlows(), account: &account{out: cfg.Out, terminal: cfg.Terminal, color: cfg.Color}}
+	r := &run{cfg: cfg, flows: newFlows(), narration: &narration{out: cfg.Out, terminal: cfg.Terminal, color: cfg.Color}}
 	if r.dir, err = os.MkdirTemp("", "culvert-demo-"); err != nil {
 		return fmt.Errorf("make a temporary directory: %w", err)
 	}

@@ -69,7 +69,7 @@ func TestRunFailsWithTheStepTheReasonAndTheLog(t *testing.T) {
 				}
 			}
 			if !strings.HasSuffix(out.String(), " 2  start culvertd         failed\n") {
-				t.Errorf("account:\n%s", out.String())
+				t.Errorf("narration:\n%s", out.String())
 			}
 		})
 	}
@@ -100,7 +100,7 @@ func TestRunThatIsInterruptedLeavesNothing(t *testing.T) {
 		t.Fatal("it goes on")
 	}
 	if !strings.HasSuffix(out.String(), " 2  start culvertd        stopped\n") {
-		t.Errorf("account:\n%s", out.String())
+		t.Errorf("narration:\n%s", out.String())
 	}
 	pid, err := os.ReadFile(pidFile)
 	if err != nil {

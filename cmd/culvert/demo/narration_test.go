@@ -40,8 +40,8 @@ func TestFiguresAreShownWithTheDigitsThatMatter(t *testing.T) {
 	}
 }
 
-// steps drives an account through what every run does: a step with progress, a step without, a failure.
-func steps(a *account) {
+// steps drives an narration through what every run does: a step with progress, a step without, a failure.
+func steps(a *narration) {
 	a.begin("open a tunnel")
 	a.progress("12 MB/s", "3 MiB of 64 MiB")
 	a.done("412 MB/s", "64 MiB")
@@ -51,9 +51,9 @@ func steps(a *account) {
 	a.stopped("failed")
 }
 
-func TestAccountInAPipeIsOneLineAStep(t *testing.T) {
+func TestNarrationInAPipeIsOneLineAStep(t *testing.T) {
 	var b strings.Builder
-	steps(&account{out: &b})
+	steps(&narration{out: &b})
 	want := strings.Join([]string{
 		" 1  open a tunnel        412 MB/s   64 MiB",
 		" 2  close it               8.1 ms   in order",
@@ -65,9 +65,9 @@ func TestAccountInAPipeIsOneLineAStep(t *testing.T) {
 	}
 }
 
-func TestAccountOnATerminalShowsTheStepUnderWay(t *testing.T) {
+func TestNarrationOnATerminalShowsTheStepUnderWay(t *testing.T) {
 	var b strings.Builder
-	steps(&account{out: &b, terminal: true})
+	steps(&narration{out: &b, terminal: true})
 	var shown []string
 	for l := range strings.Lines(b.String()) {
 		shown = append(shown, strings.Split(strings.TrimSuffix(l, "\n"), "\r")[1:]...)
@@ -89,13 +89,13 @@ func TestAccountOnATerminalShowsTheStepUnderWay(t *testing.T) {
 func TestColourIsOnlyWhereItWasAskedFor(t *testing.T) {
 	for _, color := range []bool{false, true} {
 		var b strings.Builder
-		steps(&account{out: &b, color: color})
+		steps(&narration{out: &b, color: color})
 		if got := strings.Contains(b.String(), "\x1b["); got != color {
 			t.Errorf("colour %v: escape sequences %v", color, got)
 		}
 		plain := strings.NewReplacer("\x1b[2m", "", "\x1b[32m", "", "\x1b[31m", "", "\x1b[0m", "").Replace(b.String())
 		var want strings.Builder
-		steps(&account{out: &want})
+		steps(&narration{out: &want})
 		if d := cmp.Diff(want.String(), plain); d != "" {
 			t.Errorf("colour %v changes more than colours (-want +got):\n%s", color, d)
 		}

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// account writes what happens: one line a step, when the step is done. On a terminal the line is there from the
+// narration writes what happens: one line a step, when the step is done. On a terminal the line is there from the
 // step's beginning and shows how far it is; elsewhere nothing is written that would have to be taken back.
-type account struct {
+type narration struct {
 	out      io.Writer
 	terminal bool // lines may be rewritten
 	color    bool
@@ -35,72 +35,72 @@ const (
 	red   = "31"
 )
 
-func (a *account) paint(style, text string) string {
-	if !a.color || text == "" {
+func (n *narration) paint(style, text string) string {
+	if !n.color || text == "" {
 		return text
 	}
 	return "\x1b[" + style + "m" + text + "\x1b[0m"
 }
 
 // say writes lines of plain text.
-func (a *account) say(lines ...string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+func (n *narration) say(lines ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	for _, l := range lines {
-		_, _ = fmt.Fprintln(a.out, l)
+		_, _ = fmt.Fprintln(n.out, l)
 	}
 }
 
 // begin starts a step.
-func (a *account) begin(name string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.steps++
-	a.name = name
-	a.draw("", "…", "")
+func (n *narration) begin(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.steps++
+	n.name = name
+	n.draw("", "…", "")
 }
 
 // progress shows how far the step under way is; on a terminal only.
-func (a *account) progress(figure, words string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.draw("", figure, words)
+func (n *narration) progress(figure, words string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.draw("", figure, words)
 }
 
 // draw rewrites the present line.
-func (a *account) draw(style, figure, words string) {
-	if a.terminal && a.name != "" {
-		_, _ = fmt.Fprint(a.out, "\r"+a.line(style, figure, words)+"\x1b[K")
+func (n *narration) draw(style, figure, words string) {
+	if n.terminal && n.name != "" {
+		_, _ = fmt.Fprint(n.out, "\r"+n.line(style, figure, words)+"\x1b[K")
 	}
 }
 
 // done ends the step with its figure and what it shows.
-func (a *account) done(figure, words string) { a.end(green, figure, words) }
+func (n *narration) done(figure, words string) { n.end(green, figure, words) }
 
 // stopped ends the step under way without success, and returns its number and name.
-func (a *account) stopped(how string) (int, string) {
-	name := a.name
-	a.end(red, how, "")
-	return a.steps, name
+func (n *narration) stopped(how string) (int, string) {
+	name := n.name
+	n.end(red, how, "")
+	return n.steps, name
 }
 
-func (a *account) end(style, figure, words string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.terminal {
-		a.draw(style, figure, words)
-		_, _ = fmt.Fprintln(a.out)
+func (n *narration) end(style, figure, words string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.terminal {
+		n.draw(style, figure, words)
+		_, _ = fmt.Fprintln(n.out)
 	} else {
-		_, _ = fmt.Fprintln(a.out, a.line(style, figure, words))
+		_, _ = fmt.Fprintln(n.out, n.line(style, figure, words))
 	}
-	a.name = ""
+	n.name = ""
 }
 
-func (a *account) line(style, figure, words string) string {
-	number := a.paint(dim, fmt.Sprintf("%2d", a.steps))
-	name := fmt.Sprintf("%-*s", nameWidth, a.name)
+func (n *narration) line(style, figure, words string) string {
+	number := n.paint(dim, fmt.Sprintf("%2d", n.steps))
+	name := fmt.Sprintf("%-*s", nameWidth, n.name)
 	if style != "" {
-		figure = strings.Repeat(" ", max(0, figureWidth-len([]rune(figure)))) + a.paint(style, figure)
+		figure = strings.Repeat(" ", max(0, figureWidth-len([]rune(figure)))) + n.paint(style, figure)
 	} else {
 		figure = fmt.Sprintf("%*s", figureWidth, figure)
 	}
