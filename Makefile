@@ -154,7 +154,7 @@ soak: ## the daemon under random faults for MINUTES (2); SEED replays a run
 e2e: ## whole programs against mosquitto, OpenSSH and the AWS CLI, which must be installed
 	CULVERT_E2E=required go test -count=1 -parallel 8 ./test/e2e ./cmd/culvert/awscli
 
-demo: build ## the main job on an embedded cloud: no account, no network, half a minute
+demo: build ## a full tunnel on the sandbox: no account, no network, a few seconds
 	bin/culvert demo $(ARGS)
 
 sandbox: build ## AWS IoT in one process, to try the daemon against (ARGS='--dir DIR')

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -10,24 +9,25 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/culvert-iot/culvert/cmd/culvert/demo"
+	"github.com/culvert-iot/culvert/internal/terminal"
 )
 
 func newDemoCommand() *cobra.Command {
 	var cfg demo.Config
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show the whole job on it, step by step",
+		Short: "Run a full tunnel on the sandbox",
 		Long: "Starts the sandbox in this process and the real culvertd beside it, opens a tunnel, moves bytes both ways and checks " +
-			"each, rotates the token and cuts the network in mid-transfer, closes the tunnel, and tells what it measured. It needs " +
-			"no account and no network, takes half a minute at most, and leaves nothing behind.",
+			"them, rotates the token and cuts the network in mid-transfer, closes the tunnel, and reports what it measured. It needs " +
+			"no account and no network, takes a few seconds, and leaves nothing behind.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cfg.Bytes < 1 {
 				return usagef(cmd, "--bytes %d: at least 1 is needed", cfg.Bytes)
 			}
 			cfg.Out = cmd.OutOrStdout()
-			cfg.Terminal = isTerminal(cfg.Out)
-			cfg.Color = cfg.Terminal && os.Getenv("NO_COLOR") == ""
+			cfg.Terminal = terminal.Is(cfg.Out) && os.Getenv("TERM") != "dumb"
+			cfg.Color = terminal.Animated(cfg.Out)
 			return runDemo(cmd.Context(), cfg)
 		},
 	}
@@ -37,24 +37,10 @@ func newDemoCommand() *cobra.Command {
 	return cmd
 }
 
-// runDemo runs until SIGINT or SIGTERM, which make it clean up; a second signal kills.
+// runDemo cleans up on SIGINT or SIGTERM; a second signal kills.
 func runDemo(ctx context.Context, cfg demo.Config) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	return demo.Run(ctx, cfg)
-}
-
-// isTerminal tells whether somebody looks at w, on something that understands escape sequences.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok || os.Getenv("TERM") == "dumb" {
-		return false
-	}
-	info, err := f.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return false
-	}
-	null, err := os.Stat(os.DevNull)
-	return err != nil || !os.SameFile(info, null)
 }

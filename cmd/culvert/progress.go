@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/culvert-iot/culvert/cmd/culvert/awscli"
+	"github.com/culvert-iot/culvert/internal/terminal"
 	"github.com/culvert-iot/culvert/operator/connect"
 )
 
@@ -40,7 +42,7 @@ func (p *progress) width() int {
 }
 
 func newProgress(w io.Writer, quiet bool) *progress {
-	p := &progress{w: w, live: isTerminal(w), quiet: quiet, stop: make(chan struct{})}
+	p := &progress{w: w, live: terminal.Is(w) && os.Getenv("TERM") != "dumb", quiet: quiet, stop: make(chan struct{})}
 	if p.live && !quiet {
 		p.tick.Go(p.run)
 	}

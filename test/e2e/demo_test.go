@@ -46,24 +46,24 @@ func (r *demoRun) leftovers(t *testing.T) {
 	}
 }
 
-// demoAccount is what the demo writes into a pipe.
-var demoAccount = []string{
-	`^ 1  start the sandbox  +[\d.]+ m?s   MQTT broker, control API and data endpoint on 127\.0\.0\.1$`,
-	`^ 2  start culvertd  +[\d.]+ m?s   process \d+; mutual TLS, subscribed to its notifications$`,
-	`^ 3  open a tunnel  +[\d.]+ m?s   from the notification to the tunnel, by token [0-9a-f]{8}$`,
-	`^ 4  connect as operator  +[\d.]+ m?s   until SSH, HTTP and APP answered through the tunnel$`,
-	`^ 5  send to the device  +[\d.]+ [kM]?B/s   1000\.1 KiB over 6 connections at once, SHA-256 equal at both ends$`,
-	`^ 6  fetch from it  +[\d.]+ [kM]?B/s   1000\.1 KiB over 6 connections at once, SHA-256 equal at both ends$`,
-	`^ 7  rotate the token  +[\d.]+ m?s   in mid-transfer; notification to tunnel, new token [0-9a-f]{8}$`,
-	`^ 8  connect anew  +[\d.]+ m?s   from the notification until SSH, HTTP and APP answered$`,
-	`^ 9  count what was cut  +[\d.]+ MiB   had come over the 6 connections that this ended, each byte right$`,
-	`^10  cut the network  +[\d.]+ m?s   in mid-transfer; cut to tunnel, same token [0-9a-f]{8}$`,
-	`^11  connect anew  +[\d.]+ m?s   from the cut until SSH, HTTP and APP answered$`,
-	`^12  count what was cut  +[\d.]+ MiB   had come over the 6 connections that this ended, each byte right$`,
-	`^13  close the tunnel  +[\d.]+ m?s   until culvertd said that its session had ended$`,
+// demoLines are what the demo writes into a pipe.
+var demoLines = []string{
+	`^ 1  start the sandbox  +[\d.]+ m?s   stands for AWS IoT, on 127\.0\.0\.1$`,
+	`^ 2  start culvertd  +[\d.]+ m?s   process \d+, waits for notifications$`,
+	`^ 3  open a tunnel  +[\d.]+ m?s   notification to tunnel, token [0-9a-f]{8}$`,
+	`^ 4  connect as operator  +[\d.]+ m?s   until SSH, HTTP and APP answered$`,
+	`^ 5  send to the device  +[\d.]+ [kM]?B/s   1000\.1 KiB, 6 connections, SHA-256 equal$`,
+	`^ 6  fetch from it  +[\d.]+ [kM]?B/s   1000\.1 KiB, 6 connections, SHA-256 equal$`,
+	`^ 7  rotate the token  +[\d.]+ m?s   in mid-transfer, new token [0-9a-f]{8}$`,
+	`^ 8  connect anew  +[\d.]+ m?s   until SSH, HTTP and APP answered again$`,
+	`^ 9  count what was cut  +[\d.]+ MiB   arrived on 6 connections first, all correct$`,
+	`^10  cut the network  +[\d.]+ m?s   in mid-transfer, same token [0-9a-f]{8}$`,
+	`^11  connect anew  +[\d.]+ m?s   until SSH, HTTP and APP answered again$`,
+	`^12  count what was cut  +[\d.]+ MiB   arrived on 6 connections first, all correct$`,
+	`^13  close the tunnel  +[\d.]+ m?s   until culvertd reported its session ended$`,
 	`^14  stop culvertd  +[\d.]+ m?s   after SIGTERM, exit code 0$`,
-	`^All right in [\d.]+ m?s: 2,048,202 bytes of whole transfers checked, none wrong\.$`,
-	`^Rotation and cut ended 12 transfers `,
+	`^All right in [\d.]+ m?s: 2,048,202 bytes sent and fetched, none wrong\.$`,
+	`^The rotation and the cut broke 12 running transfers,`,
 }
 
 func TestDemo(t *testing.T) {
@@ -72,9 +72,14 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("culvert demo: %v\n%s%s", err, r.stdout.String(), r.stderr.String())
 	}
 	out := r.stdout.String()
-	t.Logf("its account:\n%s", out)
+	t.Logf("what it wrote:\n%s", out)
 	lines := strings.Split(out, "\n")
-	for _, want := range demoAccount {
+	for _, l := range lines {
+		if columns := len([]rune(l)); columns > 79 {
+			t.Errorf("%d columns: %s", columns, l)
+		}
+	}
+	for _, want := range demoLines {
 		form := regexp.MustCompile(want)
 		found := false
 		for _, l := range lines {
@@ -85,14 +90,14 @@ func TestDemo(t *testing.T) {
 		}
 	}
 	if strings.ContainsAny(out, "\r\x1b") {
-		t.Error("the account holds control characters, though it is not written to a terminal")
+		t.Error("its output holds control characters, though it is not written to a terminal")
 	}
 	if errs := r.stderr.String(); errs != "" {
 		t.Errorf("standard error: %s", errs)
 	}
 	for _, form := range tokenForms {
 		if found := form.FindString(out); found != "" {
-			t.Errorf("the account holds what looks like a token: %.12s…", found)
+			t.Errorf("its output holds what looks like a token: %.12s…", found)
 		}
 	}
 	r.leftovers(t)

@@ -1,8 +1,3 @@
-// Package demo shows the main job on one machine, without AWS: the sandbox plays AWS IoT in this process, the real
-// culvertd runs as a process beside it, a tunnel is opened, bytes are moved and checked, tokens are rotated and the
-// network is cut. Every figure in its narration is measured in this very run.
-//
-// It knows nothing of the agent's insides: it sees of culvertd what an operator sees, its log and its status.
 package demo
 
 import (
@@ -21,7 +16,7 @@ import (
 // DefaultBytes are moved each way: 64 MiB.
 const DefaultBytes = 64 << 20
 
-// Config is what the demo needs to know. Only Out is required.
+// Config configures a run. Only Out is required.
 type Config struct {
 	// Culvertd is the path of the daemon. "" looks beside this program, then in PATH.
 	Culvertd string
@@ -29,16 +24,16 @@ type Config struct {
 	Bytes int64
 	// Out gets the narration.
 	Out io.Writer
-	// Terminal tells that lines on Out may be rewritten, to show how far a step is.
+	// Terminal allows rewriting lines on Out, to show progress.
 	Terminal bool
-	// Color tells that Out shows colours.
+	// Color allows colours on Out.
 	Color bool
 }
 
 // thing is the device's name.
 const thing = "demo-pi"
 
-// stepLimit bounds what takes no time unless something is wrong.
+// stepLimit bounds steps that are quick unless something is wrong.
 const stepLimit = 15 * time.Second
 
 // run is one run of the demo.
@@ -57,11 +52,11 @@ type run struct {
 	tunnel   tunnel
 	operator *operator
 
-	cut     *moving // the flows that an event is to cut
-	event   event   // the last
-	broken  int     // connections that were cut
-	partial int64   // bytes that arrived on them, all right
-	whole   int64   // bytes of complete transfers
+	cut     *moving   // the flows that an event is to cut
+	event   time.Time // of the last rotation or cut
+	broken  int       // connections that were cut
+	partial int64     // bytes that arrived on them, all right
+	whole   int64     // bytes of complete transfers
 }
 
 // services that the device offers. APP is a unix socket where the system has them.
@@ -70,8 +65,8 @@ var services = []string{"SSH", "HTTP", "APP"}
 // errInterrupted ends the demo when its context does.
 var errInterrupted = errors.New("interrupted")
 
-// Run runs the demo until its end, or until ctx ends. Its error tells the step that failed, why, and how culvertd's log
-// ends. Nothing is left behind in any case: no process and no file.
+// Run runs the demo to its end, or until ctx is cancelled. Its error names the step that failed and
+// why, and shows the end of culvertd's log. Run leaves no process and no file behind.
 func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Bytes < 0 {
 		return fmt.Errorf("cannot move %d bytes: at least 1 is needed", cfg.Bytes)
@@ -87,8 +82,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	defer r.cleanUp()
 	started := time.Now()
 	r.say(
-		r.paint(bold, "Culvert's main job, on one machine and without AWS."),
-		"The sandbox plays AWS IoT; the device is the real culvertd, a process of its own.",
+		r.paint(bold, "Reach services on a device that accepts no connections, through a tunnel."),
+		"All on this machine: the sandbox stands for AWS IoT, the device runs the real",
+		"culvertd. Every figure is measured now, and every byte is checked.",
 		"",
 	)
 	for _, s := range r.steps() {
@@ -101,9 +97,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	r.say(
 		"",
-		r.paint(green, "All right")+fmt.Sprintf(" in %s: %s bytes of whole transfers checked, none wrong.", duration(time.Since(started)), count(r.whole)),
-		fmt.Sprintf("Rotation and cut ended %d transfers that were under way, as they would on AWS, and every byte of", r.broken),
-		fmt.Sprintf("the %s that had arrived until then was right, too.", count(r.partial)),
+		r.paint(green, "All right")+fmt.Sprintf(" in %s: %s bytes sent and fetched, none wrong.", duration(time.Since(started)), count(r.whole)),
+		fmt.Sprintf("The rotation and the cut broke %d running transfers, as they would on AWS. The", r.broken),
+		fmt.Sprintf("%s bytes that had arrived by then were correct, and new connections", count(r.partial)),
+		"worked right away.",
 	)
 	return nil
 }
@@ -178,14 +175,14 @@ func (r *run) cleanUp() {
 	_ = os.RemoveAll(r.dir)
 }
 
-// within bounds a wait, and tells what was waited for when the time is over.
+// within bounds a wait. Its error says what was waited for.
 func within(ctx context.Context, what string, wait func(context.Context) error) error {
 	limited, cancel := context.WithTimeoutCause(ctx, stepLimit, fmt.Errorf("not within %v: %s", stepLimit, what))
 	defer cancel()
 	return wait(limited)
 }
 
-// until asks done again and again.
+// until polls done.
 func until(ctx context.Context, done func() (bool, error)) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -201,7 +198,7 @@ func until(ctx context.Context, done func() (bool, error)) error {
 	}
 }
 
-// checkPeers asks the sandbox and the targets whether anybody did what nobody may do.
+// checkPeers fails if the sandbox or a target saw a violation.
 func (r *run) checkPeers() error {
 	for _, t := range r.targets {
 		if err := t.complaint(); err != nil {

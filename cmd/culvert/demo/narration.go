@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// narration writes what happens: one line a step, when the step is done. On a terminal the line is there from the
-// step's beginning and shows how far it is; elsewhere nothing is written that would have to be taken back.
+// narration writes one line for each step when it is done, at most 79 columns wide. On a terminal the
+// line appears when the step begins and shows its progress.
 type narration struct {
 	out      io.Writer
 	terminal bool // lines may be rewritten
@@ -18,7 +18,7 @@ type narration struct {
 
 	mu    sync.Mutex
 	steps int
-	name  string // of the step under way; "" between steps
+	name  string // of the current step; "" between steps
 }
 
 // The look of a line: number, step, figure, words.
@@ -60,14 +60,14 @@ func (n *narration) begin(name string) {
 	n.draw("", "…", "")
 }
 
-// progress shows how far the step under way is; on a terminal only.
+// progress shows the current step's progress, on a terminal only.
 func (n *narration) progress(figure, words string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.draw("", figure, words)
 }
 
-// draw rewrites the present line.
+// draw rewrites the current line.
 func (n *narration) draw(style, figure, words string) {
 	if n.terminal && n.name != "" {
 		_, _ = fmt.Fprint(n.out, "\r"+n.line(style, figure, words)+"\x1b[K")
@@ -77,7 +77,7 @@ func (n *narration) draw(style, figure, words string) {
 // done ends the step with its figure and what it shows.
 func (n *narration) done(figure, words string) { n.end(green, figure, words) }
 
-// stopped ends the step under way without success, and returns its number and name.
+// stopped ends the current step without success, and returns its number and name.
 func (n *narration) stopped(how string) (int, string) {
 	name := n.name
 	n.end(red, how, "")
@@ -157,6 +157,14 @@ func count(n int64) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
+}
+
+// plural joins a number and a noun.
+func plural(n int64, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 // list joins names as a sentence does.

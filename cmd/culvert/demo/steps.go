@@ -17,7 +17,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
-// signals tells when the device's side of the tunnel was there: the moment at which the relay told it the services.
+// signals records when the device's side of the tunnel connected: when the relay sent it the services.
 type signals struct {
 	mu        sync.Mutex
 	connected []time.Time
@@ -80,7 +80,7 @@ func (r *run) startSandbox(ctx context.Context) (string, string, error) {
 	if r.device, err = box.Device(thing); err != nil {
 		return "", "", err
 	}
-	return duration(time.Since(started)), "MQTT broker, control API and data endpoint on 127.0.0.1", nil
+	return duration(time.Since(started)), "stands for AWS IoT, on 127.0.0.1", nil
 }
 
 // maxSocketPath is the longest path of a unix socket that every system takes.
@@ -107,7 +107,7 @@ func (r *run) startDaemon(ctx context.Context) (string, string, error) {
 	if err != nil {
 		return "", "", err
 	}
-	return duration(time.Since(started)), fmt.Sprintf("process %d; mutual TLS, subscribed to its notifications", r.daemon.cmd.Process.Pid), nil
+	return duration(time.Since(started)), fmt.Sprintf("process %d, waits for notifications", r.daemon.cmd.Process.Pid), nil
 }
 
 // notified returns when the notification of a token was published.
@@ -137,7 +137,7 @@ func (r *run) openTunnel(ctx context.Context) (string, string, error) {
 	if err != nil {
 		return "", "", err
 	}
-	return duration(at.Sub(published)), fmt.Sprintf("from the notification to the tunnel, by token %s", r.tunnel.DestinationAccessToken.ID()), nil
+	return duration(at.Sub(published)), fmt.Sprintf("notification to tunnel, token %s", r.tunnel.DestinationAccessToken.ID()), nil
 }
 
 // back waits until the device has connected more than n times.
@@ -177,7 +177,7 @@ func (r *run) connectOperator(ctx context.Context) (string, string, error) {
 	if err := r.works(ctx); err != nil {
 		return "", "", err
 	}
-	return duration(time.Since(started)), fmt.Sprintf("until %s answered through the tunnel", list(services)), nil
+	return duration(time.Since(started)), fmt.Sprintf("until %s answered", list(services)), nil
 }
 
 // works waits until new connections to every service carry bytes there and back.
@@ -242,7 +242,7 @@ func (r *run) transfer(ctx context.Context, d direction) (string, string, error)
 		return "", "", fmt.Errorf("%s bytes arrived of %s", count(m.result.bytes), count(total))
 	}
 	r.whole += total
-	return rate(total, m.result.took), fmt.Sprintf("%s over %d connections at once, SHA-256 equal at both ends", size(total), n), nil
+	return rate(total, m.result.took), fmt.Sprintf("%s, %s, SHA-256 equal", size(total), plural(n, "connection")), nil
 }
 
 // startCut starts transfers that have no end, both ways to every service, and waits until bytes flow on each.
@@ -287,9 +287,8 @@ func (r *run) rotate(ctx context.Context) (string, string, error) {
 	if err != nil {
 		return "", "", err
 	}
-	r.event = event{at: published, name: "the notification"}
-	return duration(at.Sub(published)), fmt.Sprintf("in mid-transfer; notification to tunnel, new token %s",
-		rotated.DestinationAccessToken.ID()), nil
+	r.event = published
+	return duration(at.Sub(published)), fmt.Sprintf("in mid-transfer, new token %s", rotated.DestinationAccessToken.ID()), nil
 }
 
 func (r *run) cutNetwork(ctx context.Context) (string, string, error) {
@@ -297,7 +296,7 @@ func (r *run) cutNetwork(ctx context.Context) (string, string, error) {
 		return "", "", err
 	}
 	n := r.signals.count()
-	r.event = event{at: time.Now(), name: "the cut"}
+	r.event = time.Now()
 	if met := r.box.Relay.Faults().Cut(relay.Target{Tunnel: r.tunnel.ID, Side: tunnels.Destination}); met != 1 {
 		return "", "", fmt.Errorf("%d connections of the device were there to be cut", met)
 	}
@@ -305,18 +304,11 @@ func (r *run) cutNetwork(ctx context.Context) (string, string, error) {
 	if err != nil {
 		return "", "", err
 	}
-	return duration(at.Sub(r.event.at)), fmt.Sprintf("in mid-transfer; cut to tunnel, same token %s",
-		r.tunnel.DestinationAccessToken.ID()), nil
+	return duration(at.Sub(r.event)), fmt.Sprintf("in mid-transfer, same token %s", r.tunnel.DestinationAccessToken.ID()), nil
 }
 
-// event is what interrupted the transfers last.
-type event struct {
-	at   time.Time
-	name string // as in "from the notification"
-}
-
-// again waits until new connections work after an event, and asks culvertd by which token, and for the how manieth
-// time by that one, it is connected.
+// again waits until new connections work after an event. It then checks with culvertd that the device
+// is connected by the current token, for the nth time.
 func (r *run) again(ctx context.Context, nth int) (string, string, error) {
 	if err := r.works(ctx); err != nil {
 		return "", "", err
@@ -325,7 +317,7 @@ func (r *run) again(ctx context.Context, nth int) (string, string, error) {
 	if err := r.connectedBy(ctx, r.tunnel.DestinationAccessToken, nth); err != nil {
 		return "", "", err
 	}
-	return duration(worked.Sub(r.event.at)), fmt.Sprintf("from %s until %s answered", r.event.name, list(services)), nil
+	return duration(worked.Sub(r.event)), fmt.Sprintf("until %s answered again", list(services)), nil
 }
 
 // connectedBy checks with the daemon that it is connected by a token, for the nth time.
@@ -337,7 +329,7 @@ func (r *run) connectedBy(ctx context.Context, t token, nth int) error {
 	for _, s := range list {
 		if s.ID == t.ID() {
 			if s.State != "connected" || s.Connects != nth {
-				return fmt.Errorf("culvertd says that session %s is %s and connected %d times so far; expected: connected, %d", s.ID, s.State, s.Connects, nth)
+				return fmt.Errorf("culvertd reports session %s as %s, connected %d times; expected connected, %d", s.ID, s.State, s.Connects, nth)
 			}
 			return nil
 		}
@@ -345,8 +337,8 @@ func (r *run) connectedBy(ctx context.Context, t token, nth int) error {
 	return fmt.Errorf("culvertd knows no session %s", t.ID())
 }
 
-// countCut judges the transfers that an event cut: all must have ended, and every byte that arrived until then must
-// have been the right one.
+// countCut checks the transfers that an event cut: all must have ended, and every byte that arrived
+// before must be correct.
 func (r *run) countCut(context.Context) (string, string, error) {
 	r.cut.watch(func(_, _ int64) bool { return false })
 	<-r.cut.ended
@@ -355,7 +347,7 @@ func (r *run) countCut(context.Context) (string, string, error) {
 	}
 	r.partial += r.cut.result.bytes
 	r.broken += len(r.cut.list)
-	return size(r.cut.result.bytes), fmt.Sprintf("had come over the %d connections that this ended, each byte right", len(r.cut.list)), nil
+	return size(r.cut.result.bytes), fmt.Sprintf("arrived on %d connections first, all correct", len(r.cut.list)), nil
 }
 
 func (r *run) closeTunnel(ctx context.Context) (string, string, error) {
@@ -372,7 +364,7 @@ func (r *run) closeTunnel(ctx context.Context) (string, string, error) {
 	if err != nil {
 		return "", "", err
 	}
-	return duration(time.Since(moment)), "until culvertd said that its session had ended", nil
+	return duration(time.Since(moment)), "until culvertd reported its session ended", nil
 }
 
 func (r *run) stopDaemon(ctx context.Context) (string, string, error) {
