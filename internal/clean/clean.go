@@ -26,6 +26,26 @@ func Line(s string, limit int) string {
 	return shorten(strings.Join(fields, " "), limit)
 }
 
+// Error returns err with its text made safe by [Line], at any length. It wraps err; nil stays nil.
+func Error(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if safe := Line(text, 0); safe != text {
+		return &cleaned{err, safe}
+	}
+	return err
+}
+
+type cleaned struct {
+	error
+	text string
+}
+
+func (c *cleaned) Error() string { return c.text }
+func (c *cleaned) Unwrap() error { return c.error }
+
 func printable(r rune) rune {
 	if unicode.IsPrint(r) {
 		return r

@@ -1,6 +1,9 @@
 package clean
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"testing"
 	"unicode"
 	"unicode/utf8"
@@ -49,4 +52,15 @@ func FuzzClean(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestErrorCleansTheTextAndKeepsTheCause(t *testing.T) {
+	cause := errors.New("for \x1b]0;owned\x07, not\u009b31m \u202egnp.x")
+	got := Error(fmt.Errorf("verify: %w", cause))
+	if want := "verify: for ]0;owned , not 31m gnp.x"; got.Error() != want || !errors.Is(got, cause) {
+		t.Errorf("Error = %q, want %q", got, want)
+	}
+	if Error(nil) != nil || Error(io.EOF) != io.EOF {
+		t.Error("a safe error was changed")
+	}
 }

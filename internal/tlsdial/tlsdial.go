@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/clean"
 )
 
 const (
@@ -135,7 +137,7 @@ func handshake(ctx context.Context, config *tls.Config, dial func(context.Contex
 		if cause := context.Cause(limited); errors.Is(cause, errSilent) {
 			err = cause
 		}
-		return nil, err
+		return nil, clean.Error(err) // it may quote the names of any certificate
 	}
 	return secured, nil
 }
