@@ -7,8 +7,11 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/clean"
 )
 
 const (
@@ -193,7 +196,8 @@ func (c *Conn) sendClose(code int, reason string) {
 	if code != closeNoStatus {
 		// RFC 6455, section 5.5: 125 bytes, two of them the code.
 		payload = binary.BigEndian.AppendUint16(nil, uint16(code)) //nolint:gosec // close codes have 16 bits
-		payload = append(payload, printable(reason, maxControl-2)...)
+		reason = clean.Line(reason, 0)
+		payload = append(payload, strings.ToValidUTF8(reason[:min(len(reason), maxControl-2)], "")...)
 	}
 	_ = c.out.control(opClose, payload, closeTimeout)
 }

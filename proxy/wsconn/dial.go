@@ -15,6 +15,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/internal/roots"
 	"github.com/culvert-iot/culvert/internal/tlsdial"
 )
@@ -138,8 +139,8 @@ func handshakeError(resp *http.Response, secrets scrubber) error {
 	date, _ := http.ParseTime(resp.Header.Get("Date")) // zero if it cannot be read
 	return &HandshakeError{
 		Status:       resp.StatusCode,
-		StatusReason: printable(secrets.text(resp.Header.Get("X-Status-Reason")), maxHeader),
-		Body:         printable(secrets.text(string(body)), maxBody),
+		StatusReason: clean.Line(secrets.text(resp.Header.Get("X-Status-Reason")), maxHeader),
+		Body:         clean.Line(secrets.text(string(body)), maxBody),
 		ChannelID:    channelID(resp.Header, secrets),
 		RetryAfter:   retryAfter(resp.Header.Get("Retry-After"), time.Now()),
 		Date:         date,
@@ -147,7 +148,7 @@ func handshakeError(resp *http.Response, secrets scrubber) error {
 }
 
 func channelID(h http.Header, secrets scrubber) string {
-	return printable(secrets.text(h.Get("Channel-Id")), maxHeader)
+	return clean.Line(secrets.text(h.Get("Channel-Id")), maxHeader)
 }
 
 // negotiated is the subprotocol that the service picked. The guide has it name one; a server that
@@ -162,7 +163,7 @@ func negotiated(answer http.Header, offered []string) (string, error) {
 		return SubprotocolV1, nil
 	}
 	if !slices.Contains(offered, picked) {
-		return "", fmt.Errorf("the tunnel service chose subprotocol %q, which was not offered", printable(picked, maxHeader))
+		return "", fmt.Errorf("the tunnel service chose subprotocol %q, which was not offered", clean.Line(picked, maxHeader))
 	}
 	return picked, nil
 }

@@ -354,10 +354,12 @@ func TestAHandshakeEndsAtOnceWithItsContext(t *testing.T) {
 }
 
 func TestAnAnswerWithoutEndIsCut(t *testing.T) {
+	sent := 0
 	_, err := Dial(t.Context(), testConfig(pipeDialer(func(p *peer) {
 		answer("HTTP/1.1 101 Switching Protocols\r\n")(p)
 		for {
-			_, err := io.WriteString(p, "x: "+strings.Repeat("y", 1000)+"\r\n")
+			n, err := io.WriteString(p, "x: "+strings.Repeat("y", 1000)+"\r\n")
+			sent += n
 			if err != nil {
 				return
 			}
@@ -366,6 +368,27 @@ func TestAnAnswerWithoutEndIsCut(t *testing.T) {
 	if !errors.Is(err, errLongHandshake) {
 		t.Errorf("error = %v", err)
 	}
+	if sent > 40<<10 {
+		t.Errorf("%d bytes of header were read", sent)
+	}
+}
+
+func TestAHeaderOf30KiBIsTaken(t *testing.T) {
+	open := func(p *peer) error {
+		if err := p.readRequest(); err != nil {
+			return err
+		}
+		_, err := io.WriteString(p, p.upgrade("x: "+strings.Repeat("y", 30<<10)))
+		return err
+	}
+	c, err := Dial(t.Context(), testConfig(pipeDialer(func(p *peer) {
+		_ = open(p)
+		_, _ = io.Copy(io.Discard, p)
+	})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close(1000, "")
 }
 
 func TestDialErrorsAreKept(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // Reasons why a connection ended, besides *CloseError and the network's own errors.
@@ -96,18 +95,6 @@ const (
 	maxBody   = 1024
 	maxHeader = 256
 )
-
-// printable makes a stranger's text fit for a log line and a terminal: at most limit bytes, and
-// each run of what cannot be printed becomes one space.
-func printable(s string, limit int) string {
-	clean := strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "\x00"), func(r rune) bool {
-		return !unicode.IsPrint(r) || r == ' '
-	}), " ")
-	if len(clean) > limit {
-		clean = strings.ToValidUTF8(clean[:limit], "")
-	}
-	return clean
-}
 
 // scrubber removes this connection's tokens from what a server sent, whole or in part: some servers repeat
 // the request's headers in their answer, and answers are logged.

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/culvert-iot/culvert/internal/clean"
 )
 
 // readBufferSize is for frame heads and control frames: longer payloads go past it.
@@ -24,7 +26,6 @@ type input struct {
 	br      *bufio.Reader
 	within  bool // a message whose last frame has not come yet
 	left    int  // payload bytes of the frame being read
-	message int  // payload bytes of the message so far
 	pong    func(payload []byte)
 	ping    func(payload []byte)
 	secrets scrubber // of the handshake: a close frame may repeat them
@@ -56,17 +57,13 @@ func (in *input) next() error {
 	if op >= opClose {
 		return in.control(op, size)
 	}
-	if op != opContinuation {
-		in.message = 0
-	}
-	if size > MaxMessage || in.message+int(size) > MaxMessage {
+	if size > MaxMessage { // the guide bounds a frame; messages are a stream here and may have any length
 		return ErrMessageTooBig
 	}
 	if op == opText {
 		return ErrTextMessage
 	}
 	in.within, in.left = !final, int(size)
-	in.message += in.left
 	return nil
 }
 
@@ -155,10 +152,10 @@ func (in *input) closed(payload []byte) error {
 	case !utf8.Valid(reason):
 		return violation("invalid utf8 payload in close frame")
 	}
-	return &CloseError{Code: code, Reason: printable(in.secrets.text(string(reason)), maxHeader)}
+	return &CloseError{Code: code, Reason: clean.Line(in.secrets.text(string(reason)), maxHeader)}
 }
 
-// mayClose tells whether a close frame may carry code (section 7.4, and IANA's registry of WebSocket close codes).
+// mayClose reports whether a close frame may carry code (section 7.4, and IANA's registry of WebSocket close codes).
 func mayClose(code int) bool {
 	switch {
 	case code >= 1000 && code <= 1014:

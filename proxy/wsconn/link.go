@@ -7,9 +7,14 @@ import (
 	"time"
 )
 
-// maxHandshakeBytes bounds what is read before the websocket is open, certificates included: the
-// HTTP parser itself takes headers of any size.
-const maxHandshakeBytes = 512 << 10
+const (
+	// maxHandshakeBytes bounds what is read before the websocket is open, certificates included.
+	maxHandshakeBytes = 128 << 10
+
+	// maxHeaderBytes bounds the HTTP answer's header: the parser itself takes any size, and each of
+	// many tunnels may get such an answer.
+	maxHeaderBytes = 32 << 10
+)
 
 var errLongHandshake = errors.New("the handshake's answer does not end")
 

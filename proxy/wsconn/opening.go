@@ -5,16 +5,17 @@ import (
 	"net"
 )
 
-// opening is the connection during the handshake. It holds back what comes behind the answer's header, so that
-// whoever reads the websocket gets all of it.
+// opening is the connection during the handshake. It holds back what follows the answer's header,
+// so that the websocket's reader gets all of it.
 type opening struct {
 	net.Conn
+	header   int  // bytes of the header so far
 	answered bool // the header is complete
 	empty    bool // the line being read is empty so far
 	held     []byte
 }
 
-// Read reads to the header's end at most; then a refusal's body.
+// Read reads to the header's end at most, then a refusal's body.
 func (o *opening) Read(p []byte) (int, error) {
 	if len(o.held) > 0 && len(p) > 0 {
 		n := copy(p, o.held)
@@ -24,6 +25,9 @@ func (o *opening) Read(p []byte) (int, error) {
 	n, err := o.Conn.Read(p)
 	if o.answered {
 		return n, err
+	}
+	if o.header += n; o.header > maxHeaderBytes+handshakeBuffer {
+		return 0, errLongHandshake
 	}
 	for i, b := range p[:n] {
 		switch {
