@@ -1,0 +1,204 @@
+package iotdata
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/culvert-iot/culvert/internal/version"
+)
+
+const (
+	// ServiceID is the service's name in the AWS SDKs.
+	ServiceID   = "IoT Data Plane"
+	signingName = "iotdevicegateway" // API reference: data-plane requests
+
+	maxAnswer = 1 << 20 // bytes of an answer that are read
+)
+
+// Options are what a [Client] is made of.
+type Options struct {
+	Region      string
+	Credentials aws.CredentialsProvider // nil or aws.AnonymousCredentials: calls are not signed
+	Endpoint    string                  // https://host[:port], the account's iot:Data-ATS endpoint; required
+	HTTPClient  aws.HTTPClient          // nil: http.DefaultClient
+	Retryer     aws.Retryer             // nil: the SDK's standard one
+}
+
+// Client calls the data plane. Its methods are safe for concurrent use.
+type Client struct{ options Options }
+
+// New returns a client.
+func New(o Options) *Client {
+	if o.HTTPClient == nil {
+		o.HTTPClient = http.DefaultClient
+	}
+	if o.Retryer == nil {
+		o.Retryer = retry.NewStandard()
+	}
+	return &Client{o}
+}
+
+// NewFromConfig returns a client with the SDK's configuration for the given endpoint, a host name or a URL.
+func NewFromConfig(cfg aws.Config, endpoint string) *Client {
+	o := Options{Region: cfg.Region, Credentials: cfg.Credentials, HTTPClient: cfg.HTTPClient, Endpoint: endpoint}
+	if !strings.Contains(endpoint, "://") {
+		o.Endpoint = "https://" + endpoint
+	}
+	if cfg.Retryer != nil {
+		o.Retryer = cfg.Retryer()
+	}
+	return New(o)
+}
+
+// request is one call. Its body, if any, is sent again with each attempt.
+type request struct {
+	operation string
+	method    string
+	clientID  string
+	below     string // what follows the client's path, such as "/subscriptions"
+	query     url.Values
+	body      []byte
+	once      bool // the call has an effect that a repetition would double
+}
+
+// call sends r and decodes its answer into out, if out is not nil. Errors are a *smithy.OperationError around what
+// happened; what the service answered is a *smithy.GenericAPIError within.
+func (c *Client) call(ctx context.Context, r request, out any) error {
+	err := c.attempts(ctx, r, out)
+	if err != nil {
+		return &smithy.OperationError{ServiceID: ServiceID, OperationName: r.operation, Err: err}
+	}
+	return nil
+}
+
+func (c *Client) attempts(ctx context.Context, r request, out any) error {
+	for attempt := 1; ; attempt++ {
+		err := c.send(ctx, r, out)
+		if err == nil || ctx.Err() != nil || attempt >= c.options.Retryer.MaxAttempts() || !c.repeat(r, err) {
+			return err
+		}
+		delay, delayErr := c.options.Retryer.RetryDelay(attempt, err)
+		if delayErr != nil {
+			return err
+		}
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// repeat reports whether r may be sent again after err. A call that must not be doubled is repeated only when the
+// service says that it did nothing.
+func (c *Client) repeat(r request, err error) bool {
+	if r.once {
+		e, ok := errors.AsType[smithy.APIError](err)
+		return ok && e.ErrorCode() == "ThrottlingException"
+	}
+	return c.options.Retryer.IsErrorRetryable(err)
+}
+
+func (c *Client) send(ctx context.Context, r request, out any) error {
+	req, err := c.build(ctx, r)
+	if err != nil {
+		return err
+	}
+	resp, err := c.options.HTTPClient.Do(req)
+	if err != nil {
+		return &smithyhttp.RequestSendError{Err: err}
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return &smithyhttp.ResponseError{
+			Response: &smithyhttp.Response{Response: resp}, Err: apiError(resp, answer),
+		}
+	}
+	if out == nil || len(answer) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return &smithy.DeserializationError{Err: err}
+	}
+	return nil
+}
+
+func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
+	base, err := url.Parse(c.options.Endpoint)
+	if err != nil || base.Host == "" {
+		return nil, fmt.Errorf("invalid data endpoint %q", c.options.Endpoint)
+	}
+	path := "/connections/" + url.PathEscape(r.clientID) + r.below
+	target := strings.TrimSuffix(base.String(), "/") + path
+	if len(r.query) > 0 {
+		target += "?" + r.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, target, bytes.NewReader(r.body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", "culvert/"+version.Get().Version)
+	if r.body != nil {
+		req.Header.Set("Content-Type", "application/octet-stream")
+	}
+	if p := c.options.Credentials; p != nil && !aws.IsCredentialsProvider(p, aws.AnonymousCredentials{}) {
+		credentials, err := p.Retrieve(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if c.options.Region == "" {
+			return nil, &aws.MissingRegionError{}
+		}
+		sum := sha256.Sum256(r.body)
+		err = v4.NewSigner().SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), signingName, c.options.Region, time.Now())
+		if err != nil {
+			return nil, err
+		}
+	}
+	return req, nil
+}
+
+// apiError decodes an error of the service (AWS restJson1: the type is in a header or in the body).
+func apiError(resp *http.Response, body []byte) error {
+	var answer struct {
+		Type    string `json:"__type"`
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}
+	_ = json.Unmarshal(body, &answer) // a web page of a proxy is no JSON
+	code := resp.Header.Get("X-Amzn-Errortype")
+	for _, other := range []string{answer.Type, answer.Code, http.StatusText(resp.StatusCode)} {
+		if code == "" {
+			code = other
+		}
+	}
+	code, _, _ = strings.Cut(code, ":")
+	if _, after, found := strings.Cut(code, "#"); found {
+		code = after
+	}
+	fault := smithy.FaultClient
+	if resp.StatusCode >= 500 {
+		fault = smithy.FaultServer
+	}
+	return &smithy.GenericAPIError{Code: code, Message: answer.Message, Fault: fault}
+}
