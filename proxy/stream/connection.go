@@ -29,22 +29,21 @@ type connection struct {
 	m      *mux
 	s      *stream
 	id     uint32
-	born   uint64   // the sender's round in which it began
 	target net.Conn // nil while dialling
 	raw    *socket  // the target without waiting; nil where it has no descriptor
 	state  state
 	cancel context.CancelFunc // of the dial
 
-	running int  // goroutines that have the connection now
-	gone    bool // the target is closed, or never was; whoever leaves last forgets the connection
+	running    int  // goroutines that have the connection now
+	targetDone bool // the target is closed, or there will be none
+	forgotten  bool
 
 	// tunnel -> target
 	inbox    inbox
-	late     bool      // in mux.late
-	writing  bool      // by the writer, or by the tunnel's reader with mu given up
+	deferred bool      // in mux.deferred
+	writing  bool      // the write side is taken: by the writer, or by the reader with the lock given up
 	writer   func()    // write, made when first needed: a closure a start would be an allocation
-	dead     bool      // the target takes nothing more; its last words may still be read
-	progress time.Time // when the target last took something, or the dial began
+	dead     bool      // the target no longer accepts writes; pending output is still read
 	drainBy  time.Time // when draining ends, whatever is left
 
 	// target -> tunnel
@@ -56,8 +55,7 @@ type connection struct {
 	reading bool        // the sender reads with mu given up; the poller waits
 	served  sync.Cond   // the poller waits here, and the writer for the poller's end
 	closed  bool        // nothing more goes to the tunnel
-	links
-	share
+	member
 	half  half
 	began time.Time
 	watch watched
@@ -79,11 +77,13 @@ func (c *connection) connect(ctx context.Context) {
 	c.cancel = nil
 	switch {
 	case err != nil:
+		c.targetDone = true
 		if !c.closed {
 			c.m.refused(c.s.name, err)
-			c.end(aborted, true)
 		}
+		c.end(aborted, true)
 	case c.state == aborted:
+		c.targetDone = true
 		_ = target.Close()
 	default:
 		c.attach(target)
@@ -93,14 +93,13 @@ func (c *connection) connect(ctx context.Context) {
 		c.serveTarget()
 	}
 	c.m.mu.Lock()
-	c.gone = c.gone || c.target == nil
 	c.leave()
 	c.m.mu.Unlock()
 }
 
 // attach gives the connection its target.
 func (c *connection) attach(target net.Conn) {
-	c.target, c.progress = target, time.Now()
+	c.target, c.inbox.progress = target, time.Now()
 	c.polling = true
 	if c.raw = newSocket(target); c.raw == nil {
 		c.plain = new(plainInput)
@@ -119,7 +118,7 @@ func (c *connection) serveTarget() {
 	defer c.m.mu.Unlock()
 	c.running++
 	go c.poll()
-	c.kick()
+	c.settle()
 }
 
 // adopt is connect for a connection that began with its target.
@@ -130,14 +129,49 @@ func (c *connection) adopt() {
 	c.leave()
 }
 
-// leave is called with mu held by each goroutine that is done with the connection. The last one drops the last
-// trace of it, once its target is closed.
+// leave is called with the lock held by each goroutine that is done with the connection.
 func (c *connection) leave() {
 	c.running--
-	if c.running > 0 || !c.gone {
-		return
+	c.settle()
+}
+
+// takeWrite takes the target's write side, which only one goroutine has at a time.
+func (c *connection) takeWrite() {
+	c.writing = true
+	c.running++
+}
+
+// giveWrite gives the write side back. What the state has come to ask for meanwhile begins here.
+func (c *connection) giveWrite() {
+	c.writing = false
+	c.leave()
+}
+
+// settle looks at the connection's state and does what it asks for: it closes the target, starts the
+// writer, or forgets the connection. It is the only function that does these, it may be called at any time
+// with the lock held, and each change of the state and each return of the write side ends with it. So no
+// order of events leaves a connection behind.
+func (c *connection) settle() {
+	if c.state == aborted && c.target != nil && !c.targetDone {
+		c.targetDone = true
+		_ = c.target.Close() // it also ends a write under way
 	}
-	c.m.forget(c)
+	if c.target != nil && !c.targetDone && !c.writing && c.mustWrite() {
+		c.takeWrite()
+		if c.writer == nil {
+			c.writer = c.write
+		}
+		go c.writer()
+	}
+	if c.targetDone && c.running == 0 && !c.forgotten {
+		c.forgotten = true
+		c.m.forget(c)
+	}
+}
+
+// mustWrite reports whether there is something to do for the writer.
+func (c *connection) mustWrite() bool {
+	return c.state == draining || c.state == open && !c.dead && (!c.inbox.empty() || c.mustCloseWriting())
 }
 
 // end ends the connection for the peer, who is told of it if tell is set: at most once, since it is
@@ -157,22 +191,13 @@ func (c *connection) end(to state, tell bool) {
 		}
 	}
 	if c.state == aborted {
-		c.m.unqueue(c)
-		if c.target != nil && !c.gone {
-			_ = c.target.Close()
-			if !c.writing {
-				// Through leave, since nobody else may be there to forget it.
-				c.running++
-				c.gone = true
-				c.leave()
-			}
-		}
+		c.m.backlog.clear(&c.inbox)
 	}
 	if c.target == nil && c.cancel != nil && (c.state == aborted || c.inbox.empty()) {
 		c.cancel()
 	}
-	c.kick()
 	c.served.Broadcast()
+	c.settle()
 }
 
 // poll tells the sender when the target has bytes to read. After the connection's end it reads them away; the
@@ -211,7 +236,8 @@ func (c *connection) await() bool {
 	}
 	c.readErr = err
 	c.pending = true
-	m.ready(c)
+	m.sched.ready(&c.member)
+	m.work.Signal()
 	for c.reading || c.pending && !c.closed {
 		c.served.Wait()
 	}
@@ -220,8 +246,8 @@ func (c *connection) await() bool {
 
 // discard reads away what is there, with mu given up meanwhile, and tells whether there may be more.
 func (c *connection) discard() bool {
-	c.m.mu.Unlock()
-	defer c.m.mu.Lock()
+	c.m.unlock()
+	defer c.m.relock()
 	b := newChunk(largeChunk)
 	defer b.free()
 	_, err := c.raw.tryRead(b.b[:cap(b.b)])
@@ -238,12 +264,12 @@ func (c *connection) serve(buf []byte, limit int) (data []byte, ended bool) {
 	case c.readErr != nil && c.raw != nil: // the wait for it has failed
 	case c.raw != nil:
 		c.reading = true
-		c.m.mu.Unlock()
+		c.m.unlock()
 		got, err := c.raw.tryRead(payload)
 		if got > 0 {
 			c.touch()
 		}
-		c.m.mu.Lock()
+		c.m.relock()
 		c.reading = false
 		n, c.more, c.readErr = got, got == limit, err
 	default:
@@ -262,7 +288,7 @@ func (c *connection) serve(buf []byte, limit int) (data []byte, ended bool) {
 	}
 	switch {
 	case c.more && (c.raw == nil || c.readErr == nil):
-		c.m.bulkTurn(c)
+		c.m.sched.again(&c.member)
 	case errors.Is(c.readErr, io.EOF) && c.endInput():
 		c.pending = false
 		c.served.Broadcast()
@@ -290,6 +316,6 @@ func (c *connection) endByTarget() {
 	if !errors.Is(c.readErr, io.EOF) {
 		to = aborted
 	}
-	c.broke(c.readErr)
+	c.setTargetError(c.readErr)
 	c.end(to, false)
 }

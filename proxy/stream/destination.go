@@ -127,7 +127,7 @@ func (m *mux) connectionReset(msg *frame.Message) {
 		m.unexpected(s, msg)
 	default:
 		if c := s.conns[connectionID(msg)]; c != nil {
-			c.because(ByPeer)
+			c.setReason(ByPeer)
 			c.end(draining, false)
 		}
 	}
@@ -139,7 +139,7 @@ func (m *mux) unexpected(s *stream, msg *frame.Message) {
 		"service", s.name, "stream", s.id, "type", msg.Type.String(), "form", s.form.String())
 	m.tell(s.message(frame.StreamReset, 0))
 	for _, c := range s.conns {
-		c.because(Violation)
+		c.setReason(Violation)
 	}
 	m.endStream(s)
 }
@@ -197,7 +197,7 @@ func (d *Destination) connectionStart(msg *frame.Message) {
 	id := connectionID(msg)
 	if c := s.conns[id]; c != nil {
 		d.warn("twice "+s.name, "connection reset: it was started twice", "service", s.name, "stream", s.id, "connection", id)
-		c.because(Violation)
+		c.setReason(Violation)
 		c.end(draining, true)
 		return
 	}

@@ -1,17 +1,31 @@
-// Package stream carries many connections over one tunnel: it tells streams and connections apart,
-// queues what arrives, takes turns between those that send, and ends each of them exactly once.
+// Package stream carries many connections over one tunnel: it tells streams and connections apart, queues
+// what arrives, takes turns between those that send, and ends each of them exactly once.
 //
 // A tunnel has at most one active stream a service, and a V3 stream has any number of connections.
-// Destination serves what a source starts, Source starts it; both share the multiplexer in mux.go.
+// [Destination] answers what a source starts, [Source] starts it. Both share the multiplexer in mux.go.
 //
-//	websocket reader -> frame.Reader -> handle -> connection's inbox -> writer -> target
-//	target -> poller -> ready list -> sender (takes turns, builds one message, keeps to the window) -> websocket
+//	websocket reader -> frame.Reader -> handle -> target, or the connection's inbox -> writer -> target
+//	target -> poller -> scheduler -> sender (one message, within the pacer's window) -> websocket
 //
-// The goroutines: one reader (the caller of Serve) and one sender a tunnel, two a connection. The reader
-// never dials and never writes to a target; the sender never blocks on a target.
+// The mux has one lock. Three parts that know no mux are guarded by it:
 //
-// Two peers of this package have a half close, which the protocol lacks; halfclose.go tells how.
+//   - scheduler decides which connection sends next,
+//   - pacer keeps what is on its way to the service within the congestion window,
+//   - backlog counts the memory of what waits for targets and lets the reader wait for room.
 //
-// It does not know websockets (it is given a Transport), nor what a service name stands for (it is given
-// a dial function), nor retries: when the transport ends, everything on it has ended.
+// A tunnel has two goroutines: the reader, which is the caller of Serve, and the sender. A connection has
+// one, the poller, and a second one, the writer, while its target does not take all at once. The reader
+// never dials. It writes to a target only what that takes without waiting. The sender never waits for a
+// target.
+//
+// # A connection's end
+//
+// The write side of a target belongs to one goroutine at a time, the writer or the reader, between
+// takeWrite and giveWrite. Each change of a connection's state and each giveWrite ends with settle, which
+// looks at the state again: it alone starts the writer, closes the target and forgets the connection.
+//
+// Two peers of this package have a half close, which the protocol lacks; see halfclose.go.
+//
+// The package does not know websockets, it is given a [Transport]; nor what a service name stands for, it
+// is given a dial function; nor retries: when the transport ends, everything on it has ended.
 package stream

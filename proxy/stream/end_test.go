@@ -299,7 +299,7 @@ func TestAHalfDeadTargetIsReadToItsEnd(t *testing.T) {
 	queued := func() int {
 		w.d.mu.Lock()
 		defer w.d.mu.Unlock()
-		return w.d.queued
+		return w.d.backlog.queued
 	}
 	waitFor(t, func() bool { return queued() > inboxLimit/2 })
 	if err := to.(*net.UnixConn).CloseRead(); err != nil {

@@ -234,8 +234,8 @@ func (s *sourceScript) queued() {
 	m := s.s.mux
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.queued > tunnelLimit || len(m.conns) > maxConnections || len(m.streams) > maxStreams {
-		s.t.Errorf("%d bytes, %d connections, %d streams", m.queued, len(m.conns), len(m.streams))
+	if m.backlog.queued > tunnelLimit || len(m.conns) > maxConnections || len(m.streams) > maxStreams {
+		s.t.Errorf("%d bytes, %d connections, %d streams", m.backlog.queued, len(m.conns), len(m.streams))
 	}
 }
 

@@ -64,7 +64,7 @@ func (c *connection) heard(payload []byte) bool {
 		return true
 	case len(payload) > 0:
 		if c.half.held && !c.m.source {
-			c.because(ByTarget)
+			c.setReason(ByTarget)
 			c.end(draining, true) // the source does not know half close
 		}
 		return false
@@ -114,7 +114,7 @@ func (c *connection) holdEnd(wait time.Duration) bool {
 	c.after(wait, func() {
 		if c.half.held {
 			c.m.unanswered, c.m.answered = true, false
-			c.because(ByTarget)
+			c.setReason(ByTarget)
 			c.end(draining, true)
 		}
 	})
@@ -131,12 +131,12 @@ func (c *connection) tellEnd() {
 // peerEnded notes that no more will come. What came is still written, then the target is told.
 func (c *connection) peerEnded() {
 	if c.half.told {
-		c.because(ByPeer)
+		c.setReason(ByPeer)
 		c.end(draining, true) // both directions have ended
 		return
 	}
 	c.half.ended = true
-	c.kick()
+	c.settle()
 	c.watchIdle()
 }
 
@@ -149,13 +149,13 @@ func (c *connection) closeWriting() {
 	h, ok := c.target.(interface{ CloseWrite() error })
 	err := errors.ErrUnsupported
 	if ok {
-		c.m.mu.Unlock()
+		c.m.unlock()
 		err = h.CloseWrite()
-		c.m.mu.Lock()
+		c.m.relock()
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		c.half.closed = false
-		c.because(ByPeer)
+		c.setReason(ByPeer)
 		c.end(draining, true) // as the protocol has it
 	}
 }
@@ -165,7 +165,7 @@ func (c *connection) watchIdle() {
 	c.half.moved = c.in + c.out
 	c.after(halfTimeout, func() {
 		if c.half.moved == c.in+c.out {
-			c.because(Idle)
+			c.setReason(Idle)
 			c.end(draining, true)
 			return
 		}

@@ -91,8 +91,8 @@ func halfTunnel(t testing.TB, form Form, source, destination, keep bool, dial fu
 		_ = b.Close(closeNormal, "")
 		both.Wait()
 		for _, m := range []*mux{s.mux, d.mux} {
-			if len(m.conns) != 0 || len(m.streams) != 0 || m.queued != 0 {
-				t.Errorf("after the end: %d connections, %d streams, %d bytes queued", len(m.conns), len(m.streams), m.queued)
+			if len(m.conns) != 0 || len(m.streams) != 0 || m.backlog.queued != 0 {
+				t.Errorf("after the end: %d connections, %d streams, %d bytes queued", len(m.conns), len(m.streams), m.backlog.queued)
 			}
 		}
 	})

@@ -3,13 +3,16 @@ package stream
 import (
 	"slices"
 	"sync"
+	"time"
 )
 
 // inbox holds what arrived for one target and is not yet written. Memory is charged by whole chunks,
 // so that a flood of tiny frames costs what it takes.
 type inbox struct {
-	chunks  []*chunk
-	charged int // bytes of all chunks, the one being written included
+	chunks   []*chunk
+	charged  int // bytes of all chunks, the one being written included
+	conn     *connection
+	progress time.Time // when the target last took something, or the dial began
 }
 
 type chunk struct {

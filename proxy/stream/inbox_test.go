@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/culvert-iot/culvert/proxy/frame"
 )
@@ -85,31 +84,6 @@ func TestTheCostOfSmallFrames(t *testing.T) {
 	if q.charged != 0 || !q.empty() {
 		t.Errorf("%d bytes are charged for nothing", q.charged)
 	}
-}
-
-func TestNoticesOfAKindAreLimited(t *testing.T) {
-	var l limiter
-	now := time.Unix(1e9, 0)
-	ask := func(key string, after time.Duration, wantOK bool, wantSuppressed int) {
-		t.Helper()
-		if n, ok := l.allow(key, now.Add(after)); ok != wantOK || n != wantSuppressed {
-			t.Errorf("%q after %v: %v with %d suppressed, want %v with %d", key, after, ok, n, wantOK, wantSuppressed)
-		}
-	}
-	ask("a", 0, true, 0)
-	ask("b", 0, true, 0)
-	for range 7 {
-		ask("a", noticeEvery-1, false, 0)
-	}
-	ask("a", noticeEvery, true, 7)
-	ask("a", 2*noticeEvery, true, 0)
-	for i := range maxKinds - 2 {
-		ask(fmt.Sprint(i), 0, true, 0)
-	}
-	ask("one kind too many", 0, true, 0)
-	ask("another", 0, false, 0)
-	ask("a third", noticeEvery, true, 1)
-	ask("a", 3*noticeEvery, true, 0)
 }
 
 func TestFormsAreNamed(t *testing.T) {

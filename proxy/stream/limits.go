@@ -1,6 +1,10 @@
 package stream
 
-import "time"
+import (
+	"time"
+
+	"github.com/culvert-iot/culvert/proxy/frame"
+)
 
 // Limits of one tunnel's memory and time. The protocol has no flow control, so what a target does not
 // take waits here, and where it may not wait any more its connection ends.
@@ -50,6 +54,8 @@ const (
 	turn = 15 << 10
 	// sparse is the least quantum, and what one that was silent may send beyond the window.
 	sparse = 1500
+	// maxTurn is the most that one connection puts in a frame, in bytes: when it is alone.
+	maxTurn = frame.MaxPayload
 	// minTurn is the least room worth starting a frame in.
 	minTurn = 1 << 10
 	// plainRead serves targets without a descriptor, which cannot be read without waiting.

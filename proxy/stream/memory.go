@@ -18,54 +18,54 @@ const DefaultMemory = 8 << 20
 type Memory struct {
 	limit int
 
-	mu      sync.Mutex // taken after a mux's, never before one
+	mu      sync.Mutex // taken after a tunnel's, never before one
 	queued  int        // in inboxes
 	sending int        // in messages
-	tunnels map[*mux]struct{}
-	waiting []*mux
+	tunnels map[*backlog]struct{}
+	waiting []*backlog
 }
 
 // NewMemory returns a limit of so many bytes.
 func NewMemory(limit int) *Memory {
-	return &Memory{limit: limit, tunnels: make(map[*mux]struct{})}
+	return &Memory{limit: limit, tunnels: make(map[*backlog]struct{})}
 }
 
 // join adds a tunnel, whose connections may have to give way from now on.
-func (y *Memory) join(m *mux) {
+func (y *Memory) join(b *backlog) {
 	if y == nil {
 		return
 	}
-	m.nudge = time.AfterFunc(time.Hour, func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.nudged = true
-		m.room.Broadcast()
+	b.nudge = time.AfterFunc(time.Hour, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.nudged = true
+		b.room.Broadcast()
 	})
-	m.nudge.Stop()
+	b.nudge.Stop()
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	y.tunnels[m] = struct{}{}
+	y.tunnels[b] = struct{}{}
 }
 
-func (y *Memory) leave(m *mux) {
+func (y *Memory) leave(b *backlog) {
 	if y == nil {
 		return
 	}
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	delete(y.tunnels, m)
-	m.nudge.Stop()
+	delete(y.tunnels, b)
+	b.nudge.Stop()
 }
 
-// take reserves n bytes for m, or sees to it that m is nudged when there are some.
-func (y *Memory) take(m *mux, n int) bool {
+// take reserves n bytes for b, or sees to it that b is nudged when there are some.
+func (y *Memory) take(b *backlog, n int) bool {
 	if y == nil {
 		return true
 	}
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if y.queued+n > y.room() {
-		y.waiting = append(y.waiting, m)
+		y.waiting = append(y.waiting, b)
 		return false
 	}
 	y.queued += n
@@ -75,8 +75,8 @@ func (y *Memory) take(m *mux, n int) bool {
 // room is the inboxes' share.
 func (y *Memory) room() int { return max(y.limit-y.sending, y.limit/2) }
 
-// tight tells whether not even a small chunk is left.
-func (y *Memory) tight() bool {
+// low reports whether not even a small chunk is left.
+func (y *Memory) low() bool {
 	if y == nil {
 		return false
 	}
@@ -120,9 +120,9 @@ func (y *Memory) send(n int) {
 
 // wake lets those that wait try again. Their locks come before this one, so a timer's goroutine does it.
 func (y *Memory) wake() {
-	for i, m := range y.waiting {
-		if _, ok := y.tunnels[m]; ok {
-			m.nudge.Reset(0)
+	for i, b := range y.waiting {
+		if _, ok := y.tunnels[b]; ok {
+			b.nudge.Reset(0)
 		}
 		y.waiting[i] = nil
 	}
@@ -133,21 +133,20 @@ func (y *Memory) wake() {
 // has waited since a moment. It returns how long to wait otherwise. No lock may be held.
 func (y *Memory) relieve(since time.Time, stall time.Duration) time.Duration {
 	y.mu.Lock()
-	all := make([]*mux, 0, len(y.tunnels))
-	for m := range y.tunnels {
-		all = append(all, m)
+	all := make([]*backlog, 0, len(y.tunnels))
+	for b := range y.tunnels {
+		all = append(all, b)
 	}
 	y.mu.Unlock()
-	var slow *connection
+	var slow *inbox
+	var owner *backlog
 	var progress time.Time
-	for _, m := range all {
-		m.mu.Lock()
-		for c := range m.conns {
-			if c.state != aborted && c.inbox.charged > 0 && (slow == nil || c.progress.Before(progress)) {
-				slow, progress = c, c.progress
-			}
+	for _, b := range all {
+		b.mu.Lock()
+		if q := b.slowest(1 << 30); q != nil && (slow == nil || q.progress.Before(progress)) {
+			slow, owner, progress = q, b, q.progress
 		}
-		m.mu.Unlock()
+		b.mu.Unlock()
 	}
 	if slow == nil {
 		return stall // what is in use is about to be given back
@@ -156,21 +155,10 @@ func (y *Memory) relieve(since time.Time, stall time.Duration) time.Duration {
 	if left > 0 && hold > 0 {
 		return min(left, hold)
 	}
-	slow.m.mu.Lock()
-	defer slow.m.mu.Unlock()
-	if slow.state != aborted && slow.inbox.charged > 0 && slow.progress.Equal(progress) {
-		slow.m.stalled(slow, left <= 0)
+	owner.mu.Lock()
+	defer owner.mu.Unlock()
+	if slow.conn.state != aborted && slow.charged > 0 && slow.progress.Equal(progress) {
+		owner.evict(slow, left <= 0)
 	}
 	return 0
-}
-
-// awaitMemory waits until there may be memory, with mu given up meanwhile.
-func (m *mux) awaitMemory(since time.Time) {
-	m.mu.Unlock()
-	left := m.memory.relieve(since, m.stall)
-	m.mu.Lock()
-	if left > 0 && !m.nudged && !m.ended {
-		m.waitRoom(left)
-	}
-	m.nudged = false
 }

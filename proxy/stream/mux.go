@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/loglimit"
 	"github.com/culvert-iot/culvert/proxy/frame"
 )
 
@@ -73,16 +74,14 @@ type Config struct {
 // mux is one websocket's streams. Role-specific rules are in Destination and Source.
 type mux struct {
 	transport Transport
-	prober    Prober // the same; nil where it is none
 	log       *slog.Logger
 	stall     time.Duration
 	onStream  func()
 	announced func(services []string)
 	lost      func(error)
 	observer  Observer
-	memory    *Memory
 	dialFunc  func(ctx context.Context, service string) (net.Conn, error)
-	notice    limiter
+	notice    loglimit.Limiter
 	halfClose bool
 	source    bool // this side starts connections
 
@@ -93,19 +92,15 @@ type mux struct {
 	mu       sync.Mutex
 	streams  map[string]*stream // active, by service id as on the wire
 	conns    map[*connection]struct{}
-	queued   int           // bytes charged by all inboxes
-	room     sync.Cond     // the reader waits here for memory, or for the sender
-	late     []*connection // the reader alone: those whose inbox it has to write before it reads on
-	timer    *time.Timer   // wakes the reader from room; made once, since bulk may wait for each frame
-	nudge    *time.Timer   // wakes it when there is memory again that it shares with other tunnels
-	nudged   bool
-	idle     sync.Cond // Shutdown waits here for the sender
-	closing  bool      // Shutdown has begun: nothing new starts
-	mute     bool      // the transport takes nothing more; there is no sender
-	ended    bool      // the websocket has ended, or must
-	services []string  // the tunnel's, from SERVICE_IDS
+	backlog  backlog       // what waits for targets; the reader waits here for room
+	deferred []*connection // the reader alone: those whose inbox it writes before it reads on
+	idle     sync.Cond     // Shutdown waits here for the sender
+	closing  bool          // Shutdown has begun: nothing new starts
+	mute     bool          // the transport takes nothing more; there is no sender
+	ended    bool          // the websocket has ended, or must
+	services []string      // the tunnel's, from SERVICE_IDS
 	stats    statistics
-	// unanswered: the destination did not say that it knows half close when there was time enough
+	// unanswered: the destination had time enough to say that it knows half close, and did not.
 	unanswered    bool
 	answered      bool // it did say so, on some connection
 	answerTimeout time.Duration
@@ -114,21 +109,14 @@ type mux struct {
 	work           sync.Cond
 	control, spare []byte // frames that go before data; spare is the one being sent
 	batch          [][]byte
-	round          uint64 // counts the messages begun, so that data never overtakes its start
-	fresh, bulk    queue
-	owed           bool   // the bulk queue has the next turn
-	rotation       uint64 // counts how often the bulk queue went around
-	quantum        int    // what each may send in a rotation, in bytes
-	window         window
-	began          time.Time   // the window's time counts from here
-	lateTimer      *time.Timer // ends a wait for the window; made once
-	lateSet        bool
+	sched          scheduler
+	pace           pacer
 }
 
 func newMux(cfg Config) *mux {
 	m := &mux{
 		transport: cfg.Transport, log: cfg.Logger, stall: cfg.StallTimeout, onStream: cfg.OnStream, announced: cfg.OnServices,
-		lost: cfg.OnLost, observer: cfg.Observer, memory: cfg.Memory, halfClose: cfg.HalfClose, answerTimeout: defaultAnswerTimeout,
+		lost: cfg.OnLost, observer: cfg.Observer, halfClose: cfg.HalfClose, answerTimeout: defaultAnswerTimeout,
 		streams: make(map[string]*stream), conns: make(map[*connection]struct{}),
 	}
 	if m.log == nil {
@@ -137,21 +125,46 @@ func newMux(cfg Config) *mux {
 	if m.stall <= 0 {
 		m.stall = DefaultStallTimeout
 	}
-	m.began, m.quantum = time.Now(), turn
+	m.sched.quantum = turn
+	m.pace = pacer{began: time.Now(), wake: m.answersLate}
 	if p, ok := cfg.Transport.(Prober); ok {
-		m.prober = p
+		m.pace.prober = p
 		p.OnProbe(m.passed)
 	}
-	m.room.L, m.idle.L, m.work.L = &m.mu, &m.mu, &m.mu
+	m.backlog = backlog{mu: &m.mu, memory: cfg.Memory, evict: func(q *inbox, nothing bool) { m.stalled(q.conn, nothing) }}
+	m.backlog.each = func(f func(*inbox)) {
+		for c := range m.conns {
+			f(&c.inbox)
+		}
+	}
+	m.backlog.room.L, m.idle.L, m.work.L = &m.mu, &m.mu, &m.mu
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m
+}
+
+// testYield is called in each section that has given the lock up, where a test sets it.
+var testYield func()
+
+// unlock gives the lock up for a while, relock takes it again. The state may be another one then.
+func (m *mux) unlock() {
+	m.mu.Unlock()
+	if testYield != nil {
+		testYield()
+	}
+}
+
+func (m *mux) relock() {
+	if testYield != nil {
+		testYield()
+	}
+	m.mu.Lock()
 }
 
 // serve reads until the websocket ends, then ends every connection, and returns why it ended. handle is
 // called with mu held.
 func (m *mux) serve(handle func(*frame.Message) error) error {
-	m.memory.join(m)
-	defer m.memory.leave(m)
+	m.backlog.memory.join(&m.backlog)
+	defer m.backlog.memory.leave(&m.backlog)
 	read := make(chan struct{})
 	sent := make(chan error, 1)
 	go func() { sent <- m.send(read) }()
@@ -185,7 +198,7 @@ func (m *mux) send(read <-chan struct{}) error {
 	m.mu.Lock()
 	m.mute = true
 	m.control, m.spare = m.control[:0], m.spare[:0]
-	m.room.Broadcast()
+	m.backlog.room.Broadcast()
 	m.idle.Broadcast()
 	m.mu.Unlock()
 
@@ -198,7 +211,7 @@ func (m *mux) send(read <-chan struct{}) error {
 	}
 	m.mu.Lock()
 	m.ended = true
-	m.room.Broadcast()
+	m.backlog.room.Broadcast()
 	m.mu.Unlock()
 	_ = m.transport.Close(closeGoingAway, "")
 	return fmt.Errorf("send to the tunnel: %w", err)
@@ -228,8 +241,8 @@ func (m *mux) step(msg *frame.Message, handle func(*frame.Message) error) error 
 	}
 	// A peer that provokes answers faster than they can be sent is not read any further.
 	for len(m.control) > controlHigh && !m.ended {
-		m.writeLate()
-		m.room.Wait()
+		m.writeDeferred()
+		m.backlog.room.Wait()
 	}
 	return nil
 }
@@ -271,7 +284,7 @@ func (m *mux) Shutdown(ctx context.Context) {
 	}
 	m.ended = true
 	m.work.Broadcast()
-	m.room.Broadcast()
+	m.backlog.room.Broadcast()
 	m.mu.Unlock()
 	_ = m.transport.Close(closeNormal, "")
 }
@@ -300,7 +313,7 @@ func (m *mux) endStream(s *stream) {
 		why = TunnelLost
 	}
 	for _, c := range s.conns {
-		c.because(why)
+		c.setReason(why)
 		c.end(draining, false)
 	}
 	if m.streams[s.service] == s {
@@ -326,7 +339,9 @@ func (m *mux) awaitConnections() {
 // begin adds a connection to s and starts it. target is nil where it must be dialled.
 func (m *mux) begin(s *stream, id uint32, target net.Conn) {
 	now := time.Now()
-	c := &connection{m: m, s: s, id: id, born: m.round, progress: now, began: now, running: 1}
+	c := &connection{m: m, s: s, id: id, began: now, running: 1}
+	c.inbox.conn, c.inbox.progress = c, now
+	c.member = member{conn: c, born: m.sched.message, overhead: overhead(c)}
 	c.served.L = &m.mu
 	s.conns[id] = c
 	m.conns[c] = struct{}{}
@@ -359,9 +374,8 @@ func (m *mux) remove(c *connection) {
 	}
 }
 
-// forget drops the last trace of c, which is gone and has no goroutine any more.
+// forget drops the last trace of c, whose target is closed and which has no goroutine any more.
 func (m *mux) forget(c *connection) {
-	c.end(aborted, true)
 	delete(m.conns, c)
 	m.stats.finished(c.s.name)
 	m.log.Debug("connection ended", "service", c.s.name, "stream", c.s.id, "connection", c.id, "bytes_in", c.in, "bytes_out", c.out)
@@ -369,7 +383,7 @@ func (m *mux) forget(c *connection) {
 		m.wg.Done()
 		return
 	}
-	// Without mu, and not in the way of whoever was the last to have it, which may be the tunnel's reader.
+	// Without the lock, and off the caller's goroutine, which may be the reader.
 	go func() {
 		defer m.wg.Done()
 		c.tellClosed()
@@ -385,7 +399,7 @@ func (m *mux) refused(service string, err error) {
 
 // warn logs msg, but not again for the same key within a while: a flood is logged once, not once each.
 func (m *mux) warn(key, msg string, attrs ...any) {
-	if suppressed, ok := m.notice.allow(key, time.Now()); ok {
+	if suppressed, ok := m.notice.Allow(key, time.Now()); ok {
 		if suppressed > 0 {
 			attrs = append(attrs, "suppressed", suppressed)
 		}

@@ -53,9 +53,9 @@ type watched struct {
 	closed func(Closed)
 }
 
-// because notes why the connection ends. The first reason is the one that counts; where one side ended its
+// setReason notes why the connection ends. The first reason is the one that counts; where one side ended its
 // half before, it was that side.
-func (c *connection) because(r Reason) {
+func (c *connection) setReason(r Reason) {
 	switch {
 	case r == ByPeer && c.half.told && !c.half.ended:
 		r = ByTarget
@@ -67,13 +67,13 @@ func (c *connection) because(r Reason) {
 	}
 }
 
-// broke notes an error of the target, which says why the connection ends.
-func (c *connection) broke(err error) {
+// setTargetError notes an error of the target, which says why the connection ends.
+func (c *connection) setTargetError(err error) {
 	if errors.Is(err, io.EOF) {
-		c.because(ByTarget)
+		c.setReason(ByTarget)
 		return
 	}
-	c.because(BrokenOff)
+	c.setReason(BrokenOff)
 	if c.watch.err == nil {
 		c.watch.err = err
 	}

@@ -31,7 +31,7 @@ func awaitCalm(t *testing.T, m *mux, back *link) {
 			return false
 		}
 		m.mu.Lock()
-		calm := m.bulk.n == 1 && m.fresh.n == 0 && !m.owed
+		calm := m.sched.bulk.n == 1 && m.sched.fresh.n == 0 && !m.sched.bulkDue
 		m.mu.Unlock()
 		if !calm {
 			back.take() // whole frames: once more

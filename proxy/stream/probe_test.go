@@ -96,8 +96,8 @@ func TestCarryingWithAWindowAllocatesNothing(t *testing.T) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.window.open() || d.window.next < 100 {
-		t.Errorf("window %d, %d probes", d.window.size, d.window.next)
+	if d.pace.window.open() || d.pace.window.next < 100 {
+		t.Errorf("window %d, %d probes", d.pace.window.size, d.pace.window.next)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestBulkWaitsForTheWindowAndTypingDoesNot(t *testing.T) {
 	next()
 	p.hold(true)
 	go func() { _, _ = target.Write(make([]byte, 8<<20)) }()
-	waiting := func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.window.limited && d.bulk.n == 1 }
+	waiting := func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.pace.window.limited && d.sched.bulk.n == 1 }
 	waitFor(t, waiting)
 	stopped := p.written()
 	if stopped > 2*firstWindow {
@@ -150,7 +150,7 @@ func TestBulkWaitsForTheWindowAndTypingDoesNot(t *testing.T) {
 func TestBulkGoesOnWhenAnswersStop(t *testing.T) {
 	p, d, target, far := serveProber(t, "tcp")
 	_, _ = target.Write([]byte("x"))
-	waitFor(t, func() bool { d.mu.Lock(); defer d.mu.Unlock(); return !d.window.open() })
+	waitFor(t, func() bool { d.mu.Lock(); defer d.mu.Unlock(); return !d.pace.window.open() })
 	p.hold(true)
 	go func() { _, _ = target.Write(make([]byte, 4<<20)) }()
 	in, start := frame.NewReader(far), time.Now()

@@ -1,151 +1,135 @@
 package stream
 
-import "github.com/culvert-iot/culvert/proxy/frame"
+// scheduler decides which connection sends next. It knows no tunnel: the sender asks it for a turn and
+// hands back a connection that has more. It is guarded by its owner's lock.
+//
+// The order is that of FQ-CoDel (RFC 8290, section 4), a deficit round robin in bytes (Shreedhar and
+// Varghese, SIGCOMM 1995) with two queues. Connections that were silent go first, all others take turns
+// of a quantum. That keeps typing quick beside bulk without knowing either. A connection goes first only
+// until it has used its quantum of this rotation, which is one turn of each connection in the bulk
+// queue: one that falls silent again and again and yet sends a lot takes its turns with bulk.
+// (RFC 8290 reaches the same by leaving an empty queue in the list of old ones.)
+type scheduler struct {
+	fresh, bulk queue
+	bulkDue     bool   // the bulk queue has the next turn
+	message     uint64 // counts the messages begun, so that data never overtakes its start
+	rotation    uint64 // counts how often the bulk queue went around
+	quantum     int    // what each may send in a rotation, in bytes
+}
+
+// member is a connection's place in the scheduler.
+type member struct {
+	conn     *connection
+	overhead int    // what its frames need besides the payload, at most, in bytes
+	born     uint64 // the message in which it began
+
+	queue      *queue // nil while it is silent or served
+	prev, next *member
+
+	quota
+}
+
+// quota is what a connection has had of the tunnel lately.
+type quota struct {
+	credit  int    // bytes that it may still send ahead of bulk
+	granted uint64 // the rotation that the credit is of, plus one; 0: none yet
+	turn    uint64 // in the bulk queue: the rotation in which its turn comes
+}
 
 // queue is a first-in first-out list of connections that have something to send. A connection that ends
 // leaves it at once, so that its length is what is to be done.
 type queue struct {
-	head, tail *connection
+	head, tail *member
 	n          int
 }
 
-// links is a connection's place in a queue.
-type links struct {
-	queue      *queue // nil while in none
-	prev, next *connection
-}
-
-// share is what a connection has had of the tunnel lately.
-type share struct {
-	credit   int    // bytes that it may still send as one that sends little
-	granted  uint64 // the rotation that the credit is of, plus one; 0: none yet
-	rotation uint64 // in the bulk queue: the one in which its turn comes
-}
-
-func (q *queue) push(c *connection) {
-	c.queue, c.prev, c.next = q, q.tail, nil
+func (q *queue) push(p *member) {
+	p.queue, p.prev, p.next = q, q.tail, nil
 	if q.tail == nil {
-		q.head = c
+		q.head = p
 	} else {
-		q.tail.next = c
+		q.tail.next = p
 	}
-	q.tail = c
+	q.tail = p
 	q.n++
 }
 
-// unlink takes the connection out of the queue that it is in, if any.
-func (c *connection) unlink() {
-	q := c.queue
+// unlink takes p out of the queue that it is in, if any.
+func (p *member) unlink() {
+	q := p.queue
 	if q == nil {
 		return
 	}
-	if c.prev == nil {
-		q.head = c.next
+	if p.prev == nil {
+		q.head = p.next
 	} else {
-		c.prev.next = c.next
+		p.prev.next = p.next
 	}
-	if c.next == nil {
-		q.tail = c.prev
+	if p.next == nil {
+		q.tail = p.prev
 	} else {
-		c.next.prev = c.prev
+		p.next.prev = p.prev
 	}
 	q.n--
-	c.links = links{}
+	p.queue, p.prev, p.next = nil, nil, nil
 }
 
-// The order is that of FQ-CoDel (RFC 8290, section 4), a deficit round robin (Shreedhar and Varghese, SIGCOMM 1995)
-// in bytes with two queues: those that come back from silence go first, all others take turns of a quantum. That keeps
-// typing quick beside bulk without knowing either. A connection goes first only as long as it has not had its quantum
-// of this rotation, one turn of everybody in the bulk queue: who falls silent again and again and yet sends a lot takes
-// its turns with bulk. (RFC 8290 reaches the same by leaving a queue that is empty in the list of the old ones.)
+// waiting is the number of connections that have something to send.
+func (s *scheduler) waiting() int { return s.fresh.n + s.bulk.n }
 
 // ready queues a connection that was silent and has something to send.
-func (m *mux) ready(c *connection) {
-	c.grant()
-	if c.credit > 0 {
-		m.fresh.push(c)
+func (s *scheduler) ready(p *member) {
+	s.grant(p)
+	if p.credit > 0 {
+		s.fresh.push(p)
 	} else {
-		m.bulkTurn(c)
-	}
-	m.work.Signal()
-}
-
-// grant gives the connection its credit for this rotation, once.
-func (c *connection) grant() {
-	if c.granted != c.m.rotation+1 {
-		c.granted, c.credit = c.m.rotation+1, c.m.quantum
+		s.again(p)
 	}
 }
 
-// bulkTurn puts c at the end of the bulk queue. Its turn there is one of the next rotation.
-func (m *mux) bulkTurn(c *connection) {
-	c.share.rotation = m.rotation + 1
-	m.bulk.push(c)
+// again queues a connection that has more to send after its turn: its next one is in the next rotation.
+func (s *scheduler) again(p *member) {
+	p.turn = s.rotation + 1
+	s.bulk.push(p)
 }
 
-// nextTurn takes the connection whose turn it is out of its queue and returns it with how many bytes it
-// may send, and whether it came back from silence; or nil when nobody is ready, or the room left in the
-// message is not enough. One of the bulk queue gets a whole turn or none: what it missed now it has in
-// the next message, and all get the same. A connection that began while this message was being filled
-// waits too: what the peer must be told before its data is in the next one.
-func (m *mux) nextTurn(room, limit int, full bool) (c *connection, n int, fresh bool) {
-	if c = m.bulk.head; c != nil && !full && (m.owed || m.fresh.n == 0) && room-overhead(c) >= limit {
-		m.owed = false
-		m.rotation = max(m.rotation, c.share.rotation)
-		c.grant()
-		c.unlink()
-		return c, limit, false
+// grant gives a connection its credit for this rotation, once.
+func (s *scheduler) grant(p *member) {
+	if p.granted != s.rotation+1 {
+		p.granted, p.credit = s.rotation+1, s.quantum
 	}
-	if c = m.fresh.head; c != nil && c.born != m.round && room-overhead(c) >= minTurn {
-		c.unlink()
-		return c, min(limit, room-overhead(c)), true
-	}
-	return nil, 0, false
 }
 
-// overhead is what a frame of c's data and one of its end need besides the payload, at most.
-func overhead(c *connection) int {
-	return 3*headerRoom + 2*frame.TrailerRoom(c.s.service, c.id)
-}
-
-// fill adds one frame of each connection that is ready now to the batch, as far as buf has room, and until there are
-// piece bytes. Whoever is alone gets a full frame. Nothing is waited for: many small frames share a message only
-// when they are there at the same time.
-//
-// room is what the window has left. Beyond it only those go that come back from silence, with a little.
-//
-// The bulk queue is owed a turn when a whole message had none for it: so nobody starves, however many others
-// have a little to say.
-func (m *mux) fill(buf []byte, piece, room int) {
-	turns, waiting := m.fresh.n+m.bulk.n, m.bulk.n > 0 && room > 0
-	m.quantum = min(max(piece/2, sparse), turn)
-	limit := min(max(piece, sparse), frame.MaxPayload)
+// plan begins a message of about piece bytes. It returns how many turns there are, and the most that one
+// may send. Without room in the window only connections that were silent send, and little.
+func (s *scheduler) plan(piece, room int) (turns, limit int) {
+	s.quantum = min(max(piece/2, sparse), turn)
+	turns, limit = s.waiting(), min(max(piece, sparse), maxTurn)
 	if turns > 1 {
-		limit = m.quantum
+		limit = s.quantum
 	}
 	if room <= 0 {
 		limit = min(limit, sparse)
 	}
-	for used := 0; turns > 0 && used < piece; turns-- {
-		c, n, fresh := m.nextTurn(len(buf), limit, room <= 0)
-		if c == nil {
-			break
-		}
-		waiting = waiting && fresh
-		end := c.s.reset(c.id)
-		data, ended := c.serve(buf, n)
-		c.credit -= len(data)
-		if len(data) > 0 {
-			m.batch = append(m.batch, data)
-			buf = buf[headerRoom+len(data):]
-			used += len(data)
-		}
-		if ended {
-			if b, err := end.AppendFrame(buf[:0]); err == nil {
-				m.batch = append(m.batch, b)
-				buf = buf[len(b):]
-			}
-		}
+	return turns, limit
+}
+
+// next takes the connection whose turn it is out of its queue. It returns how many bytes that may send,
+// and whether it was silent before, or nil when none is ready or room, what is left of the message, is
+// too little. A connection of the bulk queue gets a whole turn or none: what it missed now it has in the
+// next message. A connection that began while this message was being filled waits too: its start goes
+// out with the next one. full says that the window has no room for bulk.
+func (s *scheduler) next(room, limit int, full bool) (p *member, n int, fresh bool) {
+	if p = s.bulk.head; p != nil && !full && (s.bulkDue || s.fresh.n == 0) && room-p.overhead >= limit {
+		s.bulkDue = false
+		s.rotation = max(s.rotation, p.turn)
+		s.grant(p)
+		p.unlink()
+		return p, limit, false
 	}
-	m.owed = m.owed || waiting
+	if p = s.fresh.head; p != nil && p.born != s.message && room-p.overhead >= minTurn {
+		p.unlink()
+		return p, min(limit, room-p.overhead), true
+	}
+	return nil, 0, false
 }

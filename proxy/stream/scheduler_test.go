@@ -146,7 +146,7 @@ func (m *mux) attached(n int) bool {
 func (m *mux) waiting() (fresh, bulk int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.fresh.n, m.bulk.n
+	return m.sched.fresh.n, m.sched.bulk.n
 }
 
 func TestBulkConnectionsShareEqually(t *testing.T) {

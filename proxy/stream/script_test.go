@@ -304,8 +304,8 @@ func checkEmpty(tb testing.TB, m *mux) {
 	tb.Helper()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.conns) != 0 || len(m.streams) != 0 || m.queued != 0 || m.fresh.n+m.bulk.n != 0 {
-		tb.Errorf("after the end: %d connections, %d streams, %d bytes queued, %d ready", len(m.conns), len(m.streams), m.queued, m.fresh.n+m.bulk.n)
+	if len(m.conns) != 0 || len(m.streams) != 0 || m.backlog.queued != 0 || m.sched.fresh.n+m.sched.bulk.n != 0 {
+		tb.Errorf("after the end: %d connections, %d streams, %d bytes queued, %d ready", len(m.conns), len(m.streams), m.backlog.queued, m.sched.fresh.n+m.sched.bulk.n)
 	}
 	for name, s := range m.stats.services {
 		if s.Connections != 0 {

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"sync"
-	"time"
 
 	"github.com/culvert-iot/culvert/proxy/frame"
 )
@@ -31,11 +30,12 @@ func (m *mux) tell(msg frame.Message) {
 
 var messages = sync.Pool{New: func() any { b := make([]byte, frame.MaxWebsocketMessage); return &b }}
 
-// sendLoop is the tunnel's only writer. It sleeps while nobody is ready, or may send, and holds no buffer then.
+// sendLoop is the tunnel's only writer. It sleeps while no connection is ready, or may send,
+// and holds no buffer then.
 func (m *mux) sendLoop() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	defer m.stopLate()
+	defer m.pace.stop()
 	for {
 		for !m.ended && !m.maySend() {
 			m.idle.Broadcast()
@@ -45,9 +45,9 @@ func (m *mux) sendLoop() error {
 			return nil
 		}
 		buf, _ := messages.Get().(*[]byte)
-		m.memory.send(len(*buf))
+		m.backlog.memory.send(len(*buf))
 		err := m.sendReady(*buf)
-		m.memory.send(-len(*buf))
+		m.backlog.memory.send(-len(*buf))
 		messages.Put(buf)
 		if err != nil {
 			return err
@@ -55,63 +55,40 @@ func (m *mux) sendLoop() error {
 	}
 }
 
-// maySend tells whether there is something to send, and room for it. Whoever is ready and has to wait for the
-// window is noted, and the wait has an end.
+// maySend reports whether there is something to send, and room for it.
 func (m *mux) maySend() bool {
-	waiting := m.fresh.n+m.bulk.n > 0
-	if len(m.control) > 0 || !waiting || m.prober == nil {
-		return waiting || len(m.control) > 0
+	if len(m.control) > 0 || m.sched.waiting() == 0 {
+		return len(m.control) > 0
 	}
-	now := m.now()
-	room := m.window.room(now)
-	if room > 0 || m.fresh.n > 0 && room > -m.window.grace() || m.window.deaf(now) {
-		return true
-	}
-	m.window.limited = true
-	if m.lateTimer == nil {
-		m.lateTimer = time.AfterFunc(m.window.late(now), m.answersLate)
-	} else if !m.lateSet {
-		m.lateTimer.Reset(m.window.late(now))
-	}
-	m.lateSet = true
-	return false
+	return m.pace.maySend(m.sched.fresh.n > 0)
 }
 
-// answersLate has the sender look whether the window's answers have stopped.
+// answersLate makes the sender look whether the window's answers have stopped.
 func (m *mux) answersLate() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.lateSet = false
+	m.pace.armed = false
 	m.work.Signal()
 }
 
-func (m *mux) stopLate() {
-	if m.lateTimer != nil {
-		m.lateTimer.Stop()
-	}
-}
-
-// passed is told by the transport that a probe was answered.
+// passed is called by the transport when a probe was answered.
 func (m *mux) passed(probe uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.window.answered(m.now(), probe)
-	if m.fresh.n+m.bulk.n > 0 {
+	m.pace.window.answered(m.pace.now(), probe)
+	if m.sched.waiting() > 0 {
 		m.work.Signal()
 	}
 }
-
-// now is the window's time.
-func (m *mux) now() time.Duration { return time.Since(m.began) }
 
 // sendReady sends until nobody is ready, or the window is full.
 func (m *mux) sendReady(buf []byte) error {
 	for !m.ended && m.maySend() {
 		m.control, m.spare = m.spare[:0], m.control
-		m.round++
+		m.sched.message++
 		control := m.spare
 		if len(control) > 0 {
-			m.room.Broadcast()
+			m.backlog.room.Broadcast()
 		}
 		// Frames need not be aligned with messages, so a long queue may be cut anywhere.
 		for len(control) > frame.MaxWebsocketMessage/2 {
@@ -124,10 +101,7 @@ func (m *mux) sendReady(buf []byte) error {
 		if len(control) > 0 {
 			m.batch = append(m.batch, control)
 		}
-		piece, room := maxWindow, maxWindow
-		if m.prober != nil {
-			piece, room = m.window.piece(), m.window.room(m.now())
-		}
+		piece, room := m.pace.budget()
 		m.fill(buf[:frame.MaxWebsocketMessage-len(control)], piece, room)
 		err := m.write(m.batch...)
 		m.spare = m.spare[:0]
@@ -138,26 +112,58 @@ func (m *mux) sendReady(buf []byte) error {
 	return nil
 }
 
-// write sends one message, with mu given up meanwhile, and a probe behind it where the window wants one, which may
-// also be all there is to send.
+// write sends one message, with the lock given up meanwhile, and a probe where the pacer wants one.
 func (m *mux) write(bufs ...[]byte) error {
 	size := 0
 	for _, b := range bufs {
 		size += len(b)
 	}
-	var probe uint64
-	if m.prober != nil {
-		if now := m.now(); size > 0 || m.window.deaf(now) {
-			probe = m.window.sending(now, size)
-		}
-	}
+	probe := m.pace.sending(size)
 	if size == 0 && probe == 0 {
 		return nil
 	}
-	m.mu.Unlock()
-	defer m.mu.Lock()
+	m.unlock()
+	defer m.relock()
 	if probe != 0 {
-		return m.prober.WriteProbe(probe, bufs...)
+		return m.pace.prober.WriteProbe(probe, bufs...)
 	}
 	return m.transport.WriteBuffers(bufs...)
+}
+
+// overhead is what a frame of c's data and one of its end need besides the payload, at most.
+func overhead(c *connection) int {
+	return 3*headerRoom + 2*frame.TrailerRoom(c.s.service, c.id)
+}
+
+// fill adds one frame of each connection that is ready now to the batch, as far as buf has room, and until
+// there are piece bytes. A connection that is alone gets a full frame. Nothing is waited for: many small
+// frames share a message only when they are there at the same time. room is what the window has left.
+//
+// The bulk queue is due a turn when a whole message had none for it, so that none of it starves.
+func (m *mux) fill(buf []byte, piece, room int) {
+	waiting := m.sched.bulk.n > 0 && room > 0
+	turns, limit := m.sched.plan(piece, room)
+	for used := 0; turns > 0 && used < piece; turns-- {
+		p, n, fresh := m.sched.next(len(buf), limit, room <= 0)
+		if p == nil {
+			break
+		}
+		c := p.conn
+		waiting = waiting && fresh
+		end := c.s.reset(c.id)
+		data, ended := c.serve(buf, n)
+		c.credit -= len(data)
+		if len(data) > 0 {
+			m.batch = append(m.batch, data)
+			buf = buf[headerRoom+len(data):]
+			used += len(data)
+		}
+		if ended {
+			if b, err := end.AppendFrame(buf[:0]); err == nil {
+				m.batch = append(m.batch, b)
+				buf = buf[len(b):]
+			}
+		}
+	}
+	m.sched.bulkDue = m.sched.bulkDue || waiting
 }

@@ -41,8 +41,8 @@ func (s *script) queued() int {
 		}
 		sum += c.inbox.charged
 	}
-	if sum != m.queued || sum > tunnelLimit {
-		s.t.Errorf("%d bytes are charged, counted as %d, the limit is %d", sum, m.queued, tunnelLimit)
+	if sum != m.backlog.queued || sum > tunnelLimit {
+		s.t.Errorf("%d bytes are charged, counted as %d, the limit is %d", sum, m.backlog.queued, tunnelLimit)
 	}
 	return sum
 }

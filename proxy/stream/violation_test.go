@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/culvert-iot/culvert/internal/loglimit"
 	"github.com/culvert-iot/culvert/proxy/frame"
 )
 
@@ -116,7 +117,7 @@ func TestAFloodOfOffencesIsAFewLines(t *testing.T) {
 					}
 				}
 				_ = s.received()
-				if lines := s.log.all(); len(lines) > maxKinds+1 {
+				if lines := s.log.all(); len(lines) > loglimit.DefaultKinds+1 {
 					t.Errorf("%d lines in the log for %d offences, the last:\n%s", len(lines), flood, lines[len(lines)-1])
 				}
 				if n := len(s.d.Stats()); n > maxStreams+1 {

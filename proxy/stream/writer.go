@@ -8,56 +8,33 @@ import (
 	"time"
 )
 
-// kick starts the writer, if there is something to do for it and nobody is writing.
-func (c *connection) kick() {
-	switch {
-	case c.writing, c.target == nil, c.gone, c.state == aborted:
-		return
-	case c.state == open && (c.dead || c.inbox.empty() && !c.mustCloseWriting()):
-		return
-	}
-	if c.writer == nil {
-		c.writer = c.write
-	}
-	c.writing = true
-	c.running++
-	go c.writer()
-}
-
 // write is the writer: it moves the inbox to the target until that is empty, or all is over.
 func (c *connection) write() {
 	m := c.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	defer c.giveWrite()
 	for c.state != aborted {
-		if !c.dead && !c.inbox.empty() {
+		switch {
+		case !c.dead && !c.inbox.empty():
 			b := c.inbox.take()
 			err := c.writeOut(b.b[b.done:])
-			m.release(c, b)
+			m.backlog.release(&c.inbox, b)
 			if err != nil {
 				c.refuses()
 			}
-			continue
-		}
-		if c.state == draining {
+		case c.state == draining:
 			if !c.dead {
 				c.linger()
 			}
-			break
-		}
-		if c.dead || !c.mustCloseWriting() {
+			c.end(aborted, false)
+		case !c.dead && c.mustCloseWriting():
+			c.closeWriting()
+		default:
 			_ = c.target.SetWriteDeadline(time.Time{}) // for those who do not wait
-			c.writing = false
-			c.leave()
 			return
 		}
-		c.closeWriting()
 	}
-	m.mu.Unlock()
-	_ = c.target.Close()
-	m.mu.Lock()
-	c.writing, c.gone = false, true
-	c.leave()
 }
 
 // refuses notes that the target takes nothing more. What it said before that is still read, to its end.
@@ -66,9 +43,9 @@ func (c *connection) refuses() {
 		return
 	}
 	c.dead = true
-	c.m.unqueue(c)
+	c.m.backlog.clear(&c.inbox)
 	if c.half.held || c.half.told {
-		c.because(ByTarget)
+		c.setReason(ByTarget)
 		c.end(aborted, true) // it was read to its end already
 	}
 }
@@ -87,13 +64,13 @@ func (c *connection) writeOut(p []byte) error {
 			deadline = c.drainBy
 		}
 		_ = c.target.SetWriteDeadline(deadline)
-		m.mu.Unlock()
+		m.unlock()
 		n, err := c.target.Write(p[:min(piece, len(p))])
-		m.mu.Lock()
+		m.relock()
 		c.took(n)
 		if n > 0 {
-			c.progress = time.Now()
-			c.drainBy = c.progress.Add(drainTimeout)
+			c.inbox.progress = time.Now()
+			c.drainBy = c.inbox.progress.Add(drainTimeout)
 		}
 		p = p[n:]
 		switch {
@@ -117,24 +94,18 @@ func (c *connection) writeNow(p []byte) int {
 	if c.raw == nil || c.writing || c.dead || c.state != open {
 		return 0
 	}
-	m := c.m
-	c.writing = true
-	c.running++
-	m.mu.Unlock()
+	c.takeWrite()
+	defer c.giveWrite()
+	c.m.unlock()
 	n, err := c.raw.tryWrite(p)
 	if n > 0 {
 		c.touch()
 	}
-	m.mu.Lock()
-	c.writing = false
+	c.m.relock()
 	c.took(n)
 	if err != nil {
 		c.refuses()
 	}
-	if c.state == aborted {
-		c.gone = true // its end left that to us
-	}
-	c.leave()
 	return n
 }
 
@@ -152,10 +123,10 @@ func (c *connection) linger() {
 	if !ok {
 		return
 	}
-	c.m.mu.Unlock()
+	c.m.unlock()
 	err := half.CloseWrite()
 	_ = c.target.SetReadDeadline(time.Now().Add(lingerTimeout))
-	c.m.mu.Lock()
+	c.m.relock()
 	if err != nil && !c.half.closed {
 		return
 	}
