@@ -85,7 +85,7 @@ type Client struct {
 	ready    chan struct{}
 	renew    chan struct{} // holds one call of Renew
 	tried    *trial        // for the next attempt; used by Run's goroutine alone
-	progress progress
+	watchdog watchdog
 
 	mu    sync.Mutex
 	state State
@@ -133,7 +133,7 @@ func (c *Client) Run(ctx context.Context, handle func(payload []byte)) error {
 	defer func() { c.tried.close() }()
 
 	for {
-		c.progress.begin("connect to the MQTT broker")
+		c.watchdog.begin("connect to the MQTT broker")
 		c.set(func(s *State) { s.Attempts++ })
 		e := c.connect(ctx, c.inbox)
 		c.set(func(s *State) {
@@ -158,7 +158,7 @@ func (c *Client) Run(ctx context.Context, handle func(payload []byte)) error {
 			attempts = s.Attempts
 		})
 		c.reporter.failed(failure, e, attempts, delay)
-		c.progress.begin("wait before the next MQTT connection")
+		c.watchdog.begin("wait before the next MQTT connection")
 		if err := c.wait(ctx, delay, e.connectAt.Add(connectSpacing)); err != nil {
 			return err
 		}

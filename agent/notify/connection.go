@@ -23,7 +23,7 @@ const (
 	goodbyeLimit = 500 * time.Millisecond
 
 	// silenceMargin is added to the keep-alive: paho looks every 5 s whether a ping is due and again
-	// whether its answer is overdue. So paho notices a dead broker first, and the guard is the net below.
+	// whether its answer is overdue. So paho notices a dead broker first, and mqttConn is the net below.
 	silenceMargin = pingLimit + 20*time.Second
 
 	suback128 = 0x80 // SUBACK's return code for failure (MQTT 3.1.1, section 3.9.3)
@@ -85,7 +85,7 @@ func (c *Client) connect(ctx context.Context, in *inbox) end {
 		}
 		tried = &trial{conn: conn, config: config}
 	}
-	g := newGuard(tried.conn, c.cfg.KeepAlive+silenceMargin)
+	g := newMQTTConn(tried.conn, c.cfg.KeepAlive+silenceMargin)
 	defer func() { _ = g.Close() }()
 	e := c.session(ctx, g, in, tried.config)
 	e.tls = tried.config
@@ -128,7 +128,7 @@ func (c *Client) open(ctx context.Context, config *tls.Config) (net.Conn, stage,
 }
 
 // session is the life of one MQTT session over an open connection.
-func (c *Client) session(ctx context.Context, g *guard, in *inbox, config *tls.Config) end {
+func (c *Client) session(ctx context.Context, g *mqttConn, in *inbox, config *tls.Config) end {
 	began := time.Now()
 	connectAt := began
 	at := func(s stage, err error) end {
@@ -195,7 +195,7 @@ func (c *Client) session(ctx context.Context, g *guard, in *inbox, config *tls.C
 
 	began = time.Now()
 	c.up(began)
-	c.progress.wait()
+	c.watchdog.wait()
 	err = c.stay(ctx, g, lost, config)
 	e := at(stageUp, err)
 	c.goodbye(client, g)
@@ -203,7 +203,7 @@ func (c *Client) session(ctx context.Context, g *guard, in *inbox, config *tls.C
 }
 
 // stay waits until the session is lost, ctx ends, or new certificate files have proved themselves.
-func (c *Client) stay(ctx context.Context, g *guard, lost <-chan error, config *tls.Config) error {
+func (c *Client) stay(ctx context.Context, g *mqttConn, lost <-chan error, config *tls.Config) error {
 	trying, cancel := context.WithCancel(ctx)
 	var tries chan *trial
 	defer func() {
@@ -241,7 +241,7 @@ func (c *Client) stay(ctx context.Context, g *guard, lost <-chan error, config *
 
 // goodbye sends DISCONNECT if that is still possible, so that the broker does not wait for the keep-alive
 // to run out, and ends paho's goroutines.
-func (c *Client) goodbye(client mqtt.Client, g *guard) {
+func (c *Client) goodbye(client mqtt.Client, g *mqttConn) {
 	select {
 	case <-g.dead:
 	default:
@@ -251,7 +251,7 @@ func (c *Client) goodbye(client mqtt.Client, g *guard) {
 	client.Disconnect(0)
 }
 
-func (c *Client) options(g *guard, in *inbox, lost chan<- error) *mqtt.ClientOptions {
+func (c *Client) options(g *mqttConn, in *inbox, lost chan<- error) *mqtt.ClientOptions {
 	o := mqtt.NewClientOptions()
 	o.AddBroker("tcp://broker") // only a label: the connection is the one below
 	o.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return g, nil })
@@ -291,7 +291,7 @@ func subscribed(token mqtt.Token, topic string) error {
 }
 
 // cause prefers the connection's own error to what paho made of it.
-func (g *guard) cause(err error) error {
+func (g *mqttConn) cause(err error) error {
 	select {
 	case <-g.dead:
 		return g.err
@@ -301,7 +301,7 @@ func (g *guard) cause(err error) error {
 }
 
 // causeWithin waits a moment for the connection's own error: paho may notice by another way first.
-func (g *guard) causeWithin(d time.Duration, err error) error {
+func (g *mqttConn) causeWithin(d time.Duration, err error) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

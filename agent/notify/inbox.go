@@ -28,8 +28,8 @@ type inbox struct {
 	topic  string
 	logger *slog.Logger
 	queue  chan arrival
-	// progress is of the handler.
-	progress progress
+	// watchdog is of the handler.
+	watchdog watchdog
 
 	overflown   atomic.Bool  // since the queue was last empty
 	wrongTopic  atomic.Bool  // was logged
@@ -80,10 +80,10 @@ func (in *inbox) deliver(ctx context.Context, handle func(payload []byte)) {
 			if ctx.Err() != nil {
 				return
 			}
-			in.progress.begin("take a notification")
+			in.watchdog.begin("take a notification")
 			handle(a.payload)
 			a.ack()
-			in.progress.wait()
+			in.watchdog.wait()
 			if len(in.queue) == 0 {
 				in.overflown.Store(false)
 			}

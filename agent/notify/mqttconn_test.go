@@ -71,11 +71,11 @@ func TestTheParserLetsAClientsPacketsThroughAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestTheGuardEndsASilentConnectionEvenWithoutPaho(t *testing.T) {
+func TestMQTTConnEndsASilentConnectionEvenWithoutPaho(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		defer func() { _ = far.Close() }()
-		g := newGuard(near, 90*time.Second)
+		g := newMQTTConn(near, 90*time.Second)
 		defer func() { _ = g.Close() }()
 		go func() { _, _ = io.WriteString(far, connackOK) }()
 		if _, err := io.ReadFull(g, make([]byte, 4)); err != nil {

@@ -50,11 +50,11 @@ type protocolError struct{ what string }
 // Error says which.
 func (e *protocolError) Error() string { return "broker broke the MQTT protocol: " + e.what }
 
-// guard stands between paho and the connection. It reads along and ends the connection, before paho acts
+// mqttConn stands between paho and the connection. It reads along and ends the connection, before paho acts
 // on it, at what paho takes badly: packets of any announced length, a CONNACK code that paho takes for
 // success, a SUBACK with more codes than filters (an index out of range). It also puts a limit on every
 // write and on silence, and keeps the first error, which is the cause that paho's own errors obscure.
-type guard struct {
+type mqttConn struct {
 	net.Conn
 
 	// silence ends the connection when nothing came for so long. It starts with the CONNACK, until when
@@ -70,12 +70,12 @@ type guard struct {
 	closed atomic.Bool   // by this side; errors from then on mean nothing
 }
 
-func newGuard(conn net.Conn, silence time.Duration) *guard {
-	return &guard{Conn: conn, silence: silence, dead: make(chan struct{})}
+func newMQTTConn(conn net.Conn, silence time.Duration) *mqttConn {
+	return &mqttConn{Conn: conn, silence: silence, dead: make(chan struct{})}
 }
 
 // Read reads and inspects. Nothing of a packet's body is returned before its header was found good.
-func (g *guard) Read(p []byte) (int, error) {
+func (g *mqttConn) Read(p []byte) (int, error) {
 	select {
 	case <-g.dead:
 		return 0, g.err
@@ -100,7 +100,7 @@ func (g *guard) Read(p []byte) (int, error) {
 }
 
 // Write writes p within writeLimit.
-func (g *guard) Write(p []byte) (int, error) {
+func (g *mqttConn) Write(p []byte) (int, error) {
 	if err := g.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
 		return 0, g.fail(err)
 	}
@@ -112,12 +112,12 @@ func (g *guard) Write(p []byte) (int, error) {
 }
 
 // Close closes the connection. What reads and writes tell from then on is not the cause of anything.
-func (g *guard) Close() error {
+func (g *mqttConn) Close() error {
 	g.closed.Store(true)
 	return g.Conn.Close()
 }
 
-func (g *guard) fail(err error) error {
+func (g *mqttConn) fail(err error) error {
 	if g.closed.Load() {
 		return err
 	}
