@@ -1,9 +1,9 @@
 // Package agent is a device's control plane: it takes notifications from MQTT or from the control socket,
 // and turns each into a running tunnel.
 //
-//	MQTT -> notify.Client --+
-//	                        +-> notify.Decode -> session.Manager -> tunnels
-//	control socket ---------+
+//	MQTT -> notify.Client -------------+
+//	                                   +-> session.Manager -> tunnels
+//	control socket -> notify.Decode ---+
 //
 // It wires its parts and knows nothing of the wire format, of signals or of systemd.
 package agent
@@ -100,6 +100,7 @@ func New(cfg *config.Config, opts Options) *Agent {
 		Login:             Login(cfg),
 		KeepAlive:         cfg.MQTT.KeepAlive,
 		PersistentSession: cfg.MQTT.PersistentSession,
+		Invalid:           a.invalid,
 		Dial:              opts.Dial,
 		Logger:            opts.Logger,
 	})
@@ -124,7 +125,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		if a.running.MQTT.Disabled {
 			return nil
 		}
-		err := a.mqtt.Run(tasks, func(payload []byte) { _, _ = a.receive(payload) })
+		err := a.mqtt.Run(tasks, func(n notify.Notification) { a.accept(n) })
 		return unlessStopped(tasks, err)
 	})
 	if a.opts.Settled != nil {
@@ -222,8 +223,13 @@ func (a *Agent) answer(_ context.Context, r control.Request) (any, error) {
 	case control.Status:
 		return a.Status(), nil
 	case control.Notify:
-		o, err := a.receive(r.Payload)
-		if err == nil && o.Result == session.Refused {
+		n, err := notify.Decode(r.Payload)
+		if err != nil {
+			a.invalid(err)
+			return session.Outcome{}, err
+		}
+		o := a.accept(n)
+		if o.Result == session.Refused {
 			err = errors.New(o.Reason)
 		}
 		return o, err
@@ -231,21 +237,21 @@ func (a *Agent) answer(_ context.Context, r control.Request) (any, error) {
 	return nil, fmt.Errorf("command %q is unknown", r.Command)
 }
 
-// receive takes a notification, which is hostile input until Decode has looked at it.
-func (a *Agent) receive(payload []byte) (session.Outcome, error) {
-	n, err := notify.Decode(payload)
-	if err != nil {
-		a.notified.invalid.Add(1)
-		if count, ok := a.drops.note(err.Error(), time.Now()); ok {
-			a.log.Warn("notification dropped", "reason", err.Error(), "attempt", count)
-		}
-		return session.Outcome{}, err
+// invalid counts a message that is no notification.
+func (a *Agent) invalid(err error) {
+	a.notified.invalid.Add(1)
+	if count, ok := a.drops.note(err.Error(), time.Now()); ok {
+		a.log.Warn("notification dropped", "reason", err.Error(), "attempt", count)
 	}
+}
+
+// accept hands a notification to the sessions.
+func (a *Agent) accept(n notify.Notification) session.Outcome {
 	o := a.sessions.Accept(session.Token{
 		AccessToken: n.AccessToken, Region: n.Region, Services: n.Services, Received: n.Received,
 	})
 	a.notified.count(o.Result)
-	return o, nil
+	return o
 }
 
 // Reload takes over what a running daemon can change: services, hooks, connect_timeout, the log's level,

@@ -55,6 +55,10 @@ type Config struct {
 	// Dial opens TCP connections; nil means netdial.FromEnvironment.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
+	// Invalid, if set, is called with what is wrong with a message that is no notification. It must be
+	// quick: nothing else is read meanwhile. The error repeats nothing of the message.
+	Invalid func(error)
+
 	Logger *slog.Logger // nil means slog.Default
 
 	random func() float64 // the backoff's; set by tests
@@ -114,7 +118,7 @@ func New(cfg Config) *Client {
 		state:    State{Since: time.Now()},
 	}
 	c.logger = cfg.Logger.With("endpoint", c.endpoint, "client_id", cfg.ClientID)
-	c.inbox = newInbox(c.topic, c.logger)
+	c.inbox = newInbox(c.topic, cfg.Invalid, c.logger)
 	c.doctor = doctor{clientID: cfg.ClientID, byName: cfg.Login != nil, topic: c.topic, endpoint: c.endpoint}
 	c.reporter = reporter{logger: c.logger}
 	return c
@@ -123,10 +127,10 @@ func New(cfg Config) *Client {
 // Run connects, subscribes and stays connected until ctx ends, whose cause it then returns: it never gives
 // up. After each loss it waits with full jitter, from 0.5 s to 60 s. Call it once.
 //
-// handle is called with one payload after the other, in order of arrival. While it runs, up to 64 more
-// wait; the rest is dropped. A message is acknowledged to the broker when handle has returned. Run waits
-// for a running handle before it returns.
-func (c *Client) Run(ctx context.Context, handle func(payload []byte)) error {
+// handle is called with one notification after the other, in order of arrival. While it runs, up to 64
+// more wait; of more, the oldest are dropped. A message is acknowledged to the broker when handle has
+// returned. Run waits for a running handle before it returns.
+func (c *Client) Run(ctx context.Context, handle func(Notification)) error {
 	var worker sync.WaitGroup
 	defer worker.Wait()
 	worker.Go(func() { c.inbox.deliver(ctx, handle) })

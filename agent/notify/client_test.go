@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -85,7 +86,7 @@ func TestMessagesReachTheHandlerInOrderAndAreAcknowledgedAfterIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var want []string
 		for i := range 50 {
-			want = append(want, fmt.Sprint("message ", i))
+			want = append(want, fmt.Sprint("message-", i))
 		}
 		var got received
 		acked := 0
@@ -94,17 +95,17 @@ func TestMessagesReachTheHandlerInOrderAndAreAcknowledgedAfterIt(t *testing.T) {
 			theBroker = p
 			p.accept()
 			var wg sync.WaitGroup
-			p.publishing(&wg, len(want), func(i int) []byte { return []byte(want[i]) })
+			p.publishing(&wg, len(want), func(i int) []byte { return note(want[i]) })
 			p.idle()
 			wg.Wait()
-		}, func(payload []byte) {
+		}, func(n Notification) {
 			<-time.After(time.Second)
 			synctest.Wait()
 			acked = len(theBroker.puts)
 			if done := len(got.get()); acked != done {
 				t.Errorf("%d acknowledged while %d were handled", acked, done)
 			}
-			got.handle(payload)
+			got.handle(n)
 		})
 		pass(time.Minute)
 		if diff := cmp.Diff(want, got.get()); diff != "" {
@@ -126,8 +127,8 @@ func TestStoredMessagesThatComeBeforeTheSubackAreDelivered(t *testing.T) {
 			}
 			var wg sync.WaitGroup
 			wg.Go(func() {
-				p.publish(7, testTopic, []byte("kept while you were away"))
-				p.publish(8, testTopic, []byte("and another"))
+				p.publish(7, testTopic, note("kept-while-you-were-away"))
+				p.publish(8, testTopic, note("and-another"))
 			})
 			sub := p.wantSubscribe()
 			wg.Wait()
@@ -138,7 +139,7 @@ func TestStoredMessagesThatComeBeforeTheSubackAreDelivered(t *testing.T) {
 			p.idle()
 		}, got.handle)
 		pass(time.Minute)
-		if diff := cmp.Diff([]string{"kept while you were away", "and another"}, got.get()); diff != "" {
+		if diff := cmp.Diff([]string{"kept-while-you-were-away", "and-another"}, got.get()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		if diff := cmp.Diff([]uint16{7, 8}, puts); diff != "" {
@@ -160,12 +161,12 @@ func TestABlockedHandlerStallsNeitherKeepAliveNorMemory(t *testing.T) {
 			theBroker = p
 			p.accept()
 			var wg sync.WaitGroup
-			p.publishing(&wg, sent, func(int) []byte { return []byte("token") })
+			p.publishing(&wg, sent, func(i int) []byte { return note(fmt.Sprint("token-", i)) })
 			p.idle()
 			wg.Wait()
-		}, func(payload []byte) {
+		}, func(n Notification) {
 			<-release
-			got.handle(payload)
+			got.handle(n)
 		})
 		pass(time.Hour)
 		if s := b.client.State(); !s.Subscribed || len(b.gaps()) != 0 || theBroker.pings < 50 {
@@ -180,8 +181,13 @@ func TestABlockedHandlerStallsNeitherKeepAliveNorMemory(t *testing.T) {
 		}
 		close(release)
 		synctest.Wait()
-		if n := len(got.get()); n != inboxSize+1 {
-			t.Errorf("%d handled after the release", n)
+		// The oldest went: the newest tokens are the ones that still open a tunnel.
+		want := []string{"token-0"}
+		for i := sent - inboxSize; i < sent; i++ {
+			want = append(want, fmt.Sprint("token-", i))
+		}
+		if diff := cmp.Diff(want, got.get()); diff != "" {
+			t.Errorf("handled after the release (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -189,8 +195,9 @@ func TestABlockedHandlerStallsNeitherKeepAliveNorMemory(t *testing.T) {
 func TestWhatIsNotANotificationIsDroppedAndTheConnectionStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got received
+		var invalid []string
 		var theBroker *peer
-		b := start(t, Config{}, func(_ int, p *peer) {
+		b := start(t, Config{Invalid: func(err error) { invalid = append(invalid, err.Error()) }}, func(_ int, p *peer) {
 			theBroker = p
 			p.accept()
 			var wg sync.WaitGroup
@@ -200,15 +207,20 @@ func TestWhatIsNotANotificationIsDroppedAndTheConnectionStays(t *testing.T) {
 				p.publish(3, testTopic, []byte(strings.Repeat("SECRET", MaxPayload)))
 				p.publish(4, testTopic, nil)
 				p.publish(5, testTopic, []byte(strings.Repeat("x", MaxPayload)))
+				p.publish(6, testTopic, note("good"))
 			})
 			p.idle()
 			wg.Wait()
 		}, got.handle)
 		pass(time.Minute)
-		if diff := cmp.Diff([]string{"", strings.Repeat("x", MaxPayload)}, got.get()); diff != "" {
+		if diff := cmp.Diff([]string{"good"}, got.get()); diff != "" {
 			t.Errorf("handled (-want +got):\n%s", diff)
 		}
-		if len(theBroker.puts) != 5 || !b.client.State().Subscribed || len(b.gaps()) != 0 {
+		const not = "notification is not one JSON object"
+		if diff := cmp.Diff([]string{not, not}, invalid); diff != "" {
+			t.Errorf("invalid (-want +got):\n%s", diff)
+		}
+		if len(theBroker.puts) != 6 || !b.client.State().Subscribed || len(b.gaps()) != 0 {
 			t.Errorf("acknowledged %v, state %+v", theBroker.puts, b.client.State())
 		}
 		if n := len(b.log.lines("wrong topic")); n != 1 {
@@ -218,6 +230,49 @@ func TestWhatIsNotANotificationIsDroppedAndTheConnectionStays(t *testing.T) {
 			t.Errorf("the log repeats what came: %s", lines)
 		}
 	})
+}
+
+// TestAnOversizedMessageIsSkippedAndAcknowledged plays a broker with a persistent session: it sends the same
+// message at each connection until it is acknowledged.
+func TestAnOversizedMessageIsSkippedAndAcknowledged(t *testing.T) {
+	for _, size := range []int{packetLimit, 1 << 20, 200 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if testing.Short() && size > 1<<20 {
+					t.Skip("takes a second")
+				}
+				var got received
+				var theBroker *peer
+				b := start(t, Config{PersistentSession: true}, func(_ int, p *peer) {
+					theBroker = p
+					p.accept()
+					var wg sync.WaitGroup
+					wg.Go(func() {
+						p.announce(7, testTopic, size)
+						p.publish(8, testTopic, note("good"))
+					})
+					p.idle()
+					wg.Wait()
+				}, got.handle)
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				pass(time.Minute)
+				runtime.ReadMemStats(&after)
+				if diff := cmp.Diff([]uint16{7, 8}, theBroker.puts); diff != "" {
+					t.Errorf("acknowledged (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff([]string{"good"}, got.get()); diff != "" {
+					t.Errorf("handled (-want +got):\n%s", diff)
+				}
+				if s := b.client.State(); !s.Subscribed || len(b.gaps()) != 0 {
+					t.Errorf("state %+v after %d reconnects", s, len(b.gaps()))
+				}
+				if used := after.TotalAlloc - before.TotalAlloc; used > 32<<20 { // most of it is what a net.Pipe takes for its deadlines
+					t.Errorf("%d bytes were allocated", used)
+				}
+			})
+		})
+	}
 }
 
 func TestTheEndIsADisconnectAndQuick(t *testing.T) {
@@ -288,10 +343,10 @@ func TestWhatIsQueuedAtTheEndStaysUnacknowledged(t *testing.T) {
 			theBroker = p
 			p.accept()
 			var wg sync.WaitGroup
-			p.publishing(&wg, 5, func(int) []byte { return []byte("token") })
+			p.publishing(&wg, 5, func(int) []byte { return note("token") })
 			p.idle()
 			wg.Wait()
-		}, func([]byte) {
+		}, func(Notification) {
 			<-time.After(10 * time.Second)
 			handled++
 		})

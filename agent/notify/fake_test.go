@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"slices"
@@ -40,8 +41,8 @@ type bench struct {
 }
 
 // start runs a client whose n-th connection (from 1) is played by script. The connection is closed when
-// script returns. A nil handle ignores payloads.
-func start(t *testing.T, cfg Config, script func(n int, p *peer), handle func([]byte)) *bench {
+// script returns. A nil handle ignores notifications.
+func start(t *testing.T, cfg Config, script func(n int, p *peer), handle func(Notification)) *bench {
 	t.Helper()
 	b := &bench{t: t, log: &logBuffer{}, done: make(chan error, 1)}
 	var peers sync.WaitGroup
@@ -65,7 +66,7 @@ func start(t *testing.T, cfg Config, script func(n int, p *peer), handle func([]
 		}
 	}
 	if handle == nil {
-		handle = func([]byte) {}
+		handle = func(Notification) {}
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	b.cancel = cancel
@@ -265,6 +266,22 @@ func (p *peer) publish(id uint16, topic string, payload []byte) {
 	p.send(pub)
 }
 
+// announce sends a message of size bytes without holding it in memory.
+func (p *peer) announce(id uint16, topic string, size int) {
+	head := []byte{0x32}
+	n := 2 + len(topic) + 2 + size
+	for ; n >= 0x80; n >>= 7 {
+		head = append(head, byte(n&0x7f|0x80))
+	}
+	head = append(head, byte(n), 0, byte(len(topic)))
+	head = append(append(head, topic...), byte(id>>8), byte(id))
+	p.raw(head...)
+	junk := bytes.Repeat([]byte("x"), 64<<10)
+	for ; size > 0; size -= len(junk) {
+		p.raw(junk[:min(size, len(junk))]...)
+	}
+}
+
 // publishing sends messages beside idle.
 func (p *peer) publishing(wg *sync.WaitGroup, n int, payload func(i int) []byte) {
 	wg.Go(func() {
@@ -274,16 +291,21 @@ func (p *peer) publishing(wg *sync.WaitGroup, n int, payload func(i int) []byte)
 	})
 }
 
-// received collects what handle got.
+// note is a notification with the given token.
+func note(token string) []byte {
+	return fmt.Appendf(nil, `{"clientAccessToken":%q,"clientMode":"destination","region":"eu-west-1","services":["SSH"]}`, token)
+}
+
+// received collects the tokens that handle got.
 type received struct {
 	mu   sync.Mutex
 	list []string
 }
 
-func (r *received) handle(payload []byte) {
+func (r *received) handle(n Notification) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.list = append(r.list, string(payload))
+	r.list = append(r.list, n.AccessToken.Reveal())
 }
 
 func (r *received) get() []string {

@@ -5,73 +5,109 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/loglimit"
 )
 
 // inboxSize is how many notifications may wait for the handler. A device has a handful of tunnels.
 const inboxSize = 64
 
-// arrival is one message: its payload and what acknowledges it.
+// logEvery is how often one reason of a dropped message is logged: a client that can publish one can
+// publish many.
+const logEvery = time.Hour
+
+// arrival is one notification and what acknowledges its message.
 type arrival struct {
-	payload []byte
-	ack     func()
+	notification Notification
+	ack          func()
 }
 
-// inbox takes messages from paho without ever blocking it, and gives them to one handler in the order of
-// their arrival. A handler that blocks paho's router stops acknowledgements, then the reader, then the
-// answer to pings.
+// inbox decodes messages, without ever blocking paho, and gives the notifications to one handler in the
+// order of their arrival. A handler that blocks paho's router stops acknowledgements, then the reader, then
+// the answer to pings.
 //
 // A message is acknowledged after the handler returned, not before: a daemon that dies between the two
 // gets it again on its persistent session, and the token is not lost. What is dropped (wrong topic, too
-// long, queue full) is acknowledged too; otherwise the broker would send it again with every reconnect,
-// and stop sending at all once its window of unacknowledged messages is full.
+// long, no notification, queue full) is acknowledged too; otherwise the broker would send it again with
+// every reconnect, and stop sending at all once its window of unacknowledged messages is full.
 type inbox struct {
-	topic  string
-	logger *slog.Logger
-	queue  chan arrival
+	topic   string
+	logger  *slog.Logger
+	invalid func(error) // nil: not reported
+	queue   chan arrival
 	// watchdog is of the handler.
 	watchdog watchdog
 
-	overflown   atomic.Bool  // since the queue was last empty
-	wrongTopic  atomic.Bool  // was logged
-	tooLong     atomic.Int64 // Unix nanoseconds of when it was logged last; 0 = never
-	lastArrival atomic.Int64 // Unix nanoseconds of the last message that was queued; 0 = none
+	drops       loglimit.Limiter // of put, which one goroutine calls
+	overflown   atomic.Bool      // since the queue was last empty
+	lastArrival atomic.Int64     // Unix nanoseconds of the last message of our topic; 0 = none
 }
 
-func newInbox(topic string, logger *slog.Logger) *inbox {
-	return &inbox{topic: topic, logger: logger, queue: make(chan arrival, inboxSize)}
+func newInbox(topic string, invalid func(error), logger *slog.Logger) *inbox {
+	return &inbox{
+		topic: topic, invalid: invalid, logger: logger, queue: make(chan arrival, inboxSize),
+		drops: loglimit.Limiter{Every: logEvery},
+	}
 }
 
-// put never blocks, as long as ack does not.
+// put never blocks, as long as ack does not. One goroutine calls it.
 func (in *inbox) put(topic string, payload []byte, ack func()) {
-	switch {
-	case topic != in.topic:
-		if !in.wrongTopic.Swap(true) {
-			in.logger.Warn("message on a topic that was not subscribed dropped", "reason", "wrong topic")
-		}
+	now := time.Now()
+	if topic != in.topic {
+		in.drop(now, "message on a topic that was not subscribed dropped", "wrong topic")
 		ack()
 		return
-	case len(payload) > MaxPayload:
-		// Once an hour: who can publish one can publish many.
-		now := time.Now().UnixNano()
-		if last := in.tooLong.Load(); (last == 0 || now-last >= int64(time.Hour)) && in.tooLong.CompareAndSwap(last, now) {
-			in.logger.Warn("notification dropped", "reason", "too long")
+	}
+	if len(payload) > MaxPayload {
+		in.drop(now, "notification dropped", "too long")
+		ack()
+		return
+	}
+	in.lastArrival.Store(now.UnixNano())
+	n, err := Decode(payload)
+	if err != nil {
+		if in.invalid != nil {
+			in.invalid(err)
 		}
 		ack()
 		return
 	}
-	select {
-	case in.queue <- arrival{payload, ack}:
-		in.lastArrival.Store(time.Now().UnixNano())
-	default:
-		if !in.overflown.Swap(true) {
-			in.logger.Warn("notifications dropped", "reason", "more arrive than can be handled")
+	in.push(arrival{n, ack})
+}
+
+// push queues a notification. Of a full queue the oldest goes: its token is the most likely to be spent.
+func (in *inbox) push(a arrival) {
+	for {
+		select {
+		case in.queue <- a:
+			return
+		default:
 		}
-		ack()
+		if !in.overflown.Swap(true) {
+			in.logger.Warn("notifications dropped", "reason", "more arrive than can be handled, the newest are kept")
+		}
+		select {
+		case oldest := <-in.queue:
+			oldest.ack()
+		default: // the handler was quicker
+		}
 	}
 }
 
-// deliver calls handle for each message until ctx ends. What is queued then stays unacknowledged.
-func (in *inbox) deliver(ctx context.Context, handle func(payload []byte)) {
+// drop logs that a message was dropped.
+func (in *inbox) drop(now time.Time, event, reason string) {
+	suppressed, ok := in.drops.Allow(reason, now)
+	switch {
+	case !ok:
+	case suppressed > 0:
+		in.logger.Warn(event, "reason", reason, "suppressed", suppressed)
+	default:
+		in.logger.Warn(event, "reason", reason)
+	}
+}
+
+// deliver calls handle for each notification until ctx ends. What is queued then stays unacknowledged.
+func (in *inbox) deliver(ctx context.Context, handle func(Notification)) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -81,7 +117,7 @@ func (in *inbox) deliver(ctx context.Context, handle func(payload []byte)) {
 				return
 			}
 			in.watchdog.begin("take a notification")
-			handle(a.payload)
+			handle(a.notification)
 			a.ack()
 			in.watchdog.wait()
 			if len(in.queue) == 0 {

@@ -20,18 +20,18 @@ func TestAFloodOfNotificationsIsBoundedAndLoggedOnce(t *testing.T) {
 		line    string
 	}{
 		"too long":             {topic, make([]byte, MaxPayload+1), `msg="notification dropped" reason="too long"`},
-		"on another topic":     {"other", []byte("{}"), "message on a topic that was not subscribed dropped"},
-		"more than is handled": {topic, []byte("{}"), "more arrive than can be handled"},
+		"on another topic":     {"other", note("t"), "message on a topic that was not subscribed dropped"},
+		"more than is handled": {topic, note("t"), "more arrive than can be handled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var log bytes.Buffer
-				in := newInbox(topic, slog.New(slog.NewTextHandler(&log, nil)))
+				in := newInbox(topic, nil, slog.New(slog.NewTextHandler(&log, nil)))
 				ctx, cancel := context.WithCancel(t.Context())
 				var running sync.WaitGroup
 				release := make(chan struct{})
 				handled, acked := 0, 0
-				running.Go(func() { in.deliver(ctx, func([]byte) { handled++; <-release }) })
+				running.Go(func() { in.deliver(ctx, func(Notification) { handled++; <-release }) })
 				const flood = 10_000
 				for range flood {
 					in.put(test.topic, test.payload, func() { acked++ })
@@ -50,7 +50,7 @@ func TestAFloodOfNotificationsIsBoundedAndLoggedOnce(t *testing.T) {
 				synctest.Wait()
 				// It goes on with what comes later.
 				before := handled
-				in.put(topic, []byte("{}"), func() {})
+				in.put(topic, note("t"), func() {})
 				synctest.Wait()
 				if handled != before+1 {
 					t.Error("nothing is handled any more")
@@ -65,7 +65,7 @@ func TestAFloodOfNotificationsIsBoundedAndLoggedOnce(t *testing.T) {
 func TestANotificationThatIsTooLongIsLoggedAgainAfterAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		in := newInbox("t", slog.New(slog.NewTextHandler(&log, nil)))
+		in := newInbox("t", nil, slog.New(slog.NewTextHandler(&log, nil)))
 		for i := range 180 {
 			in.put("t", make([]byte, MaxPayload+1), func() {})
 			time.Sleep(time.Minute)

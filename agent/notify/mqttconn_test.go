@@ -16,16 +16,8 @@ import (
 
 const connackOK = "\x20\x02\x00\x00"
 
-func TestTheParserLetsAClientsPacketsThroughAndNothingElse(t *testing.T) {
-	publish := func(size int) string {
-		var b bytes.Buffer
-		pub := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
-		pub.TopicName, pub.Payload, pub.Qos = "t", bytes.Repeat([]byte("x"), size-5), 1
-		if err := pub.Write(&b); err != nil {
-			t.Fatal(err)
-		}
-		return b.String()
-	}
+func TestTheFilterLetsAClientsPacketsThroughAndNothingElse(t *testing.T) {
+	publish := func(size int) string { return string(publishOf(size)) }
 	for _, c := range []struct {
 		name  string
 		bytes string
@@ -37,7 +29,8 @@ func TestTheParserLetsAClientsPacketsThroughAndNothingElse(t *testing.T) {
 		{"session present", "\x20\x02\x01\x00\x90\x03\x00\x01\x01", ""},
 		{"PUBLISH with DUP, RETAIN and QoS 0", connackOK + "\x39\x03\x00\x01t", ""},
 		{"a PUBLISH as long as allowed", connackOK + publish(packetLimit), ""},
-		{"a PUBLISH one byte longer", connackOK + publish(packetLimit+1), "262145 bytes"},
+		{"a PUBLISH one byte longer", connackOK + publish(packetLimit+1), ""},
+		{"a longer PUBLISH and what follows", connackOK + publish(1<<20) + publish(20) + "\xd0\x00", ""},
 		{"a length in more digits than needed", "\x20\x82\x80\x00\x00\x00", ""},
 		{"a length of five digits", connackOK + "\x30\x80\x80\x80\x80\x01", "more than four bytes"},
 		{"SUBACK before CONNACK", "\x90\x03\x00\x01\x01", "first packet"},
@@ -62,7 +55,7 @@ func TestTheParserLetsAClientsPacketsThroughAndNothingElse(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, step := range []int{1, 2, 3, 7, 1 << 20} {
-				err := inspectInPieces([]byte(c.bytes), step)
+				_, err := filterInPieces([]byte(c.bytes), step)
 				if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 					t.Errorf("in pieces of %d: err = %v, want %q", step, err, c.want)
 				}
@@ -89,35 +82,70 @@ func TestMQTTConnEndsASilentConnectionEvenWithoutPaho(t *testing.T) {
 	})
 }
 
-func inspectInPieces(data []byte, step int) error {
-	var r parser
+// filterInPieces returns what passes.
+func filterInPieces(data []byte, step int) ([]byte, error) {
+	var f filter
+	var out []byte
 	for len(data) > 0 {
 		n := min(step, len(data))
-		if err := r.inspect(data[:n]); err != nil {
-			return err
+		var err error
+		if out, err = f.pass(out, data[:n]); err != nil {
+			return out, err
 		}
 		data = data[n:]
 	}
-	return nil
+	return out, nil
 }
 
-// FuzzParser also shows what the parser is for: nothing that passes makes paho's decoder panic, allocate
+func TestTheFilterCutsNothingButOversizedMessages(t *testing.T) {
+	whole := connackOK + "\x90\x03\x00\x01\x01" + string(publishOf(packetLimit)) + "\xd0\x00"
+	for _, step := range []int{1, 3, 1 << 20} {
+		if out, err := filterInPieces([]byte(whole), step); err != nil || string(out) != whole {
+			t.Errorf("in pieces of %d: %d of %d bytes pass, err = %v", step, len(out), len(whole), err)
+		}
+		out, err := filterInPieces([]byte(connackOK+string(publishOf(1<<20))+"\xd0\x00"), step)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := bytes.NewReader(out)
+		_, _ = packets.ReadPacket(in)
+		cut, err := packets.ReadPacket(in)
+		p, ok := cut.(*packets.PublishPacket)
+		if err != nil || !ok || p.TopicName != "t" || p.MessageID != 7 || len(p.Payload) != packetLimit-5 {
+			t.Errorf("in pieces of %d: %T, err = %v", step, cut, err)
+		}
+		if ping, err := packets.ReadPacket(in); err != nil || ping.String()[:8] != packets.NewControlPacket(packets.Pingresp).String()[:8] {
+			t.Errorf("in pieces of %d: %v after it, err = %v", step, ping, err)
+		}
+	}
+}
+
+// publishOf is a PUBLISH of size bytes without its fixed header.
+func publishOf(size int) []byte {
+	var b bytes.Buffer
+	pub := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+	pub.TopicName, pub.Payload, pub.Qos, pub.MessageID = "t", bytes.Repeat([]byte("x"), size-5), 1, 7
+	_ = pub.Write(&b)
+	return b.Bytes()
+}
+
+// FuzzFilter also shows what the filter is for: nothing that passes makes paho's decoder panic, allocate
 // without bound, or disagree about where a packet ends.
-func FuzzParser(f *testing.F) {
+func FuzzFilter(f *testing.F) {
 	f.Add([]byte(connackOK), byte(1))
 	f.Add([]byte(connackOK+"\x90\x03\x00\x01\x01\x32\x09\x00\x01t\x00\x07hell\xd0\x00"), byte(3))
 	f.Add([]byte(connackOK+"\x30\xff\xff\xff\x7f"), byte(0))
 	f.Add([]byte(connackOK+"\x30\x04\xff\xff\x00\x00"), byte(2))
 	f.Fuzz(func(t *testing.T, data []byte, step byte) {
-		whole := inspectInPieces(data, len(data)+1)
-		pieces := inspectInPieces(data, int(step)+1)
+		out, whole := filterInPieces(data, len(data)+1)
+		_, pieces := filterInPieces(data, int(step)+1)
 		if (whole == nil) != (pieces == nil) || whole != nil && whole.Error() != pieces.Error() {
 			t.Errorf("at once %v, in pieces %v", whole, pieces)
 		}
 		if whole != nil {
 			return
 		}
-		in := bytes.NewReader(data)
+		in := bytes.NewReader(out)
 		for {
 			if _, err := packets.ReadPacket(in); err != nil {
 				return // the end, or a body that paho refuses

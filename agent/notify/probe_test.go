@@ -78,7 +78,7 @@ func TestAProbeLeavesNotificationsToTheDaemon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, peers := probe(t, ProbeOptions{Stay: 3 * time.Second}, func(_ int, p *peer) {
 			p.connack(0, true)
-			p.publish(7, testTopic, []byte("stored"))
+			p.publish(7, testTopic, note("stored"))
 			p.subscribe(1)
 			p.idle()
 		})

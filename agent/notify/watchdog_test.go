@@ -16,13 +16,13 @@ func TestAHandlerThatNeverReturnsIsNoticed(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			c.inbox.deliver(ctx, func([]byte) { <-release })
+			c.inbox.deliver(ctx, func(Notification) { <-release })
 		}()
 		time.Sleep(time.Hour)
 		if step := c.Stuck(); step != "" {
 			t.Errorf("idle for an hour: stuck at %q", step)
 		}
-		c.inbox.put(c.topic, []byte("{}"), func() {})
+		c.inbox.put(c.topic, note("t"), func() {})
 		time.Sleep(stepLimit - time.Second)
 		if step := c.Stuck(); step != "" {
 			t.Errorf("within the limit: stuck at %q", step)
