@@ -2,6 +2,7 @@ package operator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -16,6 +18,8 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go/logging"
+
+	"github.com/culvert-iot/culvert/internal/netdial"
 )
 
 // DefaultTimeout is how long a connection may take, and how long the service may be silent, as in the AWS CLI.
@@ -59,6 +63,16 @@ func LoadConfig(ctx context.Context, o Options) (aws.Config, error) {
 				return nil, err
 			}
 			return &impatientConn{conn, orDefault(o.ReadTimeout)}, nil
+		}
+		t.Proxy = func(r *http.Request) (*url.URL, error) {
+			if r.URL.Scheme == "https" {
+				// net/http connects directly where it cannot parse the variable.
+				port := cmp.Or(r.URL.Port(), "443")
+				if _, _, err := netdial.FromEnvironment().Via(net.JoinHostPort(r.URL.Hostname(), port)); err != nil {
+					return nil, err
+				}
+			}
+			return http.ProxyFromEnvironment(r)
 		}
 		t.TLSHandshakeTimeout = 0 // the read timeout bounds it
 		if o.NoVerifySSL {

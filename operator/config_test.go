@@ -183,3 +183,14 @@ func TestExplainIsOneLine(t *testing.T) {
 		}
 	}
 }
+
+func TestAProxyThatCannotBeParsedIsNotIgnored(t *testing.T) {
+	alone(t)
+	t.Setenv("AWS_MAX_ATTEMPTS", "1")
+	t.Setenv("NO_PROXY", "")
+	t.Setenv("HTTPS_PROXY", "http://user:hidden@proxy.example:port")
+	err := list(t, operator.Options{EndpointURL: "https://tunnel.invalid"})
+	if err == nil || !strings.Contains(err.Error(), "HTTPS_PROXY: not a proxy URL") || strings.Contains(err.Error(), "hidden") {
+		t.Errorf("error = %v", err)
+	}
+}
