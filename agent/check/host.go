@@ -181,9 +181,7 @@ func (w *way) dialError(ctx context.Context, address string) (text, remedy strin
 	err := w.err
 	switch {
 	case errors.As(err, &proxy):
-		plain := *proxy
-		plain.Remedy = ""
-		return plain.Error(), proxy.Remedy
+		return proxy.Error(), proxy.Hint()
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return address + ": " + w.c.late(ctx, err).Error(), "check the network"
 	case errors.Is(err, syscall.ECONNREFUSED):

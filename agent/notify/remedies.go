@@ -10,16 +10,19 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/roots"
 )
 
 // filesRemedy helps where no file descriptor is left.
 const filesRemedy = "close connections, or raise this program's limit of open files (LimitNOFILE= of its unit, ulimit -n)"
 
-// dialRemedy explains why there is no TCP connection. A web proxy's errors bring their own remedy.
+// dialRemedy explains why there is no TCP connection. A web proxy's errors bring their own hint.
 func dialRemedy(err error) string {
 	var dns *net.DNSError
 	switch {
+	case hint.Of(err) != "":
+		return hint.Of(err)
 	case errors.Is(err, syscall.EMFILE): // also when it was the resolver that lacked one
 		return filesRemedy
 	case errors.As(err, &dns) && dns.IsNotFound:

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/proxy"
 )
 
@@ -65,7 +66,7 @@ func (s *session) connect(ctx context.Context) (stood time.Duration, err error) 
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.status.LastError, s.status.LastErrorAt = err.Error(), time.Now()
+	s.status.LastError, s.status.LastErrorAt = hint.Line(err), time.Now()
 	var refused *proxy.HandshakeError
 	if errors.As(err, &refused) && refused.ChannelID != "" {
 		s.status.ChannelID = refused.ChannelID

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/retry"
 	"github.com/culvert-iot/culvert/proxy"
 )
@@ -124,7 +125,7 @@ func (s *session) wait(err error, stood, delay time.Duration) {
 	shown := delay.Round(time.Millisecond)
 	if stood > 0 {
 		s.failures = 0
-		s.log.Info("tunnel lost", "error", err, "delay", shown)
+		s.log.Info("tunnel lost", "error", hint.Line(err), "delay", shown)
 		return
 	}
 	s.failures++
@@ -133,7 +134,7 @@ func (s *session) wait(err error, stood, delay time.Duration) {
 	if s.failures&(s.failures-1) == 0 {
 		level = slog.LevelInfo
 	}
-	s.log.Log(context.Background(), level, "tunnel not connected", "error", err, "delay", shown, "attempt", s.failures, "endpoint", s.endpoint)
+	s.log.Log(context.Background(), level, "tunnel not connected", "error", hint.Line(err), "delay", shown, "attempt", s.failures, "endpoint", s.endpoint)
 }
 
 // to is the one place where a session's state changes.

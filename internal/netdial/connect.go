@@ -16,17 +16,18 @@ import (
 	"strings"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/internal/roots"
 )
 
 const (
-	// answerLimit bounds all that is read of a proxy's answer before it is through: its header lines.
+	// answerLimit bounds the header of a proxy's answer, in bytes.
 	answerLimit = 16 << 10
 
-	// reasonLimit bounds what is repeated of the proxy's words.
+	// reasonLimit bounds what an error quotes of the proxy, in bytes.
 	reasonLimit = 200
 
-	// interimLimit bounds how many 1xx answers may come before the real one.
+	// interimLimit bounds the 1xx answers before the final one.
 	interimLimit = 5
 )
 
@@ -37,7 +38,7 @@ func (d *Dialer) dialConnect(ctx context.Context, address string, proxy *url.URL
 		return nil, d.proxyError(proxy, address, "cannot connect to the proxy",
 			"check "+d.settings()+" and that the proxy runs, or list the target in no_proxy", causeOf(ctx, err))
 	}
-	// A deadline in the past ends whatever read or write is in the way when ctx ends.
+	// A deadline in the past ends a pending read or write when ctx ends.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	through, err := d.connect(ctx, conn, address, proxy)
 	if !stop() && err == nil {
@@ -54,7 +55,7 @@ func (d *Dialer) connect(ctx context.Context, conn net.Conn, address string, pro
 	if proxy.Scheme == "https" {
 		secured := tls.Client(conn, &tls.Config{ServerName: proxy.Hostname(), RootCAs: d.RootCAs, MinVersion: tls.VersionTLS12})
 		if err := secured.HandshakeContext(ctx); err != nil {
-			return nil, d.proxyError(proxy, address, "TLS with the proxy failed", d.tlsRemedy(err), roots.Explain(causeOf(ctx, err), d.RootCAs))
+			return nil, d.proxyError(proxy, address, "TLS with the proxy failed", d.tlsHint(err), roots.Explain(causeOf(ctx, err), d.RootCAs))
 		}
 		conn = secured
 	}
@@ -63,14 +64,14 @@ func (d *Dialer) connect(ctx context.Context, conn net.Conn, address string, pro
 	}
 	got, err := readAnswer(conn)
 	if err != nil {
-		reason, remedy := "no usable answer from the proxy", "check the scheme and the port in "+d.settings()
+		reason, advice := "no usable answer from the proxy", "check the scheme and the port in "+d.settings()
 		if ctx.Err() != nil {
-			reason, remedy = "no answer from the proxy", "check that it runs and can reach the target"
+			reason, advice = "no answer from the proxy", "check that it runs and can reach the target"
 		}
-		return nil, d.proxyError(proxy, address, reason, remedy, causeOf(ctx, err))
+		return nil, d.proxyError(proxy, address, reason, advice, causeOf(ctx, err))
 	}
 	if got.status/100 != 2 {
-		refusal := d.proxyError(proxy, address, withoutPassword(got.reason(), proxy.User), d.statusRemedy(got, proxy), nil)
+		refusal := d.proxyError(proxy, address, withoutPassword(got.reason(), proxy.User), d.statusHint(got, proxy), nil)
 		refusal.Status = got.status
 		return nil, refusal
 	}
@@ -91,13 +92,13 @@ func connectRequest(address string, user *url.Userinfo) string {
 	return b.String()
 }
 
-// basic is what a user and a password become in the request.
+// basic encodes user and password for the request (RFC 7617).
 func basic(user *url.Userinfo) string {
 	password, _ := user.Password()
 	return base64.StdEncoding.EncodeToString([]byte(user.Username() + ":" + password))
 }
 
-// withoutPassword takes the log-in out of a proxy's words: some repeat the request.
+// withoutPassword removes the credentials from a proxy's answer: some repeat the request.
 func withoutPassword(text string, user *url.Userinfo) string {
 	if user == nil {
 		return text
@@ -114,26 +115,26 @@ func withoutPassword(text string, user *url.Userinfo) string {
 // answer is a proxy's final answer to CONNECT.
 type answer struct {
 	status int
-	line   string // the status line's text behind the protocol
+	line   string // status and reason
 	header http.Header
-	early  []byte // what came right behind it: a server that speaks first may have done so already
+	early  []byte // first bytes of the tunnel: the target may speak first
 }
 
-// readAnswer reads the proxy's final answer, however it is cut up.
+// readAnswer reads the proxy's final answer.
 func readAnswer(conn io.Reader) (answer, error) {
 	limited := &io.LimitedReader{R: conn, N: answerLimit}
 	br := bufio.NewReader(limited)
 	first, err := br.Peek(1)
 	switch {
 	case errors.Is(err, io.EOF):
-		return answer{}, errors.New("it closed the connection without a word")
+		return answer{}, errors.New("it closed the connection without an answer")
 	case err != nil:
 		return answer{}, err
 	case first[0] == 0x15 || first[0] == 0x16: // a TLS record: alert or handshake
 		return answer{}, errors.New("it answers in TLS, as an https:// proxy does")
 	}
 	for range interimLimit {
-		//nolint:bodyclose // an answer to CONNECT has no body, and Close would read the tunnel in search of one
+		//nolint:bodyclose // an answer to CONNECT has no body; Close would read the tunnel
 		resp, err := http.ReadResponse(br, &http.Request{Method: http.MethodConnect})
 		switch {
 		case errors.Is(err, io.ErrUnexpectedEOF) && limited.N <= 0:
@@ -143,7 +144,7 @@ func readAnswer(conn io.Reader) (answer, error) {
 		case err != nil && isNetError(err):
 			return answer{}, err
 		case err != nil:
-			// The error would repeat what the proxy sent, at any length.
+			// The error would quote what the proxy sent, at any length.
 			return answer{}, errors.New("the answer is not HTTP")
 		}
 		if resp.StatusCode/100 != 1 {
@@ -159,39 +160,29 @@ func isNetError(err error) bool {
 	return errors.As(err, &netErr) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
 }
 
-// reason is the status line's text and, from Squid, the name of the rule that refused.
+// reason is the status line's text and, from Squid, the name of the refusing rule.
 func (a answer) reason() string {
-	reason := printable(strings.TrimSpace(strings.TrimPrefix(a.line, strconv.Itoa(a.status))))
+	reason := clean.Line(strings.TrimPrefix(a.line, strconv.Itoa(a.status)), reasonLimit)
 	if reason == "" {
 		reason = http.StatusText(a.status)
 	}
-	if squid := printable(a.header.Get("X-Squid-Error")); squid != "" {
+	if squid := clean.Line(a.header.Get("X-Squid-Error"), reasonLimit); squid != "" {
 		reason += " [" + squid + "]"
 	}
 	return reason
 }
 
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
-	return s[:min(len(s), reasonLimit)]
-}
-
-func (d *Dialer) statusRemedy(a answer, proxy *url.URL) string {
+func (d *Dialer) statusHint(a answer, proxy *url.URL) string {
 	switch a.status {
 	case http.StatusProxyAuthRequired:
 		if !a.offersBasic() {
-			return "the proxy wants another kind of log-in than Basic, which is the only one supported; " +
-				"have the target allowed without log-in, or list it in no_proxy"
+			return "the proxy does not take Basic authentication, the only kind supported: " +
+				"have the target allowed without it, or list it in no_proxy"
 		}
 		if proxy.User != nil {
-			return "user name or password in " + d.settings() + " are wrong (special characters are written %XX)"
+			return "correct user name or password in " + d.settings() + " (special characters are written %XX)"
 		}
-		return "write user and password into " + d.settings() + ", as in http://user:password@host:port"
+		return "add user and password to " + d.settings() + ", as in http://user:password@host:port"
 	case http.StatusForbidden, http.StatusUnauthorized:
 		return "have the proxy's administrator allow CONNECT to the target, or list it in no_proxy"
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusNotFound:
@@ -203,7 +194,7 @@ func (d *Dialer) statusRemedy(a answer, proxy *url.URL) string {
 	}
 }
 
-// offersBasic is also true of a proxy that does not say what it wants.
+// offersBasic is also true of a proxy that names no authentication scheme.
 func (a answer) offersBasic() bool {
 	offers := a.header.Values("Proxy-Authenticate")
 	for _, offer := range offers {
@@ -214,14 +205,14 @@ func (a answer) offersBasic() bool {
 	return len(offers) == 0
 }
 
-func (d *Dialer) tlsRemedy(err error) string {
+func (d *Dialer) tlsHint(err error) string {
 	var unknown *tls.CertificateVerificationError
 	var notTLS tls.RecordHeaderError
 	switch {
 	case errors.As(err, &notTLS):
 		return "it does not speak TLS: write http:// instead of https:// in " + d.settings()
 	case errors.As(err, &unknown):
-		return "the proxy's certificate must be trusted by the system, valid today and made out to the name in " + d.settings()
+		return "the proxy's certificate must be trusted by the system, valid today and issued for the name in " + d.settings()
 	default:
 		return "check the scheme and the port in " + d.settings()
 	}
@@ -235,8 +226,8 @@ func proxyAddress(proxy *url.URL) string {
 	return net.JoinHostPort(proxy.Hostname(), port)
 }
 
-// earlyConn gives out the bytes that came with the proxy's answer before it reads on. Like any net.Conn's,
-// its Read may run beside Write and Close, but one Read at a time.
+// earlyConn returns the bytes that came with the proxy's answer first. Read may run beside Write and
+// Close, but only one Read at a time.
 type earlyConn struct {
 	net.Conn
 	early []byte

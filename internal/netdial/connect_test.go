@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -123,7 +125,7 @@ func TestProxyErrorsNameTheCauseAndTheRemedyButNoPassword(t *testing.T) {
 		},
 		{
 			"407 with the wrong password", "http://joe:hunter2@", say("HTTP/1.1 407 no\r\n\r\n"), nil, 407,
-			[]string{"407 no", "user name or password in https_proxy are wrong"},
+			[]string{"407 no", "correct user name or password in https_proxy"},
 		},
 		{
 			"a proxy that repeats the request", "http://joe:hunter2@",
@@ -132,7 +134,7 @@ func TestProxyErrorsNameTheCauseAndTheRemedyButNoPassword(t *testing.T) {
 		},
 		{
 			"407 for NTLM only", "http://joe:hunter2@", say("HTTP/1.1 407 no\r\nProxy-Authenticate: NTLM\r\nProxy-Authenticate: Negotiate\r\n\r\n"), nil, 407,
-			[]string{"another kind of log-in than Basic", "no_proxy"},
+			[]string{"does not take Basic authentication", "no_proxy"},
 		},
 		{
 			"403 with Squid's reason", "http://", say("HTTP/1.1 403 Forbidden\r\nX-Squid-Error: ERR_ACCESS_DENIED 0\r\nContent-Length: 3\r\n\r\nno!"), nil, 403,
@@ -141,8 +143,8 @@ func TestProxyErrorsNameTheCauseAndTheRemedyButNoPassword(t *testing.T) {
 		{"502", "http://", say("HTTP/1.1 502 Bad Gateway\r\n\r\n"), nil, 502, []string{"502 Bad Gateway", "the proxy itself cannot reach the target"}},
 		{"405 without a text", "http://", say("HTTP/1.1 405\r\n\r\n"), nil, 405, []string{"405 Method Not Allowed", "web server"}},
 		{"a redirect", "http://", say("HTTP/1.1 302 Found\r\nLocation: http://login.example\r\n\r\n"), nil, 302, []string{"302 Found", "https_proxy"}},
-		{"control characters in the status", "http://", say("HTTP/1.1 500 a\x1b[31mb\r\n\r\n"), nil, 500, []string{"500 a?[31mb"}},
-		{"closed without a word", "http://", hangUp(), nil, 0, []string{"closed the connection without a word"}},
+		{"control characters in the status", "http://", say("HTTP/1.1 500 a\x1b[31mb\r\n\r\n"), nil, 500, []string{"500 a [31mb"}},
+		{"closed without a word", "http://", hangUp(), nil, 0, []string{"closed the connection without an answer"}},
 		{"closed in the middle", "http://", hangUp("HTTP/1.1 200 OK\r\nX: "), nil, 0, []string{"in the middle of its answer"}},
 		{"not HTTP", "http://", hangUp("SSH-2.0-OpenSSH_9.2\r\n"), nil, 0, []string{"not HTTP", "check the scheme and the port"}},
 		{"TLS where http:// was written", "http://", hangUp("\x15\x03\x01\x00\x02\x02\x16"), nil, 0, []string{"in TLS", "check the scheme"}},
@@ -174,15 +176,15 @@ func TestProxyErrorsNameTheCauseAndTheRemedyButNoPassword(t *testing.T) {
 				t.Errorf("Status = %d, want %d", proxyErr.Status, c.wantStatus)
 			}
 			for _, w := range append(c.want, "(from https_proxy)", "broker.example:8883", "proxy "+proxyErr.Proxy) {
-				if !strings.Contains(err.Error(), w) {
-					t.Errorf("error does not contain %q: %v", w, err)
+				if !strings.Contains(hint.Line(err), w) {
+					t.Errorf("error and hint do not contain %q: %v", w, hint.Line(err))
 				}
 			}
-			if s := err.Error(); strings.Contains(s, "hunter2") || strings.Contains(s, "joe") || strings.Contains(s, "am9l") {
+			if s := hint.Line(err); strings.Contains(s, "hunter2") || strings.Contains(s, "joe") || strings.Contains(s, "am9l") {
 				t.Errorf("credentials are shown: %v", err)
 			}
-			if strings.ContainsAny(err.Error(), "\r\n\x1b") || len(err.Error()) > 700 {
-				t.Errorf("not one short line: %q", err.Error())
+			if s := hint.Line(err); strings.ContainsAny(s, "\r\n\x1b") || len(s) > 700 {
+				t.Errorf("not one short line: %q", s)
 			}
 		})
 	}

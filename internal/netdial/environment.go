@@ -7,19 +7,20 @@ import (
 	"os"
 	"strings"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/secret"
 )
 
-// FromEnvironment returns a Dialer that uses the proxy named by https_proxy or HTTPS_PROXY, except for the
-// targets listed in no_proxy or NO_PROXY. Lower case wins where both are set, as it does for AWS's local
-// proxy and for curl. The environment is read now, at each call, not once in the life of the process.
+// FromEnvironment returns a Dialer that uses the proxy named by https_proxy or HTTPS_PROXY, except for
+// the targets in no_proxy or NO_PROXY. Lower case wins where both are set, as in curl and AWS's local
+// proxy. Each call reads the environment.
 //
-// The value is a URL (http, https, socks5 or socks5h; user:password@ allowed) or host:port, which means
-// http. no_proxy is a list of host names (and with them all below), .suffixes, addresses, CIDR blocks, each
-// with :port if wanted, or "*". localhost and loopback addresses never go through a proxy.
+// The proxy is a URL (http, https, socks5 or socks5h; user:password@ allowed) or host:port, which
+// means http. no_proxy lists host names (which include their subdomains), .suffixes, addresses and
+// CIDR blocks, each with an optional :port, or "*". Loopback targets never use a proxy.
 //
-// A value that is no URL fails each dial that would need it. It never leads to a direct connection, which a
-// firewall would drop without a word.
+// A value that is not a URL fails each dial that needs it, with a hint. It never leads to a direct
+// connection, which a firewall would silently drop.
 func FromEnvironment() *Dialer {
 	variable, value := firstSet("https_proxy", "HTTPS_PROXY")
 	if value == "" {
@@ -28,7 +29,7 @@ func FromEnvironment() *Dialer {
 	_, exceptions := firstSet("no_proxy", "NO_PROXY")
 	_, err := parseProxy(value)
 	if err != nil {
-		err = fmt.Errorf("%s: %w", variable, err)
+		err = hint.Wrap(fmt.Errorf("%s: %w", variable, err), "correct or unset "+variable)
 	}
 	direct := parseExceptions(exceptions)
 	kept := secret.New(value) // it may hold a password
@@ -55,7 +56,7 @@ func firstSet(names ...string) (name, value string) {
 	return "", ""
 }
 
-// parseProxy reads a proxy's URL. Its errors do not repeat the value, which may hold a password.
+// parseProxy parses a proxy's URL. Its errors do not quote the value, which may hold a password.
 func parseProxy(value string) (*url.URL, error) {
 	if !strings.Contains(value, "://") {
 		value = "http://" + value

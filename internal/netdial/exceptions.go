@@ -5,23 +5,23 @@ import (
 	"strings"
 )
 
-// exceptions are the targets of no_proxy. There is no standard for the variable; this is what curl and Go's own HTTP
-// client make of it. golang.org/x/net/http/httpproxy does the same and costs a device 100 KB, most of them tables for
-// host names beyond ASCII, which are refused here anyway.
+// exceptions are the targets of no_proxy. The variable has no standard; this follows curl and Go's
+// HTTP client. golang.org/x/net/http/httpproxy does the same but adds 100 KB to the binary, mostly
+// tables for non-ASCII host names, which are refused here anyway.
 type exceptions struct {
 	all      bool
 	entries  []exception
 	networks []netip.Prefix
 }
 
-// exception is a host with all below it, or what is below it alone.
+// exception is a host with its subdomains, or the subdomains alone.
 type exception struct {
 	host  string // lower case, without dots at its ends; an address in its shortest form
 	port  string // "" is any
 	below bool   // .example: not example itself
 }
 
-// parseExceptions reads a list with commas between. What makes no sense covers nothing.
+// parseExceptions reads a comma-separated list. A malformed entry matches nothing.
 func parseExceptions(list string) exceptions {
 	var x exceptions
 	for entry := range strings.SplitSeq(list, ",") {
@@ -55,7 +55,7 @@ func parseExceptions(list string) exceptions {
 	return x
 }
 
-// covers tells whether a target is to be connected to directly. This machine itself always is.
+// covers reports whether a target is dialled directly. This machine itself always is.
 func (x exceptions) covers(host, port string) bool {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	addr, err := netip.ParseAddr(host)

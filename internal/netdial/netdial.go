@@ -1,8 +1,3 @@
-// Package netdial opens the TCP connections that leave the device: to the MQTT broker and to the
-// tunnel's data endpoint. Where the environment names a web proxy, it goes through that proxy.
-//
-// It knows nothing of what is spoken over the connection, not even TLS to the target: callers wrap what
-// they get. It never looks at the target's certificate; it looks at a proxy's, if that is an https:// one.
 package netdial
 
 import (
@@ -16,41 +11,41 @@ import (
 )
 
 const (
-	// dialLimit bounds one DialContext whose context has no nearer deadline: names, TCP, the proxy's TLS and
-	// its answer. Without it a proxy that accepts and says nothing would hold a caller for ever.
+	// dialLimit bounds one DialContext whose context has no earlier deadline: name, TCP, the proxy's
+	// TLS and its answer. A proxy may accept and then say nothing.
 	dialLimit = time.Minute
 
-	// userTimeout is how long the kernel lets sent bytes stay unacknowledged before it gives the connection
-	// up. Linux would try for some 15 minutes, and a write to a vanished peer would look well all that time.
+	// userTimeout is how long sent bytes may stay unacknowledged before the kernel drops the
+	// connection. Linux's default is about 15 minutes, during which writes to a vanished peer succeed.
 	userTimeout = time.Minute
 
-	// notsentLowat is how many bytes may wait in the kernel's send buffer, beyond what TCP has sent, in bytes: what
-	// waits there can't be put in order any more. Without it that is up to 4 MB.
+	// notsentLowat bounds the bytes in the kernel's send buffer that TCP has not sent yet. They can no
+	// longer be reordered, and by default there may be 4 MB of them.
 	notsentLowat = 128 << 10
 )
 
 // Dialer opens TCP connections, through a proxy where Proxy names one. The zero value dials directly.
-// It is safe for concurrent use as long as its fields are left alone.
+// It is safe for concurrent use while its fields do not change.
 type Dialer struct {
-	// Proxy returns the proxy for a target, given as https://host:port whatever is spoken there, or nil for
-	// a direct connection. nil means that no target has a proxy. Schemes: http, https, socks5, socks5h.
+	// Proxy returns the proxy for a target, or nil for a direct connection. The target is given as
+	// https://host:port, whatever is spoken there. A nil Proxy dials everything directly.
+	// Schemes: http, https, socks5, socks5h.
 	Proxy func(*url.URL) (*url.URL, error)
 
-	// Dial opens the connections themselves: to the target or to the proxy. nil means a net.Dialer with
-	// keep-alive probes, TCP_NODELAY (Go's default) and on Linux a TCP_USER_TIMEOUT of 60 s and a
-	// TCP_NOTSENT_LOWAT of 128 KiB.
+	// Dial opens a TCP connection to the target or the proxy. nil means a net.Dialer with keep-alive
+	// probes, TCP_NODELAY and, on Linux, TCP_USER_TIMEOUT of 60 s and TCP_NOTSENT_LOWAT of 128 KiB.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// RootCAs verify an https:// proxy's certificate; nil means the system's.
 	RootCAs *x509.CertPool
 
-	// variable is the environment variable that named the proxy, for error texts; "" if there was none.
+	// variable is the environment variable that named the proxy, for errors; "" if there was none.
 	variable string
 }
 
-// DialContext connects to address (host:port). Everything it waits for ends with ctx, or after a minute;
-// a connection that it returned does not depend on ctx any more. A failure that is the proxy's is a
-// *ProxyError. Networks other than TCP are always dialled directly.
+// DialContext connects to address (host:port) within a minute or until ctx ends. The connection does
+// not depend on ctx afterwards. A proxy's failure is a [*ProxyError]. Networks other than TCP are
+// always dialled directly.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, dialLimit, errTooSlow)
 	defer cancel()
@@ -74,8 +69,9 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 
 var errTooSlow = fmt.Errorf("no connection within %v: %w", dialLimit, context.DeadlineExceeded)
 
-// Via tells which way a TCP connection to address (host:port) would take: the proxy as scheme://host:port, without
-// user and password, and the environment variable that names it. Both are "" for a direct connection.
+// Via returns the proxy that a TCP connection to address (host:port) would use, as
+// scheme://host:port without user and password, and the environment variable that names it. Both are
+// "" for a direct connection. It fails if the proxy's URL cannot be parsed.
 func (d *Dialer) Via(address string) (proxy, variable string, err error) {
 	u, err := d.proxyFor("tcp", address)
 	if err != nil || u == nil {
@@ -103,7 +99,7 @@ func (d *Dialer) proxyFor(network, address string) (*url.URL, error) {
 	return proxy, nil
 }
 
-// checkTarget keeps what goes into a proxy request on one line: the host may come from a notification.
+// checkTarget keeps the proxy request on one line: the host may come from a notification.
 func checkTarget(address string) error {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

@@ -7,20 +7,24 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/culvert-iot/culvert/internal/clean"
 )
 
-// ProxyError tells that a proxy, not the target, is why there is no connection. No field holds a password.
+// A ProxyError says that the proxy, not the target, is why there is no connection. No field holds a
+// password. Its advice is for hint.Of.
 type ProxyError struct {
 	Proxy    string // scheme://host:port, without user and password
-	Variable string // the environment variable that named it; "" if it came from elsewhere
+	Variable string // the environment variable that named it; "" if none did
 	Target   string // host:port that was asked for
-	Status   int    // of an HTTP proxy's answer; 0 if there was none
-	Reason   string // what happened, in the proxy's words where it had some
-	Remedy   string // what to do about it
+	Status   int    // HTTP status of the proxy's answer; 0 if there was none
+	Reason   string // what happened, in the proxy's words if it gave any
 	Err      error  // the cause, if there is one: a network, TLS or context error
+
+	hint string
 }
 
-// Error is one line: the proxy, the target, what happened, what to do.
+// Error is one printable line: the proxy, the target and what happened.
 func (e *ProxyError) Error() string {
 	var b strings.Builder
 	b.WriteString("proxy " + e.Proxy)
@@ -35,32 +39,32 @@ func (e *ProxyError) Error() string {
 	if e.Err != nil {
 		b.WriteString(": " + e.Err.Error())
 	}
-	if e.Remedy != "" {
-		b.WriteString("; " + e.Remedy)
-	}
-	return b.String()
+	return clean.Line(b.String(), 0) // the cause may quote the proxy's certificate
 }
+
+// Hint says what to do about it; it may be empty.
+func (e *ProxyError) Hint() string { return e.hint }
 
 // Unwrap returns the cause.
 func (e *ProxyError) Unwrap() error { return e.Err }
 
-// Timeout tells whether the proxy was too slow; it makes a ProxyError a net.Error.
+// Timeout reports whether the proxy was too slow. It makes a ProxyError a [net.Error].
 func (e *ProxyError) Timeout() bool {
 	t, ok := e.Err.(interface{ Timeout() bool })
 	return ok && t.Timeout()
 }
 
-// Temporary is part of net.Error. It says no more than Timeout.
+// Temporary is part of [net.Error] and the same as Timeout.
 func (e *ProxyError) Temporary() bool { return e.Timeout() }
 
-func (d *Dialer) proxyError(proxy *url.URL, target, reason, remedy string, err error) *ProxyError {
+func (d *Dialer) proxyError(proxy *url.URL, target, reason, hint string, err error) *ProxyError {
 	return &ProxyError{
 		Proxy: proxy.Scheme + "://" + proxy.Host, Variable: d.variable, Target: target,
-		Reason: reason, Remedy: remedy, Err: err,
+		Reason: reason, hint: hint, Err: err,
 	}
 }
 
-// settings names where the proxy comes from, for remedies.
+// settings names the place where the proxy is configured, for hints.
 func (d *Dialer) settings() string {
 	if d.variable == "" {
 		return "the proxy's URL"
@@ -68,8 +72,8 @@ func (d *Dialer) settings() string {
 	return d.variable
 }
 
-// causeOf prefers the context's story to the I/O error that its end provoked. A deadline on a connection is
-// always the context's, and may strike a moment before it.
+// causeOf prefers the context's cause to the I/O error that its end provoked. A connection's deadline
+// is the context's and may strike a moment earlier.
 func causeOf(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause

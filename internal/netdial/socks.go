@@ -19,16 +19,16 @@ func (d *Dialer) dialSOCKS(ctx context.Context, address string, socks *url.URL) 
 	}
 	conn, err := dialer.(proxy.ContextDialer).DialContext(ctx, "tcp", address)
 	if err != nil {
-		reason, remedy := "the proxy did not connect", "check user and password in "+d.settings()+", and that the proxy may reach the target"
+		reason, advice := "the proxy did not connect", "check user and password in "+d.settings()+", and that the proxy may reach the target"
 		if !hop.done {
-			reason, remedy = "cannot connect to the proxy", "check "+d.settings()+" and that the proxy runs, or list the target in no_proxy"
+			reason, advice = "cannot connect to the proxy", "check "+d.settings()+" and that the proxy runs, or list the target in no_proxy"
 		}
 		// The outer error repeats both addresses.
 		var op *net.OpError
 		if errors.As(err, &op) && op.Err != nil {
 			err = op.Err
 		}
-		return nil, d.proxyError(socks, address, reason, remedy, causeOf(ctx, err))
+		return nil, d.proxyError(socks, address, reason, advice, causeOf(ctx, err))
 	}
 	return conn, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/secret"
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
@@ -142,7 +143,7 @@ func (s *session) run(ctx context.Context) error {
 			if failures++; failures >= firstAttempts && !isRefused {
 				return s.unreachable(err)
 			}
-			s.cfg.notice("data endpoint: %v; trying again", err)
+			s.cfg.notice("data endpoint: %s; trying again", hint.Line(err))
 		}
 		if isRefused {
 			wait = refused.RetryAfter
