@@ -12,6 +12,7 @@ import (
 
 	"github.com/culvert-iot/culvert/sandbox/api"
 	"github.com/culvert-iot/culvert/sandbox/broker"
+	"github.com/culvert-iot/culvert/sandbox/dataplane"
 	"github.com/culvert-iot/culvert/sandbox/relay"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
@@ -23,6 +24,7 @@ type behaviours struct {
 	API           api.Behaviour
 	MQTT          broker.Behaviour
 	Notifications Notifications
+	DataPlane     dataplane.Behaviour
 }
 
 // action is one thing that the admin endpoint can do.
@@ -240,11 +242,15 @@ func (s *Sandbox) changeBehaviour(body []byte) (any, error) {
 	if err := decode(body, &b); err != nil {
 		return nil, err
 	}
+	if err := b.DataPlane.Validate(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	s.behaviour = b
 	s.mu.Unlock()
 	s.Store.SetBehaviour(b.Tunnels)
 	s.API.SetBehaviour(b.API)
+	s.DataPlane.SetBehaviour(b.DataPlane)
 	s.notifier.set(b.Notifications)
 	if s.Broker != nil {
 		s.Broker.SetBehaviour(b.MQTT)

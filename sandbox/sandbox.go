@@ -23,6 +23,7 @@ import (
 
 	"github.com/culvert-iot/culvert/sandbox/api"
 	"github.com/culvert-iot/culvert/sandbox/broker"
+	"github.com/culvert-iot/culvert/sandbox/dataplane"
 	"github.com/culvert-iot/culvert/sandbox/pki"
 	"github.com/culvert-iot/culvert/sandbox/registry"
 	"github.com/culvert-iot/culvert/sandbox/relay"
@@ -61,6 +62,10 @@ type Config struct {
 	// API is how the control API's errors look; AllowUnsigned takes calls without a signature.
 	API           api.Behaviour
 	AllowUnsigned bool
+
+	// DataPlane is how the API that shows and reaches connected clients refuses. It answers at the control
+	// API's address and, as on AWS, at the MQTT endpoint's.
+	DataPlane dataplane.Behaviour
 
 	// Relay is how the data endpoint behaves. Store and Logger are filled in.
 	Relay relay.Config
@@ -101,6 +106,8 @@ type Sandbox struct {
 	API    *api.API
 	Relay  *relay.Relay
 	Broker *broker.Broker // nil with Config.PublishVia
+	// DataPlane shows and reaches connected clients.
+	DataPlane *dataplane.API
 	// Registry is where devices are set up, at the control API's address.
 	Registry *registry.Registry
 
@@ -134,7 +141,7 @@ func Start(ctx context.Context, cfg Config) (*Sandbox, error) {
 	}
 	s := &Sandbox{
 		cfg: cfg, log: cfg.Logger, Region: cfg.Region,
-		behaviour: behaviours{Tunnels: cfg.Behaviour, API: cfg.API, MQTT: cfg.MQTT, Notifications: cfg.Notifications},
+		behaviour: behaviours{Tunnels: cfg.Behaviour, API: cfg.API, MQTT: cfg.MQTT, Notifications: cfg.Notifications, DataPlane: cfg.DataPlane},
 	}
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -197,6 +204,13 @@ func (s *Sandbox) start() (err error) {
 		CheckPolicy:   func(document []byte) error { _, err := broker.ParsePolicy(document); return err },
 		AllowUnsigned: cfg.AllowUnsigned, Logger: s.log,
 	})
+	if err := cfg.DataPlane.Validate(); err != nil {
+		return err
+	}
+	s.DataPlane = dataplane.New(dataplane.Config{
+		Broker: func() *broker.Broker { return s.Broker }, Region: cfg.Region, AllowUnsigned: cfg.AllowUnsigned,
+		Behaviour: cfg.DataPlane, Logger: s.log,
+	})
 	if err := s.startBroker(cert); err != nil {
 		return err
 	}
@@ -248,6 +262,7 @@ func (s *Sandbox) startBroker(cert tls.Certificate) (err error) {
 	s.Broker, err = broker.Start(broker.Config{
 		Listen: joinPort(cfg.Listen, cfg.Ports.MQTT), ListenALPN: joinPort(cfg.Listen, cfg.Ports.MQTTALPN),
 		Certificate: cert, ClientCAs: s.CA.Pool(), Thing: s.thingOf, PolicyOf: s.policyOf, RequireSNI: cfg.RequireSNI,
+		HTTP:   s.DataPlane,
 		Policy: s.policy, SessionExpiry: cfg.SessionExpiry, Behaviour: cfg.MQTT, Logger: s.log,
 	})
 	if err != nil {
@@ -259,11 +274,14 @@ func (s *Sandbox) startBroker(cert tls.Certificate) (err error) {
 
 // control answers all control APIs, as one address stands for all of AWS.
 func (s *Sandbox) control(w http.ResponseWriter, r *http.Request) {
-	if registry.Mine(r) {
+	switch {
+	case registry.Mine(r):
 		s.Registry.ServeHTTP(w, r)
-		return
+	case dataplane.Mine(r):
+		s.DataPlane.ServeHTTP(w, r)
+	default:
+		s.API.ServeHTTP(w, r)
 	}
-	s.API.ServeHTTP(w, r)
 }
 
 // thingOf asks the registry for the certificates that it made. All others name their thing themselves.

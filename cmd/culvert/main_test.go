@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/sandbox/dataplane"
 	"github.com/culvert-iot/culvert/sandbox/relay"
 )
 
@@ -196,7 +197,8 @@ func TestSandboxFlags(t *testing.T) {
 		"--client-token-survives-rotation", "--old-token-works", "12s", "--same-pair-waits", "--refusal-status", "410", "--refusal-without-body", "--refusal-reason-header",
 		"--cutting", "aligned", "--seed", "8", "--pongs", "never", "--idle-timeout", "9s", "--ending", "1012:bye: now", "--ending", "none", "--ending", "bare",
 		"--add-service-to-v1", "--notify-qos0", "--notify-delay", "10s", "--notify-repeat", "0s", "--policy", policy, "--connack-code", "7",
-		"--suback-failure", "--session-expiry", "11s", "--require-sni", "--allow-unsigned", "--api-error-status", "403", "--qualified-errors",
+		"--suback-failure", "--session-expiry", "11s", "--require-sni", "--deny", "GetConnection", "--throttle-data-plane", "--unknown-is-disconnected", "--direct-by-thing-name",
+		"--allow-unsigned", "--api-error-status", "403", "--qualified-errors",
 	}
 	var o sandboxOptions
 	cmd := newSandboxCommand()
@@ -234,7 +236,8 @@ func TestSandboxFlags(t *testing.T) {
 	b.OldTokenWorks = 12 * time.Second
 	b.RefusalStatus, b.RefusalWithoutBody, b.RefusalReasonHeader = 410, true, true
 	want.API.ErrorStatus, want.API.QualifiedTypes = 403, true
-	want.MQTT.ConnackCode, want.MQTT.SubackFailure = 7, true
+	want.MQTT.ConnackCode, want.MQTT.SubackFailure, want.MQTT.DirectByThingName = 7, true, true
+	want.DataPlane = dataplane.Behaviour{Denied: []string{"GetConnection"}, Throttled: true, UnknownIsDisconnected: true}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}

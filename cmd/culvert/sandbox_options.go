@@ -101,6 +101,12 @@ func (o *sandboxOptions) sections() (all []section) {
 	f.DurationVar(&c.SessionExpiry, "session-expiry", time.Hour, "`time` that an absent device's MQTT session is kept")
 	f.BoolVar(&c.RequireSNI, "require-sni", false, "drop MQTT clients that name no server in TLS")
 
+	f = begin("Connected clients: GetConnection and its siblings")
+	f.StringArrayVar(&c.DataPlane.Denied, "deny", nil, "refuse this `operation`, such as SendDirectMessage; SocketInformation for the addresses; repeat it for more")
+	f.BoolVar(&c.DataPlane.Throttled, "throttle-data-plane", false, "refuse all of these calls with ThrottlingException")
+	f.BoolVar(&c.DataPlane.UnknownIsDisconnected, "unknown-is-disconnected", false, "a client id that never connected is not connected, rather than not found")
+	f.BoolVar(&c.MQTT.DirectByThingName, "direct-by-thing-name", false, "deliver direct messages only to a client whose id is its thing's name")
+
 	f = begin("Control API")
 	f.BoolVar(&c.AllowUnsigned, "allow-unsigned", false, "take calls without a signature")
 	f.IntVar(&c.API.ErrorStatus, "api-error-status", 400, "HTTP `status` of the API's own errors; 403 is known, too")
@@ -139,6 +145,9 @@ func (o *sandboxOptions) config(cmd *cobra.Command) (sandbox.Config, error) {
 		if status < 400 || status > 599 {
 			return c, usagef(cmd, "--%s %d: an HTTP status from 400 to 599 is needed", flag, status)
 		}
+	}
+	if err := c.DataPlane.Validate(); err != nil {
+		return c, usagef(cmd, "--deny: %w", err)
 	}
 	if o.notifyIn < 0 || c.SessionExpiry < time.Second || c.Relay.IdleTimeout <= 0 {
 		return c, usagef(cmd, "times cannot be negative, --idle-timeout not 0 and --session-expiry not less than 1s")

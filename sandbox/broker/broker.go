@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/http"
 	"sort"
 	"sync"
 	"time"
@@ -50,6 +51,10 @@ type Config struct {
 	// SessionExpiry is how long the session of an absent client is kept, in whole seconds. 0: DefaultSessionExpiry.
 	SessionExpiry time.Duration
 
+	// HTTP answers TLS clients that offer HTTP by ALPN, as the account's data endpoint does. They need no
+	// certificate. nil refuses them.
+	HTTP http.Handler
+
 	Behaviour Behaviour
 	Logger    *slog.Logger // nil: silent. Payloads are never logged.
 }
@@ -61,6 +66,9 @@ type Behaviour struct {
 	ConnackCode byte
 	// SubackFailure answers a denied SUBSCRIBE with return code 0x80 and lets the connection stand.
 	SubackFailure bool
+	// DirectByThingName delivers direct messages only to a client whose id is its thing's name. AWS's
+	// documents leave open whether a thing's other clients receive them.
+	DirectByThingName bool
 }
 
 // Broker is a running broker. Its methods are safe for concurrent use.
@@ -79,6 +87,7 @@ type Broker struct {
 	behaviour Behaviour
 	listeners []net.Listener
 	conns     map[*conn]struct{}
+	records   map[string]Connection // by client id
 	running   bool
 	closed    bool
 	addrs     [2]string // bound addresses, plain and ALPN: kept over an outage
@@ -128,7 +137,7 @@ func newBroker(cfg Config) (*Broker, error) {
 	capabilities.MaximumSessionExpiryInterval = uint32(min(cfg.SessionExpiry/time.Second, math.MaxUint32)) //nolint:gosec // bounded
 	b := &Broker{
 		cfg: cfg, log: cfg.Logger, policy: cfg.Policy, behaviour: cfg.Behaviour,
-		conns: map[*conn]struct{}{}, addrs: [2]string{cfg.Listen, cfg.ListenALPN},
+		conns: map[*conn]struct{}{}, records: map[string]Connection{}, addrs: [2]string{cfg.Listen, cfg.ListenALPN},
 		server: mqtt.New(&mqtt.Options{
 			Capabilities: capabilities,
 			InlineClient: true,

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
 )
 
 // ALPN is the protocol name that a client with a certificate must offer on port 443 (AWS IoT developer guide).
@@ -106,6 +108,7 @@ func (b *Broker) serve(raw net.Conn, alpn bool) {
 	if alpn {
 		cfg.NextProtos = []string{ALPN}
 	}
+	cfg.GetConfigForClient = b.overHTTP
 	c.Conn = tls.Server(c.raw, cfg)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -138,6 +141,10 @@ func (b *Broker) attach(c *conn, alpn bool) {
 		b.log.Debug("mqtt connection closed before its TLS handshake")
 		return
 	}
+	if err == nil && shaker.ConnectionState().NegotiatedProtocol == protocolHTTP {
+		b.serveHTTP(c)
+		return
+	}
 	if err == nil {
 		err = b.vet(c, shaker.ConnectionState(), alpn)
 	}
@@ -146,6 +153,7 @@ func (b *Broker) attach(c *conn, alpn bool) {
 		return
 	}
 	defer b.leave(c)
+	defer b.disconnected(c)
 	// The error was logged by the hook, or is the ordinary end of a connection.
 	_ = b.server.EstablishConnection("tls", c)
 }
@@ -172,9 +180,12 @@ type conn struct {
 	thing    string        // whose certificate it is
 	done     chan struct{} // closed when mochi has let go of it
 
-	subscribing atomic.Bool // mochi is between OnSubscribe and OnSubscribed
-	holds       bool        // Broker.establish; used by mochi's goroutine of this connection only
-	refused     error       // why the rules ended it; likewise
+	subscribing atomic.Bool  // mochi is between OnSubscribe and OnSubscribed
+	holds       bool         // Broker.establish; used by mochi's goroutine of this connection only
+	refused     error        // why the rules ended it; likewise
+	client      *mqtt.Client // once its CONNECT was accepted; likewise
+
+	acks sync.Map // packet id of a direct message: chan struct{}, closed by PUBACK
 }
 
 // Close drops the connection without a TLS farewell, which could block and which a dropped connection has not.

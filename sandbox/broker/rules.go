@@ -76,8 +76,10 @@ func (h *rules) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	return errors.New(reason)
 }
 
+const deniedPrefix = "the policy does not allow "
+
 func denied(action, resource string) string {
-	return fmt.Sprintf("the policy does not allow %s on %s", action, resource)
+	return fmt.Sprintf(deniedPrefix+"%s on %s", action, resource)
 }
 
 // OnConnectAuthenticate has nothing to add to the certificate: user name and password are ignored.
@@ -92,6 +94,7 @@ func (h *rules) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	}
 	h.b.establish.Lock()
 	c.holds = true
+	defer h.b.connected(c, cl)
 	old, ok := h.b.server.Clients.Get(cl.ID)
 	if !ok {
 		return
@@ -165,6 +168,8 @@ func (h *rules) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet
 		if reason == "" && len(pk.Payload) > maxPayload {
 			reason = fmt.Sprintf("a payload of more than %d bytes", maxPayload)
 		}
+	case packets.Puback:
+		c.acknowledged(pk.PacketID)
 	case packets.Subscribe:
 		for _, f := range pk.Filters {
 			qos = max(qos, f.Qos)
