@@ -18,7 +18,7 @@ func TestTroubleshootingShowsMessagesOfThePrograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all strings.Builder
-	for _, root := range []string{"../../agent", "../../proxy", "../../services", "../../operator", "../../cmd", "../../internal/netdial", "../../internal/roots"} {
+	for _, root := range []string{"../../agent", "../../proxy", "../../services", "../../operator", "../../cmd", "../../internal"} {
 		err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
