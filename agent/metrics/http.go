@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 )
@@ -16,6 +17,7 @@ const (
 
 	statusOK          = 200
 	statusBad         = 400
+	statusForbidden   = 403
 	statusNotFound    = 404
 	statusMethod      = 405
 	statusTooLong     = 431
@@ -25,7 +27,7 @@ const (
 
 // phrases are those of RFC 9110, section 15.
 var phrases = map[int]string{
-	statusOK: "OK", statusBad: "Bad Request", statusNotFound: "Not Found", statusMethod: "Method Not Allowed",
+	statusOK: "OK", statusBad: "Bad Request", statusForbidden: "Forbidden", statusNotFound: "Not Found", statusMethod: "Method Not Allowed",
 	statusTooLong: "Request Header Fields Too Large", statusUnavailable: "Service Unavailable",
 	statusVersion: "HTTP Version Not Supported",
 }
@@ -68,8 +70,9 @@ func headEnd(buf []byte) int {
 	}
 }
 
-// parse reads a request's header. status is 0 if it is a GET or HEAD of path, else what to answer.
-func parse(head []byte) (method, path string, status int) {
+// parse reads a request's header. status is 0 if it is a GET or HEAD of path, for a host that ours accepts,
+// else what to answer. A nil ours accepts all.
+func parse(head []byte, ours func(host string) bool) (method, path string, status int) {
 	line, rest, _ := strings.Cut(string(head), "\n")
 	parts := strings.Split(strings.TrimSuffix(line, "\r"), " ")
 	if len(parts) != 3 || !isToken(parts[0]) || parts[1] == "" {
@@ -85,7 +88,7 @@ func parse(head []byte) (method, path string, status int) {
 	case strings.ContainsFunc(target, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
 		return method, "", statusBad
 	}
-	hosts := 0
+	hosts, host := 0, ""
 	for field := range strings.Lines(rest) {
 		field = strings.TrimRight(field, "\r\n")
 		if field == "" {
@@ -97,6 +100,7 @@ func parse(head []byte) (method, path string, status int) {
 		}
 		if strings.EqualFold(name, "Host") {
 			hosts++
+			host = strings.TrimSpace(value)
 		}
 	}
 	if hosts > 1 || hosts == 0 && version == "HTTP/1.1" { // RFC 9112, section 3.2
@@ -104,6 +108,8 @@ func parse(head []byte) (method, path string, status int) {
 	}
 	// Clients of a proxy send the whole URL, which a server must accept (RFC 9112, section 3.2.2).
 	if _, after, ok := strings.Cut(target, "://"); ok && !strings.HasPrefix(target, "/") {
+		host, _, _ = strings.Cut(after, "/") // it counts, not the field (section 3.2.2)
+		host, _, _ = strings.Cut(host, "?")
 		if slash := strings.IndexAny(after, "/?"); slash >= 0 {
 			target = after[slash:]
 		} else {
@@ -112,6 +118,8 @@ func parse(head []byte) (method, path string, status int) {
 	}
 	path, _, _ = strings.Cut(target, "?")
 	switch {
+	case ours != nil && !ours(host):
+		return method, "", statusForbidden
 	case method != "GET" && method != "HEAD":
 		return method, "", statusMethod
 	case !strings.HasPrefix(path, "/"):
@@ -127,7 +135,30 @@ func isToken(s string) bool {
 	})
 }
 
-// Response is an answer. Without a body it tells its status in words.
+// loopbackHost returns what accepts the Host of a request to a server that listens on address: an address of
+// this machine's loopback, "localhost", or the address itself. A page in a browser on this machine can have
+// any other name lead to loopback (DNS rebinding), and would read the metrics.
+func loopbackHost(address string) func(host string) bool {
+	listen := hostname(address)
+	return func(host string) bool {
+		if host == "" { // HTTP/1.0; a browser always sends one
+			return true
+		}
+		name := strings.TrimSuffix(strings.ToLower(hostname(host)), ".")
+		ip := net.ParseIP(name)
+		return name == "localhost" || name == listen || ip != nil && ip.IsLoopback()
+	}
+}
+
+// hostname drops the port and the brackets.
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return strings.Trim(host, "[]")
+}
+
+// Response is an answer. Without a body it has its status in words.
 type Response struct {
 	Status int
 	Type   string // of the body; "" is plain text
@@ -146,7 +177,7 @@ func Health(well bool, text string) Response {
 	return r
 }
 
-// append writes the answer. The connection is closed after it, so that nobody can hold one of the few places.
+// append writes the answer. The connection is closed after it, so that it frees its place.
 func (r Response) append(to []byte, body bool) []byte {
 	content := r.Body
 	if len(content) == 0 {

@@ -40,7 +40,7 @@ func TestRequestsAreReadAsHTTPSays(t *testing.T) {
 		{"TLS", "\x16\x03\x01\x02\n\n", "", "", statusBad},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			method, path, status := parse([]byte(tt.head))
+			method, path, status := parse([]byte(tt.head), nil)
 			if method != tt.method || path != tt.path || status != tt.status {
 				t.Errorf("%q %q %d, want %q %q %d", method, path, status, tt.method, tt.path, tt.status)
 			}
@@ -73,6 +73,21 @@ func TestAHeadIsReadHoweverItIsCut(t *testing.T) {
 	}
 }
 
+func TestTheHostOfAWholeURLCounts(t *testing.T) {
+	ours := loopbackHost("metrics.internal:9273")
+	for head, want := range map[string]int{
+		"GET http://evil.example/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n": statusForbidden,
+		"GET http://evil.example?x HTTP/1.1\r\nHost: localhost\r\n\r\n":       statusForbidden,
+		"GET http://localhost/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n":    0,
+		"GET /metrics HTTP/1.1\r\nHost: metrics.internal:9273\r\n\r\n":        0,
+		"GET /metrics HTTP/1.0\r\n\r\n":                                       0,
+	} {
+		if _, _, status := parse([]byte(head), ours); status != want {
+			t.Errorf("%q: %d, want %d", head, status, want)
+		}
+	}
+}
+
 // FuzzParse: what is taken for a request is one to net/http too, of the same method and path.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("GET /metrics HTTP/1.1\r\nHost: h\r\nAccept: text/plain\r\n\r\n"))
@@ -83,7 +98,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		method, path, status := parse(head)
+		method, path, status := parse(head, nil)
 		if status != 0 {
 			if phrases[status] == "" {
 				t.Errorf("status %d has no words", status)

@@ -1,9 +1,3 @@
-// Package metrics serves a daemon's figures to a monitoring system: GET over HTTP/1.1 on this machine's loopback or on a
-// unix socket, one request a connection.
-//
-// It answers with what its handler returns and knows nothing of what the figures mean. It is written by hand because the
-// server of net/http would add 0.56 MB to a daemon of 8 MB, for a job that takes one small request, and no library
-// of metrics is smaller. What it reads is bounded in size and time: any program of the machine can connect.
 package metrics
 
 import (
@@ -14,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,8 +17,8 @@ import (
 )
 
 const (
-	// maxClients bounds the requests that are served at one time. More wait in the socket's own queue.
-	maxClients = 8
+	// maxClients bounds the connections at one time. For one more, the longest silent one is closed.
+	maxClients = 16
 	// requestLimit is for the whole request to arrive, answerLimit for the answer to be taken.
 	requestLimit = 5 * time.Second
 	answerLimit  = 10 * time.Second
@@ -37,10 +32,11 @@ type Handler func(path string) Response
 // Server listens for requests.
 type Server struct {
 	listener net.Listener
+	ours     func(host string) bool // nil on a unix socket, which no browser reaches
 	log      *slog.Logger
 }
 
-// Listen opens address: "host:port", or "unix:" and a path. A unix socket that nobody answers on is replaced; its mode is
+// Listen opens address: "host:port", or "unix:" and a path. A unix socket without a server is replaced; its mode is
 // 0666, so that its directory's mode says who may use it. Errors say what to do.
 func Listen(address string, log *slog.Logger) (*Server, error) {
 	path, unix := strings.CutPrefix(address, "unix:")
@@ -49,7 +45,7 @@ func Listen(address string, log *slog.Logger) (*Server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: choose another port for metrics.listen, or end the program that has it", err)
 		}
-		return &Server{l, log}, nil
+		return &Server{l, loopbackHost(address), log}, nil
 	}
 	if err := removeDead(path); err != nil {
 		return nil, err
@@ -61,7 +57,7 @@ func Listen(address string, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: let culvertd's user write to the directory, or set metrics.listen to another path", err)
 	}
-	return &Server{l, log}, nil
+	return &Server{l, nil, log}, nil
 }
 
 // removeDead makes room for a socket where an ended daemon has left one.
@@ -94,14 +90,9 @@ func (s *Server) Serve(ctx context.Context, handle Handler) error {
 	defer stop()
 	var clients sync.WaitGroup
 	defer clients.Wait()
-	places := make(chan struct{}, maxClients)
+	var places places
 	troubled := false
 	for {
-		select {
-		case places <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
 		conn, err := s.listener.Accept()
 		switch {
 		case ctx.Err() != nil:
@@ -114,15 +105,58 @@ func (s *Server) Serve(ctx context.Context, handle Handler) error {
 				s.log.Warn("metrics cannot be asked for now", "error", err)
 			}
 			troubled = true
-			<-places
 			_ = backoff.Sleep(ctx, acceptPause)
 			continue
 		}
 		troubled = false
+		place := places.take(conn)
 		clients.Go(func() {
-			defer func() { <-places }()
-			serve(ctx, conn, handle)
+			defer places.leave(place)
+			s.serve(ctx, conn, handle, func() { places.asked(place) })
 		})
+	}
+}
+
+// place is a connection and whether its request has arrived.
+type place struct {
+	conn  net.Conn
+	asked bool
+}
+
+// places are the open connections, in the order of their arrival.
+type places struct {
+	mu   sync.Mutex
+	list []*place
+}
+
+// take adds a connection. If there are too many, it closes the oldest that has not sent its request, or
+// else the oldest.
+func (p *places) take(conn net.Conn) *place {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.list) >= maxClients {
+		i := max(0, slices.IndexFunc(p.list, func(o *place) bool { return !o.asked }))
+		_ = p.list[i].conn.Close()
+		p.list = slices.Delete(p.list, i, i+1)
+	}
+	taken := &place{conn: conn}
+	p.list = append(p.list, taken)
+	return taken
+}
+
+// asked notes that the request has arrived.
+func (p *places) asked(of *place) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	of.asked = true
+}
+
+// leave frees the place.
+func (p *places) leave(of *place) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.list, of); i >= 0 {
+		p.list = slices.Delete(p.list, i, i+1)
 	}
 }
 
@@ -130,20 +164,21 @@ func (s *Server) Serve(ctx context.Context, handle Handler) error {
 func (s *Server) Close() { _ = s.listener.Close() }
 
 // serve takes one request from conn, answers it, and closes conn.
-func serve(ctx context.Context, conn net.Conn, handle Handler) {
+func (s *Server) serve(ctx context.Context, conn net.Conn, handle Handler, asked func()) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer conn.Close()
 	_ = conn.SetReadDeadline(time.Now().Add(requestLimit))
 	head, err := readHead(conn)
 	if err != nil && !errors.Is(err, errTooLong) {
-		return // gone, or too slow: there is nobody to tell
+		return // gone, or too slow
 	}
+	asked()
 	r := Response{Status: statusTooLong}
 	var method string
 	if err == nil {
 		var path string
-		if method, path, r.Status = parse(head); r.Status == 0 {
+		if method, path, r.Status = parse(head, s.ours); r.Status == 0 {
 			r = handle(path)
 		}
 	}
