@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/services"
 )
 
@@ -193,6 +194,9 @@ func Parse(r io.Reader, path string) (*Config, error) {
 			File: path, Message: fmt.Sprintf("the file is larger than %d KiB", maxSize>>10),
 			Hint: "this is hardly a configuration: check the path",
 		}
+	}
+	if err := notTOML(data); err != nil {
+		return nil, &Error{File: path, Message: err.Error(), Hint: hint.Of(err)}
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {

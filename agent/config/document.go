@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"sort"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/culvert-iot/culvert/internal/clean"
 )
 
 // kind is what a value is, in users' words.
@@ -57,8 +58,14 @@ func (n *node) add(c *node) *node {
 	return c
 }
 
-// maxProblems bounds the report on a file that is no configuration at all.
-const maxProblems = 100
+const (
+	// maxProblems bounds the report on a file.
+	maxProblems = 100
+	// maxForeign bounds it where the file is no configuration at all: more lines of it explain nothing.
+	maxForeign = 3
+	// maxMessage bounds one text, in bytes.
+	maxMessage = 600
+)
 
 // document is a parsed file with what is wrong with it.
 type document struct {
@@ -67,6 +74,7 @@ type document struct {
 	lines    []int // offset of each line
 	root     *node
 	broken   bool // by a syntax error: what is missing may only not have been read
+	syntax   int  // syntax errors
 	problems Errors
 	omitted  int
 }
@@ -111,29 +119,21 @@ func (d *document) problem(at span, hint, format string, args ...any) {
 	marked := text[before:min(len(text), before+at.length)]
 	d.problems = append(d.problems, &Error{
 		File: d.file, Line: line + 1, Column: utf8.RuneCount(text[:before]) + 1,
-		Width: max(1, utf8.RuneCount(marked)), Source: string(text),
-		Message: printable(fmt.Sprintf(format, args...)), Hint: printable(hint),
+		Width: max(1, utf8.RuneCount(marked)), Source: hideSecrets(string(text)),
+		Message: shown(fmt.Sprintf(format, args...)), Hint: shown(hint),
 	})
 }
 
-// printable keeps what a file contains from steering the terminal that shows the message, and short.
-func printable(s string) string {
-	const longest = 300
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return utf8.RuneError
-		}
-		return r
-	}, s)
-	if runes := []rune(s); len(runes) > longest {
-		s = string(runes[:longest]) + "…"
-	}
-	return s
-}
+// shown is a message that may quote the file, fit for a terminal.
+func shown(s string) string { return clean.Text(hideSecrets(s), maxMessage) }
 
 // err returns all problems in the order of their lines.
 func (d *document) err() error {
 	list := sorted(d.problems)
+	if d.foreign() && len(list) > maxForeign {
+		d.omitted += len(list) - maxForeign
+		list = list[:maxForeign]
+	}
 	switch {
 	case len(list) == 0:
 		return nil
@@ -143,6 +143,17 @@ func (d *document) err() error {
 		return list[0]
 	}
 	return list
+}
+
+// foreign reports whether the file is something else than a configuration: most of it is no TOML, and no key
+// that exists has been read.
+func (d *document) foreign() bool {
+	for _, s := range sections {
+		if s.name != "" && d.root.child(s.name) != nil {
+			return false
+		}
+	}
+	return d.syntax > maxForeign && d.root.child("thing_name") == nil
 }
 
 // parse builds the tree, expression by expression. After a syntax error that lies within one line it
@@ -162,6 +173,7 @@ func (d *document) parse() {
 			return
 		}
 		d.broken = true
+		d.syntax++
 		data := d.data[base:]
 		at := span{base + min(max(cap(data)-cap(err.Highlight), 0), len(data)), len(err.Highlight)}
 		start := d.nextStatement(done)

@@ -3,11 +3,10 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/culvert-iot/culvert/internal/sorting"
 )
 
 // Error is one problem of a configuration.
@@ -107,7 +106,7 @@ func (l Errors) Unwrap() []error {
 
 // sorted orders problems by place; those of one place stay in the order they were found.
 func sorted(l Errors) Errors {
-	sorting.Func(l, func(a, b *Error) int {
+	slices.SortStableFunc(l, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return l

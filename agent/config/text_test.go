@@ -93,11 +93,16 @@ func TestAFileThatIsNoConfigurationGivesABoundedReport(t *testing.T) {
 		t.Errorf("took %v", d)
 	}
 	list, ok := errors.AsType[Errors](err)
-	if !ok || len(list) != maxProblems {
+	if !ok || len(list) != maxForeign {
 		t.Fatalf("%d problems", len(list))
 	}
-	if hint := list[maxProblems-1].Hint; !strings.HasSuffix(hint, "29900 more problems are not shown") {
+	if hint := list[maxForeign-1].Hint; !strings.HasSuffix(hint, "29997 more problems are not shown") {
 		t.Errorf("the last hint is %q", hint)
+	}
+	// What has a table of a configuration is one, with many slips.
+	list, ok = errors.AsType[Errors](parseError(t, "[log]\n"+b.String()))
+	if !ok || len(list) != maxProblems {
+		t.Fatalf("%d problems", len(list))
 	}
 }
 
@@ -215,5 +220,43 @@ func TestDurationsAreCheckedWhateverTheDecoderDoes(t *testing.T) {
 	}
 	if err := parseError(t, with("tunnel", `connect_timeout = "soon"`)); !strings.Contains(err.Error(), `"soon" is not a duration`) {
 		t.Error(err)
+	}
+}
+
+// TestASecretInThePlaceOfTheConfigurationIsNotShown gives the daemon the files that lie beside its configuration.
+func TestASecretInThePlaceOfTheConfigurationIsNotShown(t *testing.T) {
+	const body = "MIIEpAIBAAKCAQEA7bq0Wq3v5Wn1Zr8yqk6Jr0c9aGZ0sYl2u4x1m3n5p7q9S1T3"
+	key := "-----BEGIN RSA PRIVATE KEY-----\n" + strings.Repeat(body+"\n", 25) + "-----END RSA PRIVATE KEY-----\n"
+	utf16 := "\xff\xfe"
+	for _, c := range key {
+		utf16 += string(c) + "\x00"
+	}
+	for name, c := range map[string]struct{ data, want string }{
+		"a private key":                {key, "a PEM file (rsa private key)"},
+		"with a byte order mark":       {"\ufeff\r\n" + strings.ReplaceAll(key, "\n", "\r\n"), "a PEM file"},
+		"after attributes":             {"Bag Attributes\n    friendlyName: x\n" + key, "a PEM file"},
+		"in UTF-16":                    {utf16, "UTF-16"},
+		"in UTF-16 without a mark":     {utf16[2:], "UTF-16"},
+		"in DER":                       {"\x30\x82\x04\xa4\x02\x01\x00\x02\x82" + body, "a binary file"},
+		"without its first line":       {strings.Repeat(body+"\n", 25), "no \"=\" after the key"},
+		"a token alone":                {body + body, "no \"=\" after the key"},
+		"a key pasted into TOML":       {"thing_name = \"" + body + "\"\nkey = " + body + "\n", ""},
+		"a password of the user's own": {"[mqtt]\npassword = \"hunter2\"\ntoken: hunter2\n", "unknown key password"},
+		"a JSON bundle":                {"{\n\"privateKey\": \"" + body + "\",\n\"token\": \"hunter2\"\n}\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := parseError(t, c.data).Error()
+			for i := range len(body) - 16 {
+				if part := body[i : i+16]; strings.Contains(text, part) {
+					t.Fatalf("%q of the key is shown:\n%s", part, text)
+				}
+			}
+			if strings.Contains(text, "hunter2") || !strings.Contains(text, c.want) {
+				t.Errorf("want %q, got:\n%s", c.want, text)
+			}
+			if n := strings.Count(text, "\n  hint: "); c.want != "" && n > 3 {
+				t.Errorf("%d problems", n)
+			}
+		})
 	}
 }
