@@ -84,6 +84,8 @@ func checkUnixPath(path string) error {
 	switch {
 	case path == "":
 		return errors.New(`"unix:" names no socket: write "unix:/path/to/socket"`)
+	case path[0] == '@':
+		return fmt.Errorf("%q is an abstract socket, which has no file and so no permissions: let the program listen on a path, and write %q", "unix:"+path, "unix:/run/"+path[1:])
 	case strings.HasPrefix(path, "//"):
 		return fmt.Errorf("%q is not a path: write %q, with one slash", "unix:"+path, "unix:/"+strings.TrimLeft(path, "/"))
 	case path[0] != '/':
@@ -103,6 +105,10 @@ func splitHostPort(s string) (host, port string, err error) {
 		bare = s[1 : len(s)-1]
 	}
 	if addr, perr := netip.ParseAddr(bare); perr == nil && !strings.Contains(addr.Zone(), ":") {
+		if host, port, ok := portAfterIPv6(s); ok {
+			return "", "", fmt.Errorf("%q names no port, or has no brackets: write %q, or %q for port 22 of the whole address",
+				s, net.JoinHostPort(host, port), net.JoinHostPort(s, "22"))
+		}
 		return "", "", fmt.Errorf("%q names no port: write %q", s, net.JoinHostPort(addr.String(), "22"))
 	}
 	host, port, err = net.SplitHostPort(s)
@@ -124,6 +130,21 @@ func splitHostPort(s string) (host, port string, err error) {
 	return "", "", fmt.Errorf(`%q is not an address: write a port, "host:port", "[IPv6]:port" or "unix:/path"`, s)
 }
 
+// portAfterIPv6 cuts "::1:22", which is an address of its own, into the address and the port that are probably
+// meant.
+func portAfterIPv6(s string) (host, port string, ok bool) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 || !strings.Contains(s, "::") {
+		return "", "", false
+	}
+	addr, err := netip.ParseAddr(s[:i])
+	if err != nil || !addr.Is6() {
+		return "", "", false
+	}
+	_, err = ParsePort(s[i+1:])
+	return s[:i], s[i+1:], err == nil
+}
+
 // ParsePort reads a TCP port, 1 to 65535, in digits. Its errors say what to write instead.
 func ParsePort(s string) (int, error) {
 	if !isNumber(s) {
@@ -136,7 +157,7 @@ func ParsePort(s string) (int, error) {
 	return n, nil
 }
 
-// CheckHost tells whether host, without brackets, is an IP address or a host name that one can connect to.
+// CheckHost reports whether host, without brackets, is an IP address or a host name that one can connect to.
 // Its errors say what to write instead.
 func CheckHost(host string) error {
 	if addr, err := netip.ParseAddr(host); err == nil {
@@ -216,7 +237,7 @@ var embedding = []struct {
 	{localNAT64, [4]int{9, 10, 11, 12}},
 }
 
-// isReserved tells whether addr, or the IPv4 address that it stands for, is in a reserved range.
+// isReserved reports whether addr, or the IPv4 address that it stands for, is in a reserved range.
 func isReserved(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("") // Prefix.Contains is false for any address with a zone
 	for _, p := range reserved {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -71,6 +73,9 @@ func (e *DialError) Error() string {
 	case Timeout:
 		return fmt.Sprintf("%s did not answer within %v: check that the host is up and that no firewall drops the connection", at, e.timeout)
 	case Resolve:
+		if isLocalName(e.Target) {
+			return fmt.Sprintf("%s: the host name does not resolve: %v: names in .local are found by mDNS, and this program asks DNS and /etc/hosts alone; write the address, or put the name into /etc/hosts", at, e.Err)
+		}
 		return fmt.Sprintf("%s: the host name does not resolve: %v: correct it, or write an address", at, e.Err)
 	case Forbidden:
 		return fmt.Sprintf("%s: %v: if this is meant, write that address instead of the name", at, e.Err)
@@ -85,6 +90,12 @@ func (e *DialError) Error() string {
 		return fmt.Sprintf("%s: %v: close connections, or raise this program's limit of open files (LimitNOFILE= of its unit, ulimit -n)", at, e.Err)
 	}
 	return fmt.Sprintf("%s: %v", at, e.Err)
+}
+
+// isLocalName reports whether a target is host:port with a name that mDNS is for (RFC 6762, section 3).
+func isLocalName(target string) bool {
+	host, _, err := net.SplitHostPort(target)
+	return err == nil && strings.HasSuffix(strings.ToLower(strings.TrimSuffix(host, ".")), ".local")
 }
 
 // Unwrap returns the cause, which may be nil.

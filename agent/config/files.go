@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // FileError is what is wrong with a file that the configuration names, or with two of them together. Its text
@@ -82,6 +84,9 @@ func readPEM(key, path, want string) ([]byte, error) {
 	if err != nil {
 		return nil, fileError(key, path, err)
 	}
+	if flaw := pemFlaw(data); flaw != nil {
+		return nil, fmt.Errorf("%s: %s %w: %s", key, path, flaw, hint.Of(flaw))
+	}
 	var found []string
 	for rest := data; ; {
 		var block *pem.Block
@@ -108,7 +113,48 @@ func readPEM(key, path, want string) ([]byte, error) {
 	case data[0] == 0x30: // an ASN.1 sequence
 		return nil, fmt.Errorf("%s: %s is in DER form, a %s in PEM form is expected: convert it with openssl", key, path, article)
 	}
-	return nil, fmt.Errorf("%s: %s has no %s in PEM form: it begins with -----BEGIN", key, path, article)
+	return nil, fmt.Errorf("%s: %s has no %s in PEM form, which begins with -----BEGIN: copy the file again", key, path, article)
+}
+
+// pemFlaw names what an editor or a copy did to a PEM file, with the command that undoes it. It is nil for a file
+// whose blocks can be read, or that has none.
+func pemFlaw(data []byte) error {
+	const begin = "-----BEGIN "
+	utf8Mark := bytes.HasPrefix(data, []byte("\xef\xbb\xbf"))
+	text := bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	switch {
+	case isUTF16(data):
+		return hint.New("is encoded as UTF-16", "convert it with iconv -f UTF-16 -t UTF-8 OLD > NEW")
+	case !bytes.Contains(text, []byte(begin)):
+		return nil
+	case utf8Mark && bytes.HasPrefix(text, []byte(begin)):
+		return hint.New("begins with a byte order mark", "remove it with tail -c +4 OLD > NEW")
+	}
+	if block, _ := pem.Decode(data); block != nil {
+		return nil
+	}
+	lines := bytes.Count(text, []byte("\n"))
+	switch {
+	case bytes.Contains(text, []byte(`\n`)):
+		return hint.New(`has \n written out in the place of line ends`, `convert it with printf '%b' "$(cat OLD)" > NEW`)
+	case lines == 0 && bytes.Contains(text, []byte("\r")):
+		return hint.New("has carriage returns alone as line ends", `convert it with tr '\r' '\n' < OLD > NEW`)
+	case indented(text):
+		return hint.New("has indented lines", "remove the blanks with sed 's/^[[:blank:]]*//' OLD > NEW")
+	case lines < 2:
+		return hint.New("has lost its line ends", "copy the file again: -----BEGIN and -----END stand on lines of their own")
+	}
+	return hint.New("has a damaged PEM block", "copy the file again, from -----BEGIN to -----END")
+}
+
+// indented reports whether a line that begins or ends a PEM block begins with white space.
+func indented(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if trimmed := bytes.TrimLeft(line, " \t"); len(trimmed) < len(line) && bytes.HasPrefix(trimmed, []byte("-----")) {
+			return true
+		}
+	}
+	return false
 }
 
 func fileError(key, path string, err error) error {

@@ -86,7 +86,7 @@ func TestCheckFiles(t *testing.T) {
 		{"a key of another certificate", "", "", "cert", "other", "mqtt.cert_file, mqtt.key_file: DIR/cert and DIR/other do not fit together: tls: private key does not match public key: use the key that was made with this certificate"},
 		{"an empty file", "", "", "empty", "key", "mqtt.cert_file: DIR/empty is empty: copy the file again"},
 		{"DER instead of PEM", "", "", "der", "key", "mqtt.cert_file: DIR/der is in DER form, a certificate in PEM form is expected: convert it with openssl"},
-		{"a text", "", "", "cert", "words", "mqtt.key_file: DIR/words has no private key in PEM form: it begins with -----BEGIN"},
+		{"a text", "", "", "cert", "words", "mqtt.key_file: DIR/words has no private key in PEM form, which begins with -----BEGIN: copy the file again"},
 		{"a key with a pass phrase", "", "", "cert", "locked", "mqtt.key_file: the key in DIR/locked has a pass phrase, which nobody can type at a device: remove it with openssl pkey"},
 		{"a key with a pass phrase in the old form", "", "", "cert", "locked1", "mqtt.key_file: the key in DIR/locked1 has a pass phrase, which nobody can type at a device: remove it with openssl pkey"},
 		{"roots that are garbled", "garbled", "", "cert", "key", "mqtt.ca_file: DIR/garbled: no certificate in it can be read: fetch the file again"},

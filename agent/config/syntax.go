@@ -3,7 +3,10 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // quoteHint is the remedy for the most frequent slip.
@@ -37,6 +40,9 @@ var syntaxRules = []struct{ part, message, hint string }{
 func (d *document) syntaxProblem(message string, at span, start int) {
 	hint := ""
 	switch {
+	case (message == "expected '=' after key" || strings.HasPrefix(message, "invalid character at start of key")) && d.accent(at) != "":
+		message = d.accent(at) + " cannot stand in a name"
+		hint = `a service's name has the letters a to z and A to Z, digits, ":", "_" and "-", as AWS IoT demands`
 	case message == "expected '=' after key":
 		message, hint = `there is no "=" after the key`, d.missingEquals(at, start)
 	case start < len(d.data) && d.data[start] == '[' && strings.HasPrefix(message, "expected newline"):
@@ -55,6 +61,14 @@ func (d *document) syntaxProblem(message string, at span, start int) {
 		}
 	}
 	d.problem(at, hint, "%s", message)
+}
+
+// accent returns the character at a place, in quotes, if it is a letter beyond ASCII, else "".
+func (d *document) accent(at span) string {
+	if r, _ := utf8.DecodeRune(d.data[min(at.offset, len(d.data)):]); r >= utf8.RuneSelf && unicode.IsLetter(r) {
+		return strconv.QuoteRune(r)
+	}
+	return ""
 }
 
 // missingEquals tells YAML's and other habits apart.

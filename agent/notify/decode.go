@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,6 +43,9 @@ func Decode(payload []byte) (Notification, error) {
 	// A map, because a struct would take members whose names differ in case.
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(payload, &members); err != nil || members == nil {
+		if bytes.HasPrefix(payload, []byte("$aws/")) {
+			return Notification{}, errors.New("notification begins with its topic, as mosquitto_sub -v prints it: leave -v out")
+		}
 		return Notification{}, errors.New("notification is not one JSON object")
 	}
 	mode, err := text(members, "clientMode")

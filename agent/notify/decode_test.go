@@ -100,6 +100,7 @@ func TestDecodeRefusesHostileInput(t *testing.T) {
 		{"nested 8,000 deep", []byte(strings.Repeat("[", 8000) + strings.Repeat("]", 8000)), "not one JSON object"},
 		{"nested deep in an unknown member", []byte(`{"x":` + strings.Repeat("[", 8000) + strings.Repeat("]", 8000) + `}`), "clientMode is missing"},
 		{"16 KiB and a byte", payload(t, map[string]any{"x": strings.Repeat("x", MaxPayload)}), "more than the 16384 allowed"},
+		{"a line of mosquitto_sub -v", []byte("$aws/things/pi-42/tunnels/notify " + string(payload(t, nil))), "begins with its topic, as mosquitto_sub -v prints it: leave -v out"},
 		{"no mode", payload(t, map[string]any{"clientMode": absent}), "clientMode is missing"},
 		{"source mode", payload(t, map[string]any{"clientMode": "source"}), `clientMode is not "destination"`},
 		{"mode in capitals", payload(t, map[string]any{"clientMode": "DESTINATION"}), `clientMode is not "destination"`},

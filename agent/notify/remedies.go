@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"reflect"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,6 +26,8 @@ func dialRemedy(err error) string {
 		return hint.Of(err)
 	case errors.Is(err, syscall.EMFILE): // also when it was the resolver that lacked one
 		return filesRemedy
+	case errors.As(err, &dns) && strings.HasSuffix(strings.ToLower(strings.TrimSuffix(dns.Name, ".")), ".local"):
+		return "names in .local are found by mDNS, and this program asks DNS and /etc/hosts alone: write the address, or put the name into /etc/hosts"
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return "the name does not exist: check mqtt.endpoint (aws iot describe-endpoint --endpoint-type iot:Data-ATS prints it)"
 	case errors.As(err, &dns):
