@@ -1,14 +1,15 @@
 #!/bin/sh
-# Installs Culvert from its packages: finds out what this system takes, fetches that package with the list of checksums,
-# compares, and installs it. Nothing is installed whose checksum is not the list's.
+# Installs Culvert: chooses the package for this system, fetches it with its list of checksums,
+# compares, and installs. It installs nothing whose checksum is not the one in the list.
 #
 #   sh install.sh [--from DIRECTORY|URL] [--dry-run] [culvertd|culvert]
 #
-# culvertd, the device's daemon, is meant unless culvert, the operator's command, is named. --from is where the packages
-# and their SHA256SUMS are: the latest release by default. --dry-run says what would be installed and stops.
+# culvertd is the device's daemon (the default), culvert the operator's command. --from says where
+# the packages and their SHA256SUMS are; the default is the latest release. --dry-run prints what
+# would be installed.
 #
-# The list and the packages come from one place, over TLS unless --from says otherwise: the list finds what was cut short or changed on the way, and
-# trusts that place.
+# List and packages come from one place, which is trusted: the list finds what was cut short or
+# changed on the way. An https:// URL may not redirect to http://.
 set -eu
 
 program=culvertd
@@ -97,17 +98,33 @@ machine() {
 # fetch NAME copies a file of the release into the working directory.
 fetch() {
   case $from in
-    http://* | https://*)
+    https://*)
+      if have curl; then
+        curl -fsSL --proto '=https' --proto-redir '=https' --retry 3 -o "$work/$1" "$from/$1" || fail "cannot fetch $from/$1 over https"
+      else
+        # wget follows a redirect to http, but shows it: what came by it is not used.
+        by_wget "$1" -S
+        if grep -i '^ *location: *http:' "$work/answer" >/dev/null; then fail "$from redirects from https to http: nothing was installed"; fi
+      fi
+      ;;
+    http://*)
       if have curl; then
         curl -fsSL --proto '=https,http' --retry 3 -o "$work/$1" "$from/$1" || fail "cannot fetch $from/$1"
-      elif have wget; then
-        wget -q -O "$work/$1" "$from/$1" || fail "cannot fetch $from/$1"
       else
-        fail 'curl or wget is needed: install one of them'
+        by_wget "$1"
       fi
       ;;
     *) cp "${from#file://}/$1" "$work/$1" || fail "there is no $1 in $from" ;;
   esac
+}
+
+# by_wget NAME [OPTION] fetches a file and leaves what wget says in the file "answer".
+by_wget() {
+  have wget || fail 'curl or wget is needed: install one of them'
+  wget -q ${2:+"$2"} -O "$work/$1" "$from/$1" 2>"$work/answer" || {
+    cat "$work/answer" >&2
+    fail "cannot fetch $from/$1"
+  }
 }
 
 # place FROM TO MODE installs a file of the tarball.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"crypto/sha256"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -40,11 +41,14 @@ func release(t *testing.T) string {
 
 // machine is a system of which only some programs are there, and those that are asked give the answers that they are
 // given. What installs is written down.
-type machine struct{ bin, done string }
+type machine struct {
+	bin, done string
+	env       []string
+}
 
 func newMachine(t *testing.T, answers map[string]string) machine {
 	t.Helper()
-	m := machine{t.TempDir(), filepath.Join(t.TempDir(), "done")}
+	m := machine{bin: t.TempDir(), done: filepath.Join(t.TempDir(), "done")}
 	for _, name := range []string{"sh", "awk", "cat", "chmod", "cp", "dirname", "mkdir", "mktemp", "mv", "rm", "sed", "sha256sum", "curl"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
@@ -69,7 +73,7 @@ func newMachine(t *testing.T, answers map[string]string) machine {
 func (m machine) install(t *testing.T, args ...string) (output string, err error) {
 	t.Helper()
 	cmd := exec.Command("sh", append([]string{"../../scripts/install.sh"}, args...)...)
-	cmd.Env = []string{"PATH=" + m.bin, "TMPDIR=" + t.TempDir()}
+	cmd.Env = append(m.env, "PATH="+m.bin, "TMPDIR="+t.TempDir())
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -169,4 +173,54 @@ func TestInstallInstallsOnlyWhatHasItsChecksum(t *testing.T) {
 			t.Errorf("%v: %s", err, out)
 		}
 	})
+}
+
+func TestInstallFollowsNoRedirectFromHTTPSToHTTP(t *testing.T) {
+	t.Parallel()
+	files := http.FileServer(http.Dir(release(t)))
+	plain := httptest.NewServer(files)
+	t.Cleanup(plain.Close)
+	var other string
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch to, name, _ := strings.Cut(r.URL.Path[1:], "/"); to {
+		case "down":
+			http.Redirect(w, r, plain.URL+"/"+name, http.StatusFound)
+		case "same":
+			http.Redirect(w, r, other+"/"+name, http.StatusFound)
+		default:
+			files.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(secure.Close)
+	other = secure.URL
+	authority := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	settings := filepath.Join(t.TempDir(), "wgetrc")
+	if err := os.WriteFile(settings, []byte("ca_certificate = "+authority+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, fetcher := range []string{"curl", "wget"} {
+		t.Run(fetcher, func(t *testing.T) {
+			m := newMachine(t, map[string]string{"dpkg": "amd64"})
+			m.env = []string{"CURL_CA_BUNDLE=" + authority, "WGETRC=" + settings}
+			_ = os.Remove(filepath.Join(m.bin, "curl"))
+			for _, name := range []string{fetcher, "grep"} {
+				path, err := exec.LookPath(name)
+				if err != nil {
+					t.Skipf("no %s here", name)
+				}
+				if err := os.Symlink(path, filepath.Join(m.bin, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if out, err := m.install(t, "--dry-run", "--from", secure.URL+"/same"); err != nil || !strings.Contains(out, "culvertd_1.2.3_amd64.deb") {
+				t.Errorf("a redirect within https: %v: %s", err, out)
+			}
+			if out, err := m.install(t, "--dry-run", "--from", secure.URL+"/down"); err == nil || !strings.Contains(out, "https") {
+				t.Errorf("a redirect to http: %v: %s", err, out)
+			}
+		})
+	}
 }
