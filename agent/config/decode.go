@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/culvert-iot/culvert/internal/suggest"
 )
 
 // decoder turns a document into a Config, and collects what is wrong on the way.
@@ -159,20 +161,20 @@ func (d *decoder) guess(n *node, in section) string {
 		if hint := d.elsewhere(n.name, in); hint != "" {
 			return hint // the exact name, though in the wrong place, beats a similar one
 		}
-		if guess := nearest(n.name, here); guess != "" {
+		if guess := suggest.Nearest(n.name, here); guess != "" {
 			d.meant = append(d.meant, in.name+"."+guess)
 			return "did you mean " + guess + "?"
 		}
 		return "the keys of [" + in.name + "] are " + strings.Join(here, ", ")
 	}
 	if n.kind == tableKind {
-		if guess := nearest(n.name, all[1:]); guess != "" {
+		if guess := suggest.Nearest(n.name, all[1:]); guess != "" {
 			d.meant = append(d.meant, guess)
 			return "did you mean [" + guess + "]?"
 		}
 		return "the tables are [" + strings.Join(all[1:], "], [") + "]"
 	}
-	if guess := nearest(n.name, here); guess != "" {
+	if guess := suggest.Nearest(n.name, here); guess != "" {
 		d.meant = append(d.meant, guess)
 		return "did you mean " + guess + "?"
 	}

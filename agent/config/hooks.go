@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/suggest"
 )
 
 // hookCommand reads a program and its arguments. There is no shell, unless the program is one: what comes
@@ -55,7 +57,7 @@ func (d *decoder) hookEvents(n *node) {
 	for c, s := range d.texts(n) {
 		if !slices.Contains(HookEvents, s) {
 			hint := "the events are " + strings.Join(HookEvents, ", ")
-			if guess := nearest(s, HookEvents); guess != "" {
+			if guess := suggest.Nearest(s, HookEvents); guess != "" {
 				hint = fmt.Sprintf("did you mean %q? %s", guess, hint)
 			}
 			d.doc.problem(c.value, hint, "hooks.events: %q is unknown", s)

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/culvert-iot/culvert/internal/suggest"
 	"github.com/culvert-iot/culvert/services"
 )
 
@@ -61,7 +62,7 @@ func (d *decoder) serviceTable(n *node, s *services.Service) {
 
 func (d *decoder) unknownServiceKey(n, c *node) {
 	hint := "the keys of a service are " + strings.Join(serviceKeys, ", ")
-	if guess := nearest(c.name, serviceKeys); guess != "" {
+	if guess := suggest.Nearest(c.name, serviceKeys); guess != "" {
 		hint = "did you mean " + guess + "?"
 	} else if n.dotted && !slices.Contains(serviceKeys, c.name) {
 		hint = "a service name has no dot, AWS IoT refuses it: write " + n.name + "-" + c.name

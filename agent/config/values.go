@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/suggest"
 )
 
 // want reports a value of the wrong type.
@@ -116,7 +118,7 @@ func (d *decoder) oneOf(n *node, to *string, choices ...string) bool {
 		return true
 	}
 	hint := "the choices are " + strings.Join(choices, ", ")
-	if guess := nearest(s, choices); guess != "" {
+	if guess := suggest.Nearest(s, choices); guess != "" {
 		hint = fmt.Sprintf("did you mean %q? %s", guess, hint)
 	}
 	d.doc.problem(n.value, hint, "%s: %q is unknown", n.path, s)

@@ -1,11 +1,14 @@
-package config
+// Package suggest guesses which known word a mistyped one was meant to be.
+//
+// It does not decide what is wrong, only what comes closest.
+package suggest
 
 import "strings"
 
-// nearest returns the candidate that word was probably meant to be, or "". Case, and hyphens for
-// underscores, do not count; otherwise a third of the letters may differ.
-func nearest(word string, candidates []string) string {
-	const longest = 64 // a longer word is no slip of the finger, and the distance is quadratic
+// Nearest returns the candidate that word was probably meant to be, or "" if none is close. It ignores
+// case, hyphens and underscores; up to a third of the letters may differ.
+func Nearest(word string, candidates []string) string {
+	const longest = 64 // a longer word is no typing error, and the distance is quadratic
 	if len(word) > longest {
 		return ""
 	}
@@ -30,8 +33,8 @@ func fold(s string) string {
 	return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
 }
 
-// distance counts the letters to insert, delete, replace or swap with their neighbour to make b of a
-// (optimal string alignment).
+// distance counts the letters to insert, delete, replace or swap with their neighbour to turn a into
+// b (optimal string alignment).
 func distance(a, b string) int {
 	var before []int
 	last := make([]int, len(b)+1)
