@@ -19,6 +19,7 @@ import (
 	"github.com/culvert-iot/culvert/agent/control"
 	"github.com/culvert-iot/culvert/agent/session"
 	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/internal/terminal"
 )
 
 // watchInterval is the pause between two pictures of status --watch.
@@ -81,7 +82,7 @@ func (p *program) status(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if f, ok := p.out.(*os.File); ok && isTerminal(f) && !*asJSON {
+	if terminal.Is(p.out) && !*asJSON {
 		if _, err := io.WriteString(p.out, "\x1b[2J"); err != nil {
 			return err
 		}
@@ -117,15 +118,6 @@ func (w inPlace) Write(picture []byte) (int, error) {
 	return len(picture), nil
 }
 
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return false
-	}
-	null, err := os.Stat(os.DevNull) // a character device too
-	return err != nil || !os.SameFile(info, null)
-}
-
 func (p *program) showTable(ctx context.Context, path string) error {
 	var s agent.Status
 	if err := control.Call(ctx, path, control.Request{Command: control.Status}, &s); err != nil {
@@ -152,7 +144,7 @@ func (p *program) notify(args []string) error {
 	if done, err := p.parse(flags, args); done || err != nil {
 		return err
 	}
-	if f, ok := p.in.(*os.File); ok && isTerminal(f) {
+	if terminal.Is(p.in) {
 		_, _ = fmt.Fprintln(p.err, "culvertd: waiting for the notification's JSON on standard input")
 	}
 	payload, err := io.ReadAll(io.LimitReader(p.in, control.MaxPayload+1))

@@ -13,30 +13,30 @@ import (
 
 	"github.com/culvert-iot/culvert/agent/check"
 	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/configs"
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
-// errUnwell says that the results have told already what is wrong.
+// errUnwell means that the printed results say what is wrong.
 var errUnwell = errors.New("see the results")
 
-// check tries everything that a tunnel will need.
+// check tries everything that a tunnel needs.
 func (p *program) check(args []string) error {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	path := flags.String("config", config.DefaultPath, "")
 	offline := flags.Bool("offline", false, "")
 	asJSON := flags.Bool("json", false, "")
-	timeout := flags.Duration("timeout", check.DefaultTimeout, "")
+	timeout := duration(check.DefaultTimeout)
+	flags.Var(&timeout, "timeout", "")
 	bundle := flags.String("bundle", "", "")
 	log := flags.String("log", "", "")
 	if done, err := p.parse(flags, args); done || err != nil {
 		return err
 	}
-	switch {
-	case *timeout <= 0:
-		return &usageError{"--timeout must be more than zero, as in --timeout 30s"}
-	case *log != "" && *bundle == "":
-		return &usageError{"--log goes into a bundle: name its file with --bundle FILE"}
+	if *log != "" && *bundle == "" {
+		return hint.Wrap(&usageError{"--log is for a bundle, and there is no --bundle"}, "name the bundle's file with --bundle FILE")
 	}
-	cfg, err := config.Load(*path)
+	cfg, err := loadOwn(*path)
 	if err != nil {
 		if *asJSON {
 			_ = writeJSON(p.out, check.NotConfigured(*path, time.Now(), err))
@@ -47,11 +47,11 @@ func (p *program) check(args []string) error {
 	defer stop()
 	var pack *pack
 	if *bundle != "" {
-		if pack, err = p.openPack(*bundle, *log); err != nil { // before the minute that the check may take
+		if pack, err = p.openPack(*bundle, *log); err != nil { // the check may take a minute
 			return err
 		}
 	}
-	report := check.Run(ctx, check.Options{Config: cfg, Offline: *offline, Timeout: *timeout}, func(r *check.Result) {
+	report := check.Run(ctx, check.Options{Config: cfg, Offline: *offline, Timeout: time.Duration(timeout)}, func(r *check.Result) {
 		if !*asJSON {
 			_ = r.Write(p.out)
 		}
@@ -68,11 +68,20 @@ func (p *program) check(args []string) error {
 	case err != nil:
 		return err
 	case ctx.Err() != nil:
-		return errors.New("interrupted: what had no result yet counts as failed")
+		return errors.New("interrupted: checks without a result count as failed")
 	case !report.Well:
 		return errUnwell
 	}
 	return nil
+}
+
+// loadOwn loads a configuration that is not the package's example any more.
+func loadOwn(path string) (*config.Config, error) {
+	if data, err := os.ReadFile(path); err == nil && string(data) == configs.Minimal {
+		return nil, hint.Wrap(&usageError{path + " is still the example that came with the package"},
+			"run sudo culvertd init: it asks for the thing's name, the endpoint and the certificate")
+	}
+	return config.Load(path)
 }
 
 // pack is a bundle that is being made.
@@ -82,7 +91,7 @@ type pack struct {
 	end func()    // closes the log
 }
 
-// openPack makes a file for its owner alone, and never writes into one that is there, or through a link.
+// openPack creates a file for its owner alone. It never writes to an existing file or through a link.
 func (p *program) openPack(path, log string) (*pack, error) {
 	b := &pack{end: func() {}}
 	switch log {
@@ -102,7 +111,7 @@ func (p *program) openPack(path, log string) (*pack, error) {
 	}
 	b.end()
 	if errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("bundle: %s is there already: name a new file", path)
+		return nil, hint.New("bundle: "+path+" already exists", "name a new file")
 	}
 	return nil, fmt.Errorf("bundle: %w", err)
 }
@@ -115,6 +124,6 @@ func (p *program) finish(ctx context.Context, b *pack, cfg *config.Config, r che
 		_ = os.Remove(b.out.Name())
 		return fmt.Errorf("bundle: %w", err)
 	}
-	_, err = fmt.Fprintf(p.err, "culvertd: %s is written; keys, tokens and account numbers are left out, but look into it before you send it\n", b.out.Name())
+	_, err = fmt.Fprintf(p.err, "culvertd: wrote %s without keys, tokens and account numbers; look through it before you send it\n", b.out.Name())
 	return err
 }

@@ -11,9 +11,10 @@ import (
 
 	"github.com/culvert-iot/culvert/agent/check"
 	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
-// setting is what init is told, by flags, by answers or by a bundle.
+// setting holds what init gets from flags, answers or a bundle.
 type setting struct {
 	path                           string // of the configuration
 	thing, endpoint, cert, key, ca string
@@ -32,7 +33,7 @@ func (l *repeated) Set(s string) error {
 	return nil
 }
 
-// init makes a device ready: it writes the least configuration, checks it, and has the service manager run the daemon.
+// init sets up a device: it writes a minimal configuration, checks it and starts the service.
 func (p *program) init(args []string) error {
 	flags := flag.NewFlagSet("init", flag.ContinueOnError)
 	var s setting
@@ -50,7 +51,7 @@ func (p *program) init(args []string) error {
 		return err
 	}
 	if s.bundle != "" && s.thing+s.endpoint+s.cert+s.key+s.ca+s.services.String() != "" {
-		return &usageError{"a --bundle has everything in it: only --config, --force, --offline and --no-start go with it"}
+		return hint.Wrap(&usageError{"a --bundle has everything in it"}, "only --config, --force, --offline and --no-start go with --bundle")
 	}
 	abs, err := filepath.Abs(s.path)
 	if err != nil {
@@ -67,7 +68,7 @@ func (p *program) init(args []string) error {
 	if err := p.write(&s, files); err != nil {
 		return err
 	}
-	// What is wrong with the files must not be found out by a daemon that ends at once.
+	// Bad files should show here, not in a daemon that fails at its start.
 	if err := p.checkFiles(s.path); err != nil {
 		return p.notYet(&s, err)
 	}
@@ -75,7 +76,7 @@ func (p *program) init(args []string) error {
 	if err != nil || !started || s.offline {
 		return err
 	}
-	if err := p.say("", "Now what a tunnel needs of the network:"); err != nil {
+	if err := p.say("", "Checking what a tunnel needs of the network:"); err != nil {
 		return err
 	}
 	if err := p.check([]string{"--config", s.path}); err != nil {
@@ -84,7 +85,7 @@ func (p *program) init(args []string) error {
 	return nil
 }
 
-// checkFiles is the part of check that needs nothing but what was written.
+// checkFiles runs the part of check that looks at files only.
 func (p *program) checkFiles(path string) error {
 	cfg, err := config.Load(path)
 	if err != nil {
@@ -100,16 +101,16 @@ func (p *program) checkFiles(path string) error {
 	return nil
 }
 
-// notYet says what to do once what the check has found is mended. The configuration stays as it is.
+// notYet says how to go on after the check failed. The configuration stays as it is.
 func (p *program) notYet(s *setting, err error) error {
 	if errors.Is(err, errUnwell) {
 		file := ""
 		if s.path != config.DefaultPath {
 			file = " --config " + s.path
 		}
-		_, _ = fmt.Fprintf(p.err, "culvertd: mend what is marked with ✗, look again with: culvertd check%s\n", file)
+		_, _ = fmt.Fprintf(p.err, "culvertd: fix the items marked ✗, then check again: culvertd check%s\n", file)
 		if s.managed() {
-			_, _ = fmt.Fprintln(p.err, "culvertd: and then have it run: "+strings.Join(manager().commands("restart"), " && "))
+			_, _ = fmt.Fprintln(p.err, "culvertd: then start the service: "+strings.Join(manager().commands("restart"), " && "))
 		}
 	}
 	return err
@@ -121,7 +122,7 @@ func (p *program) say(lines ...string) error {
 	return err
 }
 
-// gather reads what is to be written: from the bundle, or from the files that flags and answers name.
+// gather reads the files to write: from the bundle, or from where flags and answers say.
 func (p *program) gather(s *setting) ([]initFile, error) {
 	if s.bundle != "" {
 		return readBundle(s.bundle)
@@ -142,23 +143,23 @@ func (p *program) gather(s *setting) ([]initFile, error) {
 			return nil, fmt.Errorf("--%s: %w", f.flag, err)
 		}
 		if abs, err := filepath.Abs(*f.from); err == nil && filepath.Dir(abs) == filepath.Dir(s.path) {
-			*f.from = filepath.Base(abs) // it is there already
+			*f.from = filepath.Base(abs) // already in place
 			continue
 		}
-		// Where it lies now, a home directory perhaps, the daemon may not look.
+		// The daemon may have no access to where it is now, perhaps a home directory.
 		files = append(files, initFile{f.name, data})
 		*f.from = f.name
 	}
 	return append(files, initFile{configFile, []byte(s.text())}), nil
 }
 
-// isReference tells a key that is no file: "credential:NAME", "tpm:HANDLE".
+// isReference reports whether a key is not a file: "credential:NAME", "tpm:HANDLE".
 func isReference(s string) bool {
 	scheme, _, found := strings.Cut(s, ":")
 	return found && !strings.Contains(scheme, "/")
 }
 
-// text is the least configuration.
+// text is the minimal configuration.
 func (s *setting) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Written by culvertd init. culvertd.toml(5) explains every key.\n\nthing_name = %q\n\n[mqtt]\nendpoint  = %q\n", s.thing, s.endpoint)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/configs"
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // Names of the files that init writes, and of those in a bundle of culvert setup-thing.
@@ -31,27 +32,32 @@ type initFile struct {
 	data []byte
 }
 
-// mayWrite fails where a configuration is that somebody has written. The example of the package is none.
+// mayWrite fails if there is a configuration other than the package's example.
 func (s *setting) mayWrite() error {
 	data, err := os.ReadFile(s.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("%w: run it as root, with sudo", err)
+		return hint.Wrap(err, asRoot)
 	case s.force, string(data) == configs.Minimal:
 		return nil
 	}
-	return fmt.Errorf("%s is there already: change it with an editor, or replace it with --force, which keeps the old one as %s.old", s.path, filepath.Base(s.path))
+	return hint.Wrap(fmt.Errorf("%s already exists", s.path),
+		fmt.Sprintf("edit it, or replace it with --force, which keeps the old one as %s.old", filepath.Base(s.path)))
 }
 
-// maxBundle is far more than any bundle has.
-const maxBundle = 1 << 20
+const (
+	// maxBundle is far more than the size of any bundle, in bytes.
+	maxBundle = 1 << 20
 
-// readBundle takes the files of a bundle that have a name of ours. It is a tar archive (POSIX.1-1988, ustar) of small
-// files; the standard library's reader knows every other form, too, and is large.
+	asRoot = "run it as root, with sudo"
+)
+
+// readBundle reads the files that it knows from a bundle, a ustar archive (POSIX.1-1988) of small files.
+// The standard library's reader knows every other form too, and is large.
 func readBundle(path string) ([]initFile, error) {
-	broken := fmt.Errorf("--bundle: %s is no bundle of culvert setup-thing, or was cut short: copy it again", path)
+	broken := hint.Wrap(fmt.Errorf("--bundle: %s is not a bundle of culvert setup-thing, or was cut short", path), "copy it again")
 	in, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("--bundle: %w", err)
@@ -93,8 +99,8 @@ func find(files []initFile, name string) *initFile {
 	return nil
 }
 
-// write puts the files where the daemon finds them, the configuration last. Nothing is written before all of it is
-// known to be right, as far as that can be told.
+// write puts the files where the daemon finds them, the configuration last. It writes nothing before it
+// has checked everything that can be checked.
 func (p *program) write(s *setting, files []initFile) error {
 	dir := filepath.Dir(s.path)
 	if _, err := config.Parse(bytes.NewReader(find(files, configFile).data), s.path); err != nil {
@@ -103,21 +109,23 @@ func (p *program) write(s *setting, files []initFile) error {
 	cert, key := find(files, certificateFile), find(files, keyFile)
 	if cert != nil && key != nil {
 		if _, err := tls.X509KeyPair(cert.data, key.data); err != nil {
-			return fmt.Errorf("nothing was written: the certificate and the private key do not fit together: %w", err)
+			return hint.Wrap(fmt.Errorf("nothing was written: the certificate and the private key do not fit together: %w", err),
+				"use the key that was made with this certificate")
 		}
 	}
 	for i := range files {
 		if files[i].name == configFile {
-			continue // mayWrite has looked at it
+			continue // checked by mayWrite
 		}
 		path := filepath.Join(dir, files[i].name)
 		old, err := os.ReadFile(path)
 		if err == nil && !bytes.Equal(old, files[i].data) && !s.force {
-			return fmt.Errorf("nothing was written: %s is there already, and is another one: name it with --cert, --key or --ca, or replace it with --force", path)
+			return hint.Wrap(fmt.Errorf("nothing was written: %s already exists with other contents", path),
+				"name it with --cert, --key or --ca, or replace it with --force")
 		}
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return fmt.Errorf("%w: run it as root, with sudo", err)
+		return hint.Wrap(err, asRoot)
 	}
 	for _, f := range files {
 		path := filepath.Join(dir, f.name)
@@ -126,7 +134,7 @@ func (p *program) write(s *setting, files []initFile) error {
 		}
 		if err := replace(path, f.data); err != nil {
 			if errors.Is(err, fs.ErrPermission) {
-				return fmt.Errorf("%w: run it as root, with sudo", err)
+				return hint.Wrap(err, asRoot)
 			}
 			return err
 		}
@@ -137,8 +145,8 @@ func (p *program) write(s *setting, files []initFile) error {
 	return nil
 }
 
-// replace writes a file as a whole, for its owner and the group of its directory, which is the daemon's. What was there
-// is kept beside it, unless it is the package's example or the same.
+// replace writes a whole file for its owner and the group of its directory, which is the daemon's. It
+// keeps a different old file beside it, unless that is the package's example.
 func replace(path string, data []byte) error {
 	old, err := os.ReadFile(path)
 	if err == nil && !bytes.Equal(old, data) && string(old) != configs.Minimal {
@@ -150,10 +158,10 @@ func replace(path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // in vain once it has its name
+	defer os.Remove(f.Name()) // fails once it is renamed
 	if info, err := os.Stat(filepath.Dir(path)); err == nil {
 		if stat, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
-			_ = f.Chown(0, int(stat.Gid)) // the check tells if the daemon cannot read it
+			_ = f.Chown(0, int(stat.Gid)) // the check reports what the daemon cannot read
 		}
 	}
 	_, err = f.Write(data)

@@ -8,17 +8,18 @@ import (
 	"strings"
 
 	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
-// serviceManager is how a system has the daemon run: now, and after each boot.
+// serviceManager starts the daemon, now and at each boot.
 type serviceManager struct {
 	name    string
-	running bool // not so while an image is being built
+	running bool // false while an image is being built
 	enable  string
-	verb    string // before or behind which the action goes
+	verb    string // a format with a place for the action
 }
 
-// manager finds the one of this system; the zero value is none.
+// manager finds this system's service manager; the zero value means none.
 func manager() serviceManager {
 	is := func(path string) bool { _, err := os.Stat(path); return err == nil }
 	has := func(program string) bool { _, err := exec.LookPath(program); return err == nil }
@@ -33,22 +34,22 @@ func manager() serviceManager {
 	return serviceManager{}
 }
 
-// commands are what to type, for action is start or restart.
+// commands are what to type; action is start or restart.
 func (m serviceManager) commands(action string) []string {
 	return []string{m.enable, fmt.Sprintf(m.verb, action)}
 }
 
-// managed tells whether the daemon is a service that runs with this configuration.
+// managed reports whether the daemon is a service that uses this configuration.
 func (s *setting) managed() bool { return s.path == config.DefaultPath && manager().name != "" }
 
-// start has the service manager run the daemon. It returns when that is ready, which under systemd means subscribed.
+// start starts the service. It returns when the daemon is ready, which under systemd means subscribed.
 func (p *program) start(s *setting) (started bool, err error) {
 	m := manager()
 	switch {
 	case !s.managed():
 		return false, p.say("", "Run it with: culvertd --config "+s.path)
 	case s.noStart:
-		return false, p.say("", "Have it run with: "+strings.Join(m.commands("restart"), " && "))
+		return false, p.say("", "Start it with: "+strings.Join(m.commands("restart"), " && "))
 	}
 	commands := m.commands("restart")
 	if !m.running {
@@ -62,7 +63,7 @@ func (p *program) start(s *setting) (started bool, err error) {
 		cmd := exec.CommandContext(context.Background(), words[0], words[1:]...) // systemd has limits of its own
 		cmd.Stdout, cmd.Stderr = p.out, p.err
 		if err := cmd.Run(); err != nil {
-			return false, fmt.Errorf("%s: %w: the configuration is written; see what %s says of the service", command, err, m.name)
+			return false, hint.Wrap(fmt.Errorf("%s: %w", command, err), "the configuration is written; see what "+m.name+" says about the service")
 		}
 	}
 	if !m.running {

@@ -1,7 +1,3 @@
-// Command culvertd makes a device reachable through AWS IoT Secure Tunneling: it waits for notifications
-// over MQTT and serves the tunnels that they open.
-//
-// This package parses arguments, reads the configuration and talks to systemd. Package agent does the work.
 package main
 
 import (
@@ -10,11 +6,15 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/suggest"
 	"github.com/culvert-iot/culvert/internal/version"
 )
 
@@ -25,32 +25,7 @@ const (
 	exitUsage  = 2 // wrong usage or configuration
 )
 
-const usage = `Usage: culvertd [COMMAND] [OPTIONS]
-
-culvertd makes this device reachable through AWS IoT Secure Tunneling.
-
-Commands:
-  run       serve tunnels until SIGTERM or SIGINT (the default)
-  status    show what a running culvertd does: --json, --watch
-  notify    hand a notification (JSON on standard input) to a running culvertd
-  init      write a first configuration, check it and start the service; asks, or
-            takes --bundle FILE of culvert setup-thing, or --thing NAME
-            --endpoint HOST --cert FILE --key FILE [--ca FILE]
-            [--service NAME=ADDRESS]...; --force, --offline, --no-start
-  check     try everything that a tunnel will need, and say what to fix:
-            --offline, --json, --timeout DURATION, --bundle FILE, --log FILE
-  version   show version, commit, Go version and platform: --json
-  help      show this
-
-Options:
-  --config FILE    the configuration (default ` + config.DefaultPath + `)
-  --socket PATH    of status and notify: the control socket, without reading FILE
-
-Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end culvertd.
-Exit codes: 0 ended on request, 1 failed, 2 wrong usage or configuration.
-`
-
-// usageError is an error of whoever wrote the command line.
+// usageError is a mistake in the command line.
 type usageError struct{ text string }
 
 func (e *usageError) Error() string { return e.text }
@@ -65,65 +40,130 @@ func main() { os.Exit((&program{os.Stdin, os.Stdout, os.Stderr}).main(os.Args[1:
 
 func (p *program) main(args []string) int {
 	err := p.dispatch(args)
-	var wrongUsage *usageError
-	var wrongConfig *config.Error
+	_, wrongUsage := errors.AsType[*usageError](err)
+	_, wrongConfig := errors.AsType[*config.Error](err)
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &wrongUsage):
-		_, _ = fmt.Fprintf(p.err, "culvertd: %v\n  hint: culvertd help lists commands and options\n", err)
+	case wrongUsage:
+		if hint.Of(err) == "" {
+			err = hint.Wrap(err, "culvertd help lists commands and options")
+		}
+		hint.Print(p.err, err)
 		return exitUsage
-	case errors.As(err, &wrongConfig):
-		_, _ = fmt.Fprintf(p.err, "%v\n", err)
+	case wrongConfig:
+		_, _ = fmt.Fprintf(p.err, "%v\n", err) // begins with file:line:column
 		return exitUsage
 	case errors.Is(err, errLogged), errors.Is(err, errUnwell):
 		return exitFailed
 	default:
-		_, _ = fmt.Fprintf(p.err, "culvertd: %v\n", err)
+		hint.Print(p.err, err)
 		return exitFailed
 	}
 }
 
-// commands are what may stand first.
+// commands are the names that may come first.
 func (p *program) commands() map[string]func(args []string) error {
 	return map[string]func([]string) error{
-		"run": p.run, "status": p.status, "notify": p.notify, "check": p.check, "init": p.init, "version": p.version,
-		"help": func([]string) error {
-			_, err := io.WriteString(p.out, usage)
-			return err
-		},
+		"run": p.run, "status": p.status, "notify": p.notify, "check": p.check, "init": p.init, "version": p.version, "help": p.help,
 	}
 }
 
 func (p *program) dispatch(args []string) error {
 	name := "run"
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		name, args = args[0], args[1:]
+	if len(args) > 0 {
+		switch first := args[0]; {
+		case first == "--version" || first == "-version" || first == "-v":
+			name, args = "version", args[1:]
+		case first == "--help" || first == "-help" || first == "-h":
+			name, args = "help", args[1:]
+		case !strings.HasPrefix(first, "-"):
+			name, args = first, args[1:]
+		}
 	}
 	command := p.commands()[name]
 	if command == nil {
-		return &usageError{fmt.Sprintf("there is no command %q", name)}
+		return p.unknownCommand(name)
 	}
 	return command(args)
 }
 
-// parse reads a command's options. done says that help was asked for and given.
+func (p *program) unknownCommand(name string) error {
+	names := slices.Sorted(maps.Keys(p.commands()))
+	advice := "the commands are " + strings.Join(names, ", ")
+	if guess := suggest.Nearest(name, names); guess != "" {
+		advice = fmt.Sprintf("did you mean culvertd %s?", guess)
+	} else if slices.Contains([]string{"connect", "ssh", "demo", "sandbox", "proxy"}, name) {
+		advice = "culvert " + name + " is a command of the operator's program, culvert"
+	}
+	return hint.Wrap(&usageError{fmt.Sprintf("there is no command %q", name)}, advice)
+}
+
+// parse reads a command's options. done reports that help was asked for and shown.
 func (p *program) parse(flags *flag.FlagSet, args []string) (done bool, err error) {
 	flags.SetOutput(io.Discard)
 	err = flags.Parse(args)
+	read := args[:len(args)-flags.NArg()]
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		_, err = io.WriteString(p.out, usage)
+		_, err = io.WriteString(p.out, commandHelp[flags.Name()])
 		return true, err
+	case (err != nil || flags.NArg() > 0) && flags.Name() == "run" && p.command(args) >= 0:
+		i := p.command(args)
+		order := append([]string{args[i]}, slices.Delete(slices.Clone(args), i, i+1)...)
+		return false, &usageError{"the command comes before its options: culvertd " + strings.Join(order, " ")}
 	case err != nil:
-		return false, &usageError{err.Error()}
-	case flags.NArg() > 0 && flags.Name() == "run" && p.commands()[flags.Arg(0)] != nil:
-		options := slices.Concat(args[:len(args)-flags.NArg()], flags.Args()[1:])
-		return false, &usageError{fmt.Sprintf("the command comes before its options: culvertd %s %s", flags.Arg(0), strings.Join(options, " "))}
+		return false, wrongOption(flags, read[len(read)-1], err)
 	case flags.NArg() > 0:
-		return false, &usageError{fmt.Sprintf("%s takes no argument %q", flags.Name(), flags.Arg(0))}
+		return false, hint.Wrap(&usageError{fmt.Sprintf("%s takes no argument %q", flags.Name(), flags.Arg(0))}, optionsHint(flags))
 	}
 	return false, nil
+}
+
+// command finds a command's name among options; -1 if there is none.
+func (p *program) command(args []string) int {
+	return slices.IndexFunc(args, func(arg string) bool { return p.commands()[arg] != nil })
+}
+
+// wrongOption explains err, which package flag returned after it had read arg.
+func wrongOption(flags *flag.FlagSet, arg string, err error) error {
+	name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	if !strings.HasPrefix(arg, "-") || flags.Lookup(name) != nil {
+		// It writes options with a single dash.
+		text := strings.NewReplacer("flag -", "--", "argument: -", "argument: --", "for -", "for --").Replace(err.Error())
+		return hint.Wrap(&usageError{flags.Name() + ": " + text}, optionsHint(flags))
+	}
+	var names []string
+	flags.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+	advice := optionsHint(flags)
+	if guess := suggest.Nearest(name, names); guess != "" {
+		advice = fmt.Sprintf("did you mean --%s? %s", guess, advice)
+	}
+	return hint.Wrap(&usageError{fmt.Sprintf("culvertd %s has no option --%s", flags.Name(), name)}, advice)
+}
+
+func optionsHint(flags *flag.FlagSet) string {
+	return fmt.Sprintf("culvertd %s --help lists its options", flags.Name())
+}
+
+// duration is a flag's value that says what is wrong with one.
+type duration time.Duration
+
+func (d *duration) String() string { return time.Duration(*d).String() }
+
+// Set parses a duration above zero, such as 30s.
+func (d *duration) Set(s string) error {
+	v, err := time.ParseDuration(s)
+	switch {
+	case err != nil && strings.Trim(s, "0123456789.") == "" && s != "":
+		return fmt.Errorf("the unit is missing: write %ss for seconds", s)
+	case err != nil:
+		return errors.New("write a number and a unit, such as 30s or 2m")
+	case v <= 0:
+		return errors.New("it must be more than zero, such as 30s")
+	}
+	*d = duration(v)
+	return nil
 }
 
 func (p *program) version(args []string) error {
