@@ -26,11 +26,14 @@ type (
 	ProtocolError = stream.ProtocolError
 )
 
-// Memory is a limit on what waits in the tunnels that share it; see stream.Memory.
-type Memory = stream.Memory
+// Budget is what the tunnels of a process share: memory, connections and dials; see [stream.Budget].
+type Budget = stream.Budget
 
-// NewMemory returns the limit of a process, for all of its tunnels: 8 MiB.
-func NewMemory() *Memory { return stream.NewMemory(stream.DefaultMemory) }
+// BudgetConfig says how much the tunnels of a process may use; see [stream.BudgetConfig].
+type BudgetConfig = stream.BudgetConfig
+
+// NewBudget returns a budget for all tunnels of a process.
+func NewBudget(cfg BudgetConfig) *Budget { return stream.NewBudget(cfg) }
 
 // ErrDead ends a websocket that was silent for too long.
 var ErrDead = wsconn.ErrDead

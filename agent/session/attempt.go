@@ -118,7 +118,7 @@ func (a *attempt) config() proxy.DestinationConfig {
 			return defaultService(tunnelServices, s.notified, s.cfg.Services.Names())
 		},
 		Logger:       s.log,
-		Memory:       s.cfg.memory,
+		Budget:       s.cfg.budget,
 		OnOpen:       a.open,
 		OnLost:       func(err error) { a.lost <- err },
 		OnConnection: func(o proxy.Opened) func(proxy.Closed) { return s.journal.connection(a, o) },

@@ -56,7 +56,7 @@ type Config struct {
 	Connected func()
 
 	files  fileSystem    // nil: the real one
-	memory *proxy.Memory // of all tunnels
+	budget *proxy.Budget // of all tunnels
 }
 
 // Manager holds all sessions of a device. Its methods are safe for concurrent use.
@@ -85,7 +85,7 @@ func NewManager(cfg Config) *Manager {
 	if cfg.files == nil {
 		cfg.files = osFiles{}
 	}
-	cfg.memory = proxy.NewMemory()
+	cfg.budget = proxy.NewBudget(proxy.BudgetConfig{})
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, store: newStore(cfg.StateDir, cfg.files, cfg.Logger),
 		journal: newJournal(cfg.Logger, cfg.Observe),

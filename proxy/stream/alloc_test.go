@@ -27,7 +27,7 @@ func carry(tb testing.TB, network string) *carrier {
 	near, far := newPair()
 	a, b := networks[network](tb)
 	c := &carrier{tb: tb, far: far, target: b, in: frame.NewReader(far)}
-	d := NewDestination(DestinationConfig{Config: Config{Transport: near, Memory: NewMemory(DefaultMemory)}})
+	d := NewDestination(DestinationConfig{Config: Config{Transport: near, Budget: NewBudget(BudgetConfig{})}})
 	connected := make(chan struct{})
 	d.dialFunc = func(context.Context, string) (net.Conn, error) { close(connected); return a, nil }
 	served := make(chan struct{})

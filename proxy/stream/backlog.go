@@ -10,7 +10,8 @@ import (
 // owner's lock, which methods need unless they say otherwise.
 type backlog struct {
 	mu     *sync.Mutex
-	memory *Memory // shared with other tunnels; nil limits nothing
+	budget *Budget // shared with other tunnels; nil limits nothing
+	used   use     // of the budget
 	queued int     // bytes charged by all inboxes
 	room   sync.Cond
 	timer  *time.Timer // ends a wait for room; made once, since bulk may wait for each frame
@@ -41,7 +42,7 @@ func (b *backlog) reserve(q *inbox, n int) (limit, *inbox) {
 		return inboxFull, q
 	case b.queued+grow > tunnelLimit:
 		return tunnelFull, b.slowest(b.queued + grow - tunnelLimit)
-	case grow == 0 || b.memory.take(b, grow):
+	case grow == 0 || b.budget.take(b, grow):
 		return noLimit, nil
 	}
 	return processLimit, nil
@@ -66,10 +67,10 @@ func (b *backlog) slowest(n int) (slow *inbox) {
 
 // lowMemory reports whether there is no memory left to gather in: a target that takes all at once then
 // still gets it.
-func (b *backlog) lowMemory() bool { return b.queued+smallChunk > tunnelLimit || b.memory.low() }
+func (b *backlog) lowMemory() bool { return b.queued+smallChunk > tunnelLimit || b.budget.low(b) }
 
 // force reserves n bytes that cannot wait: of a payload that is in the target by half.
-func (b *backlog) force(n int) { b.memory.force(n) }
+func (b *backlog) force(n int) { b.budget.force(b, n) }
 
 // put appends p, for which memory is reserved, to q.
 func (b *backlog) put(q *inbox, p []byte) {
@@ -94,7 +95,7 @@ func (b *backlog) clear(q *inbox) {
 
 func (b *backlog) freed(n int) {
 	b.queued -= n
-	b.memory.give(n)
+	b.budget.give(b, n)
 	b.room.Broadcast()
 }
 

@@ -101,6 +101,7 @@ func (c *connection) connect(ctx context.Context) {
 func (c *connection) attach(target net.Conn) {
 	c.target, c.inbox.progress = target, time.Now()
 	c.polling = true
+	boundBuffer(target)
 	if c.raw = newSocket(target); c.raw == nil {
 		c.plain = new(plainInput)
 	}
@@ -108,6 +109,15 @@ func (c *connection) attach(target net.Conn) {
 		c.state = open
 	} else {
 		c.drainBy = time.Now().Add(drainTimeout)
+	}
+}
+
+// boundBuffer keeps the kernel from holding megabytes for a TCP target that takes nothing. What waits is in
+// the inbox, where it counts.
+func boundBuffer(target net.Conn) {
+	_, isTCP := target.LocalAddr().(*net.TCPAddr)
+	if s, ok := target.(interface{ SetWriteBuffer(n int) error }); ok && isTCP {
+		_ = s.SetWriteBuffer(sendBuffer)
 	}
 }
 

@@ -143,7 +143,7 @@ func (m *mux) awaitTarget(c *connection, since time.Time) {
 // awaitMemory waits until the process may have memory, with the lock given up meanwhile.
 func (m *mux) awaitMemory(since time.Time) {
 	m.unlock()
-	left := m.backlog.memory.relieve(since, m.stall)
+	left := m.backlog.budget.relieve(since, m.stall)
 	m.relock()
 	if left > 0 && !m.backlog.nudged && !m.ended {
 		m.backlog.waitFor(left)

@@ -42,6 +42,7 @@ func (d *Destination) handle(msg *frame.Message) error {
 	if done, err := d.common(msg); done {
 		return err
 	}
+	defer d.slowStarts()
 	switch msg.Type {
 	case frame.StreamStart:
 		d.streamStart(msg)
@@ -212,13 +213,19 @@ func (d *Destination) unnamed() (string, error) {
 	return d.defaultService(d.services)
 }
 
-// mayConnect bounds the connections of a tunnel, so that a flood of starts costs a flood of resets.
+// mayConnect bounds the connections of the tunnel and of the process, and reserves one: a flood of starts
+// costs a flood of resets.
 func (d *Destination) mayConnect(s *stream) bool {
-	if len(d.conns) < maxConnections {
+	switch {
+	case len(d.conns) >= maxConnections:
+		d.warn("too many", "connection refused: the tunnel has too many", "service", s.name, "limit", maxConnections)
+	case !d.backlog.budget.connect(&d.backlog):
+		d.warn("too many in all", "connection refused: all tunnels together have too many",
+			"service", s.name, "limit", d.backlog.budget.cfg.Connections)
+	default:
 		return true
 	}
 	d.stats.refused(s.name)
-	d.warn("too many", "connection refused: the tunnel has too many", "service", s.name, "limit", maxConnections)
 	return false
 }
 

@@ -59,8 +59,8 @@ type Config struct {
 	OnServices func(services []string)
 	// Observer, if set, is told of each connection that reached its target, and of its end.
 	Observer Observer
-	// Memory is shared with other tunnels; nil leaves this one to its own limit.
-	Memory *Memory
+	// Budget is shared with other tunnels; nil leaves this one to its own limits.
+	Budget *Budget
 	// OnLost, if set, is told once why the websocket ended, when it is closed and its connections may still need the
 	// moment that Serve gives them to end. It is not told of an end by Shutdown.
 	OnLost func(error)
@@ -82,6 +82,8 @@ type mux struct {
 	observer  Observer
 	dialFunc  func(ctx context.Context, service string) (net.Conn, error)
 	notice    loglimit.Limiter
+	dials     *dialTurns
+	starts    startPace
 	halfClose bool
 	source    bool // this side starts connections
 
@@ -125,13 +127,14 @@ func newMux(cfg Config) *mux {
 	if m.stall <= 0 {
 		m.stall = DefaultStallTimeout
 	}
+	m.dials = newDialTurns(cfg.Budget)
 	m.sched.quantum = turn
 	m.pace = pacer{began: time.Now(), wake: m.answersLate}
 	if p, ok := cfg.Transport.(Prober); ok {
 		m.pace.prober = p
 		p.OnProbe(m.passed)
 	}
-	m.backlog = backlog{mu: &m.mu, memory: cfg.Memory, evict: func(q *inbox, nothing bool) { m.stalled(q.conn, nothing) }}
+	m.backlog = backlog{mu: &m.mu, budget: cfg.Budget, evict: func(q *inbox, nothing bool) { m.stalled(q.conn, nothing) }}
 	m.backlog.each = func(f func(*inbox)) {
 		for c := range m.conns {
 			f(&c.inbox)
@@ -163,8 +166,8 @@ func (m *mux) relock() {
 // serve reads until the websocket ends, then ends every connection, and returns why it ended. handle is
 // called with mu held.
 func (m *mux) serve(handle func(*frame.Message) error) error {
-	m.backlog.memory.join(&m.backlog)
-	defer m.backlog.memory.leave(&m.backlog)
+	m.backlog.budget.join(&m.backlog)
+	defer m.backlog.budget.leave(&m.backlog)
 	read := make(chan struct{})
 	sent := make(chan error, 1)
 	go func() { sent <- m.send(read) }()
@@ -361,10 +364,6 @@ func (m *mux) begin(s *stream, id uint32, target net.Conn) {
 	go c.connect(ctx)
 }
 
-func (m *mux) dial(ctx context.Context, service string) (net.Conn, error) {
-	return m.dialFunc(ctx, service)
-}
-
 // remove takes c out of its stream's table, so that nothing more is delivered to it. Without connection
 // ids the stream has ended with its connection.
 func (m *mux) remove(c *connection) {
@@ -377,6 +376,9 @@ func (m *mux) remove(c *connection) {
 // forget drops the last trace of c, whose target is closed and which has no goroutine any more.
 func (m *mux) forget(c *connection) {
 	delete(m.conns, c)
+	if !m.source {
+		m.backlog.budget.disconnect(&m.backlog)
+	}
 	m.stats.finished(c.s.name)
 	m.log.Debug("connection ended", "service", c.s.name, "stream", c.s.id, "connection", c.id, "bytes_in", c.in, "bytes_out", c.out)
 	if c.watch.closed == nil {

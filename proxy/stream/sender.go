@@ -45,9 +45,9 @@ func (m *mux) sendLoop() error {
 			return nil
 		}
 		buf, _ := messages.Get().(*[]byte)
-		m.backlog.memory.send(len(*buf))
+		m.backlog.budget.send(len(*buf))
 		err := m.sendReady(*buf)
-		m.backlog.memory.send(-len(*buf))
+		m.backlog.budget.send(-len(*buf))
 		messages.Put(buf)
 		if err != nil {
 			return err

@@ -31,7 +31,7 @@ func wired(t *testing.T, targets ...net.Conn) *wire {
 	return wiredWith(t, nil, targets...)
 }
 
-func wiredWith(t *testing.T, memory *Memory, targets ...net.Conn) *wire {
+func wiredWith(t *testing.T, memory *Budget, targets ...net.Conn) *wire {
 	t.Helper()
 	near, far := newPair()
 	w := &wire{t: t, far: far, judge: judged(t, near, false), in: frame.NewReader(far), served: make(chan error, 1)}
@@ -40,7 +40,7 @@ func wiredWith(t *testing.T, memory *Memory, targets ...net.Conn) *wire {
 		next <- to
 	}
 	w.d = NewDestination(DestinationConfig{
-		Config: Config{Transport: w.judge, Memory: memory},
+		Config: Config{Transport: w.judge, Budget: memory},
 		Dial: func(context.Context, string) (net.Conn, error) {
 			select {
 			case to := <-next:

@@ -16,35 +16,35 @@ import (
 	"github.com/culvert-iot/culvert/proxy/frame"
 )
 
-func (y *Memory) inUse() (queued, sending int) {
+func (y *Budget) inUse() (queued, sending int) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	return y.queued, y.sending
 }
 
-func checkUnused(t *testing.T, y *Memory) {
+func checkUnused(t *testing.T, y *Budget) {
 	t.Helper()
 	if queued, sending := y.inUse(); queued != 0 || sending != 0 || len(y.tunnels) != 0 {
 		t.Errorf("after the end %d and %d bytes are in use, by %d tunnels", queued, sending, len(y.tunnels))
 	}
 }
 
-// When the memory of all tunnels is in use, the connection that stalled first gives way, whosever it is.
+// When the memory of all tunnels is in use, the slowest connection of the tunnel that holds most gives way.
 func TestTunnelsShareMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := NewMemory(2 << 20)
-		a, b := playWith(t, "", Config{Memory: memory}), playWith(t, "", Config{Memory: memory})
+		memory := NewBudget(BudgetConfig{Memory: 2 << 20})
+		a, b := playWith(t, "", Config{Budget: memory}), playWith(t, "", Config{Budget: memory})
 		a.send("STREAM_START 1 DEAF#1", "STREAM_START 1 ECHO#1")
 		b.send("STREAM_START 1 DEAF#1", "STREAM_START 1 ECHO#1")
 		a.fill("DEAF#1", inboxLimit-2*len(full))
 		synctest.Wait()
 		time.Sleep(stall / 5)
+		a.send("CONNECTION_START 1 DEAF#2")
+		a.fill("DEAF#2", inboxLimit/4)
 		sent := make(chan struct{})
 		go func() {
 			defer close(sent)
-			b.send("CONNECTION_START 1 DEAF#2")
 			b.fill("DEAF#1", inboxLimit-2*len(full))
-			b.fill("DEAF#2", inboxLimit/2)
 			b.send("DATA 1 ECHO#1 through")
 		}()
 		time.Sleep(stall*4/5 - time.Nanosecond)
@@ -66,8 +66,8 @@ func TestTunnelsShareMemory(t *testing.T) {
 // Memory that is given back by another tunnel is noticed at once.
 func TestATunnelWaitsNoLongerThanMemoryIsShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := NewMemory(1 << 20)
-		a, b := playWith(t, "", Config{Memory: memory}), playWith(t, "", Config{Memory: memory})
+		memory := NewBudget(BudgetConfig{Memory: 3 << 19})
+		a, b := playWith(t, "", Config{Budget: memory}), playWith(t, "", Config{Budget: memory})
 		a.send("STREAM_START 1 DEAF#1")
 		a.fill("DEAF#1", inboxLimit-2*len(full))
 		b.send("STREAM_START 1 SLOW#1")
@@ -76,7 +76,7 @@ func TestATunnelWaitsNoLongerThanMemoryIsShort(t *testing.T) {
 		go func() {
 			before := time.Now()
 			b.send("STREAM_START 1 ECHO#1")
-			b.fill("SLOW#1", inboxLimit/2)
+			b.fill("SLOW#1", inboxLimit*3/4)
 			b.send("DATA 1 ECHO#1 through")
 			sent <- time.Since(before)
 		}()
@@ -94,11 +94,11 @@ func TestATunnelWaitsNoLongerThanMemoryIsShort(t *testing.T) {
 func TestTheProcessesMemoryIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 4 << 20
-		memory := NewMemory(limit)
+		memory := NewBudget(BudgetConfig{Memory: limit})
 		all := make([]*script, 6)
 		done := make(chan struct{})
 		for i := range all {
-			s := playWith(t, "", Config{Memory: memory})
+			s := playWith(t, "", Config{Budget: memory})
 			all[i] = s
 			s.send("STREAM_START 1 ECHO#1", "STREAM_START 1 DEAF#1")
 			for n := range 20 {
@@ -142,10 +142,10 @@ func TestTheProcessesMemoryIsBounded(t *testing.T) {
 
 // A target that takes what comes needs no memory: it does not wait for those who have it all.
 func TestTargetsThatKeepUpNeedNoMemory(t *testing.T) {
-	memory := NewMemory(1 << 20)
-	memory.force(1 << 20)
+	memory := NewBudget(BudgetConfig{Memory: 1 << 20})
 	near, to := networks["tcp"](t)
 	w := wiredWith(t, memory, near)
+	memory.force(&w.d.backlog, 1<<20)
 	w.send("STREAM_START 1 X#1")
 	waitFor(t, func() bool { return w.d.attached(1) })
 	w.send("DATA 1 X#1 key", "DATA 1 X#1 "+full)

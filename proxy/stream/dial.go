@@ -1,0 +1,89 @@
+package stream
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+const (
+	// maxDials is how many targets a tunnel dials at a time. Further connections wait for their turn.
+	maxDials = 64
+	// dialReserve is how many targets a tunnel may dial at a time whatever the others do.
+	dialReserve = 4
+	// startBurst connections of a tunnel may start at once, and startRate a second after that. The reader
+	// does not read on from a tunnel that starts more: a start costs its peer nothing.
+	startBurst, startRate = 2 * maxConnections, 500
+)
+
+// dialTurns bounds the dials of a tunnel at a time, within the budget that it shares.
+type dialTurns struct {
+	own    chan struct{} // a place for each dial of the tunnel
+	spare  chan struct{} // a place for each that needs none of the shared ones
+	shared chan struct{} // nil without a budget: then all places are own ones
+}
+
+func newDialTurns(b *Budget) *dialTurns {
+	t := &dialTurns{own: make(chan struct{}, maxDials), spare: make(chan struct{}, maxDials)}
+	if b != nil {
+		t.spare, t.shared = make(chan struct{}, dialReserve), b.dials
+	}
+	return t
+}
+
+// wait waits for a turn until ctx ends. It returns the function that gives the turn back.
+func (t *dialTurns) wait(ctx context.Context) (done func(), err error) {
+	select {
+	case t.own <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	select {
+	case t.shared <- struct{}{}:
+		return func() { <-t.shared; <-t.own }, nil
+	case t.spare <- struct{}{}:
+		return func() { <-t.spare; <-t.own }, nil
+	case <-ctx.Done():
+		<-t.own
+		return nil, context.Cause(ctx)
+	}
+}
+
+// dial connects a service's target when it is the connection's turn.
+func (m *mux) dial(ctx context.Context, service string) (net.Conn, error) {
+	done, err := m.dials.wait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return m.dialFunc(ctx, service)
+}
+
+// startPace is a token bucket of connections that start.
+type startPace struct {
+	used float64 // tokens
+	last time.Time
+}
+
+// start takes a token and returns how long to wait until there is one for the next start.
+func (p *startPace) start(now time.Time) time.Duration {
+	p.used = max(p.used-now.Sub(p.last).Seconds()*startRate, 0) + 1
+	p.last = now
+	return time.Duration((p.used - startBurst) / startRate * float64(time.Second))
+}
+
+// slowStarts keeps the reader from reading on while the peer starts more connections than it may.
+func (m *mux) slowStarts() {
+	now := time.Now()
+	wait := m.starts.start(now)
+	if wait < time.Second/startRate {
+		return
+	}
+	m.warn("starts", "tunnel slowed down: it starts too many connections", "limit_per_second", startRate)
+	since := m.pauseReads(time.Time{})
+	defer m.resumeReads(since)
+	m.writeDeferred()
+	for end := now.Add(wait); !m.ended && time.Now().Before(end); {
+		m.backlog.waitFor(time.Until(end))
+	}
+}
