@@ -3,6 +3,7 @@ package notify
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,7 @@ type arrival struct {
 // every reconnect, and stop sending at all once its window of unacknowledged messages is full.
 type inbox struct {
 	topic   string
+	ping    string // signs of life are asked for here; only the acknowledgement counts
 	logger  *slog.Logger
 	invalid func(error) // nil: not reported
 	queue   chan arrival
@@ -45,14 +47,25 @@ type inbox struct {
 
 func newInbox(topic string, invalid func(error), logger *slog.Logger) *inbox {
 	return &inbox{
-		topic: topic, invalid: invalid, logger: logger, queue: make(chan arrival, inboxSize),
+		topic: topic, ping: pingTopic(topic), invalid: invalid, logger: logger, queue: make(chan arrival, inboxSize),
 		drops: loglimit.Limiter{Every: logEvery},
 	}
+}
+
+// pingTopic is where an operator's "culvert ping" sends its direct messages, for the thing of a notification
+// topic: culvert/THING/ping.
+func pingTopic(topic string) string {
+	thing := strings.TrimSuffix(strings.TrimPrefix(topic, "$aws/things/"), "/tunnels/notify")
+	return "culvert/" + thing + "/ping"
 }
 
 // put never blocks, as long as ack does not. One goroutine calls it.
 func (in *inbox) put(topic string, payload []byte, ack func()) {
 	now := time.Now()
+	if topic == in.ping {
+		ack()
+		return
+	}
 	if topic != in.topic {
 		in.drop(now, "message on a topic that was not subscribed dropped", "wrong topic")
 		ack()

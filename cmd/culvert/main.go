@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/culvert-iot/culvert/cmd/culvert/awscli"
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // Exit codes. Commands that stand in for other programs may have more of their own.
@@ -46,5 +47,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	fmt.Fprintf(stderr, "culvert: %v\n", err)
+	if h := hint.Of(err); h != "" {
+		fmt.Fprintf(stderr, "hint: %s\n", h)
+	}
 	return code
 }

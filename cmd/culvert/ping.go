@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/operator"
+	"github.com/culvert-iot/culvert/operator/iotdata"
+	"github.com/culvert-iot/culvert/operator/presence"
+)
+
+// pingOptions are the flags of ping, which are those of ping(8).
+type pingOptions struct {
+	aws reachAWS
+
+	count    int
+	interval time.Duration
+	timeout  time.Duration
+	quiet    bool
+}
+
+func newPingCommand() *cobra.Command {
+	var o pingOptions
+	cmd := &cobra.Command{
+		Use:   "ping [flags] THING",
+		Short: "Ask a device's culvertd for a sign of life, without a tunnel",
+		Long: "Sends messages through AWS IoT to the MQTT client of the thing's culvertd and shows how long each " +
+			"acknowledgement took. It opens no tunnel and costs no more than messages do.\n\n" +
+			"The caller needs iot:DescribeEndpoint, and iot:SendDirectMessage and iot:GetConnection on " +
+			"client/THING-tunnel. The device's policy must allow iot:Receive on topic/culvert/THING/ping. Without " +
+			"the permission to send messages, ping shows what AWS knows of the connection.\n\n" +
+			"Exit codes: 0 the device answered, 1 it did not, 2 something else is wrong.",
+		Example: "  culvert ping pi-1\n" +
+			"  culvert ping -c 1 -q pi-1 && culvert ssh pi-1",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef(cmd, "which thing? One is asked at a time")
+			}
+			if o.count < 0 || o.interval < 0 || o.timeout < time.Second {
+				return usagef(cmd, "-c and -i cannot be negative, and -W is 1s at least")
+			}
+			return runPing(cmd, &o, args[0])
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.IntVarP(&o.count, "count", "c", 4, "`number` of messages; 0 goes on until Ctrl-C")
+	f.DurationVarP(&o.interval, "interval", "i", time.Second, "`time` between messages")
+	f.DurationVarP(&o.timeout, "timeout", "W", 5*time.Second, "`time` to wait for an acknowledgement, in whole seconds")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print the summary only")
+	o.aws.register(f)
+	reachHelp(cmd)
+	return cmd
+}
+
+// Exit codes of ping(8).
+const (
+	exitNoAnswer  = 1
+	exitPingOther = 2
+)
+
+func runPing(cmd *cobra.Command, o *pingOptions, thing string) error {
+	ctx, stop := untilSignal(cmd.Context())
+	defer stop()
+	out := cmd.OutOrStdout()
+	cfg, err := operator.LoadConfig(ctx, o.aws.options(cmd.ErrOrStderr()))
+	if err != nil {
+		return pingError(err)
+	}
+	client := presence.New(cfg)
+	if !o.quiet {
+		fmt.Fprintf(out, "PING %s (MQTT client %s)\n", thing, presence.ClientID(thing))
+	}
+	var times roundTrips
+	for seq := 1; o.count == 0 || seq <= o.count; seq++ {
+		took, err := client.Ping(ctx, thing, o.timeout)
+		switch {
+		case ctx.Err() != nil:
+			times.sent++
+		case err == nil:
+			times.add(took)
+			if !o.quiet {
+				fmt.Fprintf(out, "acknowledged: seq=%d time=%s\n", seq, milliseconds(took))
+			}
+		case iotdata.IsTimeout(err):
+			times.sent++
+			if !o.quiet {
+				fmt.Fprintf(out, "no acknowledgement within %v: seq=%d\n", o.timeout, seq)
+			}
+		case iotdata.IsNotFound(err), iotdata.IsDenied(err):
+			return pingState(ctx, out, client, thing, err)
+		default:
+			return pingError(err)
+		}
+		if o.count > 0 && seq == o.count {
+			break
+		}
+		select {
+		case <-time.After(o.interval):
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	times.print(out, thing)
+	if len(times.list) > 0 {
+		return nil
+	}
+	return pingState(context.WithoutCancel(ctx), out, client, thing, nil)
+}
+
+// pingState says what AWS knows of a device that did not answer, or that may not be sent messages. denied is why it
+// may not; nil if messages were sent.
+func pingState(ctx context.Context, out io.Writer, client *presence.Client, thing string, cause error) error {
+	state, err := client.Look(ctx, thing)
+	switch {
+	case err != nil && cause != nil:
+		return pingError(cause)
+	case err != nil:
+		return pingError(err)
+	}
+	fmt.Fprintln(out, describeState(thing, state, time.Now()))
+	switch {
+	case iotdata.IsDenied(cause):
+		advice := "allow iot:SendDirectMessage on client/" + state.ClientID + " to measure round trips"
+		if state.Connected {
+			return &exitError{exitPingOther, hint.New("the caller may not send messages to it", advice)}
+		}
+		return &exitError{exitNoAnswer, hint.New("the caller may not send messages to it", advice)}
+	case state.Connected:
+		return &exitError{exitNoAnswer, hint.Wrap(
+			fmt.Errorf("%s is connected and acknowledged nothing", state.ClientID),
+			"its policy must allow iot:Receive on topic/"+presence.PingTopic(thing)+"; a link that broke a moment ago looks the same")}
+	}
+	return &exitError{code: exitNoAnswer}
+}
+
+// describeState is one line about an agent's connection.
+func describeState(thing string, s presence.State, now time.Time) string {
+	from := ""
+	if s.Address != "" {
+		from = " from " + s.Address
+	}
+	ago := s.Ago(now)
+	switch {
+	case s.Connected && ago != "":
+		return fmt.Sprintf("%s is connected%s, for %s", thing, from, ago)
+	case s.Connected:
+		return fmt.Sprintf("%s is connected%s", thing, from)
+	case !s.Known:
+		return fmt.Sprintf("%s has never connected as %s", thing, s.ClientID)
+	}
+	text := fmt.Sprintf("%s is not connected", thing)
+	if ago != "" {
+		text += ": last seen " + ago + " ago" + from
+	}
+	if s.Reason != "" {
+		text += " (" + s.Reason + ")"
+	}
+	return text
+}
+
+func pingError(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return &exitError{exitInterrupted, errors.New("interrupted")}
+	}
+	p := operator.Explain(err)
+	return &exitError{exitPingOther, hint.New(p.Text, p.Hint)}
+}
+
+// roundTrips counts and sums up as ping(8) does.
+type roundTrips struct {
+	sent int
+	list []time.Duration
+}
+
+func (r *roundTrips) add(d time.Duration) {
+	r.sent++
+	r.list = append(r.list, d)
+}
+
+func (r *roundTrips) print(w io.Writer, thing string) {
+	lost := 0.0
+	if r.sent > 0 {
+		lost = 100 * float64(r.sent-len(r.list)) / float64(r.sent)
+	}
+	fmt.Fprintf(w, "\n--- %s ping statistics ---\n%d sent, %d acknowledged, %.0f%% lost\n", thing, r.sent, len(r.list), lost)
+	if len(r.list) == 0 {
+		return
+	}
+	least, most, sum, squares := r.list[0], r.list[0], 0.0, 0.0
+	for _, d := range r.list {
+		least, most = min(least, d), max(most, d)
+		sum += d.Seconds()
+		squares += d.Seconds() * d.Seconds()
+	}
+	n := float64(len(r.list))
+	mean := sum / n
+	deviation := math.Sqrt(max(0, squares/n-mean*mean))
+	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+	fmt.Fprintf(w, "round trip min/avg/max/mdev = %s\n", strings.Join([]string{
+		milliseconds(least), milliseconds(seconds(mean)), milliseconds(most), milliseconds(seconds(deviation)),
+	}, " / "))
+}
+
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+}

@@ -1,0 +1,64 @@
+package e2e
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/sandbox/dataplane"
+)
+
+// exitCode runs a command and returns what it printed and its exit code.
+func exitCode(t *testing.T, cmd *exec.Cmd) (output string, code int) {
+	t.Helper()
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+func TestPingTellsWhetherADeviceIsThereWithoutATunnel(t *testing.T) {
+	t.Parallel()
+	box := startSandbox(t, sandbox.Config{Things: []string{"pi-1", "pi-2"}})
+	files, err := box.Device("pi-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	device := startDaemon(t, files.ConfigFile)
+	device.waitLog(t, "mqtt subscribed", 20*time.Second)
+	site := newOperatorSite(t, box)
+	ping := func(args ...string) (string, int) {
+		return exitCode(t, site.culvert(t, append([]string{"ping", "-i", "10ms", "-W", "1s"}, args...)...))
+	}
+	expect := func(what string, want int, words ...string) func(string, int) {
+		return func(out string, code int) {
+			t.Helper()
+			if code != want {
+				t.Errorf("%s: exit code %d, want %d:\n%s", what, code, want, out)
+			}
+			for _, w := range words {
+				if !strings.Contains(out, w) {
+					t.Errorf("%s: %q is not in\n%s", what, w, out)
+				}
+			}
+		}
+	}
+	expect("there", 0, "3 sent, 3 acknowledged, 0% lost", "seq=3", "round trip min/avg/max/mdev")(ping("-c", "3", "pi-1"))
+	expect("never seen", 1, "pi-2 has never connected as pi-2-tunnel")(ping("-c", "1", "pi-2"))
+	box.DataPlane.SetBehaviour(dataplane.Behaviour{Denied: []string{"SendDirectMessage"}})
+	expect("no permission", 2, "pi-1 is connected from 127.0.0.1", "iot:SendDirectMessage on client/pi-1-tunnel")(ping("-c", "1", "pi-1"))
+	box.DataPlane.SetBehaviour(dataplane.Behaviour{Denied: []string{"SendDirectMessage", dataplane.SocketInformation}})
+	expect("no addresses", 2, "pi-1 is connected, for")(ping("-c", "1", "pi-1"))
+	box.DataPlane.SetBehaviour(dataplane.Behaviour{})
+	device.stop(t)
+	expect("gone", 1, "pi-1 is not connected: last seen", "from 127.0.0.1")(ping("-c", "1", "pi-1"))
+	if n := len(site.open()); n != 0 {
+		t.Errorf("%d tunnels were opened", n)
+	}
+	if log := device.log(); strings.Contains(log, "topic that was not subscribed") {
+		t.Errorf("a sign of life is logged:\n%s", log)
+	}
+}
