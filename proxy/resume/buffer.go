@@ -1,0 +1,139 @@
+package resume
+
+import "sync"
+
+// Chunks of a buffer, in bytes: keystrokes, the beginning of something, bulk.
+const (
+	smallChunk  = 2 << 10
+	mediumChunk = 16 << 10
+	largeChunk  = 64 << 10
+)
+
+type chunk struct {
+	b    []byte
+	pool *sync.Pool
+}
+
+var smallChunks, mediumChunks, largeChunks sync.Pool
+
+func newChunk(size int) *chunk {
+	pool := &largeChunks
+	switch size {
+	case smallChunk:
+		pool = &smallChunks
+	case mediumChunk:
+		pool = &mediumChunks
+	}
+	if c, ok := pool.Get().(*chunk); ok {
+		return c
+	}
+	return &chunk{b: make([]byte, 0, size), pool: pool}
+}
+
+// buffer is a queue of bytes in pooled chunks. An empty one holds none.
+type buffer struct {
+	mem    *Memory
+	chunks []*chunk
+	done   int // bytes of the first chunk that are dropped
+	size   int
+}
+
+// put copies p to the end. Without force it takes nothing where the memory does not allow it.
+func (q *buffer) put(p []byte, force bool) bool {
+	free, before := 0, len(q.chunks)
+	if before > 0 {
+		last := q.chunks[before-1]
+		free = cap(last.b) - len(last.b)
+	}
+	more := len(p) - free
+	var size int
+	switch {
+	case more <= 0:
+	case q.size == 0 && more <= smallChunk:
+		size = smallChunk
+	case q.size+more <= 2*mediumChunk:
+		size = mediumChunk
+	default:
+		size = largeChunk
+	}
+	if more > 0 {
+		n := (more + size - 1) / size
+		if !q.mem.Take(n*size, force) {
+			return false
+		}
+		for range n {
+			q.chunks = append(q.chunks, newChunk(size))
+		}
+	}
+	q.size += len(p)
+	for i := max(before-1, 0); len(p) > 0; i++ {
+		c := q.chunks[i]
+		n := min(len(p), cap(c.b)-len(c.b))
+		c.b = append(c.b, p[:n]...)
+		p = p[n:]
+	}
+	return true
+}
+
+// front is the longest piece at the front that lies together.
+func (q *buffer) front() []byte {
+	if q.size == 0 {
+		return nil
+	}
+	return q.chunks[0].b[q.done:]
+}
+
+// drop forgets n bytes at the front.
+func (q *buffer) drop(n int) {
+	q.size -= n
+	q.done += n
+	k := 0
+	for k < len(q.chunks) && q.done >= len(q.chunks[k].b) {
+		c := q.chunks[k]
+		q.done -= len(c.b)
+		q.mem.Give(cap(c.b))
+		c.b = c.b[:0]
+		c.pool.Put(c)
+		k++
+	}
+	if k > 0 {
+		m := copy(q.chunks, q.chunks[k:])
+		clear(q.chunks[m:])
+		q.chunks = q.chunks[:m]
+	}
+}
+
+func (q *buffer) clear() { q.drop(q.size) }
+
+// each calls f with the bytes from offset from to the end, piece by piece, until f returns false.
+func (q *buffer) each(from int, f func([]byte) bool) {
+	from += q.done
+	for _, c := range q.chunks {
+		if from >= len(c.b) {
+			from -= len(c.b)
+			continue
+		}
+		if !f(c.b[from:]) {
+			return
+		}
+		from = 0
+	}
+}
+
+// copyAt copies bytes from offset from to dst and returns how many.
+func (q *buffer) copyAt(from int, dst []byte) int {
+	from += q.done
+	n := 0
+	for _, c := range q.chunks {
+		if from >= len(c.b) {
+			from -= len(c.b)
+			continue
+		}
+		n += copy(dst[n:], c.b[from:])
+		if n == len(dst) {
+			break
+		}
+		from = 0
+	}
+	return n
+}

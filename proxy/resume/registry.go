@@ -1,0 +1,223 @@
+package resume
+
+import (
+	"crypto/rand"
+	"sync"
+	"time"
+)
+
+const (
+	// DefaultWindow is how long a detached connection waits for the next transport.
+	DefaultWindow = 10 * time.Minute
+	// MaxDetached bounds the connections of a process that wait.
+	MaxDetached = 1024
+	// tombstones is how many finished connections are remembered, so that a far end that missed the last word
+	// learns that all went well.
+	tombstones = 1024
+)
+
+// NewID returns a random identity.
+func NewID() ID {
+	var id ID
+	_, _ = rand.Read(id[:]) // never fails
+	return id
+}
+
+// Conn is a connection in a Registry. Expire is called with the registry's lock held: it ends the connection,
+// which is in the registry no more.
+type Conn interface{ Expire(why Reason) }
+
+// Registry knows a process's connections by ID. Its lock guards it, the connections in it and their Streams:
+// hold it for all methods.
+type Registry struct {
+	sync.Mutex
+	Memory *Memory
+
+	window   time.Duration
+	conns    map[ID]*entry
+	detached int
+	resumed  uint64
+	expired  uint64
+	finished map[ID]struct{}
+	order    []ID // of finished, a ring
+	oldest   int
+	closed   bool
+}
+
+type entry struct {
+	conn  Conn
+	since time.Time // detached since then; zero: attached
+	timer *time.Timer
+}
+
+// NewRegistry returns an empty Registry. window is how long connections wait for a transport; 0 or less means
+// that they are not resumed.
+func NewRegistry(window time.Duration, memory *Memory) *Registry {
+	return &Registry{Memory: memory, window: window, conns: make(map[ID]*entry), finished: make(map[ID]struct{})}
+}
+
+// Enabled reports whether connections are kept when their transport is lost. It needs no lock.
+func (r *Registry) Enabled() bool { return r != nil && r.window > 0 }
+
+// Add notes an attached connection. It returns false where the ID is taken.
+func (r *Registry) Add(id ID, c Conn) bool {
+	if _, ok := r.conns[id]; ok || id == (ID{}) {
+		return false
+	}
+	r.conns[id] = &entry{conn: c}
+	return true
+}
+
+// Find returns a connection, attached or not.
+func (r *Registry) Find(id ID) (Conn, bool) {
+	e, ok := r.conns[id]
+	if !ok {
+		return nil, false
+	}
+	return e.conn, true
+}
+
+// Detach notes that a connection lost its transport, and ends it after the window. It returns false where the
+// connection cannot wait.
+func (r *Registry) Detach(id ID) bool {
+	e := r.conns[id]
+	if e == nil || r.closed || !r.Enabled() {
+		return false
+	}
+	if !e.since.IsZero() {
+		return true
+	}
+	if r.detached >= MaxDetached {
+		r.evict()
+	}
+	r.detached++
+	e.since = time.Now()
+	e.timer = time.AfterFunc(r.window, func() {
+		r.Lock()
+		defer r.Unlock()
+		if r.conns[id] == e && !e.since.IsZero() && time.Since(e.since) >= r.window {
+			r.expire(id, e, Unknown)
+		}
+	})
+	return true
+}
+
+// Attach notes that a connection has a transport again. It returns how long it had none.
+func (r *Registry) Attach(id ID) time.Duration {
+	e := r.conns[id]
+	if e == nil || e.since.IsZero() {
+		return 0
+	}
+	waited := time.Since(e.since)
+	e.timer.Stop()
+	e.since = time.Time{}
+	r.detached--
+	r.resumed++
+	return waited
+}
+
+// Remove forgets a connection that has ended. One that ended in order is remembered as such for a while.
+func (r *Registry) Remove(id ID, why Reason) {
+	e := r.conns[id]
+	if e == nil {
+		return
+	}
+	if !e.since.IsZero() {
+		e.timer.Stop()
+		r.detached--
+	}
+	delete(r.conns, id)
+	if why == Done {
+		r.bury(id)
+	}
+}
+
+func (r *Registry) bury(id ID) {
+	if len(r.order) < tombstones {
+		r.order = append(r.order, id)
+	} else {
+		delete(r.finished, r.order[r.oldest])
+		r.order[r.oldest] = id
+		r.oldest = (r.oldest + 1) % tombstones
+	}
+	r.finished[id] = struct{}{}
+}
+
+// Fate is why a connection that is not in the registry is gone.
+func (r *Registry) Fate(id ID) Reason {
+	if _, ok := r.finished[id]; ok {
+		return Done
+	}
+	return Unknown
+}
+
+func (r *Registry) expire(id ID, e *entry, why Reason) {
+	r.expired++
+	r.Remove(id, why)
+	e.conn.Expire(why)
+}
+
+// evict ends the connection that has waited the longest.
+func (r *Registry) evict() {
+	var oldest *entry
+	var which ID
+	for id, e := range r.conns {
+		if !e.since.IsZero() && (oldest == nil || e.since.Before(oldest.since)) {
+			oldest, which = e, id
+		}
+	}
+	if oldest != nil {
+		r.expire(which, oldest, LimitHit)
+	}
+}
+
+// Waiting returns the connections without a transport.
+func (r *Registry) Waiting() []Conn {
+	if r.detached == 0 {
+		return nil
+	}
+	all := make([]Conn, 0, r.detached)
+	for _, e := range r.conns {
+		if !e.since.IsZero() {
+			all = append(all, e.conn)
+		}
+	}
+	return all
+}
+
+// Close ends the connections without a transport. From now on none waits.
+func (r *Registry) Close(why Reason) {
+	r.closed = true
+	for id, e := range r.conns {
+		if !e.since.IsZero() {
+			r.expire(id, e, why)
+		}
+	}
+}
+
+// Stats counts the connections of a Registry.
+type Stats struct {
+	Detached int           // that wait now
+	Longest  time.Duration // how long the first of them has waited
+	Resumed  uint64        // so far
+	Expired  uint64        // that waited in vain
+	Kept     int           // bytes
+}
+
+// Stats returns the counts. It takes the lock itself.
+func (r *Registry) Stats() Stats {
+	if r == nil {
+		return Stats{}
+	}
+	r.Lock()
+	defer r.Unlock()
+	s := Stats{Detached: r.detached, Resumed: r.resumed, Expired: r.expired, Kept: r.Memory.Used()}
+	if s.Detached > 0 {
+		for _, e := range r.conns {
+			if !e.since.IsZero() {
+				s.Longest = max(s.Longest, time.Since(e.since))
+			}
+		}
+	}
+	return s
+}
