@@ -27,8 +27,8 @@ func (c *checkup) broker(ctx context.Context) []*Result {
 	ctx, cancel := context.WithTimeout(ctx, brokerLimit)
 	defer cancel()
 	address := c.cfg.MQTT.Address()
-	w := c.newWay("mqtt", "", c.cfg.MQTT.Endpoint, "mqtt.endpoint")
-	name, ok := w.name(ctx, address)
+	rt := c.newRoute("mqtt", "", c.cfg.MQTT.Endpoint, "mqtt.endpoint")
+	name, ok := rt.name(ctx, address)
 	list := []*Result{name}
 	if !ok {
 		return append(list, skipRest("the name does not resolve", "mqtt.tcp", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
@@ -37,7 +37,7 @@ func (c *checkup) broker(ctx context.Context) []*Result {
 	alone := c.alone()
 	a := notify.Probe(ctx, notify.Config{
 		ThingName: c.cfg.ThingName, Host: c.cfg.MQTT.Endpoint, Port: c.cfg.MQTT.Port, ClientID: c.cfg.MQTT.ClientID,
-		KeepAlive: c.cfg.MQTT.KeepAlive, PersistentSession: c.cfg.MQTT.PersistentSession, Dial: w.dial,
+		KeepAlive: c.cfg.MQTT.KeepAlive, PersistentSession: c.cfg.MQTT.PersistentSession, Dial: rt.dial,
 		Login: agent.Login(c.cfg),
 		TLS: func() (*tls.Config, error) {
 			config, err := agent.BrokerTLS(c.cfg)
@@ -54,16 +54,16 @@ func (c *checkup) broker(ctx context.Context) []*Result {
 	if a.Stage == notify.Files {
 		return append(list, skipRest("the certificate files cannot be used", "mqtt.tcp", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
 	}
-	tcp, ok := w.tcp(ctx, address)
+	tcp, ok := rt.tcp(ctx, address)
 	list = append(list, tcp)
 	if !ok {
 		return append(list, skipRest("there is no connection", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
 	}
 	if a.Stage <= notify.TLS && a.Err != nil {
-		list = append(list, failed("mqtt.tls", a.Remedy, "%v", a.Err).since(w.began))
+		list = append(list, failed("mqtt.tls", a.Remedy, "%v", a.Err).since(rt.began))
 		return append(list, skipRest("there is no TLS", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
 	}
-	list = append(list, seen.trusted("mqtt.tls", address).since(w.began))
+	list = append(list, seen.trusted("mqtt.tls", address).since(rt.began))
 	if !alone {
 		return append(list, c.askedSession()...)
 	}

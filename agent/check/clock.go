@@ -13,8 +13,8 @@ const (
 	clockWrong = time.Hour
 )
 
-// sight is what a server said of the time, and what the device's clock said meanwhile.
-type sight struct {
+// clockReading is what a server said of the time, and what the device's clock said meanwhile.
+type clockReading struct {
 	host         string
 	date, device time.Time
 }
@@ -24,10 +24,10 @@ func (c *checkup) clock() *Result {
 	const id = "clock"
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.sights) == 0 {
+	if len(c.clockReadings) == 0 {
 		return skipped(id, "no server told its own; this device says %s", c.Now().UTC().Format(time.DateTime+" UTC"))
 	}
-	s := c.sights[0]
+	s := c.clockReadings[0]
 	off := s.device.Sub(s.date.Add(time.Second / 2)) // the date was cut to its second
 	size := off.Abs()
 	text := fmt.Sprintf("within a second of %s", s.host)

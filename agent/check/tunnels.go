@@ -103,8 +103,8 @@ func (noToken) Reveal() string { return "culvert-check-brings-no-token" }
 
 // tunnel makes the handshake that tunnels begin with.
 func (c *checkup) tunnel(ctx context.Context, e endpoint) []*Result {
-	w := c.newWay("tunnel", e.subject, e.host, e.key)
-	r, ok := w.name(ctx, e.address)
+	rt := c.newRoute("tunnel", e.subject, e.host, e.key)
+	r, ok := rt.name(ctx, e.address)
 	list := []*Result{r}
 	rest := func(why string, ids ...string) []*Result {
 		for _, r := range skipRest(why, ids...) {
@@ -116,8 +116,8 @@ func (c *checkup) tunnel(ctx context.Context, e endpoint) []*Result {
 		return rest("the name does not resolve", "tunnel.tcp", "tunnel.tls", "tunnel.answer")
 	}
 	var seen peer
-	err := c.knock(ctx, e, w, &seen, c.Now)
-	r, ok = w.tcp(ctx, e.address)
+	err := c.tryHandshake(ctx, e, rt, &seen, c.Now)
+	r, ok = rt.tcp(ctx, e.address)
 	list = append(list, r)
 	if !ok {
 		return rest("there is no connection", "tunnel.tls", "tunnel.answer")
@@ -126,22 +126,22 @@ func (c *checkup) tunnel(ctx context.Context, e endpoint) []*Result {
 	case strings.HasPrefix(e.url, "ws://"):
 		list = append(list, skipped("tunnel.tls", "%s is without TLS, on this machine", e.url).of(e.subject))
 	case !seen.shown():
-		list = append(list, c.tlsFailure(ctx, e, err).of(e.subject).since(w.began))
+		list = append(list, c.tlsFailure(ctx, e, err).of(e.subject).since(rt.began))
 		if cert := outOfDate(err); cert != nil {
 			// Perhaps only the clock is wrong: the service tells its own when it is judged by the time of its
 			// certificate. Nothing secret is sent.
 			within := cert.NotBefore.Add(min(cert.NotAfter.Sub(cert.NotBefore)/2, 24*time.Hour))
-			_ = c.knock(ctx, e, c.newWay("tunnel", e.subject, e.host, e.key), new(peer), func() time.Time { return within })
+			_ = c.tryHandshake(ctx, e, c.newRoute("tunnel", e.subject, e.host, e.key), new(peer), func() time.Time { return within })
 		}
 		return rest("there is no TLS", "tunnel.answer")
 	default:
-		list = append(list, seen.trusted("tunnel.tls", e.address).of(e.subject).since(w.began))
+		list = append(list, seen.trusted("tunnel.tls", e.address).of(e.subject).since(rt.began))
 	}
-	return append(list, c.answer(ctx, err).of(e.subject).since(w.began))
+	return append(list, c.answer(ctx, err).of(e.subject).since(rt.began))
 }
 
-// knock makes one handshake. Its error is nil only where the other side takes what is no token.
-func (c *checkup) knock(ctx context.Context, e endpoint, w *way, seen *peer, now func() time.Time) error {
+// tryHandshake makes one handshake. Its error is nil only where the other side takes what is no token.
+func (c *checkup) tryHandshake(ctx context.Context, e endpoint, rt *route, seen *peer, now func() time.Time) error {
 	base, err := agent.TunnelTLS(c.cfg) // files tells of an error
 	if base == nil {
 		return err
@@ -149,7 +149,7 @@ func (c *checkup) knock(ctx context.Context, e endpoint, w *way, seen *peer, now
 	seen.watch(base, now)
 	began := c.Now()
 	conn, err := wsconn.Dial(ctx, wsconn.Config{
-		Endpoint: e.url, Mode: "destination", AccessToken: noToken{}, TLS: base, NetDial: w.dial, HandshakeTimeout: endpointLimit,
+		Endpoint: e.url, Mode: "destination", AccessToken: noToken{}, TLS: base, NetDial: rt.dial, HandshakeTimeout: endpointLimit,
 	})
 	var refused *wsconn.HandshakeError
 	switch {
@@ -158,7 +158,7 @@ func (c *checkup) knock(ctx context.Context, e endpoint, w *way, seen *peer, now
 	case errors.As(err, &refused) && !refused.Date.IsZero():
 		ended := c.Now()
 		c.mu.Lock()
-		c.sights = append(c.sights, sight{host: e.host, date: refused.Date, device: began.Add(ended.Sub(began) / 2)})
+		c.clockReadings = append(c.clockReadings, clockReading{host: e.host, date: refused.Date, device: began.Add(ended.Sub(began) / 2)})
 		c.mu.Unlock()
 	}
 	return err

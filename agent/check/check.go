@@ -1,9 +1,3 @@
-// Package doctor tries everything that a tunnel will need, as the daemon would, and says what to fix: the
-// configuration's files, the running daemon, local services, the MQTT broker, the tunnel's data endpoint, the clock.
-//
-// It changes nothing. It spends no access token, acknowledges no notification, and never connects to the broker
-// under the client id of a daemon that runs. It does not print: results go to the caller, one after the other, and
-// Report writes them as text.
 package check
 
 import (
@@ -68,8 +62,8 @@ type checkup struct {
 	daemon daemon
 	user   *account // who the daemon runs as; nil if that is not known
 
-	mu     sync.Mutex
-	sights []sight
+	mu            sync.Mutex
+	clockReadings []clockReading
 }
 
 // Run checks and calls report with one result after the other, in a fixed order, as soon as those before it are known.
