@@ -12,6 +12,7 @@ import (
 
 	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/agent/notify"
+	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/internal/tlsdial"
 )
 
@@ -127,7 +128,7 @@ func (c *checkup) askedSession() []*Result {
 			"mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")
 	}
 	m := s.MQTT
-	text, remedy, _ := strings.Cut(printable(m.LastError, 500), "; ")
+	text, remedy, _ := strings.Cut(clean.Line(m.LastError, 500), "; ")
 	text = "the running daemon: " + text
 	broken := func(id string, f notify.Fault) *Result {
 		if m.LastError == "" {

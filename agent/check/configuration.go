@@ -1,18 +1,21 @@
 package check
 
-import "os"
+import (
+	"errors"
+	"os"
+)
 
-// configuration tells that the file is good, which whoever made the Config found out, and what it hardly means.
+// configuration reports the file, which the caller has parsed, and what in it is probably not intended.
 func (c *checkup) configuration() []*Result {
 	list := []*Result{well("config", "%s%s", c.cfg.Path, modeNote(c.cfg.Path))}
 	for _, w := range c.cfg.Warnings() {
-		what, remedy := splitRemedy(w)
+		what, remedy := advice(errors.New(w))
 		list = append(list, warning("config", remedy, "%s", what))
 	}
 	return list
 }
 
-// modeNote shows who may do what with a file, for people who compare.
+// modeNote shows a file's mode.
 func modeNote(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/agent/control"
+	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/internal/version"
 )
 
@@ -125,11 +126,11 @@ func (c *checkup) compare(id string, s agent.Status) *Result {
 	note("mqtt.client_id", s.MQTT.ClientID, c.cfg.MQTT.ClientID)
 	switch own := version.Get().Version; {
 	case s.Config != c.cfg.Path:
-		return warning(id, "check that file, or stop that daemon", "pid %d answers on %s and runs with another file, %s", s.PID, c.cfg.Control.Socket, printable(s.Config, 200))
+		return warning(id, "check that file, or stop that daemon", "pid %d answers on %s and runs with another file, %s", s.PID, c.cfg.Control.Socket, clean.Line(s.Config, 200))
 	case len(differ) > 0:
-		return warning(id, "restart it", "pid %d still runs with %s", s.PID, printable(strings.Join(differ, " and "), 300))
+		return warning(id, "restart it", "pid %d still runs with %s", s.PID, clean.Line(strings.Join(differ, " and "), 300))
 	case s.Version.Version != own:
-		return warning(id, "restart it", "pid %d is of version %s, and this is %s", s.PID, printable(s.Version.Version, 40), own)
+		return warning(id, "restart it", "pid %d is of version %s, and this is %s", s.PID, clean.Line(s.Version.Version, 40), own)
 	}
 	return well(id, "pid %d answers on %s", s.PID, c.cfg.Control.Socket)
 }

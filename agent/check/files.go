@@ -20,6 +20,7 @@ import (
 
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/agent/tpmkey"
+	"github.com/culvert-iot/culvert/internal/clean"
 )
 
 // expirySoon is how long before its end a device's certificate is warned about.
@@ -64,7 +65,7 @@ func problemsByKey(err error) map[string]error {
 
 // fileFailure is a problem that CheckFiles found, in its words.
 func (c *checkup) fileFailure(id string, err error) *Result {
-	what, remedy := splitRemedy(err.Error())
+	what, remedy := advice(err)
 	switch {
 	case errors.Is(err, fs.ErrPermission) && c.EUID() != 0:
 		remedy = "run the check as root, or as the user that runs the daemon"
@@ -154,7 +155,7 @@ func (c *checkup) tpmKey(key config.TPMKey, certificate bool) *Result {
 	}
 	cert, err := tpmkey.Certificate(c.cfg.MQTT.CertFile, key.Device, key.Handle)
 	if err != nil {
-		what, remedy := splitRemedy(err.Error())
+		what, remedy := advice(err)
 		return failed(id, remedy, "mqtt.key_file: %s", what)
 	}
 	signer, _ := cert.PrivateKey.(*tpmkey.Key)
@@ -164,7 +165,7 @@ func (c *checkup) tpmKey(key config.TPMKey, certificate bool) *Result {
 		options = &rsa.PSSOptions{Hash: crypto.SHA256}
 	}
 	if _, err := signer.Sign(nil, digest[:], options); err != nil {
-		what, remedy := splitRemedy(err.Error())
+		what, remedy := advice(err)
 		return failed(id, remedy, "mqtt.key_file: %s", what)
 	}
 	return well(id, "%s, %s, fits the certificate and signs", signer, keyName(cert.Leaf.PublicKey))
@@ -196,7 +197,7 @@ func (c *checkup) login(problem error) *Result {
 		parts = append(parts, "with a token")
 	}
 	if m.Username != "" {
-		parts = append(parts, "user name "+printable(m.Username, 64))
+		parts = append(parts, "user name "+clean.Line(m.Username, 64))
 	}
 	if m.PasswordFile != "" {
 		parts = append(parts, "with a password")
@@ -299,5 +300,5 @@ func name(commonName string) string {
 	if commonName == "" {
 		return "(no name)"
 	}
-	return printable(commonName, 64)
+	return clean.Line(commonName, 64)
 }

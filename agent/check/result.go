@@ -1,37 +1,41 @@
 package check
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/version"
 )
 
-// Status is how a check came out.
+// Status is the outcome of a check.
 type Status string
 
 // The outcomes.
 const (
 	OK      Status = "ok"
-	Warning Status = "warning" // allowed, and hardly meant
+	Warning Status = "warning" // allowed, but probably not intended
 	Failed  Status = "failed"  // tunnels will not work, or not as configured
 	Skipped Status = "skipped" // not tried; the text says why
 )
 
 // Result is one check.
 type Result struct {
-	ID      string      `json:"id"`                // what was checked, one of IDs
-	Subject string      `json:"subject,omitempty"` // which one, where an id comes more than once
+	ID      string      `json:"id"`                // one of IDs
+	Subject string      `json:"subject,omitempty"` // which service or region, where an id repeats
 	Status  Status      `json:"status"`
 	Text    string      `json:"text"`
 	Remedy  string      `json:"remedy,omitempty"` // what to do
-	Policy  []Statement `json:"policy,omitempty"` // to be added to the policy of the device's certificate
-	// Milliseconds that the check took; for a step of a connection, since that began.
+	Policy  []Statement `json:"policy,omitempty"` // missing in the policy of the device's certificate
+	// Milliseconds is how long the check took. A step of a connection counts from its beginning.
 	Milliseconds int64 `json:"milliseconds"`
 }
 
-// Report is all of them.
+// Report holds all results.
 type Report struct {
 	Version      version.Info `json:"version"`
 	Config       string       `json:"config"`          // path of the file
@@ -47,6 +51,7 @@ type Report struct {
 }
 
 func (r *Report) add(c *Result) {
+	c.clean()
 	r.Checks = append(r.Checks, c)
 	switch c.Status {
 	case Failed:
@@ -60,17 +65,28 @@ func (r *Report) add(c *Result) {
 	r.Well = r.Failed == 0
 }
 
-// NotConfigured is the report of a configuration that cannot be read or is wrong.
+// NotConfigured returns the report of a configuration that cannot be used.
 func NotConfigured(path string, now time.Time, err error) Report {
 	r := Report{Version: version.Get(), Config: path, Started: now, Checks: []*Result{}}
-	r.add(&Result{ID: "config", Status: Failed, Text: err.Error()})
+	all := []error{err}
+	if joined, ok := err.(config.Errors); ok {
+		all = joined.Unwrap()
+	}
+	for _, err := range all {
+		result := failed("config", hint.Of(err), "%v", err)
+		if e, ok := errors.AsType[*config.Error](err); ok {
+			result.Text, _, _ = strings.Cut(err.Error(), "\n") // the lines below show the file
+			result.Remedy = cmp.Or(e.Hint, result.Remedy)
+		}
+		r.add(result)
+	}
 	return r
 }
 
-// kind is what one id checks.
+// kind is a check: its id and its label in text.
 type kind struct{ id, label string }
 
-// kinds are all checks, in the order of their results.
+// kinds lists the checks in the order of their results.
 var kinds = []kind{
 	{"config", "configuration"},
 	{"files.certificate", "certificate"},
@@ -98,7 +114,7 @@ var kinds = []kind{
 	{"clock", "clock"},
 }
 
-// IDs lists the ids of results, in their order.
+// IDs returns the ids of results, in their order.
 func IDs() []string {
 	ids := make([]string, len(kinds))
 	for i, k := range kinds {
@@ -133,7 +149,7 @@ func (r *Result) since(began time.Time) *Result {
 	return r
 }
 
-// skipRest says of steps that the one before them is missing.
+// skipRest skips steps because an earlier one failed.
 func skipRest(why string, ids ...string) []*Result {
 	list := make([]*Result, len(ids))
 	for i, id := range ids {
@@ -142,8 +158,13 @@ func skipRest(why string, ids ...string) []*Result {
 	return list
 }
 
-// splitRemedy cuts a text of the house's form "what: what to do" in two.
-func splitRemedy(text string) (what, remedy string) {
+// advice separates what is wrong from what to do: an error's hint, or what follows the last ": " of its
+// text where the error has none.
+func advice(err error) (what, remedy string) {
+	text := err.Error()
+	if h := hint.Of(err); h != "" {
+		return text, h
+	}
 	if i := strings.LastIndex(text, ": "); i >= 0 {
 		return text[:i], text[i+2:]
 	}

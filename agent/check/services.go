@@ -11,7 +11,7 @@ import (
 	"github.com/culvert-iot/culvert/services"
 )
 
-// services dials the target of each, side by side, as a tunnel's connection would.
+// services dials all targets side by side, as a tunnel's connections would.
 func (c *checkup) services(ctx context.Context) []*Result {
 	table := services.NewTable(c.cfg.Services)
 	table.SetConnectTimeout(c.cfg.Tunnel.ConnectTimeout)
@@ -38,27 +38,30 @@ func (c *checkup) service(ctx context.Context, table *services.Table, s services
 	const id = "service"
 	if s.Network == "unix" && c.user != nil && c.user.uid != superuser && c.EUID() == superuser {
 		if at, ok := c.user.reach(s.Address, mayWrite); !ok && !errors.Is(exists(s.Address), fs.ErrNotExist) {
-			return failed(id, fmt.Sprintf("give %s access to it, by its group for one", c.user.name),
+			return failed(id, fmt.Sprintf("give %s access to it, for example by its group", c.user.name),
 				"%s: %s, which runs the daemon, may not use %s", s.Target(), c.user.name, describe(at))
 		}
 	}
 	conn, err := table.Dial(ctx, s.Name)
 	if err == nil {
-		_ = conn.Close()
+		defer func() { _ = conn.Close() }()
+		if isSSH(s) {
+			return greet(conn, s.Target())
+		}
 		return well(id, "%s accepts connections", s.Target())
 	}
 	var d *services.DialError
 	if ctx.Err() != nil || !errors.As(err, &d) {
-		return failed(id, "", "%s: not tried to the end: %v", s.Target(), c.late(ctx, err))
+		return failed(id, "", "%s: no result: %v", s.Target(), c.late(ctx, err))
 	}
-	what, remedy := splitRemedy(d.Error())
+	what, remedy := advice(d)
 	if d.Kind == services.Other && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 		what, remedy = d.Error(), "correct the target, or what listens there"
 	}
 	return failed(id, remedy, "%s", what)
 }
 
-// late says that the check's time was over, where that is why err came.
+// late replaces err if the whole check's time was over.
 func (c *checkup) late(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("the check's time of %v is over (--timeout)", c.Timeout)

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/culvert-iot/culvert/internal/clean"
 )
 
 const unitName = "culvertd.service"
@@ -92,7 +94,7 @@ func (c *checkup) systemd() *Result {
 	case len(wanted) == 0:
 		return warning(id, "systemctl enable culvertd", "%s is active and not enabled: nothing starts it at boot", unitName)
 	case u.kind != "notify" && u.kind != "notify-reload":
-		return warning(id, "set Type=notify", "%s has Type=%s: systemd does not learn whether the daemon is ready", unitName, printable(u.kind, 20))
+		return warning(id, "set Type=notify", "%s has Type=%s: systemd does not learn whether the daemon is ready", unitName, clean.Line(u.kind, 20))
 	}
 	return well(id, "%s is enabled and active, Type=%s", unitName, u.kind)
 }

@@ -4,19 +4,28 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/internal/textwrap"
 )
 
-// width is that of the narrowest terminal in use; only a policy's ARN may be longer, which must stay in one piece.
-const width = 80
+const (
+	// width is that of the narrowest terminal in use. Only a policy's ARN may be longer: it must stay
+	// in one piece.
+	width = 80
+
+	// textLimit bounds a result's text and remedy, in bytes.
+	textLimit = 2000
+)
 
 // signs stand before each line.
 var signs = map[Status]string{OK: "✓", Warning: "!", Failed: "✗", Skipped: "–"}
 
-// Write shows one result as text.
+// arrow stands before a remedy.
+var arrow = strings.Repeat(" ", 19) + "→ "
+
+// Write writes the result as text, wrapped at 80 columns.
 func (r *Result) Write(w io.Writer) error {
-	var b strings.Builder
 	label := r.ID
 	for _, k := range kinds {
 		if k.id == r.ID {
@@ -24,26 +33,34 @@ func (r *Result) Write(w io.Writer) error {
 		}
 	}
 	text := r.Text
-	if r.ID == "service" && r.Subject != "" {
+	switch {
+	case r.Subject == "":
+	case r.ID == "service":
 		text = r.Subject + ": " + text
-	} else if r.Subject != "" {
+	default:
 		text = r.Subject + ", " + text
 	}
-	wrap(&b, fmt.Sprintf("%s %-16s", signs[r.Status], label), printable(text, 2000))
+	var b strings.Builder
+	b.WriteString(textwrap.Hanging(fmt.Sprintf("%s %-16s ", signs[r.Status], label), text, width))
 	if r.Remedy != "" {
-		wrap(&b, strings.Repeat(" ", 18)+" →", printable(r.Remedy, 2000))
+		b.WriteString(textwrap.Hanging(arrow, r.Remedy, width))
 	}
 	for _, s := range r.Policy {
 		fmt.Fprintf(&b, "    {\"Effect\": %q, \"Action\": %q, \"Resource\":\n     %q}\n", s.Effect, s.Action, s.Resource)
 	}
 	if len(r.Policy) > 0 {
-		wrap(&b, strings.Repeat(" ", 18)+" →", "add this to the policy of the device's certificate; ACCOUNT stands for your AWS account's 12 digits")
+		b.WriteString(textwrap.Hanging(arrow, "add this to the policy of the device's certificate; ACCOUNT stands for your AWS account's 12 digits", width))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// Summary is the last line.
+// clean makes safe to show what the result quotes of files, other programs and the network.
+func (r *Result) clean() {
+	r.Subject, r.Text, r.Remedy = clean.Line(r.Subject, textLimit), clean.Line(r.Text, textLimit), clean.Line(r.Remedy, textLimit)
+}
+
+// Summary counts the results in one line.
 func (r Report) Summary() string {
 	passed := len(r.Checks) - r.Failed - r.Warnings - r.Skipped
 	var text strings.Builder
@@ -57,38 +74,4 @@ func (r Report) Summary() string {
 		}
 	}
 	return text.String()
-}
-
-// wrap writes a text beside a label, within width.
-func wrap(b *strings.Builder, label, text string) {
-	indent := utf8.RuneCountInString(label) + 1
-	line, empty := label, true
-	for word := range strings.FieldsSeq(text) {
-		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
-			b.WriteString(line + "\n")
-			line = strings.Repeat(" ", indent-1)
-		}
-		line += " " + word
-		empty = false
-		for utf8.RuneCountInString(line) > width { // one endless word
-			runes := []rune(line)
-			b.WriteString(string(runes[:width]) + "\n")
-			line = strings.Repeat(" ", indent) + string(runes[width:])
-		}
-	}
-	b.WriteString(strings.TrimRight(line, " ") + "\n")
-}
-
-// printable keeps a stranger's words from steering the terminal, and to a length in bytes.
-func printable(s string, most int) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s)
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
 }
