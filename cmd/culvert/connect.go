@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/services"
 )
@@ -17,9 +20,7 @@ import (
 const defaultService = "SSH"
 
 func newConnectCommand() *cobra.Command {
-	var o reachOptions
-	var stdio bool
-	var bind string
+	var o connectOptions
 	cmd := &cobra.Command{
 		Use:   "connect [flags] THING [SERVICE[=PORT] ...]",
 		Short: "Bring a device's services to local ports",
@@ -38,23 +39,34 @@ func newConnectCommand() *cobra.Command {
 			if len(args) == 0 {
 				return usagef(cmd, "which thing?")
 			}
-			list, err := parseLocals(args[1:], bind)
+			list, err := parseLocals(args[1:], o.bind)
 			if err != nil {
 				return usagef(cmd, "%w", err)
 			}
-			if stdio && (len(list) != 1 || list[0].given) {
+			if (o.stdio || o.handover) && (len(list) != 1 || list[0].given) {
 				return usagef(cmd, "--stdio takes one service, without a port")
 			}
-			return runConnect(cmd, &o, args[0], list, stdio)
+			return o.run(cmd, args[0], list)
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.BoolVar(&stdio, "stdio", false, "carry one connection on standard input and output")
-	f.StringVar(&bind, "bind", "127.0.0.1", "local `address` to listen on")
+	f.BoolVar(&o.stdio, "stdio", false, "carry one connection on standard input and output")
+	f.StringVar(&o.bind, "bind", "127.0.0.1", "local `address` to listen on")
+	f.BoolVar(&o.handover, "handover", false, "be the other half of culvert ssh")
+	_ = f.MarkHidden("handover") // it is there
 	o.register(f)
 	reachHelp(cmd)
 	return cmd
+}
+
+// connectOptions are the flags of culvert connect.
+type connectOptions struct {
+	reachOptions
+
+	stdio    bool
+	handover bool // to the ssh that culvert ssh becomes
+	bind     string
 }
 
 // local is a service and where it is to be had.
@@ -68,10 +80,16 @@ func parseLocals(args []string, bind string) ([]local, error) {
 	if len(args) == 0 {
 		args = []string{defaultService}
 	}
+	if bind == "" {
+		return nil, errors.New("--bind is empty: name an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of IPv4 and :: for all")
+	}
 	seen := map[string]bool{}
 	list := make([]local, 0, len(args))
 	for _, arg := range args {
 		name, where, given := strings.Cut(arg, "=")
+		if _, err := strconv.ParseUint(arg, 10, 16); err == nil {
+			return nil, fmt.Errorf("%q is a port, not a service: write SERVICE=%s, such as SSH=%s", arg, arg, arg)
+		}
 		if !services.ValidName(name) {
 			return nil, fmt.Errorf("%q is no SERVICE or SERVICE=PORT: a service's name has 1 to 128 of a-z, A-Z, 0-9, :, _ and -", arg)
 		}
@@ -85,6 +103,9 @@ func parseLocals(args []string, bind string) ([]local, error) {
 			if host, port, err = net.SplitHostPort(where); err != nil {
 				return nil, fmt.Errorf("%q: %w", arg, err)
 			}
+			if host == "" {
+				return nil, fmt.Errorf("%q names no address: write %s=%s, or 0.0.0.0:%s for all of IPv4 and [::]:%s for all", arg, name, port, port, port)
+			}
 		}
 		if !given {
 			port = "0"
@@ -97,7 +118,7 @@ func parseLocals(args []string, bind string) ([]local, error) {
 	return list, nil
 }
 
-func runConnect(cmd *cobra.Command, o *reachOptions, thing string, list []local, stdio bool) error {
+func (o *connectOptions) run(cmd *cobra.Command, thing string, list []local) error {
 	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
 	show := newProgress(cmd.ErrOrStderr(), o.isQuiet)
@@ -115,13 +136,13 @@ func runConnect(cmd *cobra.Command, o *reachOptions, thing string, list []local,
 	}()
 	for _, s := range list {
 		names = append(names, s.service)
-		if stdio {
+		if o.stdio || o.handover {
 			continue
 		}
 		// Before the tunnel, which costs money: a port may be taken.
-		l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.address)
+		l, err := new(net.ListenConfig).Listen(ctx, networkOf(s.address), s.address)
 		if err != nil {
-			return &exitError{exitFailed, hinted(fmt.Sprintf("listen for %s: %v", s.service, err), "name another port, or none for a free one: "+s.service)}
+			return &exitError{exitFailed, hint.Wrap(fmt.Errorf("listen for %s: %w", s.service, err), "name another port, or none for a free one: "+s.service)}
 		}
 		listeners = append(listeners, l)
 	}
@@ -136,10 +157,28 @@ func runConnect(cmd *cobra.Command, o *reachOptions, thing string, list []local,
 			show.note("tunnel %s is still open: %s", t.ID(), reachError(cmd, err))
 		}
 	}()
-	if stdio {
-		return reachError(cmd, carryStdio(ctx, t, thing, names[0], cmd.InOrStdin(), cmd.OutOrStdout(), show.note))
+	in, out := cmd.InOrStdin(), cmd.OutOrStdout()
+	switch {
+	case o.handover:
+		c, err := awaitSSH(ctx)
+		if err != nil {
+			return reachError(cmd, err)
+		}
+		defer c.Close()
+		in, out = c, c
+	case !o.stdio:
+		return reachError(cmd, serve(ctx, cmd, show, t, names, listeners))
 	}
-	return reachError(cmd, serve(ctx, cmd, show, t, names, listeners))
+	return reachError(cmd, carryStdio(ctx, t, thing, names[0], in, out, show.note))
+}
+
+// networkOf keeps IPv4's "any address" from meaning IPv6's as well, as the Go library has it.
+func networkOf(address string) string {
+	host, _, _ := net.SplitHostPort(address)
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is4() {
+		return "tcp4"
+	}
+	return "tcp"
 }
 
 // serve listens until a signal or the tunnel's end.

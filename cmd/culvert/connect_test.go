@@ -61,20 +61,20 @@ func TestSSHArguments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := openssh.Arguments(connect, "admin@pi-1", "SSH", []string{"-v", "uname", "-a"})
+	got, err := openssh.Arguments(connect, openssh.Command{Options: []string{"-v"}, Destination: "admin@pi-1", Rest: []string{"uname", "-a"}}, "SSH", "HostKeyAlias=pi-1")
 	want := []string{
-		"-o", "ProxyCommand=" + openssh.Quote(self) + ` connect --stdio '--ca-bundle=/it'\''s 100%%.pem' '--keep=true' '--region=eu-west-1' -- pi-1 SSH`,
-		"-o", "HostKeyAlias=pi-1", "-l", "admin", "pi-1", "-v", "uname", "-a",
+		"-o", "HostKeyAlias=pi-1", "-o", "ProxyCommand=" + openssh.Quote(self) + ` connect --stdio '--ca-bundle=/it'\''s 100%%.pem' '--keep=true' '--region=eu-west-1' -- pi-1 SSH`,
+		"-v", "-l", "admin", "pi-1", "uname", "-a",
 	}
 	// The flags come in the order in which they were given or of the alphabet; both are right.
-	if err != nil || len(got) != len(want) || !slices.Equal(got[2:], want[2:]) {
+	if err != nil || len(got) != len(want) || !slices.Equal(got[4:], want[4:]) {
 		t.Fatalf("%q, %v", got, err)
 	}
-	if d := cmp.Diff(words(want[1]), words(got[1])); d != "" {
+	if d := cmp.Diff(words(want[3]), words(got[3])); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
 	for _, bad := range []string{"", "@", "a@", "-x", "a b", "u@-x", "-u@pi-1", "pi.1"} {
-		if _, err := openssh.Arguments(connect, bad, "SSH", nil); err == nil {
+		if _, err := openssh.Arguments(connect, openssh.Command{Destination: bad}, "SSH"); err == nil {
 			t.Errorf("%q is taken for a thing", bad)
 		}
 	}
@@ -87,6 +87,12 @@ func words(s string) []string {
 }
 
 func TestSSHConfigPrintsBlocks(t *testing.T) {
+	for _, v := range []string{"AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_IOTSECURETUNNELING", "AWS_CA_BUNDLE", "AWS_ACCESS_KEY_ID"} {
+		t.Setenv(v, "")
+	}
+	t.Setenv("AWS_PROFILE", "fleet")
+	t.Setenv("AWS_REGION", "us-east-1") // --region counts more
+	t.Setenv("CULVERT_DATA_ENDPOINT", "wss://127.0.0.1:9")
 	var out, errs bytes.Buffer
 	if code := run([]string{"ssh-config", "--share", "--user", "admin", "--region", "eu-west-1", "pi-1", "x-*"}, &out, &errs); code != 0 {
 		t.Fatalf("exit code %d: %s", code, &errs)
@@ -95,9 +101,9 @@ func TestSSHConfigPrintsBlocks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	share := "    ControlMaster auto\n    ControlPath ~/.ssh/culvert-%C\n    ControlPersist 60\n"
-	want := "Host pi-1\n    HostKeyAlias pi-1\n    User admin\n    ProxyCommand " + openssh.Quote(self) + " connect --stdio '--region=eu-west-1' -- pi-1 SSH\n" + share +
-		"\nHost x-*\n    User admin\n    ProxyCommand " + openssh.Quote(self) + " connect --stdio '--region=eu-west-1' -- %n SSH\n" + share
+	share := "    Compression yes\n    ControlMaster auto\n    ControlPath ~/.ssh/culvert-%C\n    ControlPersist 60\n"
+	want := "Host pi-1\n    HostKeyAlias pi-1\n    User admin\n    ProxyCommand " + openssh.Quote(self) + " connect --stdio '--region=eu-west-1' '--profile=fleet' '--data-endpoint=wss://127.0.0.1:9' -- pi-1 SSH\n" + share +
+		"\nHost x-*\n    User admin\n    ProxyCommand " + openssh.Quote(self) + " connect --stdio '--region=eu-west-1' '--profile=fleet' '--data-endpoint=wss://127.0.0.1:9' -- %n SSH\n" + share
 	if d := cmp.Diff(want, out.String()); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
@@ -156,9 +162,12 @@ func TestUsageOfReaching(t *testing.T) {
 		{"a type that is none", []string{"connect", "--region", "r", "--destination-client-type", "V9", "pi-1"}, 2, "V9"},
 		{"no time at all", []string{"connect", "--region", "r", "--wait", "0s", "pi-1"}, 2, "--wait 0s"},
 		{"a data endpoint that is none", []string{"connect", "--no-sign-request", "--region", "r", "--data-endpoint", "https://x", "pi-1"}, 2, "write wss://host"},
-		{"ssh's options before --", []string{"ssh", "-L", "8080:localhost:80", "pi-1"}, 2, "options of ssh go behind --"},
+		{"a flag that is none", []string{"ssh", "--keeep", "pi-1"}, 2, "--keeep"},
 		{"no thing for ssh", []string{"ssh", "--", "-v"}, 2, "which thing?"},
-		{"a command without --", []string{"ssh", "pi-1", "uname"}, 2, "culvert ssh pi-1 -- uname"},
+		{"only options of ssh", []string{"ssh", "-v", "-l", "pi"}, 2, "which thing?"},
+		{"a port for a service", []string{"connect", "pi-1", "8080"}, 2, "write SERVICE=8080, such as SSH=8080"},
+		{"an empty address", []string{"connect", "--bind", "", "pi-1"}, 2, "--bind is empty"},
+		{"an address without a host", []string{"connect", "pi-1", "SSH=:22"}, 2, "names no address"},
 		{"no ssh", []string{"ssh", "--ssh", "no-such-program", "pi-1"}, 1, "hint: install OpenSSH"},
 		{"no region", []string{"connect", "pi-1"}, 1, "specify a region\nhint: give --region"},
 		{"no such profile", []string{"connect", "--profile", "nobody", "pi-1"}, 1, "(nobody) could not be found\nhint: "},

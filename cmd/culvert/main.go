@@ -25,7 +25,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // run is main without the process around it, so that tests can be the command.
 func run(args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
-	root.SetArgs(append([]string{}, awscli.Arguments(root, args)...)) // nil would mean os.Args
+	root.SetArgs(append([]string{}, awscli.Arguments(root, sshArguments(args))...)) // nil would mean os.Args
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	shortenCompletion(root)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/tlsdial"
 	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/operator/connect"
@@ -58,7 +59,7 @@ func (o *reachOptions) register(f *pflag.FlagSet) {
 // config loads what AWS needs and puts the rest beside it.
 func (o *reachOptions) config(ctx context.Context, show *progress, log io.Writer) (connect.Config, error) {
 	if o.aws.readTimeout < 0 || o.aws.connectTimeout < 0 {
-		return connect.Config{}, &connect.Error{Reason: connect.BadRequest, Text: "--cli-read-timeout and --cli-connect-timeout are seconds, 0 for ever"}
+		return connect.Config{}, &connect.Error{Reason: connect.BadRequest, Text: "--cli-read-timeout and --cli-connect-timeout are seconds, 0 for no limit"}
 	}
 	if o.wait <= 0 {
 		return connect.Config{}, &connect.Error{Reason: connect.BadRequest, Text: fmt.Sprintf("--wait %v: the device needs some time, 1s at least", o.wait)}
@@ -89,14 +90,19 @@ func (o *reachOptions) config(ctx context.Context, show *progress, log io.Writer
 // group, and so does a terminal that goes away.
 const sameSignal = time.Second
 
-// untilSignal returns a context that ends with a signal; one more, a while later, kills. SIGHUP is how ssh ends its
-// ProxyCommand, and a terminal that goes away after that sends one more, which means nothing new. Writing to somebody
-// who has left is an error and not the end: the tunnel is still to be closed.
+// untilSignal returns a context that ends with a signal that asks the program to end; one more, a while later,
+// kills. SIGHUP is how ssh ends its ProxyCommand, and a terminal that goes away after that sends one more, which
+// means nothing new. A signal that the program was started to ignore, as nohup does with SIGHUP, stays ignored.
+// Writing to a reader that has left is an error and not the end: the tunnel is still to be closed.
 func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := context.WithCancel(ctx)
 	got := make(chan os.Signal, 1)
-	signal.Notify(got, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+		if !signal.Ignored(s) {
+			signal.Notify(got, s)
+		}
+	}
 	go func() {
 		select {
 		case <-got:
@@ -119,10 +125,13 @@ func reachError(cmd *cobra.Command, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return &exitError{exitInterrupted, errors.New("interrupted")}
 	}
+	if done, ok := errors.AsType[*exitError](err); ok {
+		return done
+	}
 	e, ok := errors.AsType[*connect.Error](err)
 	if !ok {
 		p := operator.Explain(err)
-		return &exitError{exitFailed, hinted(p.Text, p.Hint)}
+		return &exitError{exitFailed, hint.New(p.Text, p.Hint)}
 	}
 	code := exitFailed
 	switch e.Reason {
@@ -132,9 +141,9 @@ func reachError(cmd *cobra.Command, err error) error {
 		code = exitAbsent
 	case connect.TunnelClosed, connect.TakenOver:
 		code = exitGone
-	case connect.NoDataPlane:
+	case connect.NoDataPlane, connect.LinkLost, connect.DeviceGone, connect.ConnectionReset:
 	}
-	return &exitError{code, hinted(e.Error(), e.Hint)}
+	return &exitError{code, err}
 }
 
 // hinted is an error of one line, and what to do about it on another.

@@ -51,7 +51,7 @@ func newRoot() *cobra.Command {
 	add(root, groupSetup, newSetupThingCommand())
 	add(root, groupTunnels, awscli.Commands()...)
 	add(root, groupTry, newSandboxCommand(), newDemoCommand())
-	add(root, groupAbout, newVersionCommand(), newManCommand())
+	add(root, groupAbout, newVersionCommand(), newManCommand(), newHandoverCommand())
 	root.SetHelpCommandGroupID(groupAbout)
 	root.SetCompletionCommandGroupID(groupAbout)
 	return root

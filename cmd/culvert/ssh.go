@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,60 +13,129 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator/openssh"
 )
 
+// exitNoConnection is ssh's exit code when it could not connect.
+const exitNoConnection = 255
+
+// sshOptions are the flags of culvert ssh.
+type sshOptions struct {
+	reachOptions
+
+	service, program string
+}
+
 func newSSHCommand() *cobra.Command {
-	var o reachOptions
-	var service, program string
+	var o sshOptions
 	cmd := &cobra.Command{
-		Use:   "ssh [flags] [USER@]THING [-- SSH-ARGUMENT ...]",
+		Use:   "ssh [flags] [SSH-OPTION ...] [USER@]THING [SSH-ARGUMENT ...]",
 		Short: "Run ssh on a device",
-		Long: "Runs the real ssh, with culvert connect as its ProxyCommand, so that keys, agent, " +
-			"known hosts, ControlMaster and everything in ~/.ssh/config work as ever. The host is " +
-			"known to all of them by the thing's name. What follows -- goes to ssh: its options, and " +
-			"a command to run.\n\n" +
+		Long: "Opens the way to the thing and then runs the real ssh on it, so that keys, agent, known " +
+			"hosts, ControlMaster and everything in ~/.ssh/config work as usual. Known hosts go by the " +
+			"thing's name unless HostKeyAlias says otherwise, and Compression is on unless it is " +
+			"turned off.\n\n" +
+			"Long flags are culvert's. Short ones, in front of the thing's name and behind it, and " +
+			"everything behind it are ssh's: rsync -e 'culvert ssh' and GIT_SSH_COMMAND='culvert ssh' " +
+			"work.\n\n" +
 			"The exit code is ssh's: that of the remote command, or 255 if there was no connection.",
 		Example: "  culvert ssh pi-1\n" +
-			"  culvert ssh admin@pi-1 -- uname -a\n" +
-			"  culvert ssh pi-1 -- -L 8080:localhost:80 -N",
+			"  culvert ssh admin@pi-1 uname -a\n" +
+			"  culvert ssh -L 8080:localhost:80 -N pi-1",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dash := cmd.ArgsLenAtDash()
-			switch {
-			case len(args) == 0 || dash == 0:
+			_, c := openssh.Split(args, func(string) bool { return false })
+			if c.Destination == "" && !c.Has("QV") || strings.HasPrefix(c.Destination, "-") {
 				return usagef(cmd, "which thing?")
-			case len(args) > 1 && dash != 1:
-				return usagef(cmd, "what is meant for ssh goes behind --: culvert ssh %s -- %s", args[0], strings.Join(args[1:], " "))
 			}
-			words, err := connectWords(cmd.Flags())
-			if err != nil {
-				return err
-			}
-			argv, err := openssh.Arguments(words, args[0], service, args[1:])
-			if err != nil {
-				return usagef(cmd, "%w", err)
-			}
-			path, err := exec.LookPath(program)
-			if err != nil {
-				return &exitError{exitFailed, hinted(fmt.Sprintf("ssh: %v", err), "install OpenSSH's client, or name it with --ssh; culvert connect needs none")}
-			}
-			err = runInstead(path, append([]string{program}, argv...))
-			if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-				return &exitError{exit.ExitCode(), nil}
-			}
-			return err
+			return o.run(cmd, c)
 		},
 	}
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef(cmd, "%w; options of ssh go behind --: culvert ssh THING -- OPTION ...", err)
-	})
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&service, "service", defaultService, "`name` of the tunnel's service that is ssh")
-	f.StringVar(&program, "ssh", "ssh", "ssh `program` to run")
+	f.StringVar(&o.service, "service", defaultService, "`name` of the tunnel's service that is ssh")
+	f.StringVar(&o.program, "ssh", "ssh", "ssh `program` to run")
 	o.register(f)
+	f.Lookup("quiet").Shorthand = "" // -q is ssh's; Arguments sees to both
 	reachHelp(cmd)
 	return cmd
+}
+
+// sshArguments puts culvert's own flags of "culvert ssh" in front of a "--", and ssh's behind it.
+func sshArguments(args []string) []string {
+	if len(args) == 0 || args[0] != "ssh" {
+		return args
+	}
+	flags := newSSHCommand().Flags()
+	own, c := openssh.Split(args[1:], func(name string) bool {
+		f := flags.Lookup(name)
+		return f != nil && f.NoOptDefVal == ""
+	})
+	switch {
+	case c.Has("h"):
+		own = append(own, "--help")
+	case c.Has("q"):
+		own = append(own, "--quiet")
+	}
+	out := append(append([]string{"ssh"}, own...), "--")
+	out = append(out, c.Options...)
+	if c.Destination != "" {
+		out = append(append(out, "--", c.Destination, "--"), c.Rest...)
+	}
+	return out
+}
+
+// run finds out which settings of the user's hold, opens the way, and becomes ssh.
+func (o *sshOptions) run(cmd *cobra.Command, c openssh.Command) error {
+	path, err := exec.LookPath(o.program)
+	if err != nil {
+		return &exitError{exitFailed, hint.Wrap(fmt.Errorf("ssh: %w", err), "install OpenSSH's client, or name it with --ssh; culvert connect needs none")}
+	}
+	words, err := connectWords(cmd.Flags())
+	if err != nil {
+		return err
+	}
+	argv := append(append([]string{o.program}, c.Options...), c.Rest...)
+	if c.Destination != "" {
+		_, thing, err := c.Thing()
+		if err != nil {
+			return usagef(cmd, "%w", err)
+		}
+		found := openssh.Settings(cmd.Context(), path, c, "HostKeyAlias "+thing, "Compression yes")
+		var settings []string
+		if !c.Has("GOQV") && !isShared(cmd.Context(), path, found, c) {
+			if settings, err = openFirst(words, thing, o.service); err != nil {
+				return err
+			}
+		}
+		settings = append(settings, "HostKeyAlias="+cmp.Or(found["hostkeyalias"], thing), "Compression="+cmp.Or(found["compression"], "yes"))
+		args, err := openssh.Arguments(words, c, o.service, settings...)
+		if err != nil {
+			return usagef(cmd, "%w", err)
+		}
+		argv = append([]string{o.program}, args...)
+	}
+	err = runInstead(path, argv)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return &exitError{exit.ExitCode(), nil}
+	}
+	return err
+}
+
+// isShared reports whether ssh will use the connection of a master that runs already.
+func isShared(ctx context.Context, path string, settings map[string]string, c openssh.Command) bool {
+	if socket := settings["controlpath"]; socket == "" || socket == "none" {
+		return false
+	}
+	user, thing, err := c.Thing()
+	if err != nil {
+		return false
+	}
+	args := append([]string{"-O", "check"}, c.Options...)
+	if user != "" {
+		args = append(args, "-l", user)
+	}
+	return exec.CommandContext(ctx, path, append(args, thing)...).Run() == nil
 }
 
 // connectWords are the words of culvert connect --stdio with the flags that were given and that it knows.
@@ -76,18 +147,21 @@ func connectWords(flags *pflag.FlagSet) ([]string, error) {
 	words := []string{self, "connect", "--stdio"}
 	known := newConnectCommand().Flags()
 	flags.Visit(func(f *pflag.Flag) {
-		if known.Lookup(f.Name) == nil {
-			return
+		if known.Lookup(f.Name) != nil {
+			words = append(words, connectWord(f.Name, f.Value.String()))
 		}
-		value := f.Value.String()
-		if f.Name == "ca-bundle" { // ssh may be run elsewhere
-			if absolute, err := filepath.Abs(value); err == nil && value != "" {
-				value = absolute
-			}
-		}
-		words = append(words, "--"+f.Name+"="+value)
 	})
 	return words, nil
+}
+
+// connectWord is a flag as one word, for a program that may run elsewhere.
+func connectWord(name, value string) string {
+	if name == "ca-bundle" {
+		if absolute, err := filepath.Abs(value); err == nil && value != "" {
+			value = absolute
+		}
+	}
+	return "--" + name + "=" + value
 }
 
 // ownPath is where this program is: by the name that it has in PATH, if that leads to it, which outlives updates that

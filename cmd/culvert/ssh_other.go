@@ -3,9 +3,14 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
+
+	"github.com/spf13/cobra"
 )
 
 // runInstead runs another program on this one's standard streams. Interrupts are that program's business.
@@ -14,4 +19,15 @@ func runInstead(path string, argv []string) error {
 	cmd := exec.Command(path, argv[1:]...) //nolint:noctx // it ends by itself
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return cmd.Run()
+}
+
+// openFirst does nothing here: ssh itself runs culvert connect as its ProxyCommand.
+func openFirst([]string, string, string) ([]string, error) { return nil, nil }
+
+func awaitSSH(context.Context) (net.Conn, error) {
+	return nil, errors.New("--handover is not for this system")
+}
+
+func newHandoverCommand() *cobra.Command {
+	return &cobra.Command{Use: "handover", Hidden: true, RunE: func(*cobra.Command, []string) error { return errors.ErrUnsupported }}
 }

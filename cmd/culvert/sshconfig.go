@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/culvert-iot/culvert/operator/openssh"
 	"github.com/culvert-iot/culvert/services"
@@ -20,7 +22,8 @@ func newSSHConfigCommand() *cobra.Command {
 		Long: "Prints a Host block for each thing, to be put into ~/.ssh/config or a file that it " +
 			"includes. With it ssh, scp, sftp, rsync, git, Ansible and editors reach the thing by its " +
 			"name. A pattern with * or ? makes one block for all things whose names it fits.\n\n" +
-			"The other options given here end up in the block. Each of these programs' connections " +
+			"The other options given here end up in the block, and what the environment says of profile, " +
+			"region and endpoints, for programs that are started without it. Each of these programs' connections " +
 			"uses a tunnel of its own; --share lets them share one, for as long as ssh keeps it.",
 		Example: "  culvert ssh-config pi-1 pi-2 >> ~/.ssh/config\n" +
 			"  culvert ssh-config --share --user admin 'pi-*' > ~/.ssh/config.d/culvert",
@@ -37,6 +40,11 @@ func newSSHConfigCommand() *cobra.Command {
 			words, err := connectWords(cmd.Flags())
 			if err != nil {
 				return err
+			}
+			words = append(words, fromEnvironment(cmd.Flags(), os.LookupEnv)...)
+			if os.Getenv("AWS_ACCESS_KEY_ID") != "" && o.aws.Profile == "" {
+				fmt.Fprintln(cmd.ErrOrStderr(), "culvert: the credentials are in this shell's environment, which the block cannot hold: programs that are "+
+					"started elsewhere need a --profile")
 			}
 			var b strings.Builder
 			for i, thing := range args {
@@ -59,6 +67,7 @@ func newSSHConfigCommand() *cobra.Command {
 					fmt.Fprintf(&b, "    User %s\n", user)
 				}
 				fmt.Fprintf(&b, "    ProxyCommand %s\n", openssh.ProxyCommand(words, target, service))
+				b.WriteString("    Compression yes\n")
 				if share {
 					b.WriteString("    ControlMaster auto\n    ControlPath ~/.ssh/culvert-%C\n    ControlPersist 60\n")
 				}
@@ -75,4 +84,32 @@ func newSSHConfigCommand() *cobra.Command {
 	o.register(f)
 	reachHelp(cmd)
 	return cmd
+}
+
+// environmentFlags are the flags that stand for variables, by the order of the variables' precedence.
+var environmentFlags = []struct {
+	flag      string
+	variables []string
+}{
+	{"profile", []string{"AWS_PROFILE"}},
+	{"region", []string{"AWS_REGION", "AWS_DEFAULT_REGION"}},
+	{"endpoint-url", []string{"AWS_ENDPOINT_URL_IOTSECURETUNNELING", "AWS_ENDPOINT_URL"}},
+	{"ca-bundle", []string{"AWS_CA_BUNDLE"}},
+	{"data-endpoint", []string{dataEndpointVariable}},
+}
+
+// fromEnvironment returns the flags that say what the environment says and no given flag does.
+func fromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) (words []string) {
+	for _, e := range environmentFlags {
+		if flags.Changed(e.flag) {
+			continue
+		}
+		for _, name := range e.variables {
+			if value, ok := lookup(name); ok && value != "" {
+				words = append(words, connectWord(e.flag, value))
+				break
+			}
+		}
+	}
+	return words
 }

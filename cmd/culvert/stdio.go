@@ -7,11 +7,14 @@ import (
 	"io"
 	"sync/atomic"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator/connect"
 )
 
-// carryStdio is a connection on standard input and output. It returns when the connection has ended. note is told what
-// may or may not be as it should.
+// carryStdio carries one connection on standard input and output until it has ended. note gets what may or may
+// not be as it should.
+//
+// It fails when the tunnel, the link or the device was lost: an output that was cut short must not look complete.
 func carryStdio(ctx context.Context, t *connect.Tunnel, thing, service string, in io.Reader, out io.Writer, note func(string, ...any)) error {
 	conn, err := t.Dial(ctx, service)
 	if err != nil {
@@ -31,31 +34,30 @@ func carryStdio(ctx context.Context, t *connect.Tunnel, thing, service string, i
 		_ = conn.(interface{ CloseWrite() error }).CloseWrite()
 	}()
 	_, err = io.Copy(received, conn)
-	select {
-	case <-t.Done():
-		if err := t.Err(); err != nil {
-			return err
-		}
-	default:
-	}
 	switch {
 	case ctx.Err() != nil:
-		return nil
+		return nil // a signal: it was asked for
 	case received.failed.Load():
-		return nil // whoever read standard output has left
-	case received.n.Load() == 0 && inputEnded.Load() && err == nil:
-		// A service that only listens, or one that is not there: the protocol does not tell them apart.
+		return nil // the reader of standard output has left
+	case isLost(err):
+		return err
+	case received.n.Load() == 0 && inputEnded.Load():
+		// A service that only listens, or one that is not there: the protocol does not distinguish them.
 		note("%s on %s has ended the connection without a word: if it should have answered, see culvertd status on the device", service, thing)
-	case received.n.Load() == 0 && !inputEnded.Load():
-		return &connect.Error{
-			Reason: connect.NoDataPlane,
-			Text:   fmt.Sprintf("%s on %s ended the connection without a word", service, thing),
-			Hint:   "is the service there and running? On the device: culvertd status, culvertd check",
-		}
-	case err != nil && !errors.Is(err, io.EOF):
-		return fmt.Errorf("connection to %s on %s: %w", service, thing, err)
+		return nil
+	case received.n.Load() == 0:
+		return &exitError{exitFailed, hint.New(fmt.Sprintf("%s on %s ended the connection without a word", service, thing), missingHint)}
 	}
-	return nil
+	return err
+}
+
+// missingHint is for a service that says nothing.
+const missingHint = "is the service there and running? On the device: culvertd status, culvertd check"
+
+// isLost reports whether a connection failed with more than itself.
+func isLost(err error) bool {
+	e, ok := errors.AsType[*connect.Error](err)
+	return ok && e.Reason != connect.ConnectionReset
 }
 
 // counter is a writer that knows how much it wrote.

@@ -93,7 +93,7 @@ func TestATunnelThatNobodyConnectedToMayNotBeRotated(t *testing.T) {
 			t.Fatal(err)
 		}
 		config, heard := c.config(), &news{}
-		config.Progress = heard.event
+		config.Progress, config.TakeOver = heard.event, true // or it would be left alone for a while
 		tunnel := openTunnel(t, config, "SSH")
 		if tunnel.ID() == found.Tunnel.ID || tunnel.Opened() != fails && untouched.Tunnel.ID != tunnel.ID() {
 			t.Errorf("it may%s be rotated, and tunnel %s was used:\n%s", map[bool]string{true: " not"}[fails], tunnel.ID(), heard)

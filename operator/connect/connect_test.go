@@ -117,6 +117,27 @@ func dial(t *testing.T, tunnel *connect.Tunnel, service string) net.Conn {
 	return c
 }
 
+// leaveTunnel leaves an open tunnel whose source was connected before.
+func (c *cloud) leaveTunnel(t *testing.T) string {
+	t.Helper()
+	opened, err := c.Store.Open(tunnels.OpenInput{Destination: &tunnels.DestinationConfig{ThingName: "pi-1", Services: []string{"SSH"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	source := proxy.NewSource(proxy.SourceConfig{Connection: c.connection(opened.SourceToken), Form: proxy.V3})
+	go func() { _ = source.Run(ctx) }()
+	<-source.Ready()
+	cancel()
+	<-source.Done()
+	eventually(t, "the source has left", func() bool {
+		d, err := c.Store.Describe(opened.Tunnel.ID)
+		return err == nil && d.SourceState.Status == tunnels.Disconnected
+	})
+	return opened.Tunnel.ID
+}
+
 func (c *cloud) open() (ids []string) {
 	for _, t := range c.Store.List("pi-1") {
 		if t.Status == tunnels.Open {
@@ -246,8 +267,8 @@ func TestADataEndpointThatIsOutOfReach(t *testing.T) {
 		cfg.DataEndpoint = strings.Replace(c.APIURL, "http:", "wss:", 1)
 		_, err := connect.Open(within(t, 20*time.Second), cfg, "pi-1", "SSH")
 		wantReason(t, err, connect.NoDataPlane)
-		if e, _ := errors.AsType[*connect.Error](err); !strings.Contains(e.Hint, "does not speak TLS") {
-			t.Errorf("hint %q", e.Hint)
+		if e, _ := errors.AsType[*connect.Error](err); !strings.Contains(e.Hint(), "does not speak TLS") {
+			t.Errorf("hint %q", e.Hint())
 		}
 	})
 }
@@ -277,8 +298,12 @@ func TestADeviceThatSpeaksV1Only(t *testing.T) {
 				return
 			}
 			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-			if got, err := io.ReadAll(conn); err != nil || len(got) > 0 {
-				t.Errorf("got %q, %v; want the end", got, err)
+			got, err := io.ReadAll(conn)
+			if len(got) > 0 {
+				t.Errorf("got %q, want no byte", got)
+			}
+			if e, ok := errors.AsType[*connect.Error](err); !ok || e.Reason != connect.ConnectionReset && e.Reason != connect.DeviceGone {
+				t.Errorf("error %v, want one that says that the device has gone", err)
 			}
 		})
 	}

@@ -2,11 +2,20 @@ package connect
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/culvert-iot/culvert/proxy"
 )
 
-// Dial opens a connection to a service of a thing, with everything that takes: see Open. Closing the connection closes
-// the tunnel if it was opened for it. For more than one connection use Open and Tunnel.Dial.
+// Dial opens a connection to a service of a thing, with everything that takes: see [Open]. Closing the
+// connection closes the tunnel if it was opened for it. For more than one connection use [Open] and
+// [Tunnel.Dial].
 func Dial(ctx context.Context, cfg Config, thing, service string) (net.Conn, error) {
 	t, err := Open(ctx, cfg, thing, service)
 	if err != nil {
@@ -17,53 +26,141 @@ func Dial(ctx context.Context, cfg Config, thing, service string) (net.Conn, err
 		_ = t.Close()
 		return nil, err
 	}
-	c.tunnel = t
+	c.owned = true
 	return c, nil
 }
 
-// Dial opens one more connection over the tunnel. The device never says whether the service took it: if it did not, the
-// first Read fails or ends.
+// Dial opens one more connection over the tunnel. The device never says whether the service took it: if it did
+// not, the first Read fails or ends.
 //
-// The connection has a CloseWrite, which tells that nothing more will be written. The tunnel protocol has no such
-// message: Culvert's daemon understands it all the same, with other devices it ends the connection.
+// Read returns io.EOF after an orderly end only. If the tunnel, the link or the device is lost it returns an
+// *[Error] that says so.
+//
+// The connection has a CloseWrite, which says that nothing more will be written. The tunnel protocol has no
+// such message: Culvert's daemon understands it all the same, with other devices it ends the connection.
 func (t *Tunnel) Dial(ctx context.Context, service string) (net.Conn, error) {
 	return t.dial(ctx, service)
 }
 
 func (t *Tunnel) dial(ctx context.Context, service string) (*conn, error) {
-	near, far, err := pair()
+	near, end, err := pair()
 	if err != nil {
 		return nil, err
 	}
+	far := &farEnd{stream: end.(stream)}
 	if err := t.Carry(ctx, service, far); err != nil {
 		_, _ = near.Close(), far.Close()
 		return nil, err
 	}
-	return &conn{Conn: near, remote: addr(t.thing + "/" + service)}, nil
+	return &conn{Conn: near, far: far, tunnel: t, service: service}, nil
+}
+
+// stream is what both kinds of pairs are made of.
+type stream interface {
+	net.Conn
+	syscall.Conn
+	CloseWrite() error
+}
+
+// farEnd is the tunnel's end of a connection that begins here. It remembers what a socket pair cannot pass on.
+type farEnd struct {
+	stream
+
+	source atomic.Pointer[proxy.Source] // the websocket that carries it
+	reset  atomic.Bool                  // instead of an orderly end
+}
+
+// SetLinger is how the tunnel resets a connection.
+func (f *farEnd) SetLinger(seconds int) error {
+	f.reset.Store(seconds == 0)
+	return nil
 }
 
 // conn is the near end of a connection.
 type conn struct {
 	net.Conn
 
-	remote addr
-	tunnel *Tunnel // closed with it; nil if that is somebody else's business
+	far     *farEnd
+	tunnel  *Tunnel
+	owned   bool // the tunnel is closed with the connection
+	service string
+	closed  atomic.Bool
+
+	ending sync.Once
+	end    error // io.EOF, or why it was no orderly end
 }
 
-func (c *conn) RemoteAddr() net.Addr { return c.remote }
+func (c *conn) RemoteAddr() net.Addr { return addr(c.tunnel.thing + "/" + c.service) }
 func (c *conn) LocalAddr() net.Addr  { return addr("local") }
 
-// CloseWrite says that nothing more will be written.
-func (c *conn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
+// Read is as [Tunnel.Dial] says.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n == 0 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) {
+		c.ending.Do(func() { c.end = c.why() })
+		return 0, c.end
 	}
-	return nil
+	return n, err
 }
 
+// Bounds of what an end waits for to be explained.
+const (
+	// linkGrace is how long a websocket may take to end after the connections that it carried.
+	linkGrace = 50 * time.Millisecond
+	// reasonTime is how long the control API is asked whether the tunnel itself has ended.
+	reasonTime = 5 * time.Second
+)
+
+// why explains the end of what the tunnel sends.
+func (c *conn) why() error {
+	s := c.tunnel.session
+	ctx, cancel := context.WithTimeout(context.Background(), reasonTime)
+	defer cancel()
+	if source := c.far.source.Load(); source != nil && !c.closed.Load() {
+		grace := time.NewTimer(linkGrace)
+		defer grace.Stop()
+		select {
+		case <-source.Done():
+			return c.lost(ctx)
+		case <-grace.C:
+		}
+	}
+	if !c.far.reset.Load() || c.closed.Load() {
+		return io.EOF
+	}
+	if s.deviceLeft(ctx) {
+		return &Error{
+			Reason: DeviceGone, Text: c.tunnel.thing + " has left the tunnel",
+			hint: "its network or culvertd has gone; run the command again",
+		}
+	}
+	return &Error{Reason: ConnectionReset, Text: c.service + " on " + c.tunnel.thing + " has reset the connection"}
+}
+
+// lost explains the end of the websocket.
+func (c *conn) lost(ctx context.Context) error {
+	s := c.tunnel.session
+	_, err := s.ready(ctx) // connects again, or finds the tunnel's end
+	switch {
+	case errors.Is(err, errStopped):
+		return net.ErrClosed
+	case err != nil && ctx.Err() == nil:
+		return err
+	}
+	return &Error{
+		Reason: LinkLost, Text: "the link to " + s.cfg.DataEndpoint + " was lost, and the connection with it",
+		hint: "check the network, and run the command again",
+	}
+}
+
+// CloseWrite says that nothing more will be written.
+func (c *conn) CloseWrite() error { return closeWrite(c.Conn) }
+
+// Close closes the connection, and the tunnel if [Dial] opened it for this one.
 func (c *conn) Close() error {
+	c.closed.Store(true)
 	err := c.Conn.Close()
-	if c.tunnel != nil {
+	if c.owned {
 		if closeErr := c.tunnel.Close(); err == nil {
 			err = closeErr
 		}

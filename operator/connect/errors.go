@@ -14,20 +14,27 @@ type Reason int
 
 // The reasons.
 const (
-	BadRequest   Reason = iota // what was asked for cannot be
-	DeviceAbsent               // the device did not connect in time
-	NoDataPlane                // the data endpoint cannot be reached or refuses this side
-	TunnelClosed               // the tunnel was closed or has expired
-	TakenOver                  // somebody else connected to the tunnel
+	BadRequest      Reason = iota // what was asked for cannot be
+	DeviceAbsent                  // the device did not connect in time
+	NoDataPlane                   // the data endpoint cannot be reached or refuses this side
+	TunnelClosed                  // the tunnel was closed or has expired
+	TakenOver                     // another operator connected to the tunnel
+	LinkLost                      // the websocket ended, and the connections with it
+	DeviceGone                    // the device left the tunnel
+	ConnectionReset               // the connection failed on the device
 )
 
 // Error is a failure and what to do about it.
 type Error struct {
 	Reason Reason
 	Text   string // one line
-	Hint   string // one line; may be empty
 	Err    error  // what it comes from; may be nil, and is not repeated in Text
+
+	hint string
 }
+
+// Hint returns what to do about it in one line, or "".
+func (e *Error) Hint() string { return e.hint }
 
 func (e *Error) Error() string {
 	if e.Err == nil {
@@ -43,13 +50,13 @@ func usage(format string, args ...any) error {
 }
 
 func closedError(id string) error {
-	return &Error{Reason: TunnelClosed, Text: "tunnel " + id + " was closed or has expired", Hint: "run the command again: it opens a new one"}
+	return &Error{Reason: TunnelClosed, Text: "tunnel " + id + " was closed or has expired", hint: "run the command again: it opens a new one"}
 }
 
 func takenError(id string) error {
 	return &Error{
 		Reason: TakenOver, Text: "somebody else has connected to tunnel " + id,
-		Hint: "run the command again: it takes another tunnel",
+		hint: "run the command again: it takes another tunnel",
 	}
 }
 

@@ -2,13 +2,8 @@ package connect
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net"
-	"os"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/backoff"
@@ -16,200 +11,145 @@ import (
 	"github.com/culvert-iot/culvert/proxy"
 )
 
-// What is tried before a device is taken for one that speaks V1 only.
+// How Auto finds out which form of the protocol a device speaks.
+//
+// A device that knows V1 only drops its websocket when a stream starts in another form, and comes back. So a
+// connection starts without a byte of the client's, which are held until the device has answered or has stood
+// for a while. What was never sent can be sent in another form; what was sent is never sent again.
 const (
-	// probeBytes is how much of the client's input is kept, to be sent again in the other form.
-	probeBytes = 64 << 10
-	// probeTime is how long a device that says nothing is suspected; probePoll is how often it is looked at.
-	probeTime = 30 * time.Second
-	probePoll = time.Second
-	// probeFull is how long for a client that has said more than is kept.
-	probeFull  = 3 * time.Second
-	probePause = 300 * time.Millisecond
-	// backTime is how long a device may take to come back after it gave up on the form that it does not know: a
-	// stream that starts while nobody is there is refused.
+	// holdTime is how long a client's first bytes wait for a device that says nothing, as of a service that
+	// waits to be asked. The device's state is looked at after firstLook, and at the end.
+	holdTime  = time.Second
+	firstLook = 300 * time.Millisecond
+	// lookAgain is how long the service may take to show that the device's websocket has ended.
+	lookAgain = 300 * time.Millisecond
+	// dropsForV1 is how many starts in a row must each make the device drop its websocket before it is taken
+	// for one that speaks V1 only: once may be its network.
+	dropsForV1 = 2
+	// maxStarts bounds the starts of one connection. What was on its way in the other form may still arrive
+	// after the device came back, and make it go once more.
+	maxStarts = 6
+	// backTime is how long a device may take to come back: a stream that starts while it is away is refused.
 	backTime = 20 * time.Second
-	// probeForms is how often a connection is begun in the form of V1. What was still on its way in the other form when
-	// the device came back makes it go once more, and with it the stream that was just begun.
-	probeForms = 4
 )
 
-// errNewForm ends a websocket to begin another one in the other form: forms may not be mixed on one.
-var errNewForm = errors.New("the device speaks V1")
-
-// formUnknown tells whether the next connection has to show which form the device speaks. V1 has no service ids, so it can
-// only be meant where the tunnel has one service.
+// formUnknown reports whether the device has yet to show that it understands the present form. V1 has no
+// service ids, so it can only be meant where the tunnel has one service.
 func (s *session) formUnknown() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cfg.Destination == Auto && !s.confirmed && len(s.tunnel.services) == 1
 }
 
-// confirmForm notes that the device understands the present form.
+// confirmForm records that the device understands the present form.
 func (s *session) confirmForm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.confirmed = true
+	s.confirmed, s.drops = true, 0
 }
 
-// fallBackToV1 changes the form of all that follows.
-func (s *session) fallBackToV1() {
+// recordDrop records that a start has made the device drop its websocket.
+func (s *session) recordDrop(form proxy.Form) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.confirmed || s.form == proxy.V1 {
+	if s.confirmed || s.form != form || form == proxy.V1 {
 		return
 	}
-	s.form, s.confirmed, s.source = proxy.V1, true, nil
+	if s.drops++; s.drops >= dropsForV1 {
+		s.cfg.notice("the device speaks V1 only: changing to that; --destination-client-type V1 saves the detour")
+		s.changeForm(proxy.V1)
+	}
+}
+
+// forgetForm goes back to V3 when the device has connected anew: it may be another program by now.
+func (s *session) forgetForm() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cfg.Destination == Auto && s.form == proxy.V1 {
+		s.changeForm(proxy.V3)
+	}
+}
+
+// changeForm makes the next websocket's form another one: forms may not be mixed on one. mu is held.
+func (s *session) changeForm(form proxy.Form) {
+	s.form, s.confirmed, s.drops, s.source = form, false, 0, nil
 	close(s.change)
 	s.change = make(chan struct{})
 	s.drop()
 }
 
-// try carries local in the form of V3 and, if the device turns out not to know it, in that of V1. An error means that
-// local is left to the caller.
-func (s *session) try(ctx context.Context, service string, local net.Conn) error {
-	near, far, err := s.begin(ctx, service)
-	if err != nil {
+// openHeld carries local, whose bytes are held until the device's form is known. An error means that local is
+// left to the caller.
+func (s *session) openHeld(ctx context.Context, service string, local net.Conn) error {
+	h := hold(s, local)
+	if err := s.open(ctx, service, h); err != nil {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx) // it may be meant for the opening alone
-	over := make(chan struct{})
 	go func() {
-		select {
-		case <-s.done: // it has closed far
-			_ = local.Close()
-		case <-over:
+		if !s.settle(ctx, service, h) {
+			abort(local)
 		}
-	}()
-	go func() {
-		defer close(over)
-		s.first(ctx, service, near, far, local)
-		_ = local.Close()
 	}()
 	return nil
 }
 
-// begin opens a connection to service that ends here.
-func (s *session) begin(ctx context.Context, service string) (near net.Conn, far *watched, err error) {
-	near, end, err := pair()
-	if err != nil {
-		return nil, nil, err
-	}
-	far = &watched{stream: end.(stream), closed: make(chan struct{})}
-	if err := s.open(ctx, service, far); err != nil {
-		_, _ = near.Close(), far.Close()
-		return nil, nil, err
-	}
-	return near, far, nil
-}
-
-// first carries a connection whose beginning is on trial, which may take several beginnings, to its end.
-func (s *session) first(ctx context.Context, service string, near net.Conn, far *watched, local net.Conn) {
-	words := make([]byte, 32<<10)
-	in := &input{}
-	for forms := 0; ; forms++ {
-		link := s.link()
-		copied := in.start(near, local)
-		n, err := s.listen(ctx, near, in, words)
-		if errors.Is(err, errNewForm) && (backoff.Sleep(ctx, probePause) != nil || s.link() != link) {
-			err = io.EOF // it was this side's websocket that was lost, which says nothing of the device
+// settle starts the connection again until the device understands it, and reports whether it does. If not, the
+// client has been sent nothing and nothing of the client's was sent.
+func (s *session) settle(ctx context.Context, service string, h *held) bool {
+	for range maxStarts {
+		link, form := s.link(), s.presentForm()
+		if s.standsFor(ctx, h) {
+			return true
 		}
-		if !errors.Is(err, errNewForm) || forms == probeForms {
-			in.decide(false)
-			if n > 0 { // else it was refused, or has ended without a word
-				s.confirmForm()
-				s.rest(words[:n], near, far, local, copied)
-			}
-			_ = near.Close()
-			return
+		switch {
+		case s.failure() != nil:
+			return false
+		case s.link() != link: // this side's websocket was lost, which says nothing of the device
+		case s.deviceLeft(ctx), backoff.Sleep(ctx, lookAgain) == nil && s.deviceLeft(ctx):
+			s.recordDrop(form)
+		default:
+			return false // the service was refused, or has ended at once
 		}
-		if forms == 0 {
-			s.cfg.notice("the device speaks V1 only: changing to that; --destination-client-type V1 saves the detour")
-		}
-		in.decide(true)
-		_ = local.SetReadDeadline(time.Unix(1, 0)) // to go on in another way
-		_ = near.Close()
-		<-copied
-		_ = local.SetReadDeadline(time.Time{})
-		s.fallBackToV1()
 		select { // V1 has room for one
-		case <-far.closed:
+		case <-h.closed:
 		case <-s.done:
-			return
+			return false
 		}
 		s.awaitDevice(ctx)
-		if near, far, err = s.begin(ctx, service); err != nil {
+		h = hold(s, h.local)
+		if err := s.open(ctx, service, h); err != nil {
 			s.cfg.Logger.Warn("connection refused", "service", service, "error", err)
-			return
+			return false
 		}
 	}
+	h.withdraw()
+	return false
 }
 
-// rest carries what follows the device's first words.
-func (s *session) rest(words []byte, near net.Conn, far *watched, local net.Conn, copied <-chan struct{}) {
-	if _, err := local.Write(words); err != nil {
-		return
-	}
-	if _, err := io.Copy(local, near); err != nil {
-		return
-	}
-	closeWrite(local)
-	select {
-	case <-copied:
-	case <-far.closed: // not only one direction has ended
-	}
-}
-
-// stream is what both kinds of pairs are made of.
-type stream interface {
-	net.Conn
-	syscall.Conn
-	CloseWrite() error
-}
-
-// watched tells when it was closed.
-type watched struct {
-	stream
-
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (w *watched) Close() error {
-	w.once.Do(func() { close(w.closed) })
-	return w.stream.Close()
-}
-
-// listen reads the device's first words. errNewForm says that there were none, and why.
-func (s *session) listen(ctx context.Context, near net.Conn, in *input, words []byte) (int, error) {
-	defer func() { _ = near.SetReadDeadline(time.Time{}) }()
-	for began := time.Now(); ; {
-		_ = near.SetReadDeadline(time.Now().Add(probePoll))
-		n, err := near.Read(words)
-		waited := time.Since(began)
-		switch {
-		case n > 0:
-			return n, nil
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			// Refused, or the device's side is gone, which its state may show only a moment later.
-			if s.reconnected(ctx) || backoff.Sleep(ctx, probePause) == nil && s.reconnected(ctx) {
-				return 0, errNewForm
-			}
-			return 0, err
-		case s.reconnected(ctx):
-			return 0, errNewForm
-		case waited > probeTime, waited > probeFull && in.full.Load():
-			// A service that waits to be asked, or only listens.
-			s.confirmForm()
-			in.decide(false)
-			_ = near.SetReadDeadline(time.Time{})
-			return near.Read(words)
+// standsFor reports whether the device answers on h or lets it stand for holdTime, after which h holds nothing
+// any more. If not, h has ended.
+func (s *session) standsFor(ctx context.Context, h *held) bool {
+	for _, wait := range []time.Duration{firstLook, holdTime - firstLook} {
+		timer := time.NewTimer(wait)
+		select {
+		case <-h.released:
+			timer.Stop()
+			return true
+		case <-h.ended:
+			timer.Stop()
+			return false
+		case <-timer.C:
+		}
+		if s.deviceLeft(ctx) {
+			return !h.withdraw()
 		}
 	}
+	return h.release()
 }
 
-// reconnected tells whether the device's side is no more connected as it was when it was waited for.
-func (s *session) reconnected(ctx context.Context) bool {
+// deviceLeft reports whether the device's side is no longer connected as it was when it was waited for.
+func (s *session) deviceLeft(ctx context.Context) bool {
 	d, err := s.cfg.describe(ctx, s.tunnel.id)
 	if err != nil || d.Status != types.TunnelStatusOpen {
 		return false
@@ -233,96 +173,151 @@ func (s *session) awaitDevice(ctx context.Context) {
 				return
 			}
 		}
-		if s.failure() != nil || backoff.Sleep(ctx, probePause) != nil {
+		if s.failure() != nil || backoff.Sleep(ctx, lookAgain) != nil {
 			return
 		}
 	}
 }
 
-// input is what a client says, kept until it is decided whether it must be said again.
-type input struct {
-	decided chan struct{} // of the present beginning
-	once    *sync.Once
-	again   bool        // how; set before decided is closed
-	full    atomic.Bool // no more is kept, nor copied
-
-	kept  []byte
-	ended bool // the client has no more
-}
-
-// start says to near what the client said before, and all that it says from now on, in a goroutine until copied is
-// closed. It may be called again once that is, after decide(true).
-func (in *input) start(near, client net.Conn) (copied <-chan struct{}) {
-	over := make(chan struct{})
-	in.decided, in.once, in.again = make(chan struct{}), new(sync.Once), false
-	in.full.Store(false)
-	go func() {
-		defer close(over)
-		in.copy(near, client)
-	}()
-	return over
-}
-
-func (in *input) decide(again bool) {
-	in.once.Do(func() {
-		in.again = again
-		close(in.decided)
-	})
-}
-
-// copy copies until the end, or until it has to be done again.
-func (in *input) copy(to, from net.Conn) {
-	_, writeErr := to.Write(in.kept)
-	if in.ended {
-		closeWrite(to)
-		return
-	}
-	buf := make([]byte, 32<<10)
-	for keeping := true; ; {
-		if keeping && len(in.kept) >= probeBytes {
-			in.full.Store(true)
-			<-in.decided
-		}
-		if keeping {
-			select {
-			case <-in.decided:
-				if in.again {
-					return
-				}
-				keeping, in.kept = false, nil
-			default:
-			}
-		}
-		if writeErr != nil && !keeping {
-			return
-		}
-		n, err := from.Read(buf)
-		if keeping {
-			in.kept = append(in.kept, buf[:n]...)
-		}
-		if n > 0 {
-			_, writeErr = to.Write(buf[:n])
-		}
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return
-		case err != nil:
-			in.ended = true
-			closeWrite(to)
-			return
-		}
-	}
-}
-
-func closeWrite(c net.Conn) {
-	if half, ok := c.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite()
-	}
-}
-
-// setDeviceSince notes since when the device is there.
+// setDeviceSince records since when the device is connected.
 func (s *session) setDeviceSince(since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.device = since
+}
+
+func (s *session) presentForm() proxy.Form {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.form
+}
+
+// held is a client's connection that gives nothing to the tunnel until the device's first bytes have come, or
+// until it is released. If it ends before that, the client's connection is as it was, for another start.
+type held struct {
+	net.Conn // the client's; it hides the descriptor, which the tunnel would read directly
+
+	local    net.Conn // the same
+	session  *session
+	mu       sync.Mutex
+	settled  bool
+	half     bool          // CloseWrite came before the release
+	released chan struct{} // closed when the tunnel has the client's connection to itself
+	ended    chan struct{} // closed when it ended before that
+	closing  sync.Once
+	closed   chan struct{} // closed when the tunnel has no more to do with it
+}
+
+func hold(s *session, local net.Conn) *held {
+	return &held{
+		Conn: local, local: local, session: s,
+		released: make(chan struct{}), ended: make(chan struct{}), closed: make(chan struct{}),
+	}
+}
+
+// settleAs closes one of the two channels, the first time, and reports whether that one is closed.
+func (h *held) settleAs(how chan struct{}) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.settled {
+		h.settled = true
+		close(how)
+	}
+	select {
+	case <-how:
+		return true
+	default:
+		return false
+	}
+}
+
+// release gives the client's connection to the tunnel, and reports whether the tunnel has it.
+func (h *held) release() bool {
+	if !h.settleAs(h.released) {
+		return false
+	}
+	h.mu.Lock()
+	half := h.half
+	h.half = false
+	h.mu.Unlock()
+	if half {
+		_ = closeWrite(h.Conn)
+	}
+	return true
+}
+
+// withdraw takes it from the tunnel, and reports whether that was in time.
+func (h *held) withdraw() bool { return h.settleAs(h.ended) }
+
+// Read gives nothing before the release, and fails after a withdrawal.
+func (h *held) Read(p []byte) (int, error) {
+	select {
+	case <-h.released:
+		return h.Conn.Read(p)
+	case <-h.ended:
+		return 0, net.ErrClosed
+	}
+}
+
+// Write takes the device's bytes. The first show that it understands the form.
+func (h *held) Write(p []byte) (int, error) {
+	if !h.release() {
+		return 0, net.ErrClosed
+	}
+	h.session.confirmForm()
+	return h.Conn.Write(p)
+}
+
+// CloseWrite passes the end of the service's output on, after the release. As its first sign it says nothing
+// of the form: the tunnel ends a stream that was refused like that, too.
+func (h *held) CloseWrite() error {
+	h.mu.Lock()
+	if !h.settled {
+		h.half = true
+		h.mu.Unlock()
+		return nil
+	}
+	h.mu.Unlock()
+	return closeWrite(h.Conn)
+}
+
+// SetReadDeadline is how the tunnel reads the last of a connection that has ended.
+func (h *held) SetReadDeadline(t time.Time) error {
+	h.withdraw()
+	return h.Conn.SetReadDeadline(t)
+}
+
+// SetLinger is net.TCPConn's, where the client's connection has it.
+func (h *held) SetLinger(seconds int) error {
+	if l, ok := h.Conn.(lingerer); ok {
+		return l.SetLinger(seconds)
+	}
+	return nil
+}
+
+// Close ends the client's connection, if the tunnel has it.
+func (h *held) Close() error {
+	defer h.closing.Do(func() { close(h.closed) })
+	if h.withdraw() {
+		return nil
+	}
+	return h.Conn.Close()
+}
+
+// lingerer is a connection that can be reset: SetLinger(0), then Close.
+type lingerer interface{ SetLinger(seconds int) error }
+
+// abort closes c so that its other end sees a failure, not an orderly end.
+func abort(c net.Conn) {
+	if l, ok := c.(lingerer); ok {
+		_ = l.SetLinger(0)
+	}
+	_ = c.Close()
+}
+
+func closeWrite(c net.Conn) error {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
 }

@@ -14,12 +14,15 @@ import (
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 )
 
-// openedBy is the description of a tunnel that was opened here, or by somebody else's Culvert.
+// openedBy is the description of the tunnels that Culvert opens.
 const openedBy = "opened by culvert"
 
-// setupGrace is how long a tunnel of another Culvert, to which nobody has connected as its source, is taken for one that is
-// just being set up.
-const setupGrace = time.Minute
+// How long a tunnel to which no source has connected is left to the one who opened it: another Culvert connects
+// at once, a person carries the token by hand.
+const (
+	setupGrace = time.Minute
+	handGrace  = 5 * time.Minute
+)
 
 // Limits of the search: a fleet's tool may leave hundreds of closed tunnels in the list, and each candidate is a call.
 const (
@@ -110,6 +113,9 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 		f.Logger.Debug("tunnel passed over", "tunnel", id, "reason", why)
 		return nil, nil
 	}
+	if f.reserved(d) {
+		return nil, nil
+	}
 	if d.SourceConnectionState != nil && d.SourceConnectionState.Status == types.ConnectionStatusConnected {
 		since := ""
 		if at := d.SourceConnectionState.LastUpdatedAt; at != nil {
@@ -155,10 +161,6 @@ func (f *finder) unfit(d *types.Tunnel) string {
 		return "other services"
 	}
 	if d.CreatedAt != nil {
-		at, _ := changed(d.SourceConnectionState)
-		if young := time.Since(*d.CreatedAt) < setupGrace; young && !f.TakeOver && aws.ToString(d.Description) == openedBy && !at.After(*d.CreatedAt) {
-			return "somebody else is setting it up"
-		}
 		life := maxLifetime
 		if d.TimeoutConfig != nil && d.TimeoutConfig.MaxLifetimeTimeoutMinutes != nil {
 			life = time.Duration(*d.TimeoutConfig.MaxLifetimeTimeoutMinutes) * time.Minute
@@ -168,6 +170,24 @@ func (f *finder) unfit(d *types.Tunnel) string {
 		}
 	}
 	return ""
+}
+
+// reserved reports whether a tunnel is left alone because it is young and its source has never connected: the
+// person who opened it has its token in hand, and a rotation would void it.
+func (f *finder) reserved(d *types.Tunnel) bool {
+	at, _ := changed(d.SourceConnectionState)
+	if f.TakeOver || d.CreatedAt == nil || at.After(*d.CreatedAt) {
+		return false
+	}
+	id, age := aws.ToString(d.TunnelId), time.Since(*d.CreatedAt).Round(time.Second)
+	if aws.ToString(d.Description) == openedBy {
+		return age < setupGrace
+	}
+	if age < handGrace {
+		f.notice("tunnel %s was opened %v ago and its token is not used yet, so it is left alone; --take-over uses it", id, age)
+		return true
+	}
+	return false
 }
 
 func (f *finder) open(ctx context.Context) (*tunnel, error) {

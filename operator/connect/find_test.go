@@ -64,7 +64,7 @@ func TestFindingATunnel(t *testing.T) {
 			name: "one that is about to end is passed over", tunnels: []*types.Tunnel{aTunnel("a", living(57*time.Minute, 60))},
 			calls: []string{"list pi-1", "describe a", "open pi-1 SSH"}, opened: true,
 		},
-		{name: "a short one that is new is not", tunnels: []*types.Tunnel{aTunnel("a", living(time.Minute, 5))}, calls: rotated("a")},
+		{name: "a short one that is new is not", tunnels: []*types.Tunnel{aTunnel("a", living(time.Minute, 5), wasInUse)}, calls: rotated("a")},
 		{
 			name: "somebody's live session is left alone", tunnels: []*types.Tunnel{aTunnel("a", inUse)},
 			calls: []string{"list pi-1", "describe a", "open pi-1 SSH"}, notice: "tunnel a is in use", opened: true,
@@ -79,7 +79,12 @@ func TestFindingATunnel(t *testing.T) {
 		},
 		{name: "but not if it was connected to before", tunnels: []*types.Tunnel{aTunnel("a", living(10*time.Second, 720), ofCulvert, wasInUse)}, calls: rotated("a")},
 		{name: "nor if it has been like that for a while", tunnels: []*types.Tunnel{aTunnel("a", living(2*time.Minute, 720), ofCulvert)}, calls: rotated("a")},
-		{name: "nor if somebody opened it by hand", tunnels: []*types.Tunnel{aTunnel("a", living(10*time.Second, 720))}, calls: rotated("a")},
+		{
+			name: "one whose token is still on its way by hand is left alone", tunnels: []*types.Tunnel{aTunnel("a", living(4*time.Minute, 720))},
+			calls: []string{"list pi-1", "describe a", "open pi-1 SSH"}, notice: "tunnel a was opened 4m0s ago and its token is not used yet", opened: true,
+		},
+		{name: "but not for long", tunnels: []*types.Tunnel{aTunnel("a", living(6*time.Minute, 720))}, calls: rotated("a")},
+		{name: "nor if it is to be taken over", tunnels: []*types.Tunnel{aTunnel("a", living(time.Minute, 720))}, config: Config{TakeOver: true}, calls: rotated("a")},
 		{
 			name: "one that cannot be rotated leads to another", tunnels: []*types.Tunnel{aTunnel("a")}, fail: map[string]error{"rotate": apiError("InternalFailureException")},
 			calls: append(rotated("a"), "open pi-1 SSH"), notice: "tunnel a cannot be rotated (InternalFailureException)", opened: true,

@@ -2,7 +2,6 @@ package connect
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -52,9 +51,11 @@ type session struct {
 	change      chan struct{} // closed when source changes
 	err         error         // why it ended, after done
 	connectedAt time.Time     // when the service last saw this side connect, by its own clock
+	recorded    int           // the websocket that connectedAt is of, as redials counts them
 	redials     int           // times that it came back
 	drop        func()        // ends the present websocket
 	confirmed   bool          // the device understands the form
+	drops       int           // starts in a row that made the device drop its websocket
 	device      time.Time     // since when the device is connected, by the service's clock
 	since       time.Time     // when source became ready
 }
@@ -71,8 +72,11 @@ func newSession(cfg *Config, t *tunnel) *session {
 	return s
 }
 
-// errStopped ends a session on request.
-var errStopped = errors.New("the tunnel was left")
+// errStopped ends a session on request, and errNewForm a websocket to begin another one in another form.
+var (
+	errStopped = errors.New("the tunnel was left")
+	errNewForm = errors.New("the form changes")
+)
 
 // start runs the session until stop, or until it fails for good.
 func (s *session) start(ctx context.Context) {
@@ -99,7 +103,7 @@ func (s *session) failure() error {
 }
 
 func (s *session) run(ctx context.Context) error {
-	token, client := s.tunnel.token, newClientToken()
+	token, client := s.tunnel.token, secret.NewClientToken()
 	retry := backoff.Backoff{Min: 200 * time.Millisecond, Max: maxDelay}
 	for failures, refusals := 0, 0; ; {
 		began := time.Now()
@@ -108,7 +112,7 @@ func (s *session) run(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		if errors.Is(err, errNewForm) {
-			continue
+			continue // the websocket was ended here
 		}
 		if up {
 			failures = 0
@@ -134,7 +138,7 @@ func (s *session) run(ctx context.Context) error {
 				return err
 			}
 			if !fresh.IsZero() {
-				token, client = fresh, newClientToken()
+				token, client = fresh, secret.NewClientToken()
 			}
 		case !s.wasUp() && isHopeless(err):
 			return s.unreachable(err)
@@ -231,9 +235,29 @@ func (s *session) recordConnectedAt(ctx context.Context, source *proxy.Source) {
 	}
 	if at, connected := changed(d.SourceConnectionState); connected {
 		s.mu.Lock()
-		s.connectedAt = at
+		s.connectedAt, s.recorded = at, s.redials
 		s.mu.Unlock()
 	}
+}
+
+// isOthers reports whether the tunnel's source connection is another operator's, who came while this side's
+// link was down or seemed to stand.
+func (s *session) isOthers(ctx context.Context) bool {
+	if e, ok := errors.AsType[*Error](s.failure()); ok && e.Reason == TakenOver {
+		return true
+	}
+	s.mu.Lock()
+	mine, known := s.connectedAt, s.recorded > 0 && s.recorded == s.redials
+	s.mu.Unlock()
+	if !known { // it never connected, or just did
+		return false
+	}
+	d, err := s.cfg.describe(ctx, s.tunnel.id)
+	if err != nil {
+		return false
+	}
+	at, connected := changed(d.SourceConnectionState)
+	return connected && at.After(mine)
 }
 
 // renew gets a new token for this side after a refusal. No token and no error means that the same pair may be tried
@@ -328,7 +352,7 @@ func (s *session) link() int {
 // carry gives local to the tunnel. On an error local is left to the caller.
 func (s *session) carry(ctx context.Context, service string, local net.Conn) error {
 	if s.formUnknown() {
-		return s.try(ctx, service, local)
+		return s.openHeld(ctx, service, local)
 	}
 	return s.open(ctx, service, local)
 }
@@ -338,6 +362,9 @@ func (s *session) open(ctx context.Context, service string, local net.Conn) erro
 		source, err := s.ready(ctx)
 		if err != nil {
 			return err
+		}
+		if far := farEndOf(local); far != nil {
+			far.source.Store(source)
 		}
 		if err = source.Open(ctx, service, local); !errors.Is(err, proxy.ErrEnded) {
 			return err
@@ -350,18 +377,26 @@ func (s *session) open(ctx context.Context, service string, local net.Conn) erro
 	}
 }
 
+func farEndOf(local net.Conn) *farEnd {
+	if h, ok := local.(*held); ok {
+		local = h.local
+	}
+	far, _ := local.(*farEnd)
+	return far
+}
+
 // unreachable explains why the data endpoint was given up.
 func (s *session) unreachable(err error) error {
 	e := &Error{Reason: NoDataPlane, Text: "data endpoint " + s.cfg.DataEndpoint, Err: err}
 	switch {
 	case isNoTLS(err):
-		e.Hint = "it does not speak TLS: correct its port, or write ws:// in --data-endpoint if that is meant"
+		e.hint = "it does not speak TLS: correct its port, or write ws:// in --data-endpoint if that is meant"
 	case isHopeless(err):
-		e.Hint = "give the endpoint's certificate authority with --ca-bundle; check this machine's clock"
+		e.hint = "give the endpoint's certificate authority with --ca-bundle; check this machine's clock"
 	case isRefusal(err):
-		e.Hint = "the token is of another region or service: check --region, --endpoint-url and --data-endpoint"
+		e.hint = "the token is of another region or service: check --region, --endpoint-url and --data-endpoint"
 	default:
-		e.Hint = "check the network, the web proxy (https_proxy), the region and --data-endpoint"
+		e.hint = "check the network, the web proxy (https_proxy), the region and --data-endpoint"
 	}
 	return e
 }
@@ -382,12 +417,4 @@ func isHopeless(err error) bool {
 func isNoTLS(err error) bool {
 	_, ok := errors.AsType[tls.RecordHeaderError](err)
 	return ok
-}
-
-// newClientToken makes a UUID of version 4, which is what the service advises. Each access token gets its own.
-func newClientToken() secret.Value {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return secret.New(fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]))
 }

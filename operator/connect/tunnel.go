@@ -86,7 +86,7 @@ func open(ctx context.Context, find *finder) (_ *Tunnel, err error) {
 	cfg.step("connecting to the data endpoint")
 	source, err := t.session.ready(ctx)
 	if errors.Is(err, errWaited) {
-		return nil, &Error{Reason: NoDataPlane, Text: "no connection to " + cfg.DataEndpoint + " within " + cfg.Wait.String(), Hint: "check the network and --data-endpoint"}
+		return nil, &Error{Reason: NoDataPlane, Text: "no connection to " + cfg.DataEndpoint + " within " + cfg.Wait.String(), hint: "check the network and --data-endpoint"}
 	}
 	if err == nil {
 		err = t.session.confirmOwnership(ctx, source)
@@ -172,8 +172,8 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 	}
 }
 
-// Close disconnects this side, and closes the tunnel if it was opened here, unless Config.Keep says otherwise. It takes
-// 5 s at most.
+// Close disconnects this side, and closes the tunnel if it was opened here, unless [Config].Keep says otherwise
+// or another operator has taken it over. It takes 5 s at most.
 func (t *Tunnel) Close() error {
 	t.closing.Do(func() {
 		t.session.stop()
@@ -182,9 +182,11 @@ func (t *Tunnel) Close() error {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
+		if t.session.isOthers(ctx) {
+			return
+		}
 		if _, err := t.cfg.API.CloseTunnel(ctx, &iot.CloseTunnelInput{TunnelId: aws.String(t.tunnel.id)}); err != nil && !isGone(err) {
 			t.closeErr = err
-			t.cfg.Logger.Warn("tunnel not closed", "tunnel", t.tunnel.id, "error", err)
 		}
 	})
 	return t.closeErr

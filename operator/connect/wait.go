@@ -123,6 +123,6 @@ func (w *waiter) absent(err error) error {
 	return &Error{
 		Reason: DeviceAbsent,
 		Text:   w.thing + " did not connect within " + w.Wait.String(),
-		Hint:   "it must be online when the token is sent: run the command again when it is; on the device, culvertd check tells what is wrong",
+		hint:   "it must be online when the token is sent: run the command again when it is; on the device, culvertd check tells what is wrong",
 	}
 }

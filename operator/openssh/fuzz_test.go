@@ -20,7 +20,7 @@ func FuzzSSHDestination(f *testing.F) {
 	f.Add("pi", "a:b", "$(id)'\"`\n%h")
 	f.Fuzz(func(t *testing.T, destination, service, region string) {
 		connect := []string{"/a path/culvert", "connect", "--stdio", "--region=" + region}
-		args, err := Arguments(connect, destination, service, []string{"true"})
+		args, err := Arguments(connect, Command{Destination: destination, Rest: []string{"true"}}, service, "HostKeyAlias=x")
 		if err != nil {
 			return
 		}
@@ -31,8 +31,8 @@ func FuzzSSHDestination(f *testing.F) {
 		if !services.ValidName(thing) || strings.HasPrefix(thing, "-") || !services.ValidName(service) {
 			t.Fatalf("%q, %q were accepted", destination, service)
 		}
-		command, isProxy := strings.CutPrefix(args[1], "ProxyCommand=")
-		want := []string{"-o", args[1], "-o", "HostKeyAlias=" + thing}
+		command, isProxy := strings.CutPrefix(args[3], "ProxyCommand=")
+		want := []string{"-o", "HostKeyAlias=x", "-o", args[3]}
 		if user != "" {
 			want = append(want, "-l", user)
 		}

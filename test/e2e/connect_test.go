@@ -168,6 +168,11 @@ func TestCulvertSSH(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Run("once its token was used", func(t *testing.T) { startSource(t, o.box, opened.SourceToken, proxy.V3) })
+		eventually(t, 10*time.Second, "the source has left", func() bool {
+			d, err := o.box.Store.Describe(opened.Tunnel.ID)
+			return err == nil && d.SourceState.Status == tunnels.Disconnected
+		})
 		_, errs, code := runSSH(o.culvert(t, args(ssh.user+"@pi-1", "true")...))
 		if code != 0 || !strings.Contains(errs, "rotating the tokens of tunnel "+opened.Tunnel.ID) {
 			t.Errorf("exit code %d\n%s", code, errs)
