@@ -164,9 +164,27 @@ func TestAMosquittoBridgeCarriesNotifications(t *testing.T) {
 	text := strings.NewReplacer(
 		"a1b2c3d4-ats.iot.eu-west-1.amazonaws.com:8883", cloud.address, "/etc/culvert/AmazonRootCA1.pem", filepath.Join(cloud.dir, pki.CAFile),
 		"/etc/culvert/device.pem.crt", certFile, "/etc/culvert/private.pem.key", keyFile, "pi-42", "pi-1",
+		"/etc/mosquitto", cloud.dir,
 	).Replace(string(bridge))
+	access, err := os.ReadFile("../../configs/mosquitto/culvertd.acl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	login := shortDir(t)
+	for file, data := range map[string]string{
+		filepath.Join(cloud.dir, "culvertd.acl"): strings.ReplaceAll(string(access), "pi-42", "pi-1"),
+		filepath.Join(login, "mosquitto_sub"):    "-u culvertd-notify\n-P open-sesame\n",
+	} {
+		if err := os.WriteFile(file, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	passwords := filepath.Join(cloud.dir, "culvertd.passwd")
+	if out, err := exec.Command(requireProgram(t, "mosquitto_passwd"), "-b", "-c", passwords, "culvertd-notify", "open-sesame").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	local := newMosquitto(t, func(string) string {
-		return "require_certificate false\nuse_identity_as_username false\nallow_anonymous true\n" + text
+		return "require_certificate false\nuse_identity_as_username false\n" + text
 	})
 	host, port, _ := net.SplitHostPort(local.address)
 
@@ -175,7 +193,7 @@ func TestAMosquittoBridgeCarriesNotifications(t *testing.T) {
 	if err := os.WriteFile(wrapper, []byte("#!/bin/sh\nexec "+culvertd(t)+" \"$@\" --config "+d.config+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	script.Env = append(cleanEnv(), "CULVERTD="+wrapper, "PATH="+filepath.Dir(subscriber)+":"+os.Getenv("PATH"))
+	script.Env = append(cleanEnv(), "CULVERTD="+wrapper, "XDG_CONFIG_HOME="+login, "PATH="+filepath.Dir(subscriber)+":"+os.Getenv("PATH"))
 	script.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var log logBuffer
 	script.Stdout, script.Stderr = &log, &log
