@@ -48,7 +48,7 @@ func (c *Config) Warnings() []string {
 		}
 	}
 	if len(c.Hooks.Command) > 0 {
-		if err := trust.Executable(c.Hooks.Command[0]); err != nil {
+		if err := trust.Command(c.Hooks.Command); err != nil {
 			warn("hooks.command will not be run: %v", err)
 		}
 	}

@@ -8,8 +8,9 @@ import (
 	"os/exec"
 	"strings"
 	"time"
-	"unicode"
 
+	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/trust"
 )
 
@@ -27,7 +28,7 @@ const (
 // runCommand runs one command to its end or to its timeout.
 func runCommand(ctx context.Context, cfg Config, e Event) error {
 	name := cfg.Command[0]
-	if err := trust.Executable(name); err != nil { // each time: it may have been changed since
+	if err := trust.Command(cfg.Command); err != nil { // each time: it may have been changed since
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
@@ -39,12 +40,14 @@ func runCommand(ctx context.Context, cfg Config, e Event) error {
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = waitDelay
 	ownGroup(cmd)
-	err := cmd.Run()
+	err := orphans.run(cmd)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("%s was killed, it took longer than %v (hooks.timeout)%s", name, cfg.Timeout, out.said())
 	case errors.Is(err, exec.ErrWaitDelay):
 		return nil // it ended well; what it has left running keeps the output open
+	case cmd.Process == nil && err != nil:
+		return hint.Wrap(fmt.Errorf("%s: %w", name, err), cannotStart(name, err))
 	case err != nil:
 		return fmt.Errorf("%s: %w%s", name, err, out.said())
 	}
@@ -62,13 +65,7 @@ func (o *output) Write(p []byte) (int, error) {
 // said is the first line of the output, fit for a log.
 func (o *output) said() string {
 	line, _, _ := strings.Cut(strings.TrimSpace(o.b.String()), "\n")
-	line = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(line, " "))
-	if line == "" {
+	if line = clean.Line(line, maxOutput); line == "" {
 		return ""
 	}
 	return ": " + line

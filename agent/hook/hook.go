@@ -1,8 +1,3 @@
-// Package hook runs a command of the device's owner when something happens, with the facts in its
-// environment: to switch a light, to write a record, to open a firewall.
-//
-// It does not know what the events mean. One command runs at a time, in the order of the events; they wait
-// in a bounded queue, and whoever tells of an event never waits.
 package hook
 
 import (
@@ -11,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // queueSize bounds the events that wait. An event is some hundred bytes.
@@ -74,7 +71,7 @@ func (r *Runner) Set(cfg Config) {
 	}
 }
 
-// Wants tells whether there is a command for events of that name.
+// Wants reports whether there is a command for events of that name.
 func (r *Runner) Wants(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -111,6 +108,11 @@ func (r *Runner) Tell(e Event) {
 // killed, and what waits is dropped. Call it once.
 func (r *Runner) Run(ctx context.Context) {
 	defer r.end()
+	watching, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { orphans.watch(watching) })
+	defer watch.Wait()
+	defer stop()
 	for ctx.Err() == nil {
 		if cfg, e, ok := r.next(); ok {
 			r.done(cfg, e, r.run(ctx, cfg, e))
@@ -127,7 +129,7 @@ func (r *Runner) Run(ctx context.Context) {
 	}
 }
 
-// Stop lets Run return when all events that it was told of are done.
+// Stop lets Run return when all queued events are done.
 func (r *Runner) Stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -168,10 +170,11 @@ func (r *Runner) done(cfg Config, e Event, err error) {
 		return
 	}
 	r.status.Failed++
-	r.status.LastError, r.status.LastErrorAt = err.Error(), time.Now()
-	if r.said != err.Error() {
-		r.said = err.Error()
-		r.log.Warn("hook failed", "target", cfg.Command[0], "event", e.Name, "error", err)
+	text := hint.Line(err)
+	r.status.LastError, r.status.LastErrorAt = text, time.Now()
+	if r.said != text {
+		r.said = text
+		r.log.Warn("hook failed", "target", cfg.Command[0], "event", e.Name, "error", text)
 	}
 }
 

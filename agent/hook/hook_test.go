@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/trust"
 )
 
@@ -294,7 +295,7 @@ func TestWhatACommandLeavesRunningIsNotWaitedFor(t *testing.T) {
 func TestAFailedCommandTellsWhatItSaid(t *testing.T) {
 	needShell(t)
 	err := runCommand(t.Context(), Config{Command: []string{shell, "-c", "printf 'no \\033[31mlight\\nat all'; yes | head -c 100000; exit 3"}, Timeout: time.Minute}, Event{})
-	if err == nil || err.Error() != "/bin/sh: exit status 3: no  [31mlight" {
+	if err == nil || err.Error() != "/bin/sh: exit status 3: no [31mlight" {
 		t.Errorf("%v", err)
 	}
 }
@@ -310,5 +311,58 @@ func TestACommandThatOthersCanChangeIsNotRun(t *testing.T) {
 	err := runCommand(t.Context(), Config{Command: []string{name}, Timeout: time.Minute}, Event{})
 	if err == nil || !strings.Contains(err.Error(), "chmod o-w "+name) {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestAScriptThatOthersCanChangeIsNotRunByItsInterpreter(t *testing.T) {
+	needShell(t)
+	script := filepath.Join(t.TempDir(), "evil.sh")
+	ran := filepath.Join(t.TempDir(), "ran")
+	if err := os.WriteFile(script, []byte("echo > "+ran), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func() error {
+		return runCommand(t.Context(), Config{Command: []string{"/bin/sh", "-e", script}, Timeout: 10 * time.Second}, Event{Name: "tunnel_opened"})
+	}
+	if err := run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(ran); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(script, 0o602); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(); err == nil || !strings.Contains(err.Error(), "chmod o-w "+script) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("it was run")
+	}
+}
+
+func TestAFileThatCannotBeStartedSaysWhy(t *testing.T) {
+	needShell(t)
+	for name, c := range map[string]struct{ content, want string }{
+		"carriage returns":       {"#!/bin/sh\r\necho\r\n", `carriage returns: sed -i 's/\r$//' `},
+		"no first line":          {"echo hello\n", "a script begins with the line #!/bin/sh"},
+		"no interpreter":         {"#!/usr/bin/python9 -u\n", "the interpreter /usr/bin/python9, which does not exist"},
+		"a byte order mark":      {"\xef\xbb\xbf#!/bin/sh\n", "byte order mark"},
+		"of another processor":   {"\x7fELF\x01\x02\x01", "another processor"},
+		"a name with an escape":  {"#!/\x1b[31mred\n", "/ [31mred"},
+		"an empty file":          {"", "#!/bin/sh"},
+		"an option on its line":  {"#! /nowhere/sh -e\n", "the interpreter /nowhere/sh, which"},
+		"a directory at the end": {"#!/bin\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "hook")
+			if err := os.WriteFile(file, []byte(c.content), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			err := runCommand(t.Context(), Config{Command: []string{file}, Timeout: 10 * time.Second}, Event{Name: "tunnel_opened"})
+			if err == nil || !strings.Contains(hint.Line(err), c.want) || strings.Contains(hint.Line(err), "\x1b") {
+				t.Errorf("got %v, want %q", hint.Line(err), c.want)
+			}
+		})
 	}
 }

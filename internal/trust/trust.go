@@ -68,7 +68,7 @@ func Planted(path string, info fs.FileInfo) error {
 	return fmt.Errorf("%s belongs to user %d: remove it, and close its directory to others", path, uid)
 }
 
-// Executable tells whether a command may be run: it must be an executable file that nobody but root and
+// Executable reports whether a command may be run: it must be an executable file that nobody but root and
 // this process's own user can change or replace.
 func Executable(path string) error {
 	info, err := os.Stat(path)
@@ -85,7 +85,44 @@ func Executable(path string) error {
 	return File(path)
 }
 
-// File tells whether another user can change a file, or put another one in its place.
+// Command is [Executable] for a program with its arguments. The script that an interpreter is called with
+// must be safe too: whoever can change it chooses what is run.
+func Command(argv []string) error {
+	if err := Executable(argv[0]); err != nil {
+		return err
+	}
+	if !interpreter(filepath.Base(argv[0])) {
+		return nil
+	}
+	for _, arg := range argv[1:] {
+		if !filepath.IsAbs(arg) {
+			continue
+		}
+		if info, err := os.Stat(arg); err != nil || !info.Mode().IsRegular() {
+			continue // the interpreter will say so
+		}
+		if err := File(arg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// interpreter knows programs that run the files that they are given.
+func interpreter(name string) bool {
+	for _, prefix := range []string{"python", "perl", "ruby", "lua", "node", "php", "tclsh", "busybox"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	switch name {
+	case "sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "fish", "env", "sudo", "doas", "nice", "timeout", "setsid", "nohup", "awk", "gawk", "mawk", "sed", "make":
+		return true
+	}
+	return false
+}
+
+// File reports whether another user can change a file, or put another one in its place.
 func File(path string) error {
 	if !hasModes {
 		return nil
@@ -103,7 +140,7 @@ func File(path string) error {
 	return Place(path)
 }
 
-// Place tells whether another user can put something else in the place of path, because of one of the
+// Place reports whether another user can put something else in the place of path, because of one of the
 // directories that lead to it: they must belong to root or to this process's user, and not be writable by
 // others, unless they are sticky as /tmp is. Where symbolic links are on the way, it is the directories that they
 // are in and those that they lead through.
@@ -195,7 +232,7 @@ func steps(path string) ([]string, error) {
 	return way, nil
 }
 
-// Directory tells whether others can put files into a directory or take them away, or put another one in its
+// Directory reports whether others can put files into a directory or take them away, or put another one in its
 // place. That they can see names is no trouble: what is in it has modes of its own.
 func Directory(path string) error {
 	if !hasModes {
