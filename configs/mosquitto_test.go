@@ -51,7 +51,7 @@ func TestTheBridgeKeepsNotificationsFromOtherClients(t *testing.T) {
 		if strings.Contains(own.String(), "from-the-cloud") {
 			break
 		}
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 	}
 	if !strings.Contains(own.String(), "from-the-cloud") {
 		t.Fatalf("the notification did not arrive: %q", own.String())
@@ -68,7 +68,7 @@ func TestTheBridgeKeepsNotificationsFromOtherClients(t *testing.T) {
 		if strings.Contains(spy.String(), "21 degrees") {
 			break
 		}
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 	}
 	if s := spy.String(); s != "21 degrees\n" {
 		t.Errorf("a client without a password reads %q, want its telemetry alone", s)
@@ -116,7 +116,7 @@ func broker(t *testing.T, config string) (port string) {
 			_ = conn.Close()
 			return port
 		}
-		time.Sleep(50 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 	}
 	t.Fatal("mosquitto does not listen")
 	return ""

@@ -40,7 +40,7 @@ func TestProcess1LeavesNoZombies(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%+v, children left: %v", s, children(t))
 		}
-		time.Sleep(20 * time.Millisecond)
+		<-time.After(20 * time.Millisecond)
 	}
 }
 

@@ -58,7 +58,7 @@ func TestMosquittoDeliversWhatComesAfterAnOversizedMessage(t *testing.T) {
 	publish(t, port, big)
 	publish(t, port, note("while-away"))
 	run(func() { wait("while-away") })
-	run(func() { time.Sleep(100 * time.Millisecond) }) // nothing is delivered again
+	run(func() { <-time.After(100 * time.Millisecond) }) // nothing is delivered again
 	if len(got) != 0 {
 		t.Errorf("delivered again: %q", <-got)
 	}
@@ -94,7 +94,7 @@ func mosquitto(t *testing.T) int {
 			_ = conn.Close()
 			return port
 		}
-		time.Sleep(50 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 	}
 	t.Fatal("mosquitto does not listen")
 	return 0

@@ -8,9 +8,11 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/clean"
 )
 
-// underSystemd tells whether somebody else puts the time in front of each line.
+// underSystemd reports whether the journal puts the time in front of each line.
 func underSystemd() bool {
 	return os.Getenv("JOURNAL_STREAM") != "" || os.Getenv("INVOCATION_ID") != ""
 }
@@ -18,7 +20,7 @@ func underSystemd() bool {
 // newLogger writes records to w, as text for people or as JSON.
 func newLogger(w io.Writer, format string, level *slog.LevelVar, times bool) *slog.Logger {
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		return slog.New(slog.NewJSONHandler(jsonLines{w}, &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if !times && len(groups) == 0 && a.Key == slog.TimeKey {
 				return slog.Attr{}
 			}
@@ -26,6 +28,16 @@ func newLogger(w io.Writer, format string, level *slog.LevelVar, times bool) *sl
 		}}))
 	}
 	return slog.New(newLineHandler(w, level, times))
+}
+
+// jsonLines escapes what a terminal would obey: slog's JSON form has it as it came.
+type jsonLines struct{ w io.Writer }
+
+func (j jsonLines) Write(line []byte) (int, error) {
+	if _, err := j.w.Write(clean.JSON(line)); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }
 
 // lineHandler writes "TIME LEVEL message key=value ...". It leaves the attributes to slog's own text form.

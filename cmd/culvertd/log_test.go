@@ -43,11 +43,23 @@ func TestLogLines(t *testing.T) {
 	}
 }
 
-func TestAStrangersWordsStayOnTheirLine(t *testing.T) {
+func TestUntrustedTextStaysOnItsLineAndSteersNoTerminal(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		var b bytes.Buffer
+		newLogger(&b, format, new(slog.LevelVar), false).Info("x", "error", "a\nERROR forged\x1b[2J", "service", "\u009b2J\u202eb\u2028")
+		if strings.Count(b.String(), "\n") != 1 || strings.ContainsAny(b.String(), "\x1b\u009b\u202e\u2028") {
+			t.Errorf("%s: %q", format, b.String())
+		}
+	}
+}
+
+func TestStatusInJSONSteersNoTerminal(t *testing.T) {
 	var b bytes.Buffer
-	newLogger(&b, "text", new(slog.LevelVar), false).Info("x", "error", "a\nERROR forged\x1b[2J")
-	if strings.Count(b.String(), "\n") != 1 || strings.Contains(b.String(), "\x1b") {
-		t.Errorf("%q", b.String())
+	if err := writeJSON(&b, map[string]string{"service": "\u009b2J\u202eb"}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "{\n  \"service\": \"\\u009b2J\\u202eb\"\n}\n"; b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
 	}
 }
 

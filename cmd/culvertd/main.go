@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/suggest"
 	"github.com/culvert-iot/culvert/internal/version"
@@ -184,6 +185,6 @@ func writeJSON(w io.Writer, v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "%s\n", data)
+	_, err = fmt.Fprintf(w, "%s\n", clean.JSON(data))
 	return err
 }

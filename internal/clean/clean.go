@@ -5,8 +5,11 @@
 package clean
 
 import (
+	"bytes"
+	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -63,3 +66,26 @@ func shorten(s string, limit int) string {
 	}
 	return s[:cut] + "…"
 }
+
+// JSON escapes in a JSON document each character that does not print, so that the document keeps its
+// meaning and a terminal that shows it obeys none of them. Line ends, which stand between values, stay.
+func JSON(document []byte) []byte {
+	if !bytes.ContainsFunc(document, escapes) {
+		return document
+	}
+	out := make([]byte, 0, len(document)+16)
+	for _, r := range string(document) {
+		switch {
+		case !escapes(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
+}
+
+func escapes(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsPrint(r) }

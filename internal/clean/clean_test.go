@@ -1,9 +1,12 @@
 package clean
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"testing"
 	"unicode"
 	"unicode/utf8"
@@ -62,5 +65,30 @@ func TestErrorCleansTheTextAndKeepsTheCause(t *testing.T) {
 	}
 	if Error(nil) != nil || Error(io.EOF) != io.EOF {
 		t.Error("a safe error was changed")
+	}
+}
+
+func TestJSONKeepsItsMeaningAndShowsNothingThatATerminalObeys(t *testing.T) {
+	type document struct {
+		Service string
+		List    []string
+	}
+	in := document{"a\u009b31m\u202eb\U000e0001\u2028\x7f\x1b", []string{"gerät", "日本", "\ufeff\u200b"}}
+	data, err := json.MarshalIndent(in, "", "\t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := JSON(data)
+	for _, r := range string(shown) {
+		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+			t.Errorf("%U is shown in %q", r, shown)
+		}
+	}
+	var out document
+	if err := json.Unmarshal(shown, &out); err != nil || !reflect.DeepEqual(in, out) {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if plain := []byte(`{"Service":"gerät"}`); !bytes.Equal(JSON(plain), plain) {
+		t.Errorf("%s was changed", plain)
 	}
 }
