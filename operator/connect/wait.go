@@ -78,7 +78,7 @@ func (w *waiter) help(ctx context.Context) error {
 	waited := time.Since(w.began)
 	if !w.advised && waited > adviseAfter {
 		w.advised = true
-		w.advise("%s does not answer. It may be offline: a notification that it misses is not kept for it", w.thing)
+		w.advise("%s does not answer. It may be offline: the notification reaches it when it is back within the hour, if its session is persistent (mqtt.persistent_session)", w.thing)
 		w.advise("Or its policy lets it neither subscribe to nor receive $aws/things/%s/tunnels/notify", w.thing)
 		where := "this region"
 		if w.Region != "" {
