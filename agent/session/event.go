@@ -62,8 +62,8 @@ type Event struct {
 	Err               error // may be nil
 }
 
-// whyTunnel finds the reason for the end of a websocket.
-func whyTunnel(err error) string {
+// tunnelReason finds the reason for the end of a websocket.
+func tunnelReason(err error) string {
 	var closed *proxy.CloseError
 	var violation *proxy.ProtocolError
 	switch {
@@ -79,8 +79,8 @@ func whyTunnel(err error) string {
 	return ReasonLost
 }
 
-// whyConnection puts the limits of a service before what the data path saw of them.
-func whyConnection(c proxy.Closed) string {
+// connectionReason puts the limits of a service before what the data path saw of them.
+func connectionReason(c proxy.Closed) string {
 	var idle *services.IdleError
 	var over *services.DurationError
 	switch {

@@ -38,7 +38,7 @@ func TestAFloodOfTokensDoesNotWearTheDiskOut(t *testing.T) {
 		}
 		accept(t, m, fmt.Sprint("bogus", flood-1), Known)
 
-		// One that is good, in the middle of it: it is kept from the moment that it works.
+		// One that is good, in the middle of it: it is persisted from the moment that it works.
 		w.script("TOKEN-good", step{err: errNetwork}, step{stands: time.Hour, err: errClosed})
 		w.script("TOKEN-late", slices.Repeat([]step{{err: errNetwork}}, 20)...)
 		accept(t, m, "good", Accepted)
@@ -48,9 +48,9 @@ func TestAFloodOfTokensDoesNotWearTheDiskOut(t *testing.T) {
 		}
 		pass(30 * time.Second)
 		if find(t, m, "good").State != Connected || !slices.Contains(w.files(), fileOf("good")) {
-			t.Errorf("it works and is not kept: %q", w.files())
+			t.Errorf("it works and is not persisted: %q", w.files())
 		}
-		// What has not worked yet is kept when the daemon ends in order.
+		// What has not worked yet is persisted when the daemon ends in order.
 		w.close(m)
 		m = w.manager()
 		if n := m.Resume(); n != 2 {

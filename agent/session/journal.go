@@ -136,7 +136,7 @@ func (j *journal) connection(a *attempt, o proxy.Opened) func(proxy.Closed) {
 	return func(c proxy.Closed) {
 		e := e
 		e.Kind, e.Time = ConnectionClosed, time.Now()
-		e.BytesIn, e.BytesOut, e.Duration, e.Reason, e.Err = c.BytesIn, c.BytesOut, c.Duration, whyConnection(c), c.Err
+		e.BytesIn, e.BytesOut, e.Duration, e.Reason, e.Err = c.BytesIn, c.BytesOut, c.Duration, connectionReason(c), c.Err
 		if logged {
 			s.log.Info("connection closed", append(connectionFacts(e), closingFacts(e)...)...)
 		} else {
@@ -176,7 +176,7 @@ func (j *journal) tunnelOpened(a *attempt, number int) {
 
 func (j *journal) tunnelClosed(a *attempt, final proxy.Stats, stood time.Duration, err error) {
 	s, e := a.s, a.event(TunnelClosed)
-	e.Duration, e.Reason, e.Err = stood, whyTunnel(err), err
+	e.Duration, e.Reason, e.Err = stood, tunnelReason(err), err
 	for _, v := range final.Services {
 		e.Connections += v.Total
 		e.BytesIn += v.BytesIn

@@ -107,14 +107,14 @@ func TestWhyATunnelWasClosed(t *testing.T) {
 		ReasonClosed: errClosed, ReasonLost: errNetwork, ReasonStopped: errShutdown, ReasonExpired: errTooOld,
 		ReasonViolation: fmt.Errorf("read: %w", proxy.ErrMalformed),
 	} {
-		if got := whyTunnel(err); got != want {
+		if got := tunnelReason(err); got != want {
 			t.Errorf("%v: %s, want %s", err, got, want)
 		}
 	}
-	if got := whyTunnel(&proxy.ProtocolError{Violation: "x"}); got != ReasonViolation {
+	if got := tunnelReason(&proxy.ProtocolError{Violation: "x"}); got != ReasonViolation {
 		t.Errorf("a violation: %s", got)
 	}
-	if got := whyTunnel(proxy.ErrDead); got != ReasonLost {
+	if got := tunnelReason(proxy.ErrDead); got != ReasonLost {
 		t.Errorf("silence: %s", got)
 	}
 }
@@ -213,8 +213,8 @@ func TestAFloodOfTokensIsBoundedAndSummarized(t *testing.T) {
 			t.Errorf("%d summaries", n)
 		}
 		live, limit, _ := m.Counts()
-		if live != 2 || limit != 3 || len(m.Status()) != 2+maxRecent || len(m.store.list.until) > maxEnded {
-			t.Errorf("%d of %d live, %d known as over", live, limit, len(m.store.list.until))
+		if live != 2 || limit != 3 || len(m.Status()) != 2+maxRecent || len(m.store.spent.until) > maxSpent {
+			t.Errorf("%d of %d live, %d known as over", live, limit, len(m.store.spent.until))
 		}
 		for _, good := range []string{"a", "b"} {
 			if s := find(t, m, good); s.State != Connected || s.Attempts != 1 {

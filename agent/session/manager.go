@@ -121,7 +121,7 @@ func (m *Manager) Resume() int {
 		switch {
 		case now.Sub(p.received) >= MaxAge:
 			reason = errTooOld.Error()
-		case m.store.list.has(p.key(), now):
+		case m.store.spent.has(p.key(), now):
 			reason = "its session had ended before the restart"
 		default:
 			o, _ := m.start(p, true)
@@ -157,7 +157,7 @@ func (m *Manager) Accept(t Token) Outcome {
 		limit := time.NewTimer(keepTimeout)
 		defer limit.Stop()
 		select {
-		case <-s.kept:
+		case <-s.persisted:
 		case <-limit.C:
 		}
 	}
@@ -170,7 +170,7 @@ func (m *Manager) start(p pair, resumed bool) (Outcome, *session) {
 	endpoint, err := m.endpoint(p.region)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, ok := m.live[p.key()]; ok || !resumed && m.store.list.has(p.key(), time.Now()) {
+	if _, ok := m.live[p.key()]; ok || !resumed && m.store.spent.has(p.key(), time.Now()) {
 		m.log.Debug("tunnel's token is known already", "session", id)
 		return Outcome{Result: Known, Session: id}, nil
 	}
@@ -182,7 +182,7 @@ func (m *Manager) start(p pair, resumed bool) (Outcome, *session) {
 		reason = err.Error()
 	case len(m.regions) > 0 && !slices.Contains(m.regions, p.region):
 		reason = fmt.Sprintf("region %s is not in tunnel.regions", p.region)
-	case m.occupied() >= m.maxTunnels && !m.makeWay():
+	case m.occupied() >= m.maxTunnels && !m.evictStale():
 		reason = fmt.Sprintf("%d tunnels are live, as many as tunnel.max_tunnels allows: close one or raise it, then rotate this tunnel's access tokens", m.occupied())
 	}
 	if reason != "" {
@@ -193,15 +193,15 @@ func (m *Manager) start(p pair, resumed bool) (Outcome, *session) {
 		return Outcome{Result: Refused, Session: id, Reason: reason}, nil
 	}
 	s := newSession(p, resumed, endpoint, &m.cfg, m.store, m.journal, m.log)
-	s.loud = m.journal.mayLog(&m.journal.tunnels, func(c *counts) { c.accepted++ })
+	s.logged = m.journal.mayLog(&m.journal.tunnels, func(c *counts) { c.accepted++ })
 	switch {
-	case !s.loud:
+	case !s.logged:
 	case resumed:
 		s.log.Info("tunnel resumed", "region", p.region, "services", listed(p.services))
 	default:
 		s.log.Info("tunnel accepted", "region", p.region, "services", listed(p.services))
 	}
-	if s.loud {
+	if s.logged {
 		m.nameMissing(s)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -251,7 +251,7 @@ func (m *Manager) finish(s *session, end error) {
 	case s.saved:
 		m.store.end(s.key, time.Now())
 	default: // it came in a flood of them, and has never worked: that is not worth the disk's life
-		m.store.list.add(s.key, time.Now())
+		m.store.spent.add(s.key, time.Now())
 	}
 	reason := end.Error()
 	if errors.Is(end, errTooOld) {
@@ -264,7 +264,7 @@ func (m *Manager) finish(s *session, end error) {
 	switch {
 	case shutdown:
 		s.log.Debug("tunnel stopped", args...)
-	case s.loud || s.policy.Worked:
+	case s.logged || s.policy.Worked:
 		s.log.Info("tunnel ended", append(args, "region", s.region)...)
 	default: // it came in a flood of them, and nothing ever came of it
 		m.journal.skip(func(c *counts) { c.ended++ })

@@ -79,8 +79,8 @@ func TestPairsThatAreOverAreNotResumed(t *testing.T) {
 		accept(t, m, "far", Accepted)
 		w.close(m)
 		// The daemon died between remembering the end and removing the pair.
-		m.store.list.add(token("crashed").AccessToken.Fingerprint(), time.Now())
-		data, err := m.store.list.encode()
+		m.store.spent.add(token("crashed").AccessToken.Fingerprint(), time.Now())
+		data, err := m.store.spent.encode()
 		if err == nil {
 			err = os.WriteFile(filepath.Join(w.dir, endedName), data, 0o600)
 		}
@@ -196,8 +196,8 @@ func FuzzStateFile(f *testing.F) {
 				t.Fatalf("%v: %s became %s", err, data, again)
 			}
 		}
-		e := newEnded()
-		if e.decode(data, time.Unix(1e9, 0)) == nil && len(e.until) > maxEnded {
+		e := newSpentTokens()
+		if e.decode(data, time.Unix(1e9, 0)) == nil && len(e.until) > maxSpent {
 			t.Fatalf("%d tokens", len(e.until))
 		}
 	})

@@ -33,22 +33,22 @@ const clockStep = time.Minute
 
 // session is one token's life. Its goroutine is run; the manager owns it.
 type session struct {
-	id       string
-	key      fingerprint
-	endpoint string
-	region   string
-	notified []string // services of the notification
-	received time.Time
-	began    time.Time // in this process
-	cfg      *Config
-	store    *store
-	journal  *journal
-	log      *slog.Logger
-	cancel   context.CancelCauseFunc
-	loud     bool          // its beginning was logged, and so is its end; in a flood of tokens few are
-	proved   bool          // the pair had worked before the session began
-	leaves   bool          // it has lost its place to another; guarded by the manager's lock
-	kept     chan struct{} // closed when the pair is on disk, or can't be
+	id        string
+	key       fingerprint
+	endpoint  string
+	region    string
+	notified  []string // services of the notification
+	received  time.Time
+	began     time.Time // in this process
+	cfg       *Config
+	store     *store
+	journal   *journal
+	log       *slog.Logger
+	cancel    context.CancelCauseFunc
+	logged    bool          // its beginning was logged, and so is its end; in a flood of tokens few are
+	resumedOK bool          // the pair had worked before the session began
+	evicted   bool          // it has lost its place to another; guarded by the manager's lock
+	persisted chan struct{} // closed when the pair is on disk, or can't be
 
 	// Of the goroutine alone.
 	pair     pair
@@ -68,7 +68,7 @@ func newSession(p pair, saved bool, endpoint string, cfg *Config, st *store, j *
 	id := p.access.ID()
 	s := &session{
 		id: id, key: p.key(), endpoint: endpoint, region: p.region, notified: p.services, received: p.received, began: time.Now(),
-		cfg: cfg, store: st, journal: j, log: log.With("session", id), pair: p, saved: saved, proved: p.worked, kept: make(chan struct{}),
+		cfg: cfg, store: st, journal: j, log: log.With("session", id), pair: p, saved: saved, resumedOK: p.worked, persisted: make(chan struct{}),
 		policy: policy{retry.Policy{Worked: p.worked, Backoff: backoff.Backoff{Random: cfg.Random}}},
 	}
 	s.status = Status{
@@ -86,10 +86,10 @@ func (s *session) run(ctx context.Context) error {
 	age := max(time.Since(s.received), 0)
 	ctx, cancel := context.WithTimeoutCause(ctx, MaxAge-age, errTooOld)
 	defer cancel()
-	if ctx.Err() == nil && !s.saved && s.loud {
+	if ctx.Err() == nil && !s.saved && s.logged {
 		s.save() // before the first handshake, which binds the two tokens to each other
 	}
-	close(s.kept)
+	close(s.persisted)
 	for ctx.Err() == nil {
 		stood, err := s.connect(ctx)
 		if ctx.Err() != nil {

@@ -30,17 +30,17 @@ const (
 // store keeps pairs of tokens in a directory: one file each, mode 0600, replaced as a whole. It never
 // fails: when the directory can't be used it says so once, and the daemon runs from memory.
 type store struct {
-	dir  string // "": memory only
-	fs   fileSystem
-	log  *slog.Logger
-	list *ended
+	dir   string // "": memory only
+	fs    fileSystem
+	log   *slog.Logger
+	spent *spentTokens
 
 	mu     sync.Mutex // one writer at a time
 	warned bool       // since the last success
 }
 
 func newStore(dir string, files fileSystem, log *slog.Logger) *store {
-	return &store{dir: dir, fs: files, log: log, list: newEnded()}
+	return &store{dir: dir, fs: files, log: log, spent: newSpentTokens()}
 }
 
 func pairName(f fingerprint) string { return pairPrefix + f.String()[:16] + fileSuffix }
@@ -60,11 +60,11 @@ func (s *store) save(p pair) {
 // end remembers the token as over, then removes its pair: in this order, so that a crash between the two
 // leaves a pair that load knows to be over.
 func (s *store) end(f fingerprint, now time.Time) {
-	s.list.add(f, now)
+	s.spent.add(f, now)
 	if s.dir == "" {
 		return
 	}
-	err := s.replace(endedName, s.list.encode)
+	err := s.replace(endedName, s.spent.encode)
 	s.mu.Lock()
 	removeErr := s.fs.Remove(filepath.Join(s.dir, pairName(f)))
 	if removeErr == nil {
@@ -177,7 +177,7 @@ func (s *store) load(now time.Time) []pair {
 		case name == endedName:
 			if data, err := s.read(name); err != nil {
 				s.setAside(name, err)
-			} else if err := s.list.decode(data, now); err != nil {
+			} else if err := s.spent.decode(data, now); err != nil {
 				s.setAside(name, err)
 			}
 		case isPair && strings.HasSuffix(name, fileSuffix):

@@ -74,7 +74,7 @@ func TestAPowerFailureAtAnyPointLeavesTheOldOrTheNewPair(t *testing.T) {
 
 				next, logs := testStore(t, dir, osFiles{})
 				got := next.load(now)
-				known := next.list.has(testPair("a").key(), now)
+				known := next.spent.has(testPair("a").key(), now)
 				if len(logs.String()) > 0 {
 					t.Errorf("death at operation %d: the next start complains: %s", dieAt, logs)
 				}
@@ -262,12 +262,12 @@ func TestWithoutAStateDirectoryNothingIsWritten(t *testing.T) {
 
 func TestTheMemoryOfEndedTokensIsBounded(t *testing.T) {
 	now := time.Now()
-	e := newEnded()
+	e := newSpentTokens()
 	key := func(i int) fingerprint { return secret.New(fmt.Sprint("TOKEN-", i)).Fingerprint() }
-	for i := range 2 * maxEnded {
+	for i := range 2 * maxSpent {
 		e.add(key(i), now.Add(time.Duration(i)*time.Second))
 	}
-	now = now.Add(2 * maxEnded * time.Second)
+	now = now.Add(2 * maxSpent * time.Second)
 	data, err := e.encode()
 	if err != nil {
 		t.Fatal(err)
@@ -275,23 +275,23 @@ func TestTheMemoryOfEndedTokensIsBounded(t *testing.T) {
 	if len(data) > maxFile {
 		t.Errorf("the file has %d bytes, more than is read of one", len(data))
 	}
-	again := newEnded()
+	again := newSpentTokens()
 	if err := again.decode(data, now); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 2 * maxEnded {
-		if got, want := again.has(key(i), now), i >= maxEnded; got != want {
+	for i := range 2 * maxSpent {
+		if got, want := again.has(key(i), now), i >= maxSpent; got != want {
 			t.Fatalf("token %d known: %v, want %v", i, got, want)
 		}
 	}
-	if again.has(key(2*maxEnded-1), now.Add(MaxAge)) {
+	if again.has(key(2*maxSpent-1), now.Add(MaxAge)) {
 		t.Error("a token is known for longer than a tunnel can live")
 	}
 	// A clock that ran a year ahead must not make the daemon deaf for a year.
 	if err := again.decode(data, now.AddDate(-1, 0, 0)); err != nil {
 		t.Fatal(err)
 	}
-	if again.has(key(2*maxEnded-1), now.AddDate(-1, 0, 0).Add(MaxAge)) {
+	if again.has(key(2*maxSpent-1), now.AddDate(-1, 0, 0).Add(MaxAge)) {
 		t.Error("a time in the far future is believed")
 	}
 }

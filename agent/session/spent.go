@@ -12,16 +12,16 @@ import (
 	"github.com/culvert-iot/culvert/internal/sorting"
 )
 
-// maxEnded bounds how many tokens of ended sessions are remembered. Notifications come at the pace of
+// maxSpent bounds how many tokens of ended sessions are remembered. Notifications come at the pace of
 // people; a flood of them only makes the oldest be forgotten, whose replay then meets a 4xx.
-const maxEnded = 512
+const maxSpent = 512
 
 const endedVersion = 1
 
-// ended remembers the tokens of sessions that are over, so that a replayed notification does not dial
+// spentTokens remembers the tokens of sessions that are over, so that a replayed notification does not dial
 // again. MQTT may repeat a message with another packet id and without its DUP flag (AWS IoT developer
 // guide, "MQTT"), so that only the token itself tells. It is safe for concurrent use.
-type ended struct {
+type spentTokens struct {
 	mu    sync.Mutex
 	until map[fingerprint]time.Time
 }
@@ -36,40 +36,40 @@ type endedToken struct {
 	Until  time.Time `json:"until"`
 }
 
-func newEnded() *ended { return &ended{until: make(map[fingerprint]time.Time)} }
+func newSpentTokens() *spentTokens { return &spentTokens{until: make(map[fingerprint]time.Time)} }
 
 // add remembers f for MaxAge from now.
-func (e *ended) add(f fingerprint, now time.Time) {
+func (e *spentTokens) add(f fingerprint, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.until[f] = now.Add(MaxAge)
 	e.shrink(now)
 }
 
-func (e *ended) has(f fingerprint, now time.Time) bool {
+func (e *spentTokens) has(f fingerprint, now time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	until, ok := e.until[f]
 	return ok && now.Before(until)
 }
 
-// shrink drops what is out of date, then the oldest down to maxEnded.
-func (e *ended) shrink(now time.Time) {
+// shrink drops what is out of date, then the oldest down to maxSpent.
+func (e *spentTokens) shrink(now time.Time) {
 	for f, until := range e.until {
 		if !now.Before(until) {
 			delete(e.until, f)
 		}
 	}
-	if len(e.until) <= maxEnded {
+	if len(e.until) <= maxSpent {
 		return
 	}
-	for _, t := range e.sorted()[:len(e.until)-maxEnded] {
+	for _, t := range e.sorted()[:len(e.until)-maxSpent] {
 		delete(e.until, t)
 	}
 }
 
 // sorted returns the fingerprints, the one that is forgotten first in front.
-func (e *ended) sorted() []fingerprint {
+func (e *spentTokens) sorted() []fingerprint {
 	list := make([]fingerprint, 0, len(e.until))
 	for f := range e.until {
 		list = append(list, f)
@@ -83,7 +83,7 @@ func (e *ended) sorted() []fingerprint {
 	return list
 }
 
-func (e *ended) encode() ([]byte, error) {
+func (e *spentTokens) encode() ([]byte, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f := endedFile{Version: endedVersion, Ended: []endedToken{}}
@@ -95,7 +95,7 @@ func (e *ended) encode() ([]byte, error) {
 
 // decode adds what a file holds. A time further off than MaxAge was written by a clock that ran ahead,
 // and is cut to it.
-func (e *ended) decode(data []byte, now time.Time) error {
+func (e *spentTokens) decode(data []byte, now time.Time) error {
 	var f endedFile
 	if err := decodeVersioned(data, endedVersion, &f); err != nil {
 		return err

@@ -22,7 +22,7 @@ func TestATokenThatNeverConnectsMakesWayForANewerOne(t *testing.T) {
 			accept(t, m, name, Accepted)
 			pass(time.Second)
 		}
-		pass(wayAfter - 4*time.Second)
+		pass(evictAfter - 4*time.Second)
 		accept(t, m, "1", Refused) // each has its time
 		pass(time.Second)
 		accept(t, m, "1", Accepted)
@@ -35,7 +35,7 @@ func TestATokenThatNeverConnectsMakesWayForANewerOne(t *testing.T) {
 		accept(t, m, "3", Refused)
 		pass(time.Hour)
 		for name, want := range map[string]State{"lost": Waiting, "1": Connected, "2": Connected, "new": Waiting, "bogus-1": Ended, "bogus-2": Ended, "bogus-3": Ended} {
-			if got := find(t, m, name); got.State != want || want == Ended && got.Reason != errMadeWay.Error() {
+			if got := find(t, m, name); got.State != want || want == Ended && got.Reason != errEvicted.Error() {
 				t.Errorf("%s is %s: %s", name, got.State, got.Reason)
 			}
 		}
@@ -52,7 +52,7 @@ func TestATokenThatNeverConnectsMakesWayForANewerOne(t *testing.T) {
 		if n := m.Resume(); n != 4 {
 			t.Fatalf("%d sessions resumed", n)
 		}
-		pass(wayAfter - time.Second)
+		pass(evictAfter - time.Second)
 		accept(t, m, "3", Refused)
 		pass(time.Second)
 		accept(t, m, "3", Accepted)
