@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/culvert-iot/culvert/internal/filelock"
 )
 
 // Another user of the machine, who can write into the directory, must not be able to keep the daemon from running: what
@@ -71,7 +73,7 @@ func listening(uid int) func(*testing.T, string) {
 func locked(uid int) func(*testing.T, string) {
 	return func(t *testing.T, path string) {
 		t.Helper()
-		lock, err := lockFile(path + ".lock")
+		lock, err := filelock.Lock(path + ".lock")
 		if err != nil {
 			t.Fatal(err)
 		}

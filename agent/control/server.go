@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/filelock"
 	"github.com/culvert-iot/culvert/internal/trust"
 )
 
@@ -59,7 +60,10 @@ func Listen(path, group string, log *slog.Logger) (*Server, error) {
 	}
 	// Two daemons that start at the same moment may both find the socket dead: the lock tells them apart.
 	// The kernel drops it with its holder.
-	lock, err := lockFile(path + ".lock")
+	lock, err := filelock.Lock(path + ".lock")
+	if errors.Is(err, filelock.ErrLocked) {
+		err = fmt.Errorf("%w: it holds %s.lock", ErrRunning, path)
+	}
 	if err != nil {
 		return nil, advise(path, err)
 	}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package control
+package filelock
 
 import (
 	"errors"
@@ -12,9 +12,10 @@ import (
 	"github.com/culvert-iot/culvert/internal/trust"
 )
 
-// lockFile makes the file and locks it until it is closed, or its process is gone. One that another user has put
-// there is no lock: its holder could keep the daemon from running.
-func lockFile(path string) (io.Closer, error) {
+// Lock makes the file with mode 0600 if it is missing, and locks it until the result is closed or the
+// process ends. It does not wait: if the file is locked, the error is [ErrLocked]. A file that another
+// user has put there is refused, since its owner could keep the program from running.
+func Lock(path string) (io.Closer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err
@@ -33,11 +34,9 @@ func lockFile(path string) (io.Closer, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w: it holds %s", ErrRunning, path)
+			return nil, fmt.Errorf("%s: %w", path, ErrLocked)
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return f, nil
 }
-
-func closeToOthers(fd uintptr) { _ = syscall.Fchmod(int(fd), 0o600) }
