@@ -80,6 +80,7 @@ func New(cfg *config.Config, opts Options) *Agent {
 	a.setLevel(cfg)
 	a.hooks = hook.New(hookConfig(cfg), opts.Logger)
 	a.sessions = session.NewManager(session.Config{
+		ThingName:  cfg.ThingName,
 		Endpoint:   cfg.Tunnel.Endpoint,
 		Regions:    cfg.Tunnel.Regions,
 		MaxTunnels: cfg.Tunnel.MaxTunnels,
@@ -118,7 +119,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	hooks, killHooks := context.WithCancel(context.WithoutCancel(ctx))
 	defer killHooks()
-	a.sessions.Resume()
+	if _, err := a.sessions.Resume(); err != nil {
+		if server != nil {
+			server.Close()
+		}
+		return err
+	}
 
 	group, tasks := errgroup.WithContext(ctx)
 	group.Go(func() error {

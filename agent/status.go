@@ -28,6 +28,8 @@ type Status struct {
 	Services   []ServiceStatus  `json:"services"`
 	Limits     Limits           `json:"limits"`
 	Hooks      *hook.Status     `json:"hooks,omitempty"` // absent without a command
+	// State says what is wrong with tunnel.state_dir; absent if nothing is.
+	State *StateStatus `json:"state,omitempty"`
 }
 
 // MQTTState is where the MQTT connection stands.
@@ -69,6 +71,14 @@ type ServiceStatus struct {
 	Refused map[string]uint64 `json:"refused"`
 }
 
+// StateStatus is a state directory that cannot be used: tunnels will not survive a restart.
+type StateStatus struct {
+	Directory   string    `json:"directory"`
+	LastError   string    `json:"last_error"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+	Hint        string    `json:"hint"`
+}
+
 // Limits is what is used of the daemon's own limits. Those of services are with the services.
 type Limits struct {
 	Tunnels        int      `json:"tunnels"` // live ones
@@ -108,6 +118,9 @@ func (a *Agent) Status() Status {
 	s.Limits.Tunnels, s.Limits.MaxTunnels, s.Limits.TunnelsRefused = a.sessions.Counts()
 	if h, ok := a.hooks.Status(); ok {
 		s.Hooks = &h
+	}
+	if t := a.sessions.StateTrouble(); t.Error != "" {
+		s.State = &StateStatus{Directory: running.Tunnel.StateDir, LastError: t.Error, LastErrorAt: t.Since, Hint: t.Hint}
 	}
 	return s
 }

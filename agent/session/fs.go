@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/culvert-iot/culvert/internal/filelock"
 	"github.com/culvert-iot/culvert/internal/trust"
 )
 
@@ -12,12 +13,13 @@ import (
 type fileSystem interface {
 	MkdirAll(path string, perm fs.FileMode) error
 	ReadDir(path string) ([]fs.DirEntry, error)
-	CheckDir(path string) error // tells of a directory that others get into
+	CheckDir(path string) error // reports a directory that others can write to
 	Read(path string, limit int64) (trust.Private, error)
 	Create(path string) (file, error) // new, mode 0600; fails if it exists, be it as a symbolic link
 	Rename(from, to string) error
 	Remove(path string) error
 	SyncDir(path string) error
+	LockDir(path string) (io.Closer, error) // until it is closed or the process ends
 }
 
 type file interface {
@@ -34,6 +36,8 @@ func (osFiles) ReadDir(path string) ([]fs.DirEntry, error)   { return os.ReadDir
 func (osFiles) CheckDir(path string) error                   { return trust.Directory(path) }
 func (osFiles) Rename(from, to string) error                 { return os.Rename(from, to) }
 func (osFiles) Remove(path string) error                     { return os.Remove(path) }
+
+func (osFiles) LockDir(path string) (io.Closer, error) { return filelock.Dir(path) }
 
 func (osFiles) Read(path string, limit int64) (trust.Private, error) {
 	return trust.ReadPrivate(path, limit)

@@ -14,13 +14,12 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/endpoints"
-	"github.com/culvert-iot/culvert/internal/sorting"
+	"github.com/culvert-iot/culvert/internal/secret"
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/services"
 )
 
-// DefaultMaxTunnels bounds the tunnels of a small device. More tunnels than this at one thing are rather
-// somebody's mistake than somebody's need.
+// DefaultMaxTunnels bounds the tunnels of a small device. More at one thing are likely a mistake.
 const DefaultMaxTunnels = 8
 
 // maxRecent is how many ended sessions Status still shows.
@@ -32,7 +31,10 @@ type Config struct {
 	Endpoint string
 	// Regions are the only ones whose tokens are accepted. Empty: all.
 	Regions []string
-	// MaxTunnels bounds the live sessions; the newest is refused. 0: DefaultMaxTunnels.
+	// ThingName is the device's. Pairs of another one are not resumed. Empty: all are.
+	ThingName string
+	// MaxTunnels bounds the tunnels. At the limit a new token may still connect, since it may replace one,
+	// and is refused if it does not. 0: DefaultMaxTunnels.
 	MaxTunnels int
 	// StateDir keeps the pairs of tokens over a restart. Empty: memory only.
 	StateDir string
@@ -72,9 +74,12 @@ type Manager struct {
 	regions    []string
 	maxTunnels int
 	live       map[fingerprint]*session
-	recent     []Status // ended sessions, the latest first
-	gone       Totals   // of the sessions that recent no longer holds
-	refused    uint64   // tokens, since the start
+	parked     []parked    // pairs on disk that the configuration refuses for now
+	order      int         // of the latest session
+	arranger   *time.Timer // set while a token wants a place
+	recent     []Status    // ended sessions, the latest first
+	gone       Totals      // of the sessions that recent no longer holds
+	refused    uint64      // tokens, since the start
 }
 
 // NewManager returns a manager without sessions. Call Resume once, then Accept at will, then Close.
@@ -87,7 +92,7 @@ func NewManager(cfg Config) *Manager {
 	}
 	cfg.budget = proxy.NewBudget(proxy.BudgetConfig{})
 	m := &Manager{
-		cfg: cfg, log: cfg.Logger, store: newStore(cfg.StateDir, cfg.files, cfg.Logger),
+		cfg: cfg, log: cfg.Logger, store: newStore(cfg.StateDir, cfg.ThingName, cfg.files, cfg.Logger),
 		journal: newJournal(cfg.Logger, cfg.Observe),
 		live:    make(map[fingerprint]*session),
 	}
@@ -101,48 +106,12 @@ func (m *Manager) SetLimits(maxTunnels int, regions []string) {
 	defer m.mu.Unlock()
 	m.maxTunnels = cmp.Or(maxTunnels, DefaultMaxTunnels)
 	m.regions = slices.Clone(regions)
+	m.arrange()
 }
 
-// Resume starts the sessions whose pairs an earlier daemon has left in the state directory, oldest first.
-// It returns how many. What can't be read is logged and set aside.
-func (m *Manager) Resume() int {
-	now := time.Now()
-	pairs := m.store.load(now)
-	sorting.Func(pairs, func(a, b pair) int { return a.received.Compare(b.received) })
-	n := 0
-	for _, p := range pairs {
-		m.mu.Lock()
-		closed := m.closed
-		m.mu.Unlock()
-		if closed {
-			break // the pair stays for the next daemon
-		}
-		var reason string
-		switch {
-		case now.Sub(p.received) >= MaxAge:
-			reason = errTooOld.Error()
-		case m.store.spent.has(p.key(), now):
-			reason = "its session had ended before the restart"
-		default:
-			o, _ := m.start(p, true)
-			reason = o.Reason
-		}
-		if reason != "" {
-			m.log.Info("tunnel not resumed", "session", p.access.ID(), "region", p.region, "reason", reason)
-			m.store.end(p.key(), now)
-			continue
-		}
-		n++
-	}
-	return n
-}
-
-// keepTimeout bounds how long Accept waits for a disk.
-const keepTimeout = 5 * time.Second
-
-// Accept starts a session for a token that has none and had none within MaxAge. It ends no other session.
-// It returns when the token is in the state directory, so that whoever delivered it may forget it, but
-// waits no longer than 5 s for that.
+// Accept starts a session for a token that has none and had none within MaxAge. It ends no other session
+// that is connected. It returns when the token is in the state directory, so that the sender may forget it,
+// or after a second if the disk is slow. At MaxTunnels the session may still end for want of a place.
 func (m *Manager) Accept(t Token) Outcome {
 	if t.AccessToken.IsZero() {
 		return Outcome{Result: Refused, Reason: "the token is empty"}
@@ -151,10 +120,10 @@ func (m *Manager) Accept(t Token) Outcome {
 		t.Received = time.Now()
 	}
 	o, s := m.start(pair{
-		access: t.AccessToken, client: newClientToken(), region: t.Region, services: t.Services, received: t.Received,
-	}, false)
+		access: t.AccessToken, client: secret.NewClientToken(), thing: m.cfg.ThingName, region: t.Region, services: t.Services, received: t.Received,
+	})
 	if s != nil {
-		limit := time.NewTimer(keepTimeout)
+		limit := time.NewTimer(diskPatience)
 		defer limit.Stop()
 		select {
 		case <-s.persisted:
@@ -165,33 +134,48 @@ func (m *Manager) Accept(t Token) Outcome {
 }
 
 // start returns the new session, or nil if there is none.
-func (m *Manager) start(p pair, resumed bool) (Outcome, *session) {
+func (m *Manager) start(p pair) (Outcome, *session) {
 	id := p.access.ID()
-	endpoint, err := m.endpoint(p.region)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, ok := m.live[p.key()]; ok || !resumed && m.store.spent.has(p.key(), time.Now()) {
+	if _, ok := m.live[p.key()]; ok || m.store.spent.has(p.key(), time.Now()) {
 		m.log.Debug("tunnel's token is known already", "session", id)
 		return Outcome{Result: Known, Session: id}, nil
 	}
-	var reason string
-	switch {
-	case m.closed:
-		reason = errShutdown.Error()
-	case err != nil:
-		reason = err.Error()
-	case len(m.regions) > 0 && !slices.Contains(m.regions, p.region):
-		reason = fmt.Sprintf("region %s is not in tunnel.regions", p.region)
-	case m.occupied() >= m.maxTunnels && !m.evictStale():
-		reason = fmt.Sprintf("%d tunnels are live, as many as tunnel.max_tunnels allows: close one or raise it, then rotate this tunnel's access tokens", m.occupied())
-	}
-	if reason != "" {
+	if err := m.refuses(p); err != nil {
 		m.refused++
 		if m.journal.mayLog(&m.journal.tunnels, func(c *counts) { c.refused++ }) {
-			m.log.Warn("tunnel refused", "session", id, "region", p.region, "services", listed(p.services), "reason", reason)
+			m.log.Warn("tunnel refused", "session", id, "region", p.region, "services", listed(p.services), "reason", err)
 		}
-		return Outcome{Result: Refused, Session: id, Reason: reason}, nil
+		return Outcome{Result: Refused, Session: id, Reason: err.Error()}, nil
 	}
+	m.order++
+	s := m.begin(p, m.order, m.unpark(p.key()))
+	m.arrange()
+	return Outcome{Result: Accepted, Session: id}, s
+}
+
+// refuses returns why a pair can't have a session, whatever places are free.
+func (m *Manager) refuses(p pair) error {
+	if m.closed {
+		return errShutdown
+	}
+	if _, err := m.endpoint(p.region); err != nil {
+		return err
+	}
+	if len(m.regions) > 0 && !slices.Contains(m.regions, p.region) {
+		return fmt.Errorf("region %s is not in tunnel.regions", p.region)
+	}
+	return nil
+}
+
+// begin starts a session without a place. known, if set, is the pair of the same token that is on disk.
+func (m *Manager) begin(p pair, order int, known *pair) *session {
+	resumed := known != nil
+	if resumed {
+		p = *known
+	}
+	endpoint, _ := m.endpoint(p.region)
 	s := newSession(p, resumed, endpoint, &m.cfg, m.store, m.journal, m.log)
 	s.logged = m.journal.mayLog(&m.journal.tunnels, func(c *counts) { c.accepted++ })
 	switch {
@@ -207,8 +191,9 @@ func (m *Manager) start(p pair, resumed bool) (Outcome, *session) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	s.cancel = cancel
 	m.live[s.key] = s
+	s.order = order
 	m.tasks.Go(func() { m.finish(s, s.run(ctx)) })
-	return Outcome{Result: Accepted, Session: id}, s
+	return s
 }
 
 // endpoint returns where tokens of the region are used.
@@ -246,8 +231,11 @@ func (m *Manager) nameMissing(s *session) {
 func (m *Manager) finish(s *session, end error) {
 	s.cancel(end)
 	shutdown := errors.Is(end, errShutdown)
+	noPlace, refused := errors.AsType[*noPlaceError](end)
 	switch { // first: a token that is in neither list would dial again
 	case shutdown:
+	case refused && s.status.Attempts == 0: // it was never used, and may come again
+		m.store.forget(s.key)
 	case s.saved:
 		m.store.end(s.key, time.Now())
 	default: // it came in a flood of them, and has never worked: that is not worth the disk's life
@@ -258,12 +246,15 @@ func (m *Manager) finish(s *session, end error) {
 		reason += ": " + adviceOpen
 	}
 	args := []any{"reason", reason}
-	if refused, ok := errors.AsType[*proxy.HandshakeError](end); ok {
-		args = append(args, "error", refused, "status", refused.Status, "channel_id", refused.ChannelID)
+	if e, ok := errors.AsType[*proxy.HandshakeError](end); ok {
+		args = append(args, "error", e, "status", e.Status, "channel_id", e.ChannelID)
 	}
 	switch {
 	case shutdown:
 		s.log.Debug("tunnel stopped", args...)
+	case refused && (s.logged || m.journal.mayLog(&m.journal.tunnels, func(c *counts) { c.refused++ })):
+		s.log.Warn("tunnel refused", "region", s.region, "services", listed(s.notified), "reason", noPlace)
+	case refused:
 	case s.logged || s.policy.Worked:
 		s.log.Info("tunnel ended", append(args, "region", s.region)...)
 	default: // it came in a flood of them, and nothing ever came of it
@@ -280,10 +271,11 @@ func (m *Manager) finish(s *session, end error) {
 		m.gone.add(m.recent[last], m.cfg.Services.Names())
 		m.recent = m.recent[:last]
 	}
+	m.arrange()
 }
 
-// Counts tells how many sessions are live, how many may be, and how many tokens were refused since the
-// start.
+// Counts returns how many sessions hold a place or try to take one, how many places there are, and how
+// many tokens were refused since the start.
 func (m *Manager) Counts() (live, limit int, refused uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -299,7 +291,7 @@ func (m *Manager) Status() []Status {
 	}
 	recent := slices.Clone(m.recent)
 	m.mu.Unlock()
-	sorting.Func(live, func(a, b *session) int {
+	slices.SortFunc(live, func(a, b *session) int {
 		return cmp.Or(a.received.Compare(b.received), cmp.Compare(a.id, b.id))
 	})
 	all := make([]Status, 0, len(live)+len(recent))
@@ -314,6 +306,9 @@ func (m *Manager) Status() []Status {
 func (m *Manager) Close(ctx context.Context) error {
 	m.mu.Lock()
 	m.closed = true
+	if m.arranger != nil {
+		m.arranger.Stop()
+	}
 	for _, s := range m.live {
 		s.cancel(errShutdown)
 	}
@@ -322,6 +317,9 @@ func (m *Manager) Close(ctx context.Context) error {
 	go func() {
 		m.tasks.Wait()
 		m.journal.close()
+		if !m.store.close(ctx) {
+			m.log.Warn("not all tokens are in the state directory, their tunnels will not survive the restart", "target", m.cfg.StateDir)
+		}
 		close(done)
 	}()
 	select {
@@ -331,6 +329,9 @@ func (m *Manager) Close(ctx context.Context) error {
 		m.mu.Lock()
 		n := len(m.live)
 		m.mu.Unlock()
+		if n == 0 {
+			return nil // only the disk is late
+		}
 		return fmt.Errorf("tunnels that have not ended in time: %d: %w", n, context.Cause(ctx))
 	}
 }

@@ -105,7 +105,7 @@ func TestARepeatedTokenChangesNothing(t *testing.T) {
 		// And the same after a restart.
 		w.close(m)
 		m = w.manager()
-		if n := m.Resume(); n != 1 {
+		if n, err := m.Resume(); err != nil || n != 1 {
 			t.Fatalf("%d sessions resumed, want the live one", n)
 		}
 		pass(0)
@@ -169,30 +169,49 @@ func TestANewTokenEndsNoOtherSession(t *testing.T) {
 	})
 }
 
-func TestTheNewestTokenAboveTheLimitIsRefused(t *testing.T) {
+func TestATokenAboveTheLimitThatReplacesNoneIsRefused(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.script("TOKEN-1", step{stands: time.Hour, err: errClosed}, step{err: refusal(400, "closed")})
 		m := w.manager(func(c *Config) { c.MaxTunnels = 2 })
 		accept(t, m, "1", Accepted)
 		accept(t, m, "2", Accepted)
-		o := accept(t, m, "3", Refused)
-		if want := "2 tunnels are live, as many as tunnel.max_tunnels allows: close one or raise it, then rotate this tunnel's access tokens"; o.Reason != want {
-			t.Errorf("reason %q", o.Reason)
+		accept(t, m, "3", Accepted)
+		if got := find(t, m, "3").State; got != Connected {
+			t.Errorf("the newest is %s, want a try: it may replace another", got)
 		}
-		if lines := w.logs.lines("tunnel refused"); len(lines) != 1 || field(lines[0], "level") != "WARN" || field(lines[0], "reason") != o.Reason {
+		pass(2 * replaceTime)
+		const reason = "2 tunnels are live, as many as tunnel.max_tunnels allows: close one or raise it, then rotate this tunnel's access tokens"
+		if got := find(t, m, "3"); got.State != Ended || got.Reason != reason {
+			t.Errorf("it is %s: %s", got.State, got.Reason)
+		}
+		if lines := w.logs.lines("tunnel refused"); len(lines) != 1 || field(lines[0], "level") != "WARN" || field(lines[0], "reason") != reason {
 			t.Errorf("logged as %q", lines)
 		}
-		if len(w.attempts("TOKEN-3")) != 0 || slices.Contains(w.files(), fileOf("3")) {
-			t.Error("the refused token was used or kept")
+		if slices.Contains(w.files(), fileOf("3")) {
+			t.Error("the refused token is kept")
 		}
-		pass(time.Hour + time.Minute) // the first one ends; a refused token was never used and may come again
-		accept(t, m, "3", Accepted)
-		accept(t, m, "4", Refused)
-		m.SetLimits(3, nil)
+		for _, name := range []string{"1", "2"} {
+			if got := find(t, m, name); got.State != Connected || got.Attempts != 1 {
+				t.Errorf("%s is %s after %d attempts", name, got.State, got.Attempts)
+			}
+		}
+		if live, limit, refused := m.Counts(); live != 2 || limit != 2 || refused != 1 {
+			t.Errorf("%d of %d live, %d refused", live, limit, refused)
+		}
+		pass(time.Hour + time.Minute) // the first one ends
 		accept(t, m, "4", Accepted)
+		accept(t, m, "5", Accepted)
+		m.SetLimits(3, nil)
+		pass(time.Minute)
+		for _, name := range []string{"2", "4", "5"} {
+			if got := find(t, m, name).State; got != Connected {
+				t.Errorf("%s is %s", name, got)
+			}
+		}
 		m.SetLimits(1, nil)
-		if n := len(m.Status()) - 1; n != 3 {
-			t.Errorf("%d live after the limit was lowered, want all 3", n)
+		pass(time.Minute)
+		if live, _, _ := m.Counts(); live != 3 {
+			t.Errorf("%d live after the limit was lowered, want all 3", live)
 		}
 	})
 }

@@ -2,7 +2,6 @@ package session
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -27,6 +26,7 @@ func (f fingerprint) String() string { return hex.EncodeToString(f[:]) }
 type pair struct {
 	access   secret.Value
 	client   secret.Value
+	thing    string // "": not known
 	region   string
 	services []string
 	received time.Time
@@ -40,26 +40,17 @@ type pairFile struct {
 	Version     int       `json:"version"`
 	AccessToken string    `json:"access_token"`
 	ClientToken string    `json:"client_token"`
+	Thing       string    `json:"thing,omitempty"`
 	Region      string    `json:"region"`
 	Services    []string  `json:"services"`
 	Received    time.Time `json:"received"`
 	Worked      bool      `json:"worked"`
 }
 
-// newClientToken makes a UUIDv4, the form that the protocol guide advises. A client token can never serve
-// a second access token, so it is random and never derived.
-func newClientToken() secret.Value {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	return secret.New(fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]))
-}
-
 func (p pair) encode() ([]byte, error) {
 	return json.Marshal(pairFile{
 		Version: pairVersion, AccessToken: p.access.Reveal(), ClientToken: p.client.Reveal(),
-		Region: p.region, Services: p.services, Received: p.received.Round(0), Worked: p.worked,
+		Thing: p.thing, Region: p.region, Services: p.services, Received: p.received.Round(0), Worked: p.worked,
 	})
 }
 
@@ -108,7 +99,7 @@ func decodePair(data []byte) (pair, error) {
 	}
 	return pair{
 		access: secret.New(f.AccessToken), client: secret.New(f.ClientToken),
-		region: f.Region, services: f.Services, received: f.Received, worked: f.Worked,
+		thing: f.Thing, region: f.Region, services: f.Services, received: f.Received, worked: f.Worked,
 	}, nil
 }
 

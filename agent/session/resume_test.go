@@ -1,12 +1,15 @@
 package session
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/secret"
 )
 
@@ -21,7 +24,7 @@ func TestARestartReconnectsWithTheSamePair(t *testing.T) {
 
 		pass(time.Minute)
 		m = w.manager()
-		if n := m.Resume(); n != 2 {
+		if n, err := m.Resume(); err != nil || n != 2 {
 			t.Fatalf("%d resumed, want 2", n)
 		}
 		pass(0)
@@ -61,7 +64,7 @@ func TestAfterARestartARefusalGetsMoreTriesOnlyIfThePairHadWorked(t *testing.T) 
 
 			w.script("TOKEN-a", slices.Repeat([]step{{err: refusal(400, "busy")}}, 10)...)
 			m = w.manager()
-			m.Resume()
+			_, _ = m.Resume()
 			pass(time.Hour)
 			if got := len(w.attempts("TOKEN-a")) - 1; got != want || find(t, m, "a").State != Ended {
 				t.Errorf("worked %v: %d handshakes after the restart, want %d; %s", worked, got, want, find(t, m, "a").State)
@@ -70,11 +73,9 @@ func TestAfterARestartARefusalGetsMoreTriesOnlyIfThePairHadWorked(t *testing.T) 
 	}
 }
 
-func TestPairsThatAreOverAreNotResumed(t *testing.T) {
+func TestOnlyWhatIsOverIsForgottenAtAResume(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		m := w.manager()
-		accept(t, m, "old", Accepted)
-		pass(time.Hour)
 		accept(t, m, "crashed", Accepted)
 		accept(t, m, "far", Accepted)
 		w.close(m)
@@ -88,15 +89,15 @@ func TestPairsThatAreOverAreNotResumed(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := len(w.dials)
-		pass(11 * time.Hour)
 		m = w.manager(func(c *Config) { c.Regions = []string{"us-east-1"} })
-		if n := m.Resume(); n != 0 {
+		if n, err := m.Resume(); err != nil || n != 0 {
 			t.Errorf("%d resumed, want none", n)
 		}
+		pass(time.Minute)
 		if len(w.dials) != before {
 			t.Error("one of them was dialled")
 		}
-		if got := w.files(); !slices.Equal(got, []string{endedName}) {
+		if got := w.files(); !slices.Equal(got, []string{endedName, fileOf("far")}) {
 			t.Errorf("the state directory holds %q", got)
 		}
 		reasons := make(map[string]string)
@@ -104,17 +105,48 @@ func TestPairsThatAreOverAreNotResumed(t *testing.T) {
 			reasons[field(line, "session")] = field(line, "reason")
 		}
 		for name, want := range map[string]string{
-			"old": "the notification is 12 hours old, the longest life of a tunnel", "crashed": "its session had ended before the restart",
-			"far": "region eu-west-1 is not in tunnel.regions",
+			"crashed": "its session had ended before the restart",
+			"far":     "region eu-west-1 is not in tunnel.regions",
 		} {
 			if got := reasons[token(name).AccessToken.ID()]; got != want {
 				t.Errorf("%s: %q, want %q", name, got, want)
 			}
 		}
+		// What only the configuration refused comes back with it, with the client token that it had.
+		m.SetLimits(0, nil)
+		pass(0)
+		if got := find(t, m, "far").State; got != Connected {
+			t.Errorf("far is %s after its region is allowed again", got)
+		}
+		if d := w.attempts("TOKEN-far"); len(d) != 2 || d[0].client != d[1].client {
+			t.Errorf("%+v", d)
+		}
 	})
 }
 
-func TestTheOldestPairsAreResumedWhenThereAreTooMany(t *testing.T) {
+func TestTheServiceDecidesHowOldAResumedTunnelMayBe(t *testing.T) {
+	for name, want := range map[string]State{"stands": Connected, "over": Ended} {
+		in(t, func(t *testing.T, w *world) {
+			m := w.manager()
+			accept(t, m, "a", Accepted)
+			w.close(m)
+			pass(13 * time.Hour) // or the clock was set
+			if name == "over" {
+				w.script("TOKEN-a", step{err: refusal(400, "Tunnel is expired")})
+			}
+			m = w.manager()
+			if n, err := m.Resume(); err != nil || n != 1 {
+				t.Fatalf("%d resumed, %v", n, err)
+			}
+			pass(time.Minute)
+			if got := find(t, m, "a").State; got != want {
+				t.Errorf("%s: it is %s", name, got)
+			}
+		})
+	}
+}
+
+func TestTheNewestPairsAreResumedWhenThereAreTooMany(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		m := w.manager()
 		for _, name := range []string{"1", "2", "3"} {
@@ -122,13 +154,80 @@ func TestTheOldestPairsAreResumedWhenThereAreTooMany(t *testing.T) {
 			pass(time.Minute)
 		}
 		w.close(m)
+		w.script("TOKEN-3", step{stands: time.Hour, err: errClosed}, step{err: refusal(400, "closed")})
 		m = w.manager(func(c *Config) { c.MaxTunnels = 2 })
-		if n := m.Resume(); n != 2 {
+		if n, err := m.Resume(); err != nil || n != 2 {
 			t.Errorf("%d resumed", n)
 		}
 		pass(0)
-		if find(t, m, "1").State != Connected || find(t, m, "2").State != Connected {
-			t.Error("the older ones are not connected")
+		if find(t, m, "3").State != Connected || find(t, m, "2").State != Connected {
+			t.Error("the newer ones are not connected")
+		}
+		if got := w.files(); !slices.Contains(got, fileOf("1")) {
+			t.Errorf("the oldest pair is gone: %q", got)
+		}
+		// Its notification comes again: the pair on disk counts, a new client token would spoil it.
+		pass(time.Hour + time.Minute)
+		if find(t, m, "1").State != Connected {
+			t.Error("it has not taken the place that became free")
+		}
+		if d := w.attempts("TOKEN-1"); len(d) != 2 || d[0].client != d[1].client {
+			t.Errorf("%+v", d)
+		}
+	})
+}
+
+func TestARepeatedNotificationOfAParkedPairUsesItsClientToken(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		m := w.manager()
+		accept(t, m, "old", Accepted)
+		pass(time.Minute)
+		accept(t, m, "new", Accepted)
+		w.close(m)
+		m = w.manager(func(c *Config) { c.MaxTunnels = 1 })
+		if n, _ := m.Resume(); n != 1 {
+			t.Fatalf("%d resumed", n)
+		}
+		accept(t, m, "old", Accepted)
+		if d := w.attempts("TOKEN-old"); len(d) != 2 || d[0].client != d[1].client {
+			t.Errorf("%+v", d)
+		}
+	})
+}
+
+func TestTwoDaemonsDoNotShareAStateDirectory(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		first := w.manager()
+		if _, err := first.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		second := w.manager()
+		_, err := second.Resume()
+		if !errors.Is(err, ErrShared) || !strings.Contains(hint.Of(err), "tunnel.state_dir") {
+			t.Errorf("%v, %q", err, hint.Of(err))
+		}
+		w.close(first)
+		third := w.manager()
+		if _, err := third.Resume(); err != nil {
+			t.Errorf("after the first has ended: %v", err)
+		}
+	})
+}
+
+func TestThePairOfAnotherThingIsLeftAlone(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		named := func(name string) func(*Config) { return func(c *Config) { c.ThingName = name } }
+		m := w.manager(named("pi-1"))
+		accept(t, m, "a", Accepted)
+		w.close(m)
+		m = w.manager(named("pi-2"))
+		if n, err := m.Resume(); err != nil || n != 0 {
+			t.Errorf("%d resumed, %v", n, err)
+		}
+		w.close(m)
+		m = w.manager(named("pi-1"))
+		if n, err := m.Resume(); err != nil || n != 1 {
+			t.Errorf("%d resumed by its own thing, %v", n, err)
 		}
 	})
 }
@@ -140,15 +239,16 @@ func TestAClockThatWasWrongAtTheNotificationDoesNotEndTheTunnelAtTheNextStart(t 
 		p := testPair("a")
 		p.received = time.Now()
 		cfg := w.config()
-		st := newStore(w.dir, osFiles{}, cfg.Logger)
+		st := newStore(w.dir, "", osFiles{}, cfg.Logger)
 		s := newSession(p, false, "wss://example.com", &cfg, st, &journal{log: cfg.Logger}, cfg.Logger)
-		s.save()
+		<-s.save()
 		s.pair.received = s.pair.received.AddDate(-26, 0, 0) // what the file says
 		pass(time.Hour)
 		if !s.clockWasSet() {
 			t.Fatal("the step of the clock goes unnoticed")
 		}
 		s.keepWorked()
+		pass(0)
 		got := st.load(time.Now())
 		if len(got) != 1 || !got[0].received.Equal(p.received) || !got[0].worked {
 			t.Errorf("the file says %v, want %v", got, p.received)
@@ -160,10 +260,10 @@ func TestAPairFromTheFutureLivesTwelveHours(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		p := testPair("a")
 		p.received = time.Now().AddDate(1, 0, 0) // the clock has gone back since
-		st := newStore(w.dir, osFiles{}, w.config().Logger)
-		st.save(p)
+		st := newStore(w.dir, "", osFiles{}, w.config().Logger)
+		<-st.save(p)
 		m := w.manager()
-		if m.Resume() != 1 {
+		if n, _ := m.Resume(); n != 1 {
 			t.Fatal("not resumed")
 		}
 		pass(MaxAge - time.Second)

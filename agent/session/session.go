@@ -46,9 +46,14 @@ type session struct {
 	log       *slog.Logger
 	cancel    context.CancelCauseFunc
 	logged    bool          // its beginning was logged, and so is its end; in a flood of tokens few are
-	resumedOK bool          // the pair had worked before the session began
-	evicted   bool          // it has lost its place to another; guarded by the manager's lock
+	resumed   bool          // its pair is an earlier process's
+	resumedOK bool          // and has worked there
 	persisted chan struct{} // closed when the pair is on disk, or can't be
+	admitted  chan struct{} // closed when it may connect
+
+	// Guarded by the manager's lock.
+	place place
+	order int // of arrival
 
 	// Of the goroutine alone.
 	pair     pair
@@ -58,17 +63,19 @@ type session struct {
 
 	ending sync.WaitGroup // attempts whose websocket is lost
 
-	mu       sync.Mutex // guards what follows
-	status   Status     // without services
-	services []ServiceStatus
-	attempts []*attempt // that are not over: the present one, and those whose connections still end
+	mu        sync.Mutex // guards what follows
+	status    Status     // without services
+	services  []ServiceStatus
+	downSince time.Time  // zero: connected
+	attempts  []*attempt // that are not over: the present one, and those whose connections still end
 }
 
-func newSession(p pair, saved bool, endpoint string, cfg *Config, st *store, j *journal, log *slog.Logger) *session {
-	id := p.access.ID()
+func newSession(p pair, resumed bool, endpoint string, cfg *Config, st *store, j *journal, log *slog.Logger) *session {
+	id, now := p.access.ID(), time.Now()
 	s := &session{
-		id: id, key: p.key(), endpoint: endpoint, region: p.region, notified: p.services, received: p.received, began: time.Now(),
-		cfg: cfg, store: st, journal: j, log: log.With("session", id), pair: p, saved: saved, resumedOK: p.worked, persisted: make(chan struct{}),
+		id: id, key: p.key(), endpoint: endpoint, region: p.region, notified: p.services, received: p.received, began: now, downSince: now,
+		cfg: cfg, store: st, journal: j, log: log.With("session", id), pair: p, saved: resumed, resumed: resumed, resumedOK: p.worked,
+		persisted: make(chan struct{}), admitted: make(chan struct{}),
 		policy: policy{retry.Policy{Worked: p.worked, Backoff: backoff.Backoff{Random: cfg.Random}}},
 	}
 	s.status = Status{
@@ -83,13 +90,13 @@ func newSession(p pair, saved bool, endpoint string, cfg *Config, st *store, j *
 // run keeps the tunnel up until it is over or ctx ends. It returns why.
 func (s *session) run(ctx context.Context) error {
 	defer s.ending.Wait()
-	age := max(time.Since(s.received), 0)
-	ctx, cancel := context.WithTimeoutCause(ctx, MaxAge-age, errTooOld)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.lifetime(), errTooOld)
 	defer cancel()
 	if ctx.Err() == nil && !s.saved && s.logged {
-		s.save() // before the first handshake, which binds the two tokens to each other
+		s.persist(ctx) // before the first handshake, which binds the two tokens to each other
 	}
 	close(s.persisted)
+	s.awaitPlace(ctx)
 	for ctx.Err() == nil {
 		stood, err := s.connect(ctx)
 		if ctx.Err() != nil {
@@ -108,6 +115,42 @@ func (s *session) run(ctx context.Context) error {
 		s.save()
 	}
 	return context.Cause(ctx)
+}
+
+// lifetime is how long the session may last. A pair of an earlier process that looks too old may only have
+// been stamped by a wrong clock: the service decides whether its tunnel still exists.
+func (s *session) lifetime() time.Duration {
+	age := max(time.Since(s.received), 0)
+	if s.resumed && age >= MaxAge {
+		return MaxAge
+	}
+	return MaxAge - age
+}
+
+// persist saves the pair, and waits for the disk as long as a tunnel can.
+func (s *session) persist(ctx context.Context) {
+	limit := time.NewTimer(diskPatience)
+	defer limit.Stop()
+	select {
+	case <-s.save():
+	case <-limit.C:
+	case <-ctx.Done():
+	}
+}
+
+// awaitPlace returns when the session may connect, or ctx ends.
+func (s *session) awaitPlace(ctx context.Context) {
+	select {
+	case <-s.admitted:
+		return
+	default:
+	}
+	s.to(Waiting, func(st *Status) { st.LastError, st.LastErrorAt = errAwaitsPlace.Error(), time.Now() })
+	select {
+	case <-s.admitted:
+		s.to(Connecting, func(st *Status) { st.LastError, st.LastErrorAt = "", time.Time{} })
+	case <-ctx.Done():
+	}
 }
 
 // endError is the end of a session by the service's word: the refusal, and what it means for the user.
@@ -142,6 +185,12 @@ func (s *session) to(state State, change func(*Status)) {
 	s.mu.Lock()
 	from := s.status.State
 	s.status.State, s.status.Since = state, time.Now()
+	switch {
+	case state == Connected:
+		s.downSince = time.Time{}
+	case s.downSince.IsZero():
+		s.downSince = s.status.Since
+	}
 	if change != nil {
 		change(&s.status)
 	}
@@ -161,10 +210,10 @@ func (s *session) keepWorked() {
 }
 
 // save writes the pair with the time of the notification as the clock of today would have shown it.
-func (s *session) save() {
+func (s *session) save() <-chan struct{} {
 	s.pair.received = s.stamp()
 	s.saved = true
-	s.store.save(s.pair)
+	return s.store.save(s.pair)
 }
 
 // stamp is the wall clock time of the notification, by the time that has passed since.

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/culvert-iot/culvert/internal/sorting"
 )
 
 // maxSpent bounds how many tokens of ended sessions are remembered. Notifications come at the pace of
@@ -74,7 +72,7 @@ func (e *spentTokens) sorted() []fingerprint {
 	for f := range e.until {
 		list = append(list, f)
 	}
-	sorting.Func(list, func(a, b fingerprint) int {
+	slices.SortFunc(list, func(a, b fingerprint) int {
 		if c := e.until[a].Compare(e.until[b]); c != 0 {
 			return c
 		}

@@ -3,15 +3,18 @@ package session
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/culvert-iot/culvert/internal/sorting"
+	"github.com/culvert-iot/culvert/internal/filelock"
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 const (
@@ -27,106 +30,110 @@ const (
 	maxBad = 5
 )
 
+// ErrShared is the error of a state directory that another daemon uses: the two would resume each
+// other's tunnels, and end them in turn.
+var ErrShared = errors.New("another culvertd uses the state directory")
+
 // store keeps pairs of tokens in a directory: one file each, mode 0600, replaced as a whole. It never
-// fails: when the directory can't be used it says so once, and the daemon runs from memory.
+// fails: when the directory can't be used it says so once, and the daemon runs from memory. A goroutine
+// of its own does the writing, so that no tunnel waits for a disk that hangs.
 type store struct {
 	dir   string // "": memory only
+	thing string // whose pairs these are; "": not compared
 	fs    fileSystem
 	log   *slog.Logger
 	spent *spentTokens
 
-	mu     sync.Mutex // one writer at a time
-	warned bool       // since the last success
+	disk chan struct{} // filled while the directory is read or written; a lock that fake time understands
+
+	mu      sync.Mutex // guards what follows; never held while the disk works
+	cond    sync.Cond  // writing has become false
+	pending map[fingerprint]*change
+	writing bool
+	closing bool
+	retry   *time.Timer
+	lock    io.Closer
+	hangs   bool
+	trouble Trouble
 }
 
-func newStore(dir string, files fileSystem, log *slog.Logger) *store {
-	return &store{dir: dir, fs: files, log: log, spent: newSpentTokens()}
+// Trouble says what is wrong with the state directory. The zero value is none.
+type Trouble struct {
+	Error string
+	Hint  string
+	Since time.Time
+}
+
+func newStore(dir, thing string, files fileSystem, log *slog.Logger) *store {
+	s := &store{dir: dir, thing: thing, fs: files, log: log, spent: newSpentTokens(), disk: make(chan struct{}, 1), pending: make(map[fingerprint]*change)}
+	s.cond.L = &s.mu
+	return s
 }
 
 func pairName(f fingerprint) string { return pairPrefix + f.String()[:16] + fileSuffix }
 
-// save writes p, replacing what was there.
-func (s *store) save(p pair) {
-	if s.dir == "" {
-		return
-	}
-	data, err := p.encode()
-	if err == nil {
-		err = s.replace(pairName(p.key()), func() ([]byte, error) { return data, nil })
-	}
-	s.report(err)
-}
-
-// end remembers the token as over, then removes its pair: in this order, so that a crash between the two
-// leaves a pair that load knows to be over.
-func (s *store) end(f fingerprint, now time.Time) {
-	s.spent.add(f, now)
-	if s.dir == "" {
-		return
-	}
-	err := s.replace(endedName, s.spent.encode)
-	s.mu.Lock()
-	removeErr := s.fs.Remove(filepath.Join(s.dir, pairName(f)))
-	if removeErr == nil {
-		removeErr = s.fs.SyncDir(s.dir)
-	}
-	s.mu.Unlock()
-	if err == nil && !errors.Is(removeErr, fs.ErrNotExist) {
-		err = removeErr
-	}
-	s.report(err)
-}
-
-// replace writes a temporary file, syncs it and renames it over name, so that at every moment the whole
-// old or the whole new content is there. content is asked while no other writer is at work.
-func (s *store) replace(name string, content func() ([]byte, error)) (err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	data, err := content()
-	if err != nil {
-		return err
-	}
-	if err := s.fs.MkdirAll(s.dir, 0o700); err != nil {
-		return err
-	}
-	path := filepath.Join(s.dir, name)
-	temp := path + tempSuffix
-	if err := s.fs.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := s.fs.Create(temp)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = s.fs.Remove(temp)
-		}
-	}()
-	if _, err := f.Write(data); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := f.Sync(); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := s.fs.Rename(temp, path); err != nil {
-		return err
-	}
-	return s.fs.SyncDir(s.dir)
-}
-
 // report warns of the first failure after a success.
 func (s *store) report(err error) {
 	s.mu.Lock()
-	first := err != nil && !s.warned
-	s.warned = err != nil
-	s.mu.Unlock()
-	if first {
-		s.log.Warn("state directory cannot be used, tunnels will not survive a restart", "error", err, "reason", s.remedy(err))
+	before := s.trouble.Error
+	switch {
+	case err == nil:
+		s.trouble = Trouble{}
+	case before == "":
+		s.trouble = Trouble{Error: err.Error(), Hint: s.remedy(err), Since: time.Now()}
 	}
+	s.mu.Unlock()
+	switch {
+	case err != nil && before == "":
+		s.log.Warn("state directory cannot be used, tunnels will not survive a restart", "error", err, "reason", s.remedy(err))
+	case err == nil && before != "":
+		s.log.Info("state directory works again")
+	}
+}
+
+// takeDisk waits for the directory, and returns how to give it back.
+func (s *store) takeDisk() (release func()) {
+	s.disk <- struct{}{}
+	return func() { <-s.disk }
+}
+
+var errHangs = errors.New("it does not answer")
+
+// watchDisk reports a disk that takes longer than diskPatience, until the result is called.
+func (s *store) watchDisk() (stop func()) {
+	late := time.AfterFunc(diskPatience, func() {
+		s.mu.Lock()
+		first := !s.hangs
+		s.hangs = true
+		s.mu.Unlock()
+		if first {
+			s.log.Warn("state directory does not answer, tunnels go on from memory and are written later", "target", s.dir)
+		}
+	})
+	began := time.Now()
+	return func() {
+		late.Stop()
+		s.mu.Lock()
+		hung := s.hangs
+		s.hangs = false
+		s.mu.Unlock()
+		if hung {
+			s.log.Info("state directory answers again", "target", s.dir, "duration", time.Since(began).Round(time.Millisecond))
+		}
+	}
+}
+
+// StateTrouble returns what is wrong with the state directory now.
+func (m *Manager) StateTrouble() Trouble { return m.store.state() }
+
+// state returns what is wrong now.
+func (s *store) state() Trouble {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hangs && s.trouble.Error == "" {
+		return Trouble{Error: errHangs.Error(), Hint: "check the disk of " + s.dir}
+	}
+	return s.trouble
 }
 
 func (s *store) remedy(err error) string {
@@ -150,6 +157,8 @@ func (s *store) load(now time.Time) []pair {
 	if s.dir == "" {
 		return nil
 	}
+	defer s.takeDisk()()
+	defer s.watchDisk()()
 	err := s.fs.MkdirAll(s.dir, 0o700)
 	var entries []fs.DirEntry
 	if err == nil {
@@ -162,8 +171,6 @@ func (s *store) load(now time.Time) []pair {
 	if err := s.fs.CheckDir(s.dir); err != nil {
 		s.log.Warn("state directory is open to others, who could bring the device into tunnels of theirs", "error", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var pairs []pair
 	for _, entry := range entries {
 		name := entry.Name()
@@ -190,6 +197,30 @@ func (s *store) load(now time.Time) []pair {
 		}
 	}
 	return pairs
+}
+
+// open locks the directory for this process. The lock is kept where it can be had: a directory that
+// cannot be written is reported by load.
+func (s *store) open() error {
+	if s.dir == "" {
+		return nil
+	}
+	defer s.watchDisk()()
+	if err := s.fs.MkdirAll(s.dir, 0o700); err != nil {
+		return nil //nolint:nilerr // load reports it
+	}
+	lock, err := s.fs.LockDir(s.dir)
+	if errors.Is(err, filelock.ErrLocked) {
+		return hint.Wrap(fmt.Errorf("%w: %s", ErrShared, s.dir), "give each culvertd its own tunnel.state_dir, or stop the other one")
+	}
+	if err != nil {
+		s.log.Debug("state directory cannot be locked", "error", err)
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lock = lock
+	return nil
 }
 
 func (s *store) readPair(name string) (pair, error) {
@@ -254,7 +285,7 @@ func (s *store) setAside(name string, why error) {
 		}
 		all = append(all, b)
 	}
-	sorting.Func(all, func(a, b bad) int { return b.when.Compare(a.when) })
+	slices.SortFunc(all, func(a, b bad) int { return b.when.Compare(a.when) })
 	for _, b := range all[min(maxBad, len(all)):] {
 		_ = s.fs.Remove(b.path)
 	}

@@ -58,7 +58,7 @@ func TestFilesThatCannotBeUnderstoodAreSetAside(t *testing.T) {
 			dir := t.TempDir()
 			s, logs := testStore(t, dir, osFiles{})
 			other := testPair("other")
-			s.save(other)
+			<-s.save(other)
 			path := filepath.Join(dir, fileOf("a"))
 			if err := os.WriteFile(path, []byte(tt.content), 0o600); err != nil {
 				t.Fatal(err)
@@ -90,7 +90,7 @@ func TestABrokenListOfEndedTokensIsSetAside(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.load(time.Now())
-		s.end(testPair("a").key(), time.Now())
+		<-s.end(testPair("a").key(), time.Now())
 		if got := dirNames(t, dir); !slices.Equal(got, []string{endedName, endedName + badSuffix}) {
 			t.Errorf("%q: the directory holds %q", content, got)
 		}
@@ -104,7 +104,7 @@ func TestAPairOfAnotherUserIsSetAside(t *testing.T) {
 	}
 	dir := t.TempDir()
 	setUp, _ := testStore(t, dir, osFiles{})
-	setUp.save(testPair("a"))
+	<-setUp.save(testPair("a"))
 	if err := os.Chown(filepath.Join(dir, fileOf("a")), 12345, 12345); err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestADirectoryThatOthersCanWriteIntoIsWarnedAboutWithTheCommandThatMendsIt(
 		}
 		s, logs := testStore(t, dir, osFiles{})
 		s.load(time.Now())
-		s.save(testPair("a")) // it blocks nothing
+		<-s.save(testPair("a")) // it blocks nothing
 		lines := logs.lines("state directory is open to others, who could bring the device into tunnels of theirs")
 		if len(lines) != want || want > 0 && !strings.Contains(lines[0], "chmod 700 "+dir) {
 			t.Errorf("mode %v: %q", mode, lines)
@@ -153,12 +153,12 @@ func TestAStateFileIsNeverWrittenThroughALink(t *testing.T) {
 			t.Errorf("%s was opened", path)
 		}
 	}
-	st := newStore(dir, osFiles{}, slog.New(slog.DiscardHandler))
+	st := newStore(dir, "", osFiles{}, slog.New(slog.DiscardHandler))
 	p := testPair("a")
 	if err := os.Symlink(victim, filepath.Join(dir, pairName(p.key())+tempSuffix)); err != nil {
 		t.Fatal(err)
 	}
-	st.save(p)
+	<-st.save(p)
 	if data, err := os.ReadFile(victim); err != nil || string(data) != "precious" {
 		t.Errorf("the link's target holds %q, %v", data, err)
 	}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,7 +30,7 @@ func testPair(name string) pair {
 func testStore(t *testing.T, dir string, files fileSystem) (*store, *logBuffer) {
 	t.Helper()
 	logs := &logBuffer{}
-	return newStore(dir, files, slog.New(slog.NewTextHandler(logs, nil))), logs
+	return newStore(dir, "", files, slog.New(slog.NewTextHandler(logs, nil))), logs
 }
 
 var comparePairs = cmp.Options{
@@ -45,17 +46,17 @@ func TestAPowerFailureAtAnyPointLeavesTheOldOrTheNewPair(t *testing.T) {
 		after  pair
 		over   bool // the work ends the session
 	}{
-		{"first write", nil, func(s *store) { s.save(testPair("a")) }, testPair("a"), false},
+		{"first write", nil, func(s *store) { <-s.save(testPair("a")) }, testPair("a"), false},
 		{"replacement", []pair{testPair("a")}, func(s *store) {
 			p := testPair("a")
 			p.worked = true
-			s.save(p)
+			<-s.save(p)
 		}, func() pair {
 			p := testPair("a")
 			p.worked = true
 			return p
 		}(), false},
-		{"end", []pair{testPair("a")}, func(s *store) { s.end(testPair("a").key(), now) }, pair{}, true},
+		{"end", []pair{testPair("a")}, func(s *store) { <-s.end(testPair("a").key(), now) }, pair{}, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -64,7 +65,7 @@ func TestAPowerFailureAtAnyPointLeavesTheOldOrTheNewPair(t *testing.T) {
 				dir := filepath.Join(t.TempDir(), "state")
 				setUp, _ := testStore(t, dir, osFiles{})
 				for _, p := range tt.before {
-					setUp.save(p)
+					<-setUp.save(p)
 				}
 				f := &faults{dieAt: dieAt}
 				s, _ := testStore(t, dir, f)
@@ -123,8 +124,8 @@ func dirNames(t *testing.T, dir string) []string {
 func TestStateIsForTheOwnerOnly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "deep", "state")
 	s, _ := testStore(t, dir, osFiles{})
-	s.save(testPair("a"))
-	s.end(testPair("b").key(), time.Now())
+	<-s.save(testPair("a"))
+	<-s.end(testPair("b").key(), time.Now())
 	for _, path := range []string{dir, filepath.Join(dir, fileOf("a")), filepath.Join(dir, endedName)} {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -151,7 +152,7 @@ func TestAnOpenStateFileIsTightened(t *testing.T) {
 	for _, mode := range []fs.FileMode{0o644, 0o640, 0o604, 0o666} {
 		dir := t.TempDir()
 		s, logs := testStore(t, dir, osFiles{})
-		s.save(testPair("a"))
+		<-s.save(testPair("a"))
 		path := filepath.Join(dir, fileOf("a"))
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
@@ -191,7 +192,7 @@ func TestAnUnusableStateDirectoryIsWarnedAboutOnceAndTheTunnelWorks(t *testing.T
 				w.script("TOKEN-b", step{err: refusal(400, "no")})
 				f := &faults{fail: map[string]error{tt.op: tt.err}}
 				m := w.manager(func(c *Config) { c.files = f })
-				m.Resume()
+				_, _ = m.Resume()
 				accept(t, m, "a", Accepted)
 				if got := find(t, m, "a").State; got != Connected {
 					t.Errorf("the tunnel is %s", got)
@@ -222,8 +223,8 @@ func TestAnUnusableStateDirectoryIsWarnedAboutOnceAndTheTunnelWorks(t *testing.T
 
 func TestAcceptReturnsWhenTheTokenIsOnDiskButWaitsForNoBrokenDisk(t *testing.T) {
 	for name, tt := range map[string]struct{ sync, wait time.Duration }{
-		"a slow disk":   {3 * time.Second, 3 * time.Second},
-		"a broken disk": {time.Minute, 5 * time.Second},
+		"a slow disk":   {900 * time.Millisecond, 900 * time.Millisecond},
+		"a broken disk": {time.Minute, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
@@ -245,12 +246,107 @@ func TestAcceptReturnsWhenTheTokenIsOnDiskButWaitsForNoBrokenDisk(t *testing.T) 
 	}
 }
 
+func TestADiskThatHangsKeepsNoTunnelFromConnecting(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		m := w.manager(func(c *Config) { c.files = &faults{slow: 25 * time.Second} })
+		start := time.Now()
+		m.Accept(token("a"))
+		pass(0)
+		dials := w.attempts("TOKEN-a")
+		if len(dials) != 1 || dials[0].at.Sub(start) > time.Second {
+			t.Fatalf("dialled %+v, want once within a second of %v", dials, start)
+		}
+		if n := len(w.logs.lines("state directory does not answer, tunnels go on from memory and are written later")); n != 1 {
+			t.Errorf("%d lines about the disk", n)
+		}
+		if got := m.StateTrouble(); got.Error == "" || got.Hint == "" {
+			t.Errorf("status says %+v", got)
+		}
+		pass(time.Minute)
+		if !slices.Contains(w.files(), fileOf("a")) {
+			t.Error("the pair is not written when the disk answers again")
+		}
+		if got := m.StateTrouble(); got != (Trouble{}) {
+			t.Errorf("status still says %+v", got)
+		}
+		if n := len(w.logs.lines("state directory answers again")); n == 0 {
+			t.Error("the log does not say that the disk is back")
+		}
+	})
+}
+
+func TestAPairWhoseFirstWriteFailedIsWrittenWhenTheDiskHasRoom(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		f := &faults{fail: map[string]error{"write": syscall.ENOSPC}}
+		m := w.manager(func(c *Config) { c.files = f })
+		accept(t, m, "a", Accepted)
+		pass(time.Hour)
+		if slices.Contains(w.files(), fileOf("a")) || m.StateTrouble().Error == "" {
+			t.Fatalf("a full disk took %q, status says %+v", w.files(), m.StateTrouble())
+		}
+		delete(f.fail, "write") // between two tries
+		pass(rewriteEvery)
+		if !slices.Contains(w.files(), fileOf("a")) {
+			t.Error("the pair is not on disk")
+		}
+		if n := len(w.logs.lines("state directory works again")); n != 1 {
+			t.Errorf("%d lines say so", n)
+		}
+		w.close(m)
+		m = w.manager()
+		if n, err := m.Resume(); err != nil || n != 1 {
+			t.Errorf("%d resumed, %v", n, err)
+		}
+	})
+}
+
+func TestADiskThatHangsHoldsUpNeitherStartNorStop(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		m := w.manager()
+		accept(t, m, "a", Accepted)
+		w.close(m)
+
+		m = w.manager(func(c *Config) { c.files = &slowLoad{} })
+		start := time.Now()
+		if n, err := m.Resume(); n != 0 || err != nil || time.Since(start) != diskPatience {
+			t.Errorf("%d resumed after %v, %v", n, time.Since(start), err)
+		}
+		accept(t, m, "b", Accepted)
+		pass(time.Second)
+		if got := find(t, m, "b").State; got != Connected {
+			t.Errorf("a new tunnel is %s", got)
+		}
+		pass(time.Minute)
+		if got := find(t, m, "a").State; got != Connected {
+			t.Errorf("the tunnel of before is %s when the disk answers", got)
+		}
+
+		m2 := w.manager(func(c *Config) { c.StateDir, c.files = c.StateDir+"2", &faults{slow: time.Minute} })
+		m2.Accept(token("c"))
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		start = time.Now()
+		if err := m2.Close(ctx); err != nil || time.Since(start) > 3*time.Second {
+			t.Errorf("closed after %v: %v", time.Since(start), err)
+		}
+		pass(time.Hour)
+	})
+}
+
+// slowLoad is a disk that takes long to name its files.
+type slowLoad struct{ osFiles }
+
+func (s *slowLoad) ReadDir(path string) ([]fs.DirEntry, error) {
+	time.Sleep(20 * time.Second)
+	return s.osFiles.ReadDir(path)
+}
+
 func TestWithoutAStateDirectoryNothingIsWritten(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		f := &faults{dieAt: 1}
 		w.script("TOKEN-a", step{stands: time.Minute, err: errClosed}, step{err: refusal(400, "closed")})
 		m := w.manager(func(c *Config) { c.StateDir, c.files = "", f })
-		m.Resume()
+		_, _ = m.Resume()
 		accept(t, m, "a", Accepted)
 		pass(time.Hour)
 		accept(t, m, "a", Known)

@@ -2,6 +2,7 @@ package filelock
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,24 +10,34 @@ import (
 
 func TestAFileIsLockedOnceUntilItIsClosed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	first, err := Lock(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Lock(path); !errors.Is(err, ErrLocked) {
-		t.Errorf("a second lock: %v", err)
-	}
+	lockedOnce(t, path, Lock)
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
-	if err := first.Close(); err != nil {
-		t.Fatal(err)
+}
+
+func TestADirectoryIsLockedOnceUntilItIsClosed(t *testing.T) {
+	dir := t.TempDir()
+	lockedOnce(t, dir, Dir)
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("%v, %v", entries, err)
 	}
-	again, err := Lock(path)
-	if err != nil {
-		t.Fatalf("after the first was closed: %v", err)
+}
+
+func lockedOnce(t *testing.T, path string, lock func(string) (io.Closer, error)) {
+	t.Helper()
+	for range 2 {
+		first, err := lock(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := lock(path); !errors.Is(err, ErrLocked) {
+			t.Errorf("a second lock: %v", err)
+		}
+		if err := first.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	_ = again.Close()
 }
 
 func TestALinkIsNoLock(t *testing.T) {

