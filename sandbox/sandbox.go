@@ -67,6 +67,9 @@ type Config struct {
 	// API's address and, as on AWS, at the MQTT endpoint's.
 	DataPlane dataplane.Behaviour
 
+	// NoFleetIndex plays an account without fleet indexing: SearchIndex fails.
+	NoFleetIndex bool
+
 	// Relay is how the data endpoint behaves. Store and Logger are filled in.
 	Relay relay.Config
 
@@ -200,6 +203,7 @@ func (s *Sandbox) start() (err error) {
 		Region: cfg.Region, Account: cfg.Account, Now: cfg.Now, MaxTunnels: cfg.MaxTunnels, Behaviour: cfg.Behaviour,
 	})
 	s.Registry = registry.New(registry.Config{
+		NoFleetIndex: cfg.NoFleetIndex, Connected: s.connected,
 		CA: s.CA, Region: cfg.Region, Account: cfg.Account, Endpoint: func() string { return s.MQTT }, Things: cfg.Things,
 		CheckPolicy:   func(document []byte) error { _, err := broker.ParsePolicy(document); return err },
 		AllowUnsigned: cfg.AllowUnsigned, Logger: s.log,
@@ -282,6 +286,15 @@ func (s *Sandbox) control(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.API.ServeHTTP(w, r)
 	}
+}
+
+// connected reports whether an MQTT client is connected to the embedded broker.
+func (s *Sandbox) connected(clientID string) bool {
+	if s.Broker == nil {
+		return false
+	}
+	c, ok := s.Broker.Connection(clientID)
+	return ok && c.Connected
 }
 
 // thingOf asks the registry for the certificates that it made. All others name their thing themselves.

@@ -102,6 +102,7 @@ func (o *sandboxOptions) sections() (all []section) {
 	f.BoolVar(&c.RequireSNI, "require-sni", false, "drop MQTT clients that name no server in TLS")
 
 	f = begin("Connected clients: GetConnection and its siblings")
+	f.BoolVar(&c.NoFleetIndex, "no-fleet-index", false, "the account has no fleet indexing: SearchIndex fails")
 	f.StringArrayVar(&c.DataPlane.Denied, "deny", nil, "refuse this `operation`, such as SendDirectMessage; SocketInformation for the addresses; repeat it for more")
 	f.BoolVar(&c.DataPlane.Throttled, "throttle-data-plane", false, "refuse all of these calls with ThrottlingException")
 	f.BoolVar(&c.DataPlane.UnknownIsDisconnected, "unknown-is-disconnected", false, "a client id that never connected is not connected, rather than not found")

@@ -31,6 +31,12 @@ type Config struct {
 	CheckPolicy     func(doc []byte) error // what is wrong with a policy document; nil: nothing ever
 	Things          []string               // that are there from the beginning
 
+	// NoFleetIndex plays an account without fleet indexing: SearchIndex fails.
+	NoFleetIndex bool
+	// Connected reports whether an MQTT client is connected, for the index. Fleet indexing knows only the client
+	// that is named like its thing. nil: none is.
+	Connected func(clientID string) bool
+
 	AllowUnsigned bool
 	Logger        *slog.Logger // nil: silent
 }
@@ -41,7 +47,8 @@ type Registry struct {
 
 	mu           sync.Mutex
 	things       map[string][]string // name: ARNs of its certificates
-	policies     map[string][]byte   // name: document
+	attributes   map[string]map[string]string
+	policies     map[string][]byte // name: document
 	certificates map[string]*certificate
 	faults       map[string][]Fault
 }
@@ -68,7 +75,7 @@ func New(cfg Config) *Registry {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Registry{
-		cfg: cfg, things: map[string][]string{}, policies: map[string][]byte{},
+		cfg: cfg, things: map[string][]string{}, attributes: map[string]map[string]string{}, policies: map[string][]byte{},
 		certificates: map[string]*certificate{}, faults: map[string][]Fault{},
 	}
 	for _, name := range cfg.Things {
@@ -154,12 +161,13 @@ func invalid(format string, args ...any) error {
 
 var policyName = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
 
-func (r *Registry) createThing(name string) (any, error) {
+func (r *Registry) createThing(name string, attributes map[string]string) (any, error) {
 	if !pki.ValidThing(name) {
 		return nil, invalid("thing name %q", name)
 	}
 	if _, ok := r.things[name]; !ok {
 		r.things[name] = nil
+		r.attributes[name] = attributes
 	}
 	return r.describeThing(name) // again with the same attributes, it is the same answer (API reference, CreateThing)
 }
@@ -168,7 +176,7 @@ func (r *Registry) describeThing(name string) (any, error) {
 	if _, ok := r.things[name]; !ok {
 		return nil, notFound("Thing %s not found", name)
 	}
-	return map[string]any{"thingName": name, "thingArn": r.arn("thing/" + name), "version": 1}, nil
+	return map[string]any{"thingName": name, "thingArn": r.arn("thing/" + name), "attributes": r.attributes[name], "version": 1}, nil
 }
 
 func (r *Registry) listPrincipals(thing string) (any, error) {

@@ -22,7 +22,7 @@ func Mine(req *http.Request) bool {
 	}
 	first, _, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/")
 	switch first {
-	case "endpoint", "things", "policies", "target-policies", "attached-policies", "certificates":
+	case "endpoint", "indices", "things", "policies", "target-policies", "attached-policies", "certificates":
 		return true
 	}
 	return false
@@ -82,6 +82,10 @@ type input struct {
 		PolicyDocument            string
 		Target                    string
 		CertificateSigningRequest string
+		AttributePayload          struct{ Attributes map[string]string }
+		QueryString               string
+		MaxResults                int
+		NextToken                 string
 	}
 }
 
@@ -93,7 +97,13 @@ var operations = []operation{
 		}
 		return map[string]string{"endpointAddress": r.cfg.Endpoint()}, nil
 	}},
-	{"CreateThing", http.MethodPost, []string{"things", ""}, func(r *Registry, args []string, _ input) (any, error) { return r.createThing(args[0]) }},
+	{"ListThings", http.MethodGet, []string{"things"}, func(r *Registry, _ []string, in input) (any, error) { return r.listThings(in.query) }},
+	{"SearchIndex", http.MethodPost, []string{"indices", "search"}, func(r *Registry, _ []string, in input) (any, error) {
+		return r.searchIndex(in.body.QueryString, in.body.NextToken, in.body.MaxResults)
+	}},
+	{"CreateThing", http.MethodPost, []string{"things", ""}, func(r *Registry, args []string, in input) (any, error) {
+		return r.createThing(args[0], in.body.AttributePayload.Attributes)
+	}},
 	{"DescribeThing", http.MethodGet, []string{"things", ""}, func(r *Registry, args []string, _ input) (any, error) { return r.describeThing(args[0]) }},
 	{"ListThingPrincipals", http.MethodGet, []string{"things", "", "principals"}, func(r *Registry, args []string, _ input) (any, error) { return r.listPrincipals(args[0]) }},
 	{"AttachThingPrincipal", http.MethodPut, []string{"things", "", "principals"}, func(r *Registry, args []string, in input) (any, error) {

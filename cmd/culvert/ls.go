@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/spf13/cobra"
+
+	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/operator"
+	"github.com/culvert-iot/culvert/operator/fleet"
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
+	"github.com/culvert-iot/culvert/operator/presence"
+)
+
+// lsOptions are the flags of ls.
+type lsOptions struct {
+	aws reachAWS
+
+	query, attribute, group, output string
+	online, offline, tunnels        bool
+}
+
+func newLsCommand() *cobra.Command {
+	var o lsOptions
+	cmd := &cobra.Command{
+		Use:   "ls [flags] [NAME ...]",
+		Short: "Which things are there, since when, and from where",
+		Long: "Lists things with the state of their culvertd's MQTT connection, as AWS IoT knows it. NAME may be a pattern " +
+			"such as 'pi-*'. Pages are shown as they come.\n\n" +
+			"The caller needs iot:ListThings (iot:ListThingsInThingGroup for --group, iot:SearchIndex for --query), " +
+			"iot:DescribeEndpoint, and iot:GetConnection on client/*-tunnel.",
+		Example: "  culvert ls\n" +
+			"  culvert ls 'pi-*' --offline\n" +
+			"  culvert ls --attribute site=berlin --output json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			filter, err := o.filter(args)
+			if err != nil {
+				return usagef(cmd, "%w", err)
+			}
+			return runLs(cmd, &o, filter)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&o.query, "query", "", "fleet indexing `query`, such as attributes.site:berlin, where the account has fleet indexing")
+	f.StringVar(&o.attribute, "attribute", "", "`NAME=VALUE` of an attribute of the things")
+	f.StringVar(&o.group, "group", "", "`name` of a thing group")
+	f.BoolVar(&o.online, "online", false, "show only things that are connected")
+	f.BoolVar(&o.offline, "offline", false, "show only things that are not connected")
+	f.BoolVar(&o.tunnels, "tunnels", false, "show how many open tunnels each thing has, with one more call for each")
+	f.StringVar(&o.output, "output", "table", "`form`: table, text (tabs between fields) or json (an object a line)")
+	o.aws.register(f)
+	reachHelp(cmd)
+	return cmd
+}
+
+func (o *lsOptions) filter(names []string) (fleet.Filter, error) {
+	f := fleet.Filter{Names: names, Group: o.group, Query: o.query}
+	if o.attribute != "" {
+		var ok bool
+		if f.Attribute, f.Value, ok = strings.Cut(o.attribute, "="); !ok || f.Attribute == "" {
+			return f, fmt.Errorf("--attribute %q: NAME=VALUE is needed", o.attribute)
+		}
+	}
+	if o.online && o.offline {
+		return f, errors.New("--online excludes --offline")
+	}
+	if o.output != "table" && o.output != "text" && o.output != "json" {
+		return f, fmt.Errorf("--output %q: table, text and json are known", o.output)
+	}
+	return f, f.Validate()
+}
+
+func runLs(cmd *cobra.Command, o *lsOptions, filter fleet.Filter) error {
+	ctx, stop := untilSignal(cmd.Context())
+	defer stop()
+	cfg, err := operator.LoadConfig(ctx, o.aws.options(cmd.ErrOrStderr()))
+	if err != nil {
+		return lsError(err)
+	}
+	l := &lister{out: cmd.OutOrStdout(), form: o.output, now: time.Now()}
+	if o.tunnels {
+		l.tunnels = iotsecuretunneling.NewFromConfig(cfg)
+	}
+	looker := presence.New(cfg)
+	shown, unknown := 0, error(nil)
+	for names, err := range fleet.Things(ctx, cfg, filter) {
+		if err != nil {
+			return lsError(err)
+		}
+		for _, t := range fleet.Look(ctx, looker, names) {
+			if ctx.Err() != nil {
+				return &exitError{exitInterrupted, errors.New("interrupted")}
+			}
+			if t.Err != nil && unknown == nil {
+				unknown = t.Err
+			}
+			if o.online && !t.State.Connected || o.offline && (t.State.Connected || t.Err != nil) {
+				continue
+			}
+			if err := l.show(ctx, t); err != nil {
+				return lsError(err)
+			}
+			shown++
+		}
+	}
+	switch {
+	case unknown != nil:
+		p := operator.Explain(unknown)
+		return &exitError{exitFailed, hint.New("the state of some things is not known: "+p.Text, p.Hint)}
+	case shown == 0:
+		fmt.Fprintln(cmd.ErrOrStderr(), "culvert: no thing matches")
+	}
+	return nil
+}
+
+func lsError(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return &exitError{exitInterrupted, errors.New("interrupted")}
+	}
+	p := operator.Explain(err)
+	if h := hint.Of(err); h != "" {
+		p.Hint = h
+	}
+	return &exitError{exitFailed, hint.New(p.Text, p.Hint)}
+}
+
+// lister prints things in one of three forms.
+type lister struct {
+	out     io.Writer
+	form    string
+	now     time.Time
+	tunnels *iotsecuretunneling.Client // nil: the number of tunnels is not asked for
+
+	headed bool
+}
+
+// row is one thing as --output json has it.
+type row struct {
+	Thing   string     `json:"thing"`
+	State   string     `json:"state"` // online, offline, never, unknown
+	Since   *time.Time `json:"since,omitempty"`
+	Address string     `json:"address,omitempty"`
+	Reason  string     `json:"reason,omitempty"`
+	Tunnels *int       `json:"tunnels,omitempty"`
+	Error   string     `json:"error,omitempty"`
+}
+
+func (l *lister) show(ctx context.Context, t fleet.Thing) error {
+	r := row{Thing: clean.Line(t.Name, 128), Address: t.State.Address, Reason: t.State.Reason}
+	switch {
+	case t.Err != nil:
+		r.State, r.Error = "unknown", operator.Explain(t.Err).Text
+	case t.State.Connected:
+		r.State = "online"
+	case t.State.Known:
+		r.State = "offline"
+	default:
+		r.State = "never"
+	}
+	if !t.State.Since.IsZero() {
+		r.Since = &t.State.Since
+	}
+	if l.tunnels != nil {
+		n, err := countOpen(ctx, l.tunnels, t.Name)
+		if err != nil {
+			return err
+		}
+		r.Tunnels = &n
+	}
+	return l.print(r, t.State.Ago(l.now))
+}
+
+// countOpen returns how many open tunnels a thing has.
+func countOpen(ctx context.Context, client *iotsecuretunneling.Client, thing string) (n int, err error) {
+	pages := iotsecuretunneling.NewListTunnelsPaginator(client, &iotsecuretunneling.ListTunnelsInput{ThingName: aws.String(thing)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return 0, err
+		}
+		for _, t := range page.TunnelSummaries {
+			if t.Status == types.TunnelStatusOpen {
+				n++
+			}
+		}
+	}
+	return n, nil
+}
+
+func (l *lister) print(r row, ago string) error {
+	if l.form == "json" {
+		return json.NewEncoder(l.out).Encode(r)
+	}
+	fields := []string{r.Thing, r.State, ago, r.Address}
+	heads := []string{"THING", "STATE", "SINCE", "ADDRESS"}
+	if r.Tunnels != nil {
+		fields, heads = append(fields, fmt.Sprint(*r.Tunnels)), append(heads, "TUNNELS")
+	}
+	fields, heads = append(fields, r.Reason), append(heads, "REASON")
+	if l.form == "text" {
+		_, err := fmt.Fprintln(l.out, strings.Join(fields, "\t"))
+		return err
+	}
+	if !l.headed {
+		l.headed = true
+		if err := l.line(heads); err != nil {
+			return err
+		}
+	}
+	return l.line(fields)
+}
+
+// line prints columns of fixed width, since later pages are not known when the first is shown. What is wider pushes
+// the rest of its line to the right.
+func (l *lister) line(fields []string) error {
+	widths := []int{28, 8, 8, 20, 8}
+	var b strings.Builder
+	for i, f := range fields {
+		b.WriteString(f)
+		if i < len(fields)-1 {
+			b.WriteString(strings.Repeat(" ", max(2, widths[i]-utf8.RuneCountInString(f))))
+		}
+	}
+	_, err := fmt.Fprintln(l.out, strings.TrimRight(b.String(), " "))
+	return err
+}

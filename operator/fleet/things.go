@@ -1,0 +1,151 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"path"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/iot"
+	"github.com/aws/aws-sdk-go-v2/service/iot/types"
+
+	"github.com/culvert-iot/culvert/internal/hint"
+)
+
+// pageSize is how many things are asked for at a time. AWS allows 250, and 100 for groups; fewer are shown sooner.
+const pageSize = 100
+
+// Filter selects things. The zero value selects all of them.
+type Filter struct {
+	// Names are patterns as of [path.Match], such as "pi-*"; a thing that matches one is selected. None selects all.
+	Names []string
+	// Attribute and Value select things by one attribute.
+	Attribute, Value string
+	// Group selects the things of a static or dynamic thing group, and of the groups below it.
+	Group string
+	// Query is a fleet indexing query, such as "attributes.site:berlin". It excludes Attribute and Group.
+	Query string
+}
+
+// Validate returns an error for a filter that selects nothing by mistake.
+func (f Filter) Validate() error {
+	for _, p := range f.Names {
+		if _, err := path.Match(p, ""); err != nil || p == "" {
+			return hint.New(fmt.Sprintf("%q is no pattern of names", p), "write it like a shell's: pi-*, pi-[0-9]")
+		}
+	}
+	switch {
+	case f.Query != "" && (f.Attribute != "" || f.Group != ""):
+		return hint.New("a query excludes an attribute and a group", "say both in the query: attributes.site:berlin AND thingGroupNames:north")
+	case f.Attribute != "" && f.Group != "":
+		return hint.New("an attribute excludes a group", "use a fleet indexing query for both")
+	}
+	return nil
+}
+
+func (f Filter) matches(name string) bool {
+	for _, p := range f.Names {
+		if ok, _ := path.Match(p, name); ok {
+			return true
+		}
+	}
+	return len(f.Names) == 0
+}
+
+// plain returns the names, if they are names and not patterns: those need no list from AWS.
+func (f Filter) plain() []string {
+	if len(f.Names) == 0 || f.Attribute != "" || f.Group != "" || f.Query != "" {
+		return nil
+	}
+	for _, p := range f.Names {
+		for _, c := range p {
+			if c == '*' || c == '?' || c == '[' || c == '\\' {
+				return nil
+			}
+		}
+	}
+	return f.Names
+}
+
+// Things yields the selected things' names, a page at a time, in the order in which AWS lists them. An error is the last
+// that it yields.
+func Things(ctx context.Context, cfg aws.Config, f Filter) iter.Seq2[[]string, error] {
+	return func(yield func([]string, error) bool) {
+		if err := f.Validate(); err != nil {
+			yield(nil, err)
+			return
+		}
+		if names := f.plain(); names != nil {
+			yield(names, nil)
+			return
+		}
+		client := iot.NewFromConfig(cfg)
+		var token *string
+		for {
+			names, next, err := page(ctx, client, f, token)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			selected := names[:0]
+			for _, n := range names {
+				if f.matches(n) {
+					selected = append(selected, n)
+				}
+			}
+			if !yield(selected, nil) || aws.ToString(next) == "" {
+				return
+			}
+			token = next
+		}
+	}
+}
+
+func page(ctx context.Context, client *iot.Client, f Filter, token *string) (names []string, next *string, err error) {
+	switch {
+	case f.Query != "":
+		out, err := client.SearchIndex(ctx, &iot.SearchIndexInput{QueryString: &f.Query, NextToken: token, MaxResults: aws.Int32(pageSize)})
+		if err != nil {
+			return nil, nil, explainIndex(err)
+		}
+		for _, t := range out.Things {
+			names = append(names, aws.ToString(t.ThingName))
+		}
+		return names, out.NextToken, nil
+	case f.Group != "":
+		out, err := client.ListThingsInThingGroup(ctx, &iot.ListThingsInThingGroupInput{
+			ThingGroupName: &f.Group, Recursive: true, NextToken: token, MaxResults: aws.Int32(pageSize),
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		return out.Things, out.NextToken, nil
+	}
+	in := &iot.ListThingsInput{NextToken: token, MaxResults: aws.Int32(pageSize)}
+	if f.Attribute != "" {
+		in.AttributeName, in.AttributeValue = &f.Attribute, &f.Value
+	}
+	out, err := client.ListThings(ctx, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, t := range out.Things {
+		names = append(names, aws.ToString(t.ThingName))
+	}
+	return names, out.NextToken, nil
+}
+
+// explainIndex says what to do about an account without fleet indexing.
+func explainIndex(err error) error {
+	if _, ok := errors.AsType[*types.IndexNotReadyException](err); ok {
+		return hint.Wrap(err, "AWS is still building the index: try again in some minutes")
+	}
+	_, missing := errors.AsType[*types.ResourceNotFoundException](err)
+	_, invalid := errors.AsType[*types.InvalidRequestException](err)
+	if missing || invalid {
+		return hint.Wrap(err, "a query needs fleet indexing of things (aws iot get-indexing-configuration); names, --attribute and --group work without")
+	}
+	return err
+}

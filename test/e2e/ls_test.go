@@ -1,0 +1,64 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/sandbox/dataplane"
+)
+
+func TestLsTellsWhichThingsAreThere(t *testing.T) {
+	t.Parallel()
+	box := startSandbox(t, sandbox.Config{Things: []string{"pi-1", "pi-2"}})
+	files, err := box.Device("pi-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 250 {
+		box.Registry.Add(fmt.Sprintf("cam-%03d", i), map[string]string{"site": []string{"berlin", "oslo"}[i%2]})
+	}
+	startDaemon(t, files.ConfigFile).waitLog(t, "mqtt subscribed", 20*time.Second)
+	site := newOperatorSite(t, box)
+	ls := func(args ...string) (string, int) {
+		return exitCode(t, site.culvert(t, append([]string{"ls"}, args...)...))
+	}
+	for name, c := range map[string]struct {
+		args  []string
+		lines int // of things
+		has   string
+	}{
+		"all":          {nil, 252, "\npi-1                        online"},
+		"a pattern":    {[]string{"pi-*"}, 2, "pi-2                        never"},
+		"names alone":  {[]string{"pi-2", "pi-1"}, 2, "127.0.0.1"},
+		"online":       {[]string{"--online"}, 1, "pi-1"},
+		"an attribute": {[]string{"--attribute", "site=oslo"}, 125, "cam-249"},
+		"fleet index":  {[]string{"--query", "thingName:cam-00* AND attributes.site:berlin"}, 5, "cam-008"},
+		"tunnels":      {[]string{"pi-1", "--tunnels"}, 1, "TUNNELS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, code := ls(c.args...)
+			if n := strings.Count(out, "\n") - 1; code != 0 || n != c.lines || !strings.Contains(out, c.has) {
+				t.Errorf("exit code %d, %d things, want %d with %q:\n%.600s", code, n, c.lines, c.has, out)
+			}
+		})
+	}
+	if out, code := ls("pi-1", "--output", "json"); code != 0 || !strings.HasPrefix(out, `{"thing":"pi-1","state":"online","since":"20`) {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	box.DataPlane.SetBehaviour(dataplane.Behaviour{Denied: []string{"GetConnection"}})
+	if out, code := ls("pi-1"); code != 1 || !strings.Contains(out, "unknown") || !strings.Contains(out, "GetConnection") {
+		t.Errorf("without permission, exit code %d:\n%s", code, out)
+	}
+}
+
+func TestLsSaysWhatAQueryNeeds(t *testing.T) {
+	t.Parallel()
+	site := newOperatorSite(t, startSandbox(t, sandbox.Config{NoFleetIndex: true}))
+	out, code := exitCode(t, site.culvert(t, "ls", "--query", "thingName:pi-*"))
+	if code != 1 || !strings.Contains(out, "hint: a query needs fleet indexing") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+}
