@@ -22,6 +22,10 @@ type (
 	Opened = stream.Opened
 	// Closed tells how a connection ended.
 	Closed = stream.Closed
+	// Breaker learns that its connection did not end in order; see [stream.Breaker].
+	Breaker = stream.Breaker
+	// Reason is why a connection ended; see [stream.Reason].
+	Reason = stream.Reason
 	// ProtocolError tells what the far side sent that no tunnel may carry.
 	ProtocolError = stream.ProtocolError
 )

@@ -36,6 +36,8 @@ type connection struct {
 
 	running    int  // goroutines that have the connection now
 	targetDone bool // the target is closed, or there will be none
+	drained    bool // all that was received is written
+	broken     bool // the target must not take the end for an orderly one
 	forgotten  bool
 
 	// tunnel -> target
@@ -115,9 +117,19 @@ func (c *connection) attach(target net.Conn) {
 // boundBuffer keeps the kernel from holding megabytes for a TCP target that takes nothing. What waits is in
 // the inbox, where it counts.
 func boundBuffer(target net.Conn) {
-	_, isTCP := target.LocalAddr().(*net.TCPAddr)
-	if s, ok := target.(interface{ SetWriteBuffer(n int) error }); ok && isTCP {
+	if s, ok := beneath(target).(*net.TCPConn); ok {
 		_ = s.SetWriteBuffer(sendBuffer)
+	}
+}
+
+// beneath returns the connection that target wraps, to set its options.
+func beneath(target net.Conn) net.Conn {
+	for {
+		w, ok := target.(interface{ NetConn() net.Conn })
+		if !ok {
+			return target
+		}
+		target = w.NetConn()
 	}
 }
 
@@ -164,6 +176,9 @@ func (c *connection) giveWrite() {
 func (c *connection) settle() {
 	if c.state == aborted && c.target != nil && !c.targetDone {
 		c.targetDone = true
+		if c.broken {
+			c.breakOff()
+		}
 		_ = c.target.Close() // it also ends a write under way
 	}
 	if c.target != nil && !c.targetDone && !c.writing && c.mustWrite() {
@@ -188,6 +203,7 @@ func (c *connection) mustWrite() bool {
 // gone from its stream's table then.
 func (c *connection) end(to state, tell bool) {
 	if to > c.state {
+		c.broken = c.broken || to == aborted && !c.drained
 		c.state = to
 		c.drainBy = time.Now().Add(drainTimeout)
 	}

@@ -58,7 +58,9 @@ func (m *mux) common(msg *frame.Message) (done bool, err error) {
 	switch msg.Type {
 	case frame.SessionReset:
 		m.warn("session reset", "session reset by the service: all streams end")
+		m.sessionReset = true
 		m.endAll()
+		m.sessionReset = false
 		return true, nil
 	case frame.ServiceIDs:
 		m.services = slices.Clone(msg.AvailableServiceIDs)
@@ -140,6 +142,7 @@ func (m *mux) unexpected(s *stream, msg *frame.Message) {
 		"service", s.name, "stream", s.id, "type", msg.Type.String(), "form", s.form.String())
 	m.tell(s.message(frame.StreamReset, 0))
 	for _, c := range s.conns {
+		c.broken = true
 		c.setReason(Violation)
 	}
 	m.endStream(s)

@@ -79,7 +79,7 @@ func (m *mux) slowStarts() {
 	if wait < time.Second/startRate {
 		return
 	}
-	m.warn("starts", "tunnel slowed down: it starts too many connections", "limit_per_second", startRate)
+	m.warn("starts", "tunnel slowed down: it starts too many connections", "limit", startRate)
 	since := m.pauseReads(time.Time{})
 	defer m.resumeReads(since)
 	m.writeDeferred()

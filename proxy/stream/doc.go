@@ -24,6 +24,11 @@
 // takeWrite and giveWrite. Each change of a connection's state and each giveWrite ends with settle, which
 // looks at the state again: it alone starts the writer, closes the target and forgets the connection.
 //
+// Only an orderly end is a FIN for the application. What is known to be broken is a TCP reset, or a call of
+// [Breaker]: the transport's end, a session reset, Shutdown, a violation, a target that stalls or fails.
+// What was received before is written first. The peer's reset is an orderly end: the protocol has no
+// other one, and peers end in order by it.
+//
 // Two peers of this package have a half close, which the protocol lacks; see halfclose.go.
 //
 // The package does not know websockets, it is given a [Transport]; nor what a service name stands for, it

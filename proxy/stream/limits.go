@@ -30,6 +30,8 @@ const (
 	// lingerTimeout bounds the wait for a target's own close after all was written: closing a TCP socket
 	// with unread input sends a reset, which may overtake what the target has yet to read.
 	lingerTimeout = 2 * time.Second
+	// flushStep is between two looks at what a target's socket has yet to send.
+	flushStep = 5 * time.Millisecond
 	// endGrace is how long Serve waits for orderly ends when the tunnel itself has ended.
 	endGrace = time.Second
 	// readGrace is how long the reader may still look for the reason when the transport takes no more

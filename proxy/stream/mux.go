@@ -91,17 +91,18 @@ type mux struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // connections
 
-	mu       sync.Mutex
-	streams  map[string]*stream // active, by service id as on the wire
-	conns    map[*connection]struct{}
-	backlog  backlog       // what waits for targets; the reader waits here for room
-	deferred []*connection // the reader alone: those whose inbox it writes before it reads on
-	idle     sync.Cond     // Shutdown waits here for the sender
-	closing  bool          // Shutdown has begun: nothing new starts
-	mute     bool          // the transport takes nothing more; there is no sender
-	ended    bool          // the websocket has ended, or must
-	services []string      // the tunnel's, from SERVICE_IDS
-	stats    statistics
+	mu           sync.Mutex
+	streams      map[string]*stream // active, by service id as on the wire
+	conns        map[*connection]struct{}
+	backlog      backlog       // what waits for targets; the reader waits here for room
+	deferred     []*connection // the reader alone: those whose inbox it writes before it reads on
+	idle         sync.Cond     // Shutdown waits here for the sender
+	closing      bool          // Shutdown has begun: nothing new starts
+	mute         bool          // the transport takes nothing more; there is no sender
+	ended        bool          // the websocket has ended, or must
+	sessionReset bool          // the service has reset the session: all streams end
+	services     []string      // the tunnel's, from SERVICE_IDS
+	stats        statistics
 	// unanswered: the destination had time enough to say that it knows half close, and did not.
 	unanswered    bool
 	answered      bool // it did say so, on some connection
@@ -312,10 +313,11 @@ func (m *mux) endStream(s *stream) {
 	switch {
 	case m.closing:
 		why = Stopped
-	case m.ended:
+	case m.ended, m.sessionReset:
 		why = TunnelLost
 	}
 	for _, c := range s.conns {
+		c.broken = c.broken || why != ByPeer
 		c.setReason(why)
 		c.end(draining, false)
 	}

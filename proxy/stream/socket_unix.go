@@ -65,6 +65,12 @@ func (s *socket) await() error {
 	return s.raw.Read(s.wait.ready)
 }
 
+// unsent is how many bytes the kernel has yet to deliver, as far as it says so.
+func (s *socket) unsent() (n int) {
+	_ = s.raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) })
+	return n
+}
+
 // tryWrite writes what the socket takes now. It is for one goroutine at a time.
 func (s *socket) tryWrite(p []byte) (int, error) {
 	s.out.from, s.out.n, s.out.err = p, 0, nil

@@ -26,6 +26,7 @@ func (c *connection) write() {
 		case c.state == draining:
 			if !c.dead {
 				c.linger()
+				c.drained = c.state == draining
 			}
 			c.end(aborted, false)
 		case !c.dead && c.mustCloseWriting():
@@ -116,9 +117,25 @@ func (c *connection) took(n int) {
 	}
 }
 
+// flush waits until the target's system has all that was written: a reset drops what is still here.
+func (c *connection) flush() {
+	for end := time.Now().Add(lingerTimeout); c.raw != nil && c.state == draining && time.Now().Before(end); {
+		if c.raw.unsent() == 0 {
+			return
+		}
+		look := time.AfterFunc(flushStep, c.m.backlog.wake)
+		c.m.backlog.wait()
+		look.Stop()
+	}
+}
+
 // linger closes the writing side and lets the poller read away what the target still says, with mu given up
 // meanwhile, so that nothing written is lost to a reset.
 func (c *connection) linger() {
+	if c.broken {
+		c.flush()
+		return
+	}
 	half, ok := c.target.(interface{ CloseWrite() error })
 	if !ok {
 		return

@@ -1,0 +1,87 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// readBroken reads to an end that must not look like an orderly one, where the network knows another.
+func readBroken(t *testing.T, r io.Reader) []byte {
+	t.Helper()
+	b, err := io.ReadAll(r)
+	if _, isTCP := r.(*net.TCPConn); isTCP && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("after %d bytes the connection ended with %v, want a reset", len(b), err)
+	}
+	return b
+}
+
+// breakable records how its connection ended.
+type breakable struct {
+	net.Conn
+	reason Reason
+}
+
+func (b *breakable) Break(r Reason) { b.reason = r }
+
+func (b *breakable) NetConn() net.Conn { return b.Conn }
+
+// Ends that this side knows to be no orderly ones are resets for the application, on both sides.
+func TestABrokenConnectionDoesNotLookComplete(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(m *mux, far *end)
+		want Reason
+	}{
+		"the link is lost":     {func(_ *mux, far *end) { far.out.close() }, TunnelLost},
+		"the session is reset": {func(_ *mux, far *end) { _, _ = far.Write(frames("SESSION_RESET")) }, TunnelLost},
+		"this side stops": {func(m *mux, _ *end) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			m.Shutdown(ctx)
+		}, Stopped},
+	} {
+		for _, side := range []string{"destination", "source"} {
+			t.Run(name+" "+side, func(t *testing.T) {
+				socket, app := networks["tcp"](t)
+				local := &breakable{Conn: socket}
+				near, far := newPair()
+				go func() { _, _ = io.Copy(io.Discard, far) }()
+				served := make(chan struct{})
+				var m *mux
+				if side == "destination" {
+					d := NewDestination(DestinationConfig{
+						Config: Config{Transport: near},
+						Dial:   func(context.Context, string) (net.Conn, error) { return local, nil },
+					})
+					m = d.mux
+					go func() { defer close(served); _ = d.Serve() }()
+					_, _ = far.Write(frames("STREAM_START 1 X#1", "DATA 1 X#1 half"))
+				} else {
+					s := NewSource(SourceConfig{Config: Config{Transport: near}, Form: V3})
+					m = s.mux
+					go func() { defer close(served); _ = s.Serve() }()
+					if err := s.Open("X", local); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if side == "destination" {
+					if _, err := io.ReadFull(app, make([]byte, 4)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				c.end(m, far)
+				readBroken(t, app)
+				_ = far.Close(closeNormal, "")
+				<-served
+				if local.reason != c.want {
+					t.Errorf("the connection was told %q, want %q", local.reason, c.want)
+				}
+				_ = app.Close()
+			})
+		}
+	}
+}
