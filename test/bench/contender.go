@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/culvert-iot/culvert/test/harness"
+
 	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/relay"
@@ -113,15 +115,7 @@ func (s *scene) run(name string, atDevice bool, env []string, argv ...string) (*
 	if atDevice {
 		argv = append(slices.Clone(s.place.prefix), argv...)
 	}
-	return start(name, argv, append(cleanEnv(), env...))
-}
-
-// cleanEnv is the environment without what would lead a program elsewhere.
-func cleanEnv() []string {
-	return slices.DeleteFunc(os.Environ(), func(v string) bool {
-		name, _, _ := strings.Cut(strings.ToUpper(v), "=")
-		return strings.HasSuffix(name, "_PROXY") || strings.HasPrefix(name, "AWS") || name == "NOTIFY_SOCKET"
-	})
+	return start(name, argv, harness.CleanEnv(env...))
 }
 
 // start brings up a contender, fresh: a tunnel and processes of its own, so that nothing is left of an earlier measurement.
@@ -265,8 +259,8 @@ func (s *scene) ready(ctx context.Context, c *contender) (err error) {
 		if err = s.tryEcho(ctx, c); err == nil {
 			return nil
 		}
-		if !c.device.running() || !c.source.running() {
-			return fmt.Errorf("it ended: %w\n%s%s", err, c.device.said.String(), c.source.said.String())
+		if !c.device.Running() || !c.source.Running() {
+			return fmt.Errorf("it ended: %w\n%s%s", err, c.device.Output.String(), c.source.Output.String())
 		}
 		if e := backoff.Sleep(ctx, 50*time.Millisecond); e != nil {
 			return e

@@ -62,7 +62,7 @@ func plainDevice(ctx context.Context, args []string, out io.Writer) error {
 	if err := json.NewEncoder(out).Encode(l.Addr().String()); err != nil {
 		return err
 	}
-	go accept(tls.NewListener(l, cfg), func(c net.Conn) {
+	go serve(tls.NewListener(l, cfg), func(c net.Conn) {
 		service, err := readLine(c)
 		if err != nil {
 			return
@@ -97,7 +97,7 @@ func plainSource(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		ports[service] = l.Addr().String()
-		go accept(l, func(c net.Conn) {
+		go serve(l, func(c net.Conn) {
 			next, err := (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", args[1])
 			if err != nil {
 				return
@@ -129,7 +129,7 @@ func plainRelay(ctx context.Context, l net.Listener, files plainTLS, device stri
 	if err != nil {
 		return err
 	}
-	go accept(tls.NewListener(l, in), func(c net.Conn) {
+	go serve(tls.NewListener(l, in), func(c net.Conn) {
 		next, err := (&tls.Dialer{Config: onward}).DialContext(ctx, "tcp", device)
 		if err != nil {
 			return

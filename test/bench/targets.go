@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"sync"
+
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 const (
@@ -19,13 +22,13 @@ var services = []string{"ECHO", "BULK", "WEB"}
 // serveTargets runs the servers that the device's side connects to, and prints their addresses.
 func serveTargets(ctx context.Context, out io.Writer) error {
 	addresses := map[string]string{}
-	for name, handle := range map[string]func(net.Conn){"ECHO": echo, "BULK": bulkTarget, "WEB": web} {
+	for name, handle := range map[string]func(net.Conn){"ECHO": harness.Echo, "BULK": bulkTarget, "WEB": web} {
 		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
 		}
 		addresses[name] = l.Addr().String()
-		go accept(l, handle)
+		go serve(l, handle)
 	}
 	if err := json.NewEncoder(out).Encode(addresses); err != nil {
 		return err
@@ -34,31 +37,8 @@ func serveTargets(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-func accept(l net.Listener, handle func(net.Conn)) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer c.Close()
-			handle(c)
-		}()
-	}
-}
-
-func echo(c net.Conn) {
-	var b [4 << 10]byte
-	for {
-		n, err := c.Read(b[:])
-		if err != nil {
-			return
-		}
-		if _, err := c.Write(b[:n]); err != nil {
-			return
-		}
-	}
-}
+// serve answers connections until the process ends.
+func serve(l net.Listener, handle func(net.Conn)) { _ = harness.Serve(l, new(sync.WaitGroup), handle) }
 
 // bulkTarget takes requests of a direction and a length: to the device, it reads that many bytes and answers one; from
 // the device, it sends that many.

@@ -52,7 +52,7 @@ func TestSSHToAnEmulatedDevice(t *testing.T) {
 				t.Fatalf("got %q, %v", out, err)
 			}
 			ssh.copyBothWays(t, port, target, 8<<20)
-			t.Logf("%s at rest: %.1f MB of RSS, with its emulator", kind, settled(t, device.cmd.Process.Pid, "Rss:"))
+			t.Logf("%s at rest: %.1f MB of RSS, with its emulator", kind, settled(t, device.Cmd.Process.Pid, "Rss"))
 			device.stop(t)
 		})
 	}

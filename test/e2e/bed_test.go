@@ -24,6 +24,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/relay"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // bed is where a fault is put: a sandbox, a device with a tunnel, an operator's side that comes back by itself, and
@@ -113,21 +114,17 @@ func startForeign(t *testing.T, program, endpoint, ca, token string, targets map
 	for name, address := range targets {
 		mapping = append(mapping, name+"="+address)
 	}
-	d := &daemon{exited: make(chan struct{})}
-	d.cmd = exec.Command(program, "-d", strings.Join(mapping, ","), "-e", u.Host, "-i", "11111111-2222-4333-8444-"+secret.New(token).ID()+"0000", "-v", "5")
-	d.cmd.Dir = shortDir(t)
-	d.cmd.Stdout, d.cmd.Stderr = &d.stderr, &d.stderr
-	d.cmd.Env = cleanEnv("AWSIOT_TUNNEL_ACCESS_TOKEN="+token, "SSL_CERT_FILE="+ca)
-	if err := d.cmd.Start(); err != nil {
+	cmd := exec.Command(program, "-d", strings.Join(mapping, ","), "-e", u.Host, "-i", "11111111-2222-4333-8444-"+secret.New(token).ID()+"0000", "-v", "5")
+	cmd.Dir = shortDir(t)
+	cmd.Env = cleanEnv("AWSIOT_TUNNEL_ACCESS_TOKEN="+token, "SSL_CERT_FILE="+ca)
+	p, err := harness.Start(program, cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		defer close(d.exited)
-		d.err = d.cmd.Wait()
-	}()
+	d := &daemon{Process: p}
 	t.Cleanup(func() {
-		_ = d.cmd.Process.Kill()
-		<-d.exited
+		_ = d.Cmd.Process.Kill()
+		<-d.Exited
 		if t.Failed() {
 			t.Logf("log of %s:\n%s", program, d.log())
 		}

@@ -3,12 +3,13 @@ package e2e
 import (
 	"context"
 	"crypto/tls"
-	"io"
 	"net"
 	"net/http"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/culvert-iot/culvert/test/harness"
 
 	"github.com/culvert-iot/culvert/internal/netdial"
 	"github.com/culvert-iot/culvert/internal/secret"
@@ -130,7 +131,7 @@ func tcpPair(t testing.TB) (a, b net.Conn) {
 
 // echoServer answers every byte on a loopback port.
 func echoServer(t testing.TB) (address string) {
-	return server(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+	return server(t, harness.Echo)
 }
 
 // server runs handle for each connection to a loopback port, which it returns.
@@ -142,15 +143,8 @@ func server(t testing.TB, handle func(net.Conn)) (address string) {
 	}
 	var all sync.WaitGroup
 	all.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer c.Close()
-				handle(c)
-			})
+		if err := harness.Serve(l, &all, handle); err != nil {
+			t.Errorf("a server: %v", err)
 		}
 	})
 	t.Cleanup(func() {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/test/harness"
+
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/relay"
@@ -207,7 +209,7 @@ func TestCulvertSSH(t *testing.T) {
 		// script gives ssh a real terminal, and this test types on it.
 		line := culvert(t) + " ssh " + ssh.user + "@pi-1 -- -tt " + strings.Join(ssh.sshFlags(), " ")
 		cmd := o.command(t, script, "-q", "-e", "-c", line, "/dev/null")
-		var out logBuffer
+		var out harness.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
 		stdin, err := cmd.StdinPipe()
 		if err != nil {
@@ -239,11 +241,11 @@ func TestCulvertSSH(t *testing.T) {
 }
 
 // startConnect runs culvert connect and returns the address of its first service.
-func (o *operatorSite) startConnect(t *testing.T, args ...string) (cmd *exec.Cmd, address string, stderr *logBuffer) {
+func (o *operatorSite) startConnect(t *testing.T, args ...string) (cmd *exec.Cmd, address string, stderr *harness.Buffer) {
 	t.Helper()
 	cmd = o.culvert(t, append([]string{"connect"}, args...)...)
-	var out logBuffer
-	stderr = &logBuffer{}
+	var out harness.Buffer
+	stderr = &harness.Buffer{}
 	cmd.Stdout, cmd.Stderr = &out, stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -341,7 +343,7 @@ func TestCulvertConnect(t *testing.T) {
 		}
 		defer full.Close()
 		cmd := o.culvert(t, "connect", "pi-1", "SSH")
-		var stderr logBuffer
+		var stderr harness.Buffer
 		cmd.Stdout, cmd.Stderr = full, &stderr
 		_ = cmd.Run()
 		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(stderr.String(), "print where SSH is: ") {
@@ -384,7 +386,7 @@ func TestCulvertConnect(t *testing.T) {
 	})
 	t.Run("Ctrl-C while waiting", func(t *testing.T) {
 		cmd := o.culvert(t, "connect", "nobody")
-		var stderr logBuffer
+		var stderr harness.Buffer
 		cmd.Stderr = &stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

@@ -1,7 +1,7 @@
 package e2e
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/agent"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // stopLimit is how long the daemon may take to end after SIGTERM.
@@ -29,47 +30,13 @@ func eventually(t testing.TB, limit time.Duration, what string, done func() bool
 }
 
 // poll waits until done says so; false when that is not within the limit.
-func poll(limit time.Duration, done func() bool) bool {
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			return done()
-		}
-	}
-	return true
-}
-
-// logBuffer collects what a process writes while tests read it.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
+var poll = harness.Poll
 
 // daemon is a running culvertd.
 type daemon struct {
 	config string // path of its configuration
 
-	cmd    *exec.Cmd
-	stderr logBuffer
-	exited chan struct{} // closed when the process has ended
-	err    error         // of Wait, after exited
+	*harness.Process
 
 	mu      sync.Mutex
 	secrets []string
@@ -99,18 +66,12 @@ func startProgram(t testing.TB, program, config string, env ...string) *daemon {
 // one of its own.
 func startCommand(t testing.TB, config string, cmd *exec.Cmd, env ...string) *daemon {
 	t.Helper()
-	d := &daemon{config: config, cmd: cmd, exited: make(chan struct{})}
-	if cmd.Stderr == nil {
-		d.cmd.Stderr, d.cmd.Stdout = &d.stderr, &d.stderr
-	}
-	d.cmd.Env = cleanEnv(env...)
-	if err := d.cmd.Start(); err != nil {
+	cmd.Env = cleanEnv(env...)
+	p, err := harness.Start("culvertd", cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		defer close(d.exited)
-		d.err = d.cmd.Wait()
-	}()
+	d := &daemon{config: config, Process: p}
 	t.Cleanup(func() {
 		d.end(t)
 		d.checkSecrets(t)
@@ -123,20 +84,8 @@ func startCommand(t testing.TB, config string, cmd *exec.Cmd, env ...string) *da
 
 // end makes sure that the process is gone.
 func (d *daemon) end(t testing.TB) {
-	select {
-	case <-d.exited:
-		return
-	default:
-	}
-	_ = d.cmd.Process.Signal(syscall.SIGTERM)
-	timer := time.NewTimer(stopLimit)
-	defer timer.Stop()
-	select {
-	case <-d.exited:
-	case <-timer.C:
-		t.Errorf("culvertd did not end within %v of SIGTERM", stopLimit)
-		_ = d.cmd.Process.Kill()
-		<-d.exited
+	if err := d.End(syscall.SIGTERM, stopLimit); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -144,8 +93,8 @@ func (d *daemon) end(t testing.TB) {
 func (d *daemon) stop(t testing.TB) {
 	t.Helper()
 	d.end(t)
-	if d.err != nil {
-		t.Errorf("culvertd after SIGTERM: %v, want exit code 0", d.err)
+	if err := d.Err(); err != nil {
+		t.Errorf("culvertd after SIGTERM: %v, want exit code 0", err)
 	}
 }
 
@@ -155,8 +104,8 @@ func (d *daemon) waitExit(t testing.TB, limit time.Duration) int {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
-	case <-d.exited:
-		return d.cmd.ProcessState.ExitCode()
+	case <-d.Exited:
+		return d.Cmd.ProcessState.ExitCode()
 	case <-timer.C:
 		t.Fatalf("culvertd did not end by itself within %v", limit)
 		return -1
@@ -166,13 +115,13 @@ func (d *daemon) waitExit(t testing.TB, limit time.Duration) int {
 // signal sends a signal to the daemon.
 func (d *daemon) signal(t testing.TB, s os.Signal) {
 	t.Helper()
-	if err := d.cmd.Process.Signal(s); err != nil {
+	if err := d.Cmd.Process.Signal(s); err != nil {
 		t.Fatalf("signal culvertd: %v", err)
 	}
 }
 
 // log is everything that the daemon has logged so far.
-func (d *daemon) log() string { return d.stderr.String() }
+func (d *daemon) log() string { return d.Output.String() }
 
 // mark is the present end of the log, for waitLogFrom.
 func (d *daemon) mark() int { return len(d.log()) }
@@ -186,29 +135,11 @@ func (d *daemon) waitLog(t testing.TB, substring string, limit time.Duration) st
 // waitLogFrom is waitLog for what was logged after a mark.
 func (d *daemon) waitLogFrom(t testing.TB, mark int, substring string, limit time.Duration) string {
 	t.Helper()
-	line, over := "", false
-	found := func() bool {
-		for l := range strings.Lines(d.log()[mark:]) {
-			if strings.Contains(l, substring) && strings.HasSuffix(l, "\n") {
-				line = strings.TrimSuffix(l, "\n")
-				return true
-			}
-		}
-		return false
-	}
-	ok := poll(limit, func() bool {
-		select {
-		case <-d.exited:
-			over = true
-		default:
-		}
-		return found() || over
-	})
-	switch {
-	case line == "" && over && !found():
-		t.Fatalf("culvertd ended (%v) without logging %q", d.err, substring)
-	case !ok:
-		t.Fatalf("culvertd did not log %q within %v", substring, limit)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	line, err := d.WaitFor(ctx, mark, substring)
+	if err != nil {
+		t.Fatalf("%v (limit %v)", err, limit)
 	}
 	return line
 }

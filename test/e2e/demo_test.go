@@ -10,13 +10,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // demoRun runs the built demo with the built daemon, and its temporary files in a directory of the test's own.
 type demoRun struct {
 	cmd            *exec.Cmd
 	temp           string
-	stdout, stderr logBuffer
+	stdout, stderr harness.Buffer
 }
 
 func newDemo(t *testing.T, args ...string) *demoRun {

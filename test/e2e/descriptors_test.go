@@ -40,7 +40,7 @@ const room = 12
 func TestWithoutFileDescriptorsLiveConnectionsStay(t *testing.T) {
 	t.Parallel()
 	d := startDevice(t, sandbox.Config{})
-	pid := d.daemon.cmd.Process.Pid
+	pid := d.daemon.Cmd.Process.Pid
 	live := startPulse(t, connectTo(t, d.source, "ECHO"))
 	limitFiles(t, pid, uint64(openFiles(t, pid)+room))
 	mark := d.daemon.mark()
@@ -90,7 +90,7 @@ func TestAPortOutlivesALackOfFileDescriptors(t *testing.T) {
 	port := s.port(t)
 	wantEcho(t, dialPort(t, port), "before")
 
-	limitFiles(t, s.cmd.Process.Pid, uint64(openFiles(t, s.cmd.Process.Pid)+room))
+	limitFiles(t, s.Cmd.Process.Pid, uint64(openFiles(t, s.Cmd.Process.Pid)+room))
 	var clients []net.Conn
 	for range 3 * room { // the kernel takes those that the program cannot
 		clients = append(clients, dialPort(t, port))

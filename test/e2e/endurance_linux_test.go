@@ -34,7 +34,7 @@ func (u usage) String() string {
 
 func usageOf(t testing.TB, d *daemon) usage {
 	t.Helper()
-	pid := d.cmd.Process.Pid
+	pid := d.Cmd.Process.Pid
 	// Status first: its answer needs a goroutine and a descriptor, which are gone when the command has ended.
 	goroutines := d.status(t).Goroutines
 	return usage{openFiles(t, pid), processFigure(t, pid, "Threads"), goroutines, residentMemory(t, pid)}

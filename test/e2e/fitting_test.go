@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/test/harness"
+
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/pki"
@@ -195,7 +197,7 @@ func TestAMosquittoBridgeCarriesNotifications(t *testing.T) {
 	}
 	script.Env = append(cleanEnv(), "CULVERTD="+wrapper, "XDG_CONFIG_HOME="+login, "PATH="+filepath.Dir(subscriber)+":"+os.Getenv("PATH"))
 	script.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var log logBuffer
+	var log harness.Buffer
 	script.Stdout, script.Stderr = &log, &log
 	if err := script.Start(); err != nil {
 		t.Fatal(err)

@@ -1,17 +1,17 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/culvert-iot/culvert/test/harness"
 
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
@@ -46,7 +46,7 @@ func startSubject(t testing.TB, program string, tunnels int, target string) *sub
 	return s
 }
 
-func (s *subject) pid() int { return s.daemon.cmd.Process.Pid }
+func (s *subject) pid() int { return s.daemon.Cmd.Process.Pid }
 
 // lightEcho is an echo server that can hold ten thousand connections.
 func lightEcho(t testing.TB) string {
@@ -102,17 +102,17 @@ func BenchmarkFootprint(b *testing.B) {
 	figures := map[string]float64{"armv6-MB": float64(info.Size()) / 1e6}
 	for b.Loop() {
 		s := startSubject(b, path, 0, lightEcho(b))
-		figures["subscribed-Pss-MB"] = settled(b, s.pid(), "Pss:")
-		figures["subscribed-Rss-MB"] = megabytes(memory(b, s.pid(), "Rss:"))
+		figures["subscribed-Pss-MB"] = settled(b, s.pid(), "Pss")
+		figures["subscribed-Rss-MB"] = megabytes(memory(b, s.pid(), "Rss"))
 		opened := openTunnel(b, s.box, s.daemon, "ECHO")
 		s.daemon.waitLog(b, "tunnel connected", 20*time.Second)
-		figures["tunnel-Pss-MB"] = settled(b, s.pid(), "Pss:")
-		figures["tunnel-Rss-MB"] = megabytes(memory(b, s.pid(), "Rss:"))
+		figures["tunnel-Pss-MB"] = settled(b, s.pid(), "Pss")
+		figures["tunnel-Rss-MB"] = megabytes(memory(b, s.pid(), "Rss"))
 		s.sources = append(s.sources, startSource(b, s.box, opened.SourceToken, proxy.V3))
 		s.open(b, 10)
-		figures["used-Pss-MB"] = settled(b, s.pid(), "Pss:")
-		figures["used-Rss-MB"] = megabytes(memory(b, s.pid(), "Rss:"))
-		figures["used-own-MB"] = settled(b, s.pid(), "Anonymous:")
+		figures["used-Pss-MB"] = settled(b, s.pid(), "Pss")
+		figures["used-Rss-MB"] = megabytes(memory(b, s.pid(), "Rss"))
+		figures["used-own-MB"] = settled(b, s.pid(), "Anonymous")
 	}
 	for name, value := range figures {
 		b.ReportMetric(value, name)
@@ -129,17 +129,17 @@ func BenchmarkIdleConnections(b *testing.B) {
 			for b.Loop() {
 				s := startSubject(b, path, c.tunnels, lightEcho(b))
 				s.open(b, 10*c.tunnels) // so that the pages which connections need are there
-				before, own := settled(b, s.pid(), "Rss:"), memory(b, s.pid(), "Anonymous:")
+				before, own := settled(b, s.pid(), "Rss"), memory(b, s.pid(), "Anonymous")
 				files := openFiles(b, s.pid())
 				start := time.Now()
 				s.open(b, c.count)
 				took := time.Since(start)
-				after := settled(b, s.pid(), "Rss:")
+				after := settled(b, s.pid(), "Rss")
 				busy := processorTime(b, s.pid())
 				<-time.After(10 * time.Second)
 				b.ReportMetric(float64(processorTime(b, s.pid())-busy)/float64(10*time.Second)*100, "idle-CPU-%")
 				b.ReportMetric((after-before)*1e6/float64(c.count)/1024, "KiB/conn")
-				b.ReportMetric(float64(memory(b, s.pid(), "Anonymous:")-own)/float64(c.count), "own-KiB/conn")
+				b.ReportMetric(float64(memory(b, s.pid(), "Anonymous")-own)/float64(c.count), "own-KiB/conn")
 				b.ReportMetric(after, "RSS-MB")
 				b.ReportMetric(float64(openFiles(b, s.pid())-files)/float64(c.count), "fds/conn")
 				b.ReportMetric(took.Seconds(), "open-s")
@@ -181,46 +181,30 @@ func stripped(t testing.TB, arch string) string {
 // memory reads a figure of a process's memory map, in kilobytes.
 func memory(t testing.TB, pid int, field string) (kB int) {
 	t.Helper()
-	return procField(t, fmt.Sprintf("/proc/%d/smaps_rollup", pid), field)
+	return procField(t, pid, "smaps_rollup", field)
 }
 
 // peakMemory is the most that a process ever had in memory, in MB.
 func peakMemory(t testing.TB, pid int) float64 {
 	t.Helper()
-	return megabytes(procField(t, fmt.Sprintf("/proc/%d/status", pid), "VmHWM:"))
+	return megabytes(procField(t, pid, "status", "VmHWM"))
 }
 
-func procField(t testing.TB, path, field string) (n int) {
+func procField(t testing.TB, pid int, file, field string) int {
 	t.Helper()
-	f, err := os.Open(path)
+	n, err := harness.Figure(pid, file, field)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if rest, ok := strings.CutPrefix(s.Text(), field); ok {
-			if _, err := fmt.Sscan(rest, &n); err != nil {
-				t.Fatal(err)
-			}
-			return n
-		}
-	}
-	t.Fatalf("%s has no field %s", path, field)
-	return 0
+	return n
 }
 
 // processorTime is what a process has used, to a hundredth of a second.
 func processorTime(t testing.TB, pid int) time.Duration {
 	t.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	used, err := harness.ProcessorTime(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// proc_pid_stat(5): fields 14 and 15, counted behind the name, which ends with the last bracket.
-	f := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	var user, system int
-	if _, err := fmt.Sscan(f[11]+" "+f[12], &user, &system); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(user+system) * 10 * time.Millisecond
+	return used
 }

@@ -126,7 +126,7 @@ func TestFloodsByTheRelayAreBounded(t *testing.T) {
 		{"SERVICE_IDS", many(ids)},
 	} {
 		t.Run(flood.name, func(t *testing.T) {
-			before, lines := memory(t, d.daemon.cmd.Process.Pid, "Rss:")<<10, strings.Count(d.daemon.log(), "\n")
+			before, lines := memory(t, d.daemon.Cmd.Process.Pid, "Rss")<<10, strings.Count(d.daemon.log(), "\n")
 			flood.send()
 			_ = live.SetDeadline(time.Now().Add(30 * time.Second))
 			if _, err := live.Write([]byte("x")); err != nil {
@@ -136,7 +136,7 @@ func TestFloodsByTheRelayAreBounded(t *testing.T) {
 			if _, err := live.Read(make([]byte, 1)); err != nil {
 				t.Fatalf("a connection of another service ended with the flood: %v", err)
 			}
-			more, logged := memory(t, d.daemon.cmd.Process.Pid, "Rss:")<<10-before, strings.Count(d.daemon.log(), "\n")-lines
+			more, logged := memory(t, d.daemon.Cmd.Process.Pid, "Rss")<<10-before, strings.Count(d.daemon.log(), "\n")-lines
 			t.Logf("memory %+.1f MB, %d lines", float64(more)/1e6, logged)
 			if more > floodMemory && !raceEnabled {
 				t.Errorf("the daemon's memory grew by %d bytes", more)
@@ -160,7 +160,7 @@ func TestAFloodOfTokensLeavesTunnelsAlone(t *testing.T) {
 	if err := exchangeByte(live); err != nil {
 		t.Fatal(err)
 	}
-	before, lines := memory(t, d.daemon.cmd.Process.Pid, "Rss:")<<10, strings.Count(d.daemon.log(), "\n")
+	before, lines := memory(t, d.daemon.Cmd.Process.Pid, "Rss")<<10, strings.Count(d.daemon.log(), "\n")
 	const flood, workers = 800, 16
 	var accepted, refused atomic.Int64
 	var all sync.WaitGroup
@@ -202,7 +202,7 @@ func TestAFloodOfTokensLeavesTunnelsAlone(t *testing.T) {
 	if len(s.Tunnels) > 1+5 || s.Tunnels[0].Session != secret.New(d.tunnel.DestinationToken).ID() || s.Tunnels[0].State != session.Connected || s.Tunnels[0].Attempts != 1 {
 		t.Errorf("%d tunnels are shown, the first is %+v", len(s.Tunnels), s.Tunnels[0])
 	}
-	more, logged := memory(t, d.daemon.cmd.Process.Pid, "Rss:")<<10-before, strings.Count(d.daemon.log(), "\n")-lines
+	more, logged := memory(t, d.daemon.Cmd.Process.Pid, "Rss")<<10-before, strings.Count(d.daemon.log(), "\n")-lines
 	t.Logf("%d accepted, %d refused; memory %+.1f MB, %d lines", accepted.Load(), refused.Load(), float64(more)/1e6, logged)
 	if more > floodMemory && !raceEnabled {
 		t.Errorf("the daemon's memory grew by %d bytes", more)

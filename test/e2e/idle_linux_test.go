@@ -83,7 +83,7 @@ func ran(t testing.TB, pid int) (sum time.Duration) {
 func wakeUps(t testing.TB, pid int) (sum int) {
 	t.Helper()
 	for _, dir := range threads(t, pid) {
-		sum += procField(t, filepath.Join(dir, "status"), "voluntary_ctxt_switches:")
+		sum += procField(t, pid, filepath.Join("task", filepath.Base(dir), "status"), "voluntary_ctxt_switches")
 	}
 	return sum
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/test/harness"
+
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/relay"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
@@ -37,19 +39,15 @@ func runProxy(t testing.TB, dir string, env, secrets []string, args ...string) l
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{exited: make(chan struct{})}
-	d.cmd = exec.Command(program, append([]string{"proxy"}, args...)...)
-	d.cmd.Dir = dir
-	d.cmd.Stdout, d.cmd.Stderr = &d.stderr, &d.stderr
-	d.cmd.Env = cleanEnv(env...)
-	d.hide(secrets...)
-	if err := d.cmd.Start(); err != nil {
+	cmd := exec.Command(program, append([]string{"proxy"}, args...)...)
+	cmd.Dir = dir
+	cmd.Env = cleanEnv(env...)
+	p, err := harness.Start("culvert proxy", cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		defer close(d.exited)
-		d.err = d.cmd.Wait()
-	}()
+	d := &daemon{Process: p}
+	d.hide(secrets...)
 	t.Cleanup(func() {
 		d.end(t)
 		d.checkSecrets(t)

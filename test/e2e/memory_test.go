@@ -130,11 +130,11 @@ func TestIdleConnectionsCostLittleMemory(t *testing.T) {
 	s := startSubject(t, culvertd(t), 1, lightEcho(t))
 	s.open(t, 10)
 	before := 0
-	if !poll(20*time.Second, func() bool { before = memory(t, s.pid(), "Rss:"); return before < idleMemory }) {
+	if !poll(20*time.Second, func() bool { before = memory(t, s.pid(), "Rss"); return before < idleMemory }) {
 		t.Errorf("with a tunnel at rest the daemon has %d kB in memory, more than %d", before, idleMemory)
 	}
 	s.open(t, count)
-	each := (memory(t, s.pid(), "Rss:") - before) * 1024 / count
+	each := (memory(t, s.pid(), "Rss") - before) * 1024 / count
 	if t.Logf("%d bytes each", each); each > limit {
 		t.Errorf("an idle connection takes %d bytes, more than %d", each, limit)
 	}

@@ -108,7 +108,7 @@ func TestFloodsWithinAMemoryLimit(t *testing.T) {
 				})
 			}
 			floods.Wait()
-			t.Logf("the group had %.1f MB at most, the daemon %.1f MB", float64(group.used())/1e6, float64(processFigure(t, d.cmd.Process.Pid, "VmHWM"))/1e3)
+			t.Logf("the group had %.1f MB at most, the daemon %.1f MB", float64(group.used())/1e6, float64(processFigure(t, d.Cmd.Process.Pid, "VmHWM"))/1e3)
 			for i, s := range sources {
 				// What is on its way when the flood ends is tens of MB a tunnel, which a busy machine takes its time for.
 				if !poll(60*time.Second, func() bool { return answers(s, "ECHO", 5*time.Second) }) {

@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/test/harness"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
@@ -40,7 +42,7 @@ type mosquitto struct {
 	address   string
 	ca        *pki.Authority
 	cmd       *exec.Cmd
-	log       logBuffer
+	log       harness.Buffer
 	exited    chan struct{}
 }
 

@@ -29,8 +29,8 @@ func witness(t *testing.T, name string, o bedOptions, limit time.Duration, fire 
 		complaints := b.traffic.abandon()
 		did := fmt.Sprintf("%d of %d standing connections live; %d wrong bytes; ", lived, standingConnections, complaints)
 		select {
-		case <-b.device.exited:
-			did += fmt.Sprintf("ended: %v", b.device.cmd.ProcessState)
+		case <-b.device.Exited:
+			did += fmt.Sprintf("ended: %v", b.device.Cmd.ProcessState)
 		default:
 			if took > 0 {
 				did += fmt.Sprintf("back %v after the fault, %v after its beginning", took, time.Since(start).Round(100*time.Millisecond))
@@ -49,7 +49,7 @@ func (b *bed) foreignBack(limit time.Duration) time.Duration {
 	back := false
 	poll(limit, func() bool {
 		select {
-		case <-b.device.exited:
+		case <-b.device.Exited:
 			return true
 		default:
 		}
@@ -103,8 +103,8 @@ func TestWhatAnotherLocalProxyDoes(t *testing.T) {
 	}
 	witness(t, "rotation of the source", bedOptions{}, limit, func(b *bed) { b.rotate(tunnels.RotateSource) })
 	witness(t, "killed and started again with the same tokens", bedOptions{}, limit, func(b *bed) {
-		_ = b.device.cmd.Process.Kill()
-		<-b.device.exited
+		_ = b.device.Cmd.Process.Kill()
+		<-b.device.Exited
 		b.device = b.again()
 	})
 }
@@ -151,7 +151,7 @@ func TestWhatAnotherLocalProxyDoesWithTargets(t *testing.T) {
 			}
 			defer live.Close()
 			beside := startPulse(t, live)
-			before := residentMemory(t, b.device.cmd.Process.Pid)
+			before := residentMemory(t, b.device.Cmd.Process.Pid)
 			start := time.Now()
 			c, err := b.operator.connect(10*time.Second, "APP")
 			if err != nil {
@@ -165,10 +165,10 @@ func TestWhatAnotherLocalProxyDoesWithTargets(t *testing.T) {
 			longest, broke := beside.stop()
 			state := "runs"
 			select {
-			case <-b.device.exited:
-				state = fmt.Sprint("ended: ", b.device.cmd.ProcessState)
+			case <-b.device.Exited:
+				state = fmt.Sprint("ended: ", b.device.Cmd.ProcessState)
 			default:
-				state += fmt.Sprintf(", %+.1f MB", float64(residentMemory(t, b.device.cmd.Process.Pid)-before)/1e6)
+				state += fmt.Sprintf(", %+.1f MB", float64(residentMemory(t, b.device.Cmd.Process.Pid)-before)/1e6)
 			}
 			t.Logf("WITNESS | target: %s | %d bytes, then %v after %v; a live connection of another service waited %v at most (%v); %s", s.name, n, err, took, longest.Round(time.Millisecond), broke, state)
 		})

@@ -1,29 +1,19 @@
 package e2e
 
 import (
-	"fmt"
-	"os"
-	"strings"
 	"testing"
+
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // processFigure reads a number of /proc/PID/status: VmRSS, VmHWM (both in kB), Threads.
 func processFigure(t testing.TB, pid int, field string) (n int) {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	n, err := harness.Figure(pid, "status", field)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, field+":"); ok {
-			if _, err := fmt.Sscan(rest, &n); err != nil {
-				t.Fatalf("%s: %v", line, err)
-			}
-			return n
-		}
-	}
-	t.Fatalf("/proc has no %s", field)
-	return 0
+	return n
 }
 
 // residentMemory is what a process has in memory, in bytes.

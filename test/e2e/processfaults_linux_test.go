@@ -24,7 +24,7 @@ import (
 func (b *bed) kill() {
 	b.t.Helper()
 	// A daemon that was told to stop may have done so by now.
-	if err := b.device.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := b.device.Cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		b.t.Fatalf("kill culvertd: %v", err)
 	}
 	b.device.waitExit(b.t, stopLimit)

@@ -1,14 +1,15 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
+
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // binDir is where the programs under test are built.
@@ -28,24 +29,9 @@ func runTests(m *testing.M) int {
 }
 
 var (
-	buildCulvertd = sync.OnceValues(func() (string, error) { return build("culvertd") })
-	buildCulvert  = sync.OnceValues(func() (string, error) { return build("culvert") })
+	buildCulvertd = sync.OnceValues(func() (string, error) { return harness.Build(context.Background(), binDir, "culvertd", raceEnabled) })
+	buildCulvert  = sync.OnceValues(func() (string, error) { return harness.Build(context.Background(), binDir, "culvert", raceEnabled) })
 )
-
-// build builds a command of this module, with the race detector if the tests run with it.
-func build(name string) (string, error) {
-	path := filepath.Join(binDir, name)
-	args, cgo := []string{"build", "-buildvcs=false", "-o", path}, "CGO_ENABLED=0"
-	if raceEnabled {
-		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
-	}
-	cmd := exec.Command("go", append(args, "github.com/culvert-iot/culvert/cmd/"+name)...)
-	cmd.Env = append(os.Environ(), cgo)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build %s: %w\n%s", name, err, out)
-	}
-	return path, nil
-}
 
 // culvertd returns the path of the daemon, built once a run.
 func culvertd(t testing.TB) string { return built(t, buildCulvertd) }
@@ -89,14 +75,8 @@ func missingProgram(t testing.TB, name string) {
 	t.Skipf("%s is not installed", name)
 }
 
-// cleanEnv is the environment without what would lead a program elsewhere: web proxies, AWS settings, systemd.
-func cleanEnv(extra ...string) []string {
-	prefixes := []string{"HTTP_PROXY=", "HTTPS_PROXY=", "NO_PROXY=", "ALL_PROXY=", "AWS_", "AWSIOT_", "NOTIFY_SOCKET=", "JOURNAL_STREAM=", "WATCHDOG_"}
-	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(strings.ToUpper(v), p) })
-	})
-	return append(env, extra...)
-}
+// cleanEnv is the environment without what would lead a program elsewhere.
+var cleanEnv = harness.CleanEnv
 
 // shortDir is a temporary directory with a path short enough for unix sockets, which have 107 bytes at most.
 func shortDir(t testing.TB) string {

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/test/harness"
+
 	"github.com/culvert-iot/culvert/internal/trust"
 	"github.com/culvert-iot/culvert/sandbox"
 )
@@ -167,7 +169,7 @@ func TestNothingShowsASecret(t *testing.T) {
 		t.Errorf("the metrics are %.200s", scraped)
 	}
 	h.search("the metrics", scraped)
-	h.process("culvertd", d.cmd.Process.Pid, "https_proxy")
+	h.process("culvertd", d.Cmd.Process.Pid, "https_proxy")
 	h.modes(files.StateDir, device.socket(t))
 
 	broken := filepath.Join(dir, "broken.toml")
@@ -221,7 +223,7 @@ func TestNothingShowsASecret(t *testing.T) {
 		{"culvert connect", "", []string{"connect", "pi-1", "ECHO=0", "--debug"}, `AccessToken\":\"(token `, true},
 	} {
 		cmd := o.culvert(t, run.args...)
-		var out logBuffer
+		var out harness.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
 		if run.token != "" {
 			cmd.Env = append(append([]string{}, o.env...), "AWSIOT_TUNNEL_ACCESS_TOKEN="+run.token)

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/test/harness"
+
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
@@ -68,7 +70,7 @@ Subsystem sftp internal-sftp
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var log logBuffer
+	var log harness.Buffer
 	cmd := exec.Command(program, "-D", "-e", "-f", path)
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
@@ -158,7 +160,7 @@ func TestRealSSH(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var out logBuffer
+		var out harness.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // TestSSHConfig lets programs that know nothing of Culvert reach a device by its name.
@@ -105,7 +107,7 @@ func TestSSHConfig(t *testing.T) {
 		o.allClosed(t)
 		cmd := o.command(t, "ssh", "-F", config, "pi-1", "echo begun; sleep 60")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's interrupt goes to the whole group
-		var out logBuffer
+		var out harness.Buffer
 		cmd.Stdout = &out
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

@@ -12,13 +12,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/test/harness"
+
 	"github.com/culvert-iot/culvert/sandbox"
 )
 
 // serviceManager stands in for systemd's notification socket.
 type serviceManager struct {
 	path string
-	told *logBuffer
+	told *harness.Buffer
 }
 
 func startServiceManager(t *testing.T) *serviceManager {
@@ -28,7 +30,7 @@ func startServiceManager(t *testing.T) *serviceManager {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	m := &serviceManager{filepath.Join(dir, "notify"), &logBuffer{}}
+	m := &serviceManager{filepath.Join(dir, "notify"), &harness.Buffer{}}
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: m.path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)

@@ -129,12 +129,12 @@ func TestAServiceThatAcceptsAndNeverReads(t *testing.T) {
 	release := make(chan struct{})
 	d := startFaulty(t, server(t, func(net.Conn) { <-release }))
 	defer close(release)
-	before := residentMemory(t, d.daemon.cmd.Process.Pid)
+	before := residentMemory(t, d.daemon.Cmd.Process.Pid)
 	c := connectTo(t, d.source, "APP")
 	var writing sync.WaitGroup
 	writing.Go(func() { _, _ = io.Copy(c, random(1)) })
 	took := ends(t, c, time.Minute)
-	grown := residentMemory(t, d.daemon.cmd.Process.Pid) - before
+	grown := residentMemory(t, d.daemon.Cmd.Process.Pid) - before
 	t.Logf("the connection ended after %v; the daemon has grown by %.1f MB", took.Round(time.Millisecond), float64(grown)/1e6)
 	_ = c.Close()
 	writing.Wait()
@@ -162,7 +162,7 @@ func TestAServiceThatWritesWithoutEnd(t *testing.T) {
 			}
 		}
 	}))
-	before := residentMemory(t, d.daemon.cmd.Process.Pid)
+	before := residentMemory(t, d.daemon.Cmd.Process.Pid)
 	c := connectTo(t, d.source, "APP")
 	start := time.Now()
 	const size = 256 << 20
@@ -171,7 +171,7 @@ func TestAServiceThatWritesWithoutEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	took := time.Since(start)
-	grown := residentMemory(t, d.daemon.cmd.Process.Pid) - before
+	grown := residentMemory(t, d.daemon.Cmd.Process.Pid) - before
 	t.Logf("%d MB at %.0f MB/s; the daemon has grown by %.1f MB", size>>20, size/1e6/took.Seconds(), float64(grown)/1e6)
 	if grown > 16<<20 {
 		t.Errorf("the daemon has grown by %d bytes", grown)

@@ -1,12 +1,14 @@
 package e2e
 
 import (
-	"io"
 	"net"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/culvert-iot/culvert/test/harness"
 
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
@@ -20,18 +22,8 @@ func listenOn(t *testing.T, network, address string) net.Addr {
 		t.Skipf("this machine has no %s %s: %v", network, address, err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				_, _ = io.Copy(c, c)
-			}()
-		}
-	}()
+	var tasks sync.WaitGroup
+	go func() { _ = harness.Serve(l, &tasks, harness.Echo) }()
 	return l.Addr()
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/test/harness"
+
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/pki"
 )
@@ -80,7 +82,7 @@ func TestWithoutRootCertificatesTheRemedyIsTold(t *testing.T) {
 		o.env = append(o.env, withoutRoots(t)...)
 		o.env = append(o.env, "AWSIOT_TUNNEL_ACCESS_TOKEN="+tunnel.SourceToken)
 		cmd := o.culvert(t, "proxy", "-e", box.RelayURL, "-s", "ECHO=0")
-		var out logBuffer
+		var out harness.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,38 +12,18 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
-// pattern is a stream of bytes that says of each one to which connection and position it belongs.
-type pattern uint64
-
-// patternMark is the upper half of each pattern's name.
+// patternMark is the upper half of each pattern's key, by which a target knows that a connection is the test's.
 const patternMark = 0xC01BE27
 
-func newPattern() pattern { return patternMark<<32 | pattern(rand.Uint32()) }
+func newKey() uint64 { return patternMark<<32 | uint64(rand.Uint32()) }
 
-func (p pattern) fill(b []byte, offset int) {
-	for i := range b {
-		n := uint64(offset + i)
-		x := (uint64(p) ^ n>>3) * 0x9E3779B97F4A7C15
-		x = (x ^ x>>29) * 0xBF58476D1CE4E5B9
-		b[i] = byte(x >> (8 * (n & 7)))
-	}
-}
-
-// wrong tells where b is not the pattern from an offset on; -1 if it is.
-func (p pattern) wrong(b []byte, offset int) int {
-	want := make([]byte, len(b))
-	p.fill(want, offset)
-	if bytes.Equal(b, want) {
-		return -1
-	}
-	for i := range b {
-		if b[i] != want[i] {
-			return offset + i
-		}
-	}
-	return -1
+// wrong returns what is wrong with b, which should be a pattern from an offset on.
+func wrong(p harness.Pattern, b []byte, offset int64) error {
+	return p.Check(b, make([]byte, len(b)), offset)
 }
 
 // traffic is connections that move while a fault fires: two that stand until something ends them, and short ones in
@@ -80,18 +59,19 @@ func (f *traffic) serve(c net.Conn) {
 	if _, err := io.ReadFull(c, head[:]); err != nil {
 		return
 	}
-	p, offset := pattern(binary.BigEndian.Uint64(head[:])), 0
-	if p>>32 != patternMark {
+	key, offset := binary.BigEndian.Uint64(head[:]), int64(0)
+	if key>>32 != patternMark {
 		return
 	}
+	p := harness.NewPattern(key, 0)
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := c.Read(buf)
-		if at := p.wrong(buf[:n], offset); at >= 0 {
-			f.complain("the target got a wrong byte at %d of %x", at, uint64(p))
+		if err := wrong(p, buf[:n], offset); err != nil {
+			f.complain("the target of %x: %v", key, err)
 			return
 		}
-		offset += n
+		offset += int64(n)
 		if n > 0 {
 			if _, err := c.Write(buf[:n]); err != nil {
 				return
@@ -163,7 +143,8 @@ func (f *traffic) stand(c net.Conn, begun chan<- bool) {
 	f.mu.Lock()
 	f.standing++
 	f.mu.Unlock()
-	p := newPattern()
+	key := newKey()
+	p := harness.NewPattern(key, 0)
 	var writing sync.WaitGroup
 	var received atomic.Int64
 	ended := make(chan struct{})
@@ -172,10 +153,10 @@ func (f *traffic) stand(c net.Conn, begun chan<- bool) {
 		tick := time.NewTicker(40 * time.Millisecond)
 		defer tick.Stop()
 		buf := make([]byte, piece)
-		_, err := c.Write(binary.BigEndian.AppendUint64(nil, uint64(p)))
-		for offset := 0; err == nil; {
-			if int64(offset)-received.Load() < window {
-				p.fill(buf, offset)
+		_, err := c.Write(binary.BigEndian.AppendUint64(nil, key))
+		for offset := int64(0); err == nil; {
+			if offset-received.Load() < window {
+				p.Fill(buf, offset)
 				_ = c.SetWriteDeadline(time.Now().Add(trafficLimit))
 				_, err = c.Write(buf)
 				offset += piece
@@ -191,14 +172,14 @@ func (f *traffic) stand(c net.Conn, begun chan<- bool) {
 		}
 	})
 	buf := make([]byte, 32<<10)
-	for offset := 0; ; {
+	for offset := int64(0); ; {
 		_ = c.SetReadDeadline(time.Now().Add(trafficLimit))
 		n, err := c.Read(buf)
-		if at := p.wrong(buf[:n], offset); at >= 0 {
-			f.complain("the client got a wrong byte at %d of %x", at, uint64(p))
+		if err := wrong(p, buf[:n], offset); err != nil {
+			f.complain("the client of %x: %v", key, err)
 		}
-		offset += n
-		received.Store(int64(offset))
+		offset += int64(n)
+		received.Store(offset)
 		if begun != nil {
 			begun <- err == nil
 			begun = nil
@@ -262,17 +243,18 @@ func (f *traffic) short() (got int, err error) {
 		case <-stop:
 		}
 	}()
-	p := newPattern()
+	key := newKey()
+	p := harness.NewPattern(key, 0)
 	data := make([]byte, shortTransfer)
-	p.fill(data, 0)
+	p.Fill(data, 0)
 	_ = c.SetDeadline(time.Now().Add(trafficLimit))
-	if _, err := c.Write(append(binary.BigEndian.AppendUint64(nil, uint64(p)), data...)); err != nil {
+	if _, err := c.Write(append(binary.BigEndian.AppendUint64(nil, key), data...)); err != nil {
 		return 0, err
 	}
 	back := make([]byte, shortTransfer)
 	got, err = io.ReadFull(c, back)
-	if at := p.wrong(back[:got], 0); at >= 0 {
-		f.complain("the client got a wrong byte at %d of %x", at, uint64(p))
+	if err := wrong(p, back[:got], 0); err != nil {
+		f.complain("the client of %x: %v", key, err)
 	}
 	if err != nil {
 		return got, err

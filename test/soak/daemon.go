@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +14,7 @@ import (
 
 	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/agent/control"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // daemon is the culvertd under test: a process that is killed and started again.
@@ -25,9 +23,8 @@ type daemon struct {
 	ledger                           *ledger
 
 	mu     sync.Mutex
-	cmd    *exec.Cmd
-	exited chan struct{} // of cmd
-	meant  bool          // its end
+	now    *harness.Process
+	meant  bool // its end
 	starts int
 	peak   usage
 
@@ -40,21 +37,6 @@ type usage struct {
 	fds int
 }
 
-// build builds culvertd as it ships, or with the race detector.
-func build(ctx context.Context, dir string, race bool) (string, error) {
-	path := filepath.Join(dir, "culvertd")
-	args, cgo := []string{"build", "-trimpath", "-buildvcs=false", "-o", path}, "CGO_ENABLED=0"
-	if race {
-		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
-	}
-	cmd := exec.CommandContext(ctx, "go", append(args, "github.com/culvert-iot/culvert/cmd/culvertd")...)
-	cmd.Env = append(os.Environ(), cgo)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build culvertd: %w\n%s", err, out)
-	}
-	return path, nil
-}
-
 func (d *daemon) start() error {
 	log, err := os.OpenFile(d.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -64,23 +46,21 @@ func (d *daemon) start() error {
 	cmd := exec.Command(d.program, "--config", d.config) //nolint:noctx // it is ended by signals
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GOTRACEBACK=all"}
-	if err := cmd.Start(); err != nil {
+	p, err := harness.Start("culvertd", cmd)
+	if err != nil {
 		return err
 	}
-	exited := make(chan struct{})
 	d.mu.Lock()
-	d.cmd, d.exited, d.meant = cmd, exited, false
+	d.now, d.meant = p, false
 	d.starts++
 	d.mu.Unlock()
 	go func() {
-		err := cmd.Wait()
+		err := p.Err()
 		d.mu.Lock()
-		meant := d.meant
-		d.mu.Unlock()
-		if !meant {
+		defer d.mu.Unlock()
+		if d.now == p && !d.meant {
 			d.ledger.violated("culvertd ended by itself: %v", err)
 		}
-		close(exited)
 	}()
 	return nil
 }
@@ -89,19 +69,9 @@ func (d *daemon) start() error {
 func (d *daemon) signal(s os.Signal, limit time.Duration) error {
 	d.mu.Lock()
 	d.meant = true
-	cmd, exited := d.cmd, d.exited
+	p := d.now
 	d.mu.Unlock()
-	_ = cmd.Process.Signal(s)
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case <-exited:
-		return nil
-	case <-timer.C:
-		_ = cmd.Process.Kill()
-		<-exited
-		return fmt.Errorf("culvertd did not end within %v of %v", limit, s)
-	}
+	return p.End(s, limit)
 }
 
 func (d *daemon) kill() { _ = d.signal(syscall.SIGKILL, time.Minute) }
@@ -117,35 +87,25 @@ func (d *daemon) stop() {
 func (d *daemon) reload() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.cmd.Process.Signal(syscall.SIGHUP) == nil
+	return d.now.Cmd.Process.Signal(syscall.SIGHUP) == nil
 }
 
 func (d *daemon) pid() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.cmd.Process.Pid
+	return d.now.Cmd.Process.Pid
 }
 
 // measure reads what the daemon holds; false while there is none.
 func (d *daemon) measure() (u usage, ok bool) {
 	pid := d.pid()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
+	var err error
+	if u.rss, err = harness.Figure(pid, "status", "VmRSS"); err != nil {
 		return u, false
 	}
-	_, rest, found := strings.Cut(string(status), "VmRSS:")
-	fields := strings.Fields(rest)
-	if !found || len(fields) == 0 {
+	if u.fds, err = harness.Descriptors(pid); err != nil {
 		return u, false
 	}
-	if u.rss, err = strconv.Atoi(fields[0]); err != nil {
-		return u, false
-	}
-	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	if err != nil {
-		return u, false
-	}
-	u.fds = len(fds)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.peak = usage{max(d.peak.rss, u.rss), max(d.peak.fds, u.fds)}

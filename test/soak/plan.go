@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/culvert-iot/culvert/test/harness"
+
 	"github.com/culvert-iot/culvert/proxy"
 )
 
@@ -40,7 +42,7 @@ const (
 )
 
 func random(seed uint64, number int) *rand.Rand {
-	return rand.New(rand.NewPCG(seed, mix(uint64(number)))) //nolint:gosec // it is replayed, it protects nothing
+	return rand.New(rand.NewPCG(seed, harness.Mix(uint64(number)))) //nolint:gosec // it is replayed, it protects nothing
 }
 
 // traffic is what one worker does: the same for the same seed, in the same order.
@@ -53,7 +55,7 @@ type traffic struct {
 
 func newTraffic(seed uint64, tunnel, worker int, idle bool) *traffic {
 	number := randomWorkers + tunnel*1000 + worker
-	return &traffic{r: random(seed, number), plan: tunnelPlans[tunnel], idle: idle, next: mix(seed+uint64(number)) &^ 0xffffff} //nolint:gosec // small
+	return &traffic{r: random(seed, number), plan: tunnelPlans[tunnel], idle: idle, next: harness.Mix(seed+uint64(number)) &^ 0xffffff} //nolint:gosec // small
 }
 
 // operation is one connection, and the wait before it.

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/culvert-iot/culvert/test/harness"
+
 	"github.com/culvert-iot/culvert/agent/session"
 	aws "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/sandbox"
@@ -62,7 +64,7 @@ func soak(ctx context.Context, opts options) (r *run, err error) {
 	defer os.RemoveAll(dir)
 	program := opts.program
 	if program == "" {
-		if program, err = build(ctx, dir, opts.race); err != nil {
+		if program, err = harness.Build(ctx, dir, "culvertd", opts.race); err != nil {
 			return r, err
 		}
 	}
@@ -148,7 +150,7 @@ func (r *run) startWorld(ctx context.Context, dir, program string) (err error) {
 }
 
 func (r *run) closeWorld() error {
-	if r.daemon != nil && r.daemon.cmd != nil {
+	if r.daemon != nil && r.daemon.now != nil {
 		r.daemon.kill()
 	}
 	var err error

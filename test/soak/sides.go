@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // errShort is the end of a connection before all was there.
@@ -17,7 +19,7 @@ func (s *side) client(t *talk) (got int64, err error) {
 	if _, err := s.conn.Write(t.header()); err != nil {
 		return 0, short(s.verdict(err))
 	}
-	up, down := newPattern(t.id, 0), newPattern(t.id, 1)
+	up, down := harness.NewPattern(t.id, 0), harness.NewPattern(t.id, 1)
 	switch t.kind {
 	case clientGone:
 		err = s.send(up, 0, t.cut)
@@ -70,7 +72,7 @@ func (s *side) client(t *talk) (got int64, err error) {
 
 // target plays the target's side behind the header, and returns what client does.
 func (s *side) target(t *talk) (got int64, err error) {
-	up, down := newPattern(t.id, 0), newPattern(t.id, 1)
+	up, down := harness.NewPattern(t.id, 0), harness.NewPattern(t.id, 1)
 	switch t.kind {
 	case clientGone:
 		got, err = s.receive(up, 1<<62, false)
@@ -127,6 +129,6 @@ func short(err error) error {
 
 // isFinding tells whether err is against the rules whatever fault fired.
 func isFinding(err error) bool {
-	var wrong *wrongByte
+	var wrong *harness.WrongByte
 	return errors.As(err, &wrong) || errors.Is(err, errOverdue) || errors.Is(err, errMore)
 }

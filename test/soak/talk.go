@@ -10,6 +10,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // kind is what happens on a connection. The client chooses it, and tells the target in a header.
@@ -103,12 +105,12 @@ var (
 )
 
 // send writes n bytes of p from an offset on.
-func (s *side) send(p pattern, offset, n int64) error {
+func (s *side) send(p harness.Pattern, offset, n int64) error {
 	buf, _ := pieces.Get().(*[]byte)
 	defer pieces.Put(buf)
 	for end := offset + n; offset < end; {
 		b := (*buf)[:min(piece, end-offset)]
-		p.fill(b, offset)
+		p.Fill(b, offset)
 		_ = s.conn.SetWriteDeadline(time.Now().Add(s.limit))
 		n, err := s.conn.Write(b)
 		offset += int64(n)
@@ -120,7 +122,7 @@ func (s *side) send(p pattern, offset, n int64) error {
 }
 
 // receive reads the first n bytes of p, and checks every one. It returns how many came.
-func (s *side) receive(p pattern, n int64, slow bool) (got int64, err error) {
+func (s *side) receive(p harness.Pattern, n int64, slow bool) (got int64, err error) {
 	buf, _ := pieces.Get().(*[]byte)
 	defer pieces.Put(buf)
 	size := int64(piece)
@@ -132,7 +134,7 @@ func (s *side) receive(p pattern, n int64, slow bool) (got int64, err error) {
 		_ = s.conn.SetReadDeadline(time.Now().Add(s.limit))
 		r, err := s.conn.Read(b)
 		if r > 0 {
-			if bad := p.check(b[:r], (*buf)[piece:], got); bad != nil {
+			if bad := p.Check(b[:r], (*buf)[piece:], got); bad != nil {
 				return got, bad
 			}
 			got += int64(r)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // target is a service's server, the device's local end of all its connections.
@@ -32,24 +34,30 @@ func (t *target) listen() error {
 	if err != nil {
 		return err
 	}
+	if t.wrap != nil {
+		l = &wrapping{l, t.wrap}
+	}
 	t.address, t.listener = l.Addr().String(), l
 	t.tasks.Go(func() {
-		for {
-			c, err := l.Accept()
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err != nil {
-				t.ledger.violated("the target of %s cannot accept: %v", t.service, err)
-				return
-			}
-			if t.wrap != nil {
-				c = t.wrap(c)
-			}
-			t.tasks.Go(func() { t.serve(c) })
+		if err := harness.Serve(l, &t.tasks, t.serve); err != nil {
+			t.ledger.violated("the target of %s cannot accept: %v", t.service, err)
 		}
 	})
 	return nil
+}
+
+// wrapping is a listener whose connections are damaged.
+type wrapping struct {
+	net.Listener
+	wrap func(net.Conn) net.Conn
+}
+
+func (l *wrapping) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return l.wrap(c), nil
 }
 
 // close makes the target refuse connections. Those that stand go on.
@@ -57,7 +65,6 @@ func (t *target) close() { _ = t.listener.Close() }
 
 // serve talks on one connection.
 func (t *target) serve(c net.Conn) {
-	defer c.Close()
 	b := make([]byte, headerSize)
 	_ = c.SetReadDeadline(time.Now().Add(t.limit))
 	s := &side{ctx: t.ctx, conn: c, limit: t.limit, clock: t.ledger.count}

@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"bytes"
@@ -23,24 +23,24 @@ var inverse = func() uint64 {
 	return x
 }()
 
-// pattern is one direction's stream.
-type pattern uint64
+// Pattern is one direction's stream.
+type Pattern uint64
 
-// newPattern returns the stream of a connection's direction: 0 from the client, 1 from the target.
-func newPattern(connection uint64, direction uint64) pattern {
-	return pattern(mix(connection<<1 | direction))
+// NewPattern returns the stream of a connection's direction: 0 from the client, 1 from the target.
+func NewPattern(connection uint64, direction uint64) Pattern {
+	return Pattern(Mix(connection<<1 | direction))
 }
 
-// mix scatters similar numbers (the finalizer of splitmix64).
-func mix(x uint64) uint64 {
+// Mix scatters similar numbers (the finalizer of splitmix64).
+func Mix(x uint64) uint64 {
 	x += step
 	x = (x ^ x>>30) * 0xBF58476D1CE4E5B9
 	x = (x ^ x>>27) * 0x94D049BB133111EB
 	return x ^ x>>31
 }
 
-// fill writes the stream's bytes from an offset on.
-func (p pattern) fill(b []byte, offset int64) {
+// Fill writes the stream's bytes from an offset on.
+func (p Pattern) Fill(b []byte, offset int64) {
 	word := uint64(offset) / wordSize //nolint:gosec // offsets are not negative
 	value := uint64(p) + word*step
 	if skip := int(offset % wordSize); skip > 0 {
@@ -60,10 +60,10 @@ func (p pattern) fill(b []byte, offset int64) {
 	}
 }
 
-// check compares what arrived at an offset with the stream. want is room for as many bytes.
-func (p pattern) check(got, want []byte, offset int64) error {
+// Check compares what arrived at an offset with the stream. want is room for as many bytes.
+func (p Pattern) Check(got, want []byte, offset int64) error {
 	want = want[:len(got)]
-	p.fill(want, offset)
+	p.Fill(want, offset)
 	if bytes.Equal(got, want) {
 		return nil
 	}
@@ -71,11 +71,11 @@ func (p pattern) check(got, want []byte, offset int64) error {
 	for got[i] == want[i] {
 		i++
 	}
-	return &wrongByte{at: offset + int64(i), got: got[i], want: want[i], belongs: p.locate(got[i:])}
+	return &WrongByte{At: offset + int64(i), Got: got[i], Want: want[i], Belongs: p.locate(got[i:])}
 }
 
 // locate finds where in the stream b's first byte belongs; -1 if nowhere near.
-func (p pattern) locate(b []byte) int64 {
+func (p Pattern) locate(b []byte) int64 {
 	for skip := 0; skip < wordSize && skip+wordSize <= len(b); skip++ {
 		word := (binary.LittleEndian.Uint64(b[skip:]) - uint64(p)) * inverse
 		if word < 1<<40 {
@@ -85,20 +85,20 @@ func (p pattern) locate(b []byte) int64 {
 	return -1
 }
 
-// wrongByte is the first byte of a stream that is not what was sent.
-type wrongByte struct { //nolint:errname // it names the finding
-	at        int64
-	got, want byte
-	belongs   int64 // the position that it was sent at, -1 if unknown
+// WrongByte is the first byte of a stream that is not what was sent.
+type WrongByte struct { //nolint:errname // it names the finding
+	At        int64
+	Got, Want byte
+	Belongs   int64 // the position that it was sent at, -1 if unknown
 }
 
-func (w *wrongByte) Error() string {
-	text := fmt.Sprintf("byte %d is %#02x and must be %#02x", w.at, w.got, w.want)
+func (w *WrongByte) Error() string {
+	text := fmt.Sprintf("byte %d is %#02x and must be %#02x", w.At, w.Got, w.Want)
 	switch {
-	case w.belongs > w.at:
-		return fmt.Sprintf("%s: %d bytes are missing", text, w.belongs-w.at)
-	case w.belongs >= 0:
-		return fmt.Sprintf("%s: %d bytes came twice", text, w.at-w.belongs)
+	case w.Belongs > w.At:
+		return fmt.Sprintf("%s: %d bytes are missing", text, w.Belongs-w.At)
+	case w.Belongs >= 0:
+		return fmt.Sprintf("%s: %d bytes came twice", text, w.At-w.Belongs)
 	}
 	return text + ": it is of no position of this stream"
 }

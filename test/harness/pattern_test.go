@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"bytes"
@@ -9,29 +9,29 @@ import (
 )
 
 func TestAStreamIsTheSameInAnyPieces(t *testing.T) {
-	p := newPattern(7, 1)
+	p := NewPattern(7, 1)
 	whole := make([]byte, 10_000)
-	p.fill(whole, 0)
+	p.Fill(whole, 0)
 	r := rand.New(rand.NewPCG(1, 1))
 	var pieces []byte
 	for len(pieces) < len(whole) {
 		b := make([]byte, min(r.IntN(40), len(whole)-len(pieces)))
-		p.fill(b, int64(len(pieces)))
+		p.Fill(b, int64(len(pieces)))
 		pieces = append(pieces, b...)
 	}
 	if !bytes.Equal(whole, pieces) {
 		t.Error("cut into pieces it is another")
 	}
 	other := make([]byte, len(whole))
-	for _, q := range []pattern{newPattern(7, 0), newPattern(8, 1)} {
-		if q.fill(other, 0); bytes.Equal(whole[:8], other[:8]) {
+	for _, q := range []Pattern{NewPattern(7, 0), NewPattern(8, 1)} {
+		if q.Fill(other, 0); bytes.Equal(whole[:8], other[:8]) {
 			t.Error("two streams begin alike")
 		}
 	}
 }
 
 func TestAWrongByteIsNamed(t *testing.T) {
-	p := newPattern(7, 1)
+	p := NewPattern(7, 1)
 	const at = 1003 // in the middle of a word
 	tests := []struct {
 		name   string
@@ -43,23 +43,23 @@ func TestAWrongByteIsNamed(t *testing.T) {
 		{"bytes lost", func(b []byte) []byte { return append(b[:at], b[at+77:]...) }, "77 bytes are missing"},
 		{"bytes twice", func(b []byte) []byte { return append(b[:at:at], b[at-64:]...) }, "64 bytes came twice"},
 		{"another connection's", func(b []byte) []byte {
-			newPattern(8, 1).fill(b[at:], at)
+			NewPattern(8, 1).Fill(b[at:], at)
 			return b
 		}, "it is of no position of this stream"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			b := make([]byte, 4000)
-			p.fill(b, 0)
+			p.Fill(b, 0)
 			b = tt.damage(b)
-			err := p.check(b, make([]byte, len(b)), 0)
+			err := p.Check(b, make([]byte, len(b)), 0)
 			if tt.want == "" {
 				if err != nil {
 					t.Error(err)
 				}
 				return
 			}
-			var wrong *wrongByte
+			var wrong *WrongByte
 			if !errors.As(err, &wrong) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v, want %q", err, tt.want)
 			}
