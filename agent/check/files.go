@@ -139,7 +139,7 @@ func (c *checkup) key(problem error, certificate bool) *Result {
 			fits = keyName(chain[0].PublicKey) + " fits the certificate"
 		}
 	}
-	return well(id, "%s%s", strings.TrimSpace(fits), modeNote(c.cfg.MQTT.KeyFile))
+	return well(id, "%s", strings.TrimLeft(fits+modeNote(c.cfg.MQTT.KeyFile), " ,"))
 }
 
 // handedOver is about a file that systemd gives to the unit's daemon and to nobody else, for as long as that runs.

@@ -163,7 +163,7 @@ func skipRest(why string, ids ...string) []*Result {
 func advice(err error) (what, remedy string) {
 	text := err.Error()
 	if h := hint.Of(err); h != "" {
-		return text, h
+		return strings.TrimSuffix(text, ": "+h), h
 	}
 	if i := strings.LastIndex(text, ": "); i >= 0 {
 		return text[:i], text[i+2:]
