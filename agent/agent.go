@@ -48,6 +48,8 @@ type Options struct {
 	// Settled, if set, is called each time that a connection to AWS has been made: the work and the memory of a
 	// handshake are over. It must be quick.
 	Settled func()
+	// MaxConnections bounds the connections of all tunnels together. 0: each tunnel has its own limit only.
+	MaxConnections int
 	// Dial opens the connections to AWS. nil: through the web proxy of the environment, if it names one.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -80,17 +82,18 @@ func New(cfg *config.Config, opts Options) *Agent {
 	a.setLevel(cfg)
 	a.hooks = hook.New(hookConfig(cfg), opts.Logger)
 	a.sessions = session.NewManager(session.Config{
-		ThingName:  cfg.ThingName,
-		Endpoint:   cfg.Tunnel.Endpoint,
-		Regions:    cfg.Tunnel.Regions,
-		MaxTunnels: cfg.Tunnel.MaxTunnels,
-		StateDir:   cfg.Tunnel.StateDir,
-		Services:   a.table,
-		TLS:        (&tunnelRoots{file: cfg.Tunnel.CAFile, log: opts.Logger}).config,
-		NetDial:    opts.Dial,
-		Observe:    a.observe,
-		Connected:  opts.Settled,
-		Logger:     opts.Logger,
+		ThingName:      cfg.ThingName,
+		Endpoint:       cfg.Tunnel.Endpoint,
+		Regions:        cfg.Tunnel.Regions,
+		MaxTunnels:     cfg.Tunnel.MaxTunnels,
+		MaxConnections: opts.MaxConnections,
+		StateDir:       cfg.Tunnel.StateDir,
+		Services:       a.table,
+		TLS:            (&tunnelRoots{file: cfg.Tunnel.CAFile, log: opts.Logger}).config,
+		NetDial:        opts.Dial,
+		Observe:        a.observe,
+		Connected:      opts.Settled,
+		Logger:         opts.Logger,
 	})
 	a.mqtt = notify.New(notify.Config{
 		ThingName:         cfg.ThingName,

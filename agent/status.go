@@ -85,6 +85,8 @@ type Limits struct {
 	MaxTunnels     int      `json:"max_tunnels"`
 	TunnelsRefused uint64   `json:"tunnels_refused"` // since the start, for max_tunnels or regions
 	Regions        []string `json:"regions"`         // accepted ones; empty: all
+	// MaxConnections bounds the connections of all tunnels together, by the memory that there is; 0: no limit.
+	MaxConnections int `json:"max_connections"`
 	// UnknownRefused counts the connections to services that are not configured, since the start.
 	UnknownRefused uint64 `json:"unknown_refused"`
 }
@@ -111,7 +113,7 @@ func (a *Agent) Status() Status {
 			IdleTimeout: c.IdleTimeout.String(), MaxDuration: c.MaxDuration.String(), Refused: a.refused(c.Name),
 		})
 	}
-	s.Limits = Limits{Regions: current.Tunnel.Regions, UnknownRefused: a.refused("")[services.Unknown.String()]}
+	s.Limits = Limits{Regions: current.Tunnel.Regions, MaxConnections: a.opts.MaxConnections, UnknownRefused: a.refused("")[services.Unknown.String()]}
 	if s.Limits.Regions == nil {
 		s.Limits.Regions = []string{}
 	}

@@ -36,6 +36,8 @@ type Config struct {
 	// MaxTunnels bounds the tunnels. At the limit a new token may still connect, since it may replace one,
 	// and is refused if it does not. 0: DefaultMaxTunnels.
 	MaxTunnels int
+	// MaxConnections bounds the connections of all tunnels together. 0: each tunnel has its own limit only.
+	MaxConnections int
 	// StateDir keeps the pairs of tokens over a restart. Empty: memory only.
 	StateDir string
 	// Services dials the local targets.
@@ -90,7 +92,7 @@ func NewManager(cfg Config) *Manager {
 	if cfg.files == nil {
 		cfg.files = osFiles{}
 	}
-	cfg.budget = proxy.NewBudget(proxy.BudgetConfig{})
+	cfg.budget = proxy.NewBudget(proxy.BudgetConfig{Connections: cfg.MaxConnections})
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, store: newStore(cfg.StateDir, cfg.ThingName, cfg.files, cfg.Logger),
 		journal: newJournal(cfg.Logger, cfg.Observe),

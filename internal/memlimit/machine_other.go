@@ -1,0 +1,5 @@
+//go:build !linux
+
+package memlimit
+
+func machine() uint64 { return 0 }
