@@ -66,11 +66,12 @@ $(LINTER): tools/go.mod tools/go.sum
 
 SCRIPTS = .ci/run $(wildcard scripts/* configs/packaging/*.sh configs/mosquitto/*.sh configs/packaging/man/*.sh configs/packaging/openwrt/*)
 
-lint: $(LINTER) ## gofmt, go vet, golangci-lint, shellcheck
+lint: $(LINTER) ## gofmt, go vet, golangci-lint, shellcheck, go mod tidy
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	$(LINTER) run
+	go mod tidy -diff
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo 'shellcheck is not installed: scripts not checked'; fi
 
 fmt: $(LINTER) ## format the Go files as lint wants them
