@@ -26,6 +26,7 @@ import (
 	"github.com/culvert-iot/culvert/agent/hook"
 	"github.com/culvert-iot/culvert/agent/notify"
 	"github.com/culvert-iot/culvert/agent/session"
+	"github.com/culvert-iot/culvert/internal/changes"
 	"github.com/culvert-iot/culvert/internal/netdial"
 	"github.com/culvert-iot/culvert/services"
 )
@@ -64,6 +65,9 @@ type Agent struct {
 	mqtt     *notify.Client
 	hooks    *hook.Runner
 	drops    dropLog
+	links    links
+	clock    *clockFloor
+	settle   chan struct{} // holds the news of one connection to AWS
 	notified notifications
 
 	mu      sync.Mutex
@@ -77,6 +81,9 @@ func New(cfg *config.Config, opts Options) *Agent {
 		opts.Dial = netdial.FromEnvironment().DialContext
 	}
 	a := &Agent{opts: opts, log: opts.Logger, started: time.Now(), running: cfg, current: cfg}
+	opts.Dial = a.links.dial(opts.Dial)
+	a.clock = newClockFloor(cfg.Tunnel.StateDir, built())
+	a.settle = make(chan struct{}, 1)
 	a.table = services.NewTable(cfg.Services)
 	a.table.SetConnectTimeout(cfg.Tunnel.ConnectTimeout)
 	a.setLevel(cfg)
@@ -89,10 +96,10 @@ func New(cfg *config.Config, opts Options) *Agent {
 		MaxConnections: opts.MaxConnections,
 		StateDir:       cfg.Tunnel.StateDir,
 		Services:       a.table,
-		TLS:            (&tunnelRoots{file: cfg.Tunnel.CAFile, log: opts.Logger}).config,
+		TLS:            (&tunnelRoots{file: cfg.Tunnel.CAFile, now: a.clock.now, log: opts.Logger}).config,
 		NetDial:        opts.Dial,
 		Observe:        a.observe,
-		Connected:      opts.Settled,
+		Connected:      a.settled,
 		Logger:         opts.Logger,
 	})
 	a.mqtt = notify.New(notify.Config{
@@ -100,7 +107,7 @@ func New(cfg *config.Config, opts Options) *Agent {
 		Host:              cfg.MQTT.Endpoint,
 		Port:              cfg.MQTT.Port,
 		ClientID:          cfg.MQTT.ClientID,
-		TLS:               func() (*tls.Config, error) { return mqttTLS(cfg) },
+		TLS:               func() (*tls.Config, error) { return mqttTLS(cfg, a.clock.now) },
 		Login:             Login(cfg),
 		KeepAlive:         cfg.MQTT.KeepAlive,
 		PersistentSession: cfg.MQTT.PersistentSession,
@@ -137,16 +144,26 @@ func (a *Agent) Run(ctx context.Context) error {
 		err := a.mqtt.Run(tasks, func(n notify.Notification) { a.accept(n) })
 		return unlessStopped(tasks, err)
 	})
-	if a.opts.Settled != nil {
-		group.Go(func() error {
-			select {
-			case <-a.mqtt.Ready():
-				a.opts.Settled()
-			case <-tasks.Done():
-			}
-			return nil
-		})
-	}
+	group.Go(func() error {
+		select {
+		case <-a.mqtt.Ready():
+			a.settled()
+		case <-tasks.Done():
+		}
+		return nil
+	})
+	group.Go(func() error {
+		a.keepClock(tasks)
+		return nil
+	})
+	group.Go(func() error {
+		changes.Clock(tasks, a.clockSet)
+		return nil
+	})
+	group.Go(func() error {
+		changes.Addresses(tasks, a.addressesChanged)
+		return nil
+	})
 	if server != nil {
 		group.Go(func() error { return unlessStopped(tasks, server.Serve(tasks, a.answer)) })
 	}
@@ -183,6 +200,60 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	case <-limit.C:
 		return fmt.Errorf("not everything has stopped within %v", StopTimeout)
+	}
+}
+
+// settled is called each time that a connection to AWS has been made. It is quick.
+func (a *Agent) settled() {
+	if a.opts.Settled != nil {
+		a.opts.Settled()
+	}
+	select {
+	case a.settle <- struct{}{}:
+	default:
+	}
+}
+
+// keepClock raises the clock's floor while there are connections to AWS.
+func (a *Agent) keepClock(ctx context.Context) {
+	daily := time.NewTicker(clockEvery)
+	defer daily.Stop()
+	for {
+		select {
+		case <-a.settle:
+			a.clock.raise()
+		case <-daily.C:
+			if a.mqtt.State().Subscribed {
+				a.clock.raise()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// clockSet is called after the wall clock was set: certificates that were not valid yet may be.
+func (a *Agent) clockSet() {
+	a.log.Info("the clock was set", "reason", time.Now().UTC().Format(time.RFC3339))
+	a.retryMQTT()
+}
+
+// addressesChanged is called after an address of this machine has come or gone.
+func (a *Agent) addressesChanged() {
+	present, err := ownAddresses()
+	if err != nil {
+		return
+	}
+	if n := a.links.drop(present); n > 0 {
+		a.log.Info("the network address has changed, reconnecting", "connections", n)
+	}
+	a.retryMQTT()
+}
+
+// retryMQTT ends a wait for the next attempt.
+func (a *Agent) retryMQTT() {
+	if !a.running.MQTT.Disabled && !a.mqtt.State().Connected {
+		a.mqtt.Renew()
 	}
 }
 

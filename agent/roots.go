@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/agent/tpmkey"
@@ -19,8 +20,10 @@ import (
 // mqttTLS reads the device's certificate, its key and the broker's roots. It is called at each attempt to
 // connect, so that certificates which were rotated, or put there after the start, count at once. Its errors
 // name file and remedy.
-func mqttTLS(cfg *config.Config) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: cfg.MQTT.ALPN()}
+//
+// Certificates are judged by now; nil is the clock.
+func mqttTLS(cfg *config.Config, now func() time.Time) (*tls.Config, error) {
+	c := &tls.Config{Time: now, MinVersion: tls.VersionTLS12, NextProtos: cfg.MQTT.ALPN()}
 	if err := identify(cfg, c); err != nil {
 		return nil, explain(cfg, err)
 	}
@@ -84,6 +87,7 @@ func explain(cfg *config.Config, err error) error {
 // is read at each handshake. A file that can't be read is warned about, and what it held before stays.
 type tunnelRoots struct {
 	file string
+	now  func() time.Time // certificates are judged by; nil is the clock
 	log  *slog.Logger
 
 	mu     sync.Mutex
@@ -93,7 +97,7 @@ type tunnelRoots struct {
 }
 
 func (r *tunnelRoots) config() *tls.Config {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	c := &tls.Config{Time: r.now, MinVersion: tls.VersionTLS12}
 	if r.file == "" {
 		return c
 	}
@@ -132,12 +136,16 @@ func (r *tunnelRoots) read() error {
 }
 
 // BrokerTLS is what the daemon would connect to the broker with, read now: for a check before it runs.
-func BrokerTLS(cfg *config.Config) (*tls.Config, error) { return mqttTLS(cfg) }
+func BrokerTLS(cfg *config.Config) (*tls.Config, error) {
+	return mqttTLS(cfg, newClockFloor(cfg.Tunnel.StateDir, built()).now)
+}
 
 // TunnelTLS is what the daemon would connect tunnels with, read now. An error about tunnel.ca_file comes beside
 // the configuration that the daemon would go on with.
 func TunnelTLS(cfg *config.Config) (*tls.Config, error) {
-	r := &tunnelRoots{file: cfg.Tunnel.CAFile, log: slog.New(slog.DiscardHandler)}
+	r := &tunnelRoots{
+		file: cfg.Tunnel.CAFile, now: newClockFloor(cfg.Tunnel.StateDir, built()).now, log: slog.New(slog.DiscardHandler),
+	}
 	if r.file == "" {
 		return r.config(), nil
 	}

@@ -79,8 +79,9 @@ func (g *mqttConn) fill() error {
 		return g.err
 	default:
 	}
+	began := time.Now()
 	if g.filter.connected {
-		if err := g.SetReadDeadline(time.Now().Add(g.silence)); err != nil {
+		if err := g.SetReadDeadline(began.Add(g.silence)); err != nil {
 			return g.fail(err)
 		}
 	}
@@ -101,7 +102,7 @@ func (g *mqttConn) fill() error {
 	if err == nil {
 		return nil
 	}
-	if connected && errors.Is(err, os.ErrDeadlineExceeded) {
+	if connected && errors.Is(err, os.ErrDeadlineExceeded) && time.Since(began) >= g.silence {
 		err = fmt.Errorf("nothing came from the broker for %v: %w", g.silence, err)
 	}
 	if err = g.fail(err); len(out) > 0 {

@@ -1,4 +1,4 @@
-// Package version tells which build of Culvert is running.
+// Package version says which build of Culvert is running.
 //
 // It does not know which programs ask.
 package version
@@ -7,15 +7,19 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strconv"
+	"time"
 )
 
 // Set by the linker, see the Makefile:
 //
 //	-X github.com/culvert-iot/culvert/internal/version.version=v1.2.3
 //	-X github.com/culvert-iot/culvert/internal/version.commit=0123abcd
+//	-X github.com/culvert-iot/culvert/internal/version.date=1700000000
 var (
 	version string
 	commit  string
+	date    string // of the commit, in Unix seconds: a date of the build would make each build another
 )
 
 // Info names a build.
@@ -34,6 +38,23 @@ func Get() Info {
 		build = &debug.BuildInfo{}
 	}
 	return describe(version, commit, build)
+}
+
+// Built returns the date of the commit, which is before any time at which the program runs. It is zero
+// where nothing noted it.
+func Built() time.Time {
+	if seconds, err := strconv.ParseInt(date, 10, 64); err == nil {
+		return time.Unix(seconds, 0)
+	}
+	if build, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range build.Settings {
+			if setting.Key == "vcs.time" {
+				at, _ := time.Parse(time.RFC3339, setting.Value)
+				return at
+			}
+		}
+	}
+	return time.Time{}
 }
 
 func describe(version, commit string, build *debug.BuildInfo) Info {

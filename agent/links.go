@@ -1,0 +1,92 @@
+package agent
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// dialFunc opens a connection, as net.Dialer.DialContext does.
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// links are the open TCP connections to AWS. When the device's address has changed, those that were made from
+// the old one are dead, which TCP itself notices after minutes.
+type links struct {
+	mu   sync.Mutex
+	open map[*net.TCPConn]struct{}
+}
+
+// dial returns a dialer whose connections are watched.
+func (l *links) dial(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if tcp, ok := conn.(*net.TCPConn); ok && err == nil {
+			l.add(tcp)
+		}
+		return conn, err
+	}
+}
+
+// add also forgets those that are closed.
+func (l *links) add(conn *net.TCPConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		if isClosed(c) {
+			delete(l.open, c)
+		}
+	}
+	if l.open == nil {
+		l.open = make(map[*net.TCPConn]struct{})
+	}
+	l.open[conn] = struct{}{}
+}
+
+func isClosed(c *net.TCPConn) bool {
+	raw, err := c.SyscallConn()
+	return err != nil || raw.Control(func(uintptr) {}) != nil
+}
+
+// drop ends the reads of the connections whose own address is none of the present ones, and returns how
+// many there were. Their owners then connect again.
+func (l *links) drop(present []netip.Addr) int {
+	here := make(map[netip.Addr]bool, len(present))
+	for _, a := range present {
+		here[a.Unmap().WithZone("")] = true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	dropped := 0
+	for c := range l.open {
+		local, ok := c.LocalAddr().(*net.TCPAddr)
+		if !ok || isClosed(c) {
+			delete(l.open, c)
+			continue
+		}
+		addr := local.AddrPort().Addr().Unmap().WithZone("")
+		if addr.IsLoopback() || here[addr] {
+			continue
+		}
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+		delete(l.open, c)
+		dropped++
+	}
+	return dropped
+}
+
+// ownAddresses lists the addresses of this machine.
+func ownAddresses() ([]netip.Addr, error) {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	var addrs []netip.Addr
+	for _, a := range list {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			addrs = append(addrs, prefix.Addr())
+		}
+	}
+	return addrs, nil
+}

@@ -1,0 +1,77 @@
+package changes
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/culvert-iot/culvert/internal/backoff"
+)
+
+// settle is how long further changes are waited for: one change of network makes several.
+const settle = 300 * time.Millisecond
+
+// Addresses calls changed after an address was added or removed, until ctx ends. It returns early where the
+// kernel does not tell (netlink(7), rtnetlink(7)).
+func Addresses(ctx context.Context, changed func()) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return
+	}
+	f := os.NewFile(uintptr(fd), "netlink")
+	groups := uint32(unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR)
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
+		_ = f.Close()
+		return
+	}
+	buf := make([]byte, 4<<10) // what is longer is cut, and not looked at anyway
+	watch(ctx, f, func() bool {
+		_, err := f.Read(buf)
+		if err != nil && !errors.Is(err, unix.ENOBUFS) { // ENOBUFS: messages were lost
+			return false
+		}
+		if backoff.Sleep(ctx, settle) != nil {
+			return false
+		}
+		_ = f.SetReadDeadline(time.Now())
+		for err == nil {
+			_, err = f.Read(buf)
+		}
+		_ = f.SetReadDeadline(time.Time{})
+		changed()
+		return true
+	})
+}
+
+// Clock calls changed after the wall clock was set, until ctx ends (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET).
+func Clock(ctx context.Context, changed func()) {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_REALTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
+		return
+	}
+	f := os.NewFile(uintptr(fd), "timerfd")
+	never := unix.ItimerSpec{Value: unix.NsecToTimespec(math.MaxInt32 * int64(time.Second))}
+	watch(ctx, f, func() bool {
+		if err := unix.TimerfdSettime(fd, unix.TFD_TIMER_ABSTIME|unix.TFD_TIMER_CANCEL_ON_SET, &never, nil); err != nil && !errors.Is(err, unix.ECANCELED) {
+			return false
+		}
+		if _, err := f.Read(make([]byte, 8)); !errors.Is(err, unix.ECANCELED) {
+			return false
+		}
+		changed()
+		return true
+	})
+}
+
+// watch calls step until it returns false or ctx ends, and closes f.
+func watch(ctx context.Context, f *os.File, step func() bool) {
+	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
+	for ctx.Err() == nil && step() {
+	}
+	stop()
+	_ = f.Close()
+}
