@@ -68,6 +68,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&opts.culvertd, "culvertd", "bin/culvertd", "the daemon")
 	flags.StringVar(&opts.out, "out", "", "append the results to this file, JSON lines")
 	flags.StringVar(&opts.show, "show", "", "show the results in this file and measure nothing")
+	drawn := flags.String("draw", "", "draw the results in -show's file to this SVG and measure nothing")
 	profiles := flags.String("profile", "", "only profile the device's side while bulk passes, and write the profiles to this directory")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -76,6 +77,9 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 		results, err := readResults(opts.show)
 		if err != nil {
 			return err
+		}
+		if *drawn != "" {
+			return draw(results, *drawn)
 		}
 		return show(out, results)
 	}
