@@ -9,14 +9,15 @@ import (
 	"strings"
 )
 
-// account is a user of the system with its groups.
+// account is a user with its groups.
 type account struct {
 	name   string // "uid 999" if the system has no name for it
 	uid    int
 	groups []int
 }
 
-// accountOf finds a user of /etc/passwd and /etc/group; nil if there is none, as for systemd's dynamic users.
+// accountOf finds a user in /etc/passwd and /etc/group. It returns nil if there is none, as for
+// systemd's dynamic users.
 func (c *checkup) accountOf(user string) *account {
 	a := &account{name: user, uid: -1}
 	for fields := range c.table("/etc/passwd", 4) {
@@ -40,7 +41,7 @@ func (c *checkup) accountOf(user string) *account {
 	return a
 }
 
-// table gives the lines of a file of the form a:b:c that have so many fields.
+// table yields the lines of an a:b:c file with at least so many fields.
 func (c *checkup) table(path string, fields int) func(func([]string) bool) {
 	return func(yield func([]string) bool) {
 		data, _ := os.ReadFile(c.at(path))
@@ -52,7 +53,7 @@ func (c *checkup) table(path string, fields int) func(func([]string) bool) {
 	}
 }
 
-// processAccount is who a process runs as, from /proc.
+// processAccount returns the user of a process, from /proc.
 func (c *checkup) processAccount(pid int) *account {
 	data, err := os.ReadFile(c.at(fmt.Sprintf("/proc/%d/status", pid)))
 	if err != nil {
@@ -99,7 +100,7 @@ func atois(texts []string) []int {
 	return list
 }
 
-// at is where a path of the system is looked for.
+// at returns where a path of the system really is; tests replace the root.
 func (c *checkup) at(path string) string { return filepath.Join("/", c.Root, path) }
 
 // The bits of a permission.
@@ -110,8 +111,8 @@ const (
 	superuser = 0
 )
 
-// readable tells whether the daemon's user may read a file. It only has an opinion when root asks for another user:
-// for anybody else the file was just read, or was not.
+// readable reports whether the daemon's user may read a file. It judges only when root asks for
+// another user: otherwise the file has just been read.
 func (c *checkup) readable(id, path string) (*Result, bool) {
 	if c.user == nil || c.user.uid == superuser || c.EUID() != superuser {
 		return nil, true
@@ -134,8 +135,8 @@ func describe(path string) string {
 	return path + " (" + strings.TrimPrefix(modeNote(path), ", ") + ")"
 }
 
-// reach walks to a path by the modes of its directories and its own; at is where the walk ends. Access lists are not
-// looked at.
+// reach reports whether the modes of path and its directories permit access; at is where they do not.
+// It ignores access control lists.
 func (a *account) reach(path string, want os.FileMode) (at string, ok bool) {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -151,7 +152,7 @@ func (a *account) reach(path string, want os.FileMode) (at string, ok bool) {
 	}
 }
 
-// may looks at one file's mode.
+// may reports whether one file's mode permits access.
 func (a *account) may(path string, want os.FileMode) bool {
 	info, err := os.Stat(path)
 	if err != nil {

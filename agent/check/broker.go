@@ -16,10 +16,10 @@ import (
 	"github.com/culvert-iot/culvert/internal/tlsdial"
 )
 
-// clashMemory is how long a running daemon's trouble with another client of its id is still news.
+// clashMemory is how long to report that another client took the daemon's client id.
 const clashMemory = time.Hour
 
-// broker follows the connection on which notifications arrive, step by step.
+// broker tries the connection for notifications, step by step.
 func (c *checkup) broker(ctx context.Context) []*Result {
 	if c.cfg.MQTT.Disabled {
 		return skipRest("notifications come by culvertd notify, with mqtt.enabled = false",
@@ -71,7 +71,7 @@ func (c *checkup) broker(ctx context.Context) []*Result {
 	return append(list, c.session(a)...)
 }
 
-// alone tells whether a probe may connect with the client id: no daemon runs that is connected with it.
+// alone reports that no daemon is connected with the client id, so that the probe may use it.
 func (c *checkup) alone() bool {
 	s := c.daemon.status
 	if s == nil {
@@ -80,7 +80,7 @@ func (c *checkup) alone() bool {
 	return s.MQTT.ClientID != c.cfg.MQTT.ClientID || s.MQTT.Endpoint != c.cfg.MQTT.Address()
 }
 
-// session tells what MQTT made of a probe.
+// session reports what the probe learned from MQTT.
 func (c *checkup) session(a notify.Attempt) []*Result {
 	const silent = "shows only when a notification comes; the policy must allow iot:Receive on the topic (not the topicfilter)"
 	receive := skipped("mqtt.receive", "%s", silent)
@@ -110,17 +110,18 @@ func (c *checkup) session(a notify.Attempt) []*Result {
 			fmt.Sprintf("stop the other client, or give this one an id of its own in mqtt.client_id; the policy must allow iot:Connect on it (%s)", id),
 			"another client has the id %s: each connection with it was closed within %v, %d times", id, c.Stay, a.Drops+1))
 	case a.Err != nil:
-		list = append(list, failed("mqtt.client_id", "check the network", "the connection did not stand: %v", a.Err))
+		list = append(list, failed("mqtt.client_id", "check the network", "the connection did not last: %v", a.Err))
 	case a.Drops > 0:
 		list = append(list, warning("mqtt.client_id", "check again; if it repeats, another client may have the id "+id,
-			"the broker closed %s without a word before one stood", plural(a.Drops, "connection")))
+			"the broker closed %s without a reason before one lasted", plural(a.Drops, "connection")))
 	default:
 		list = append(list, well("mqtt.client_id", "no other client took the connection over, within %v", c.Stay))
 	}
 	return append(list, receive)
 }
 
-// askedSession tells what the running daemon knows, since connecting with its client id would end its connection.
+// askedSession reports what the running daemon knows: connecting with its client id would end its
+// connection.
 func (c *checkup) askedSession() []*Result {
 	s := c.daemon.status
 	if s == nil {
@@ -165,13 +166,13 @@ func (c *checkup) askedSession() []*Result {
 	return []*Result{connect, subscribe, clientID, receive}
 }
 
-// peer is the other side of a TLS connection.
+// peer is the server of a TLS connection.
 type peer struct {
 	mu    sync.Mutex
-	state *tls.ConnectionState // nil until the other side's certificate was found good
+	state *tls.ConnectionState // nil until its certificate was verified
 }
 
-// watch makes a configuration tell, and judge certificates by a clock.
+// watch makes a configuration report to p and verify certificates by the given clock.
 func (p *peer) watch(config *tls.Config, now func() time.Time) {
 	config.Time = now
 	config.VerifyConnection = func(s tls.ConnectionState) error {
@@ -212,7 +213,7 @@ func (p *peer) describe() string {
 	return text
 }
 
-// outOfDate finds the certificate that is expired or not valid yet, if that is what a handshake failed of.
+// outOfDate returns the certificate that is expired or not valid yet, if a handshake failed for that.
 func outOfDate(err error) *x509.Certificate {
 	var invalid x509.CertificateInvalidError
 	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {

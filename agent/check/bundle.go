@@ -15,7 +15,7 @@ import (
 	"github.com/culvert-iot/culvert/agent/control"
 )
 
-// logLimit is how much of a log goes into a bundle: its end, in bytes.
+// logLimit bounds how much of a log's end goes into a bundle, in bytes.
 const logLimit = 512 << 10
 
 // Bundle is what WriteBundle packs.
@@ -27,11 +27,11 @@ type Bundle struct {
 	Root string // see Options
 }
 
-const bundleReadme = `What culvertd check --bundle collected, to be sent to whoever helps.
+const bundleReadme = `What culvertd check --bundle collected, for support.
 
 check.txt, check.json  what the check found
 config.toml            the configuration
-status.json            what the running daemon tells, if it was there to be asked
+status.json            the running daemon's status, if one answered
 system.txt             the operating system: versions, memory, name servers
 files.txt              modes, owners and sizes of culvertd's files; not their contents
 certificates.txt       names and dates of the certificates
@@ -43,8 +43,8 @@ name. Names of things, services and hosts, and addresses, are there: look throug
 before you send it.
 `
 
-// WriteBundle writes a tar.gz for support. Private keys, the state directory and certificates' files are never read
-// for it but for names and dates, and all that is put in passes a filter for secrets.
+// WriteBundle writes a tar.gz for support. It never reads private keys and the state directory, takes
+// only names and dates from certificates, and filters everything for secrets.
 func WriteBundle(ctx context.Context, w io.Writer, b Bundle) error {
 	now := time.Now()
 	c := &checkup{Options: Options{Root: b.Root}.withDefaults(), cfg: b.Config}
@@ -94,8 +94,8 @@ func WriteBundle(ctx context.Context, w io.Writer, b Bundle) error {
 
 const tarBlock = 512
 
-// writeMember writes a regular file of mode 0600 in the ustar form (POSIX.1-1988, pax(1)). Names have at most 99 bytes.
-// The standard library's writer would cost a device 60 KB for the same.
+// writeMember writes a regular file of mode 0600 as ustar (POSIX.1-1988, pax(1)). Names have at most 99
+// bytes. The standard library's writer would add 60 KB to the binary.
 func writeMember(w io.Writer, name, content string, at time.Time) error {
 	h := make([]byte, tarBlock)
 	copy(h[0:100], name)
@@ -121,7 +121,7 @@ func writeMember(w io.Writer, name, content string, at time.Time) error {
 	return nil
 }
 
-// statusText asks the daemon; why it does not answer is as good to know.
+// statusText returns the daemon's status, or why it does not answer.
 func (c *checkup) statusText(ctx context.Context) string {
 	if c.cfg.Control.Socket == "" {
 		return "control.socket is off\n"
@@ -138,7 +138,7 @@ func (c *checkup) statusText(ctx context.Context) string {
 	return string(raw) + "\n"
 }
 
-// filesText lists what a tunnel needs, without opening it.
+// filesText lists the files that a tunnel needs, without their contents.
 func (c *checkup) filesText() string {
 	var b strings.Builder
 	m := c.cfg.MQTT
@@ -188,7 +188,7 @@ func (c *checkup) certificatesText() string {
 	return b.String()
 }
 
-// systemText collects what is the same for every program of the machine.
+// systemText describes the operating system.
 func (c *checkup) systemText() string {
 	var b strings.Builder
 	host, _ := os.Hostname()
@@ -213,14 +213,14 @@ func (c *checkup) systemText() string {
 	for _, names := range append(proxyVariables, [2]string{"SSL_CERT_FILE", "SSL_CERT_DIR"}) {
 		for _, name := range names {
 			if value, ok := os.LookupEnv(name); ok {
-				fmt.Fprintf(&b, "%s=%s\n", name, value) // a password in it is filtered like others
+				fmt.Fprintf(&b, "%s=%s\n", name, value) // passwords in it are filtered
 			}
 		}
 	}
 	return b.String()
 }
 
-// readText is the beginning of a file, or why it cannot be read.
+// readText returns the beginning of a file, or why it cannot be read.
 func readText(path string, limit int64) string {
 	f, err := os.Open(path)
 	if err != nil {
@@ -238,7 +238,7 @@ func readText(path string, limit int64) string {
 	return text
 }
 
-// tail reads all and keeps the end, from the beginning of a line.
+// tail returns the end of what it reads, from the beginning of a line.
 func tail(r io.Reader, limit int) (string, error) {
 	var kept []byte
 	chunk := make([]byte, 64<<10)

@@ -11,30 +11,30 @@ import (
 	"github.com/culvert-iot/culvert/internal/version"
 )
 
-// DefaultTimeout bounds a whole check. Its steps have limits of their own, and most run side by side.
+// DefaultTimeout bounds a whole check. Steps have limits of their own, and most run side by side.
 const DefaultTimeout = time.Minute
 
-// Limits of single steps.
+// Limits of the steps.
 const (
-	askLimit      = 5 * time.Second  // a daemon on the same machine
-	lookupLimit   = 5 * time.Second  // a name
+	askLimit      = 5 * time.Second  // the daemon's answer
+	lookupLimit   = 5 * time.Second  // one name
 	dialLimit     = 10 * time.Second // TCP, through a proxy or not
-	endpointLimit = 25 * time.Second // name, TCP, TLS and answer of a data endpoint
-	brokerLimit   = 50 * time.Second // the same of the broker, and what MQTT needs, up to three times
+	endpointLimit = 25 * time.Second // a data endpoint: name, TCP, TLS and answer
+	brokerLimit   = 50 * time.Second // the broker: the same and MQTT, up to three times
 	defaultStay   = 3 * time.Second  // see notify.ProbeOptions
 )
 
-// Options say what to check. Config is required. The fields behind Timeout stand in for the system in tests; their
-// zero values are the real one.
+// Options say what to check. Config is required. The fields after Timeout replace the system in
+// tests; their zero values mean the real one.
 type Options struct {
 	Config  *config.Config
-	Offline bool          // only what needs neither network nor daemon nor services
-	Files   bool          // of these, only what is in files: systemd has not been told of the daemon yet
+	Offline bool          // only what needs no network, daemon or services
+	Files   bool          // with Offline: only files, not systemd
 	Timeout time.Duration // 0 means DefaultTimeout
 
 	Now  func() time.Time
-	Root string        // directory that /etc, /proc, /run and /usr are looked for in
-	Stay time.Duration // how long the subscription must stand
+	Root string        // directory with /etc, /proc, /run and /usr
+	Stay time.Duration // how long the subscription must last
 	EUID func() int
 }
 
@@ -60,14 +60,14 @@ type checkup struct {
 	cfg    *config.Config
 	dialer *netdial.Dialer
 	daemon daemon
-	user   *account // who the daemon runs as; nil if that is not known
+	user   *account // that the daemon runs as; nil if unknown
 
 	mu            sync.Mutex
 	clockReadings []clockReading
 }
 
-// Run checks and calls report with one result after the other, in a fixed order, as soon as those before it are known.
-// It returns within Timeout, or a moment after ctx ended; what was not done by then has failed.
+// Run checks everything and calls report with each result, in a fixed order, as soon as those before
+// it are known. It returns within Timeout or soon after ctx ends; unfinished checks have then failed.
 func Run(ctx context.Context, o Options, report func(*Result)) Report {
 	o = o.withDefaults()
 	began := o.Now()
@@ -86,8 +86,8 @@ func Run(ctx context.Context, o Options, report func(*Result)) Report {
 	return r
 }
 
-// sections gives the results of the parts in order. The parts run side by side but for two: who runs the daemon is
-// asked first, and the clock is judged by what the servers said.
+// sections yields the results of all parts in order. They run side by side, with two exceptions: the
+// daemon is found first, and the clock is judged last, by what the servers said.
 func (c *checkup) sections(ctx context.Context) func(yield func([]*Result) bool) {
 	return func(yield func([]*Result) bool) {
 		c.findDaemon(ctx)
@@ -108,7 +108,7 @@ func (c *checkup) sections(ctx context.Context) func(yield func([]*Result) bool)
 			go func() { results[i] <- timed(ctx, part) }()
 		}
 		more := yield([]*Result{c.control(), c.systemd()})
-		for _, ch := range results { // also when nobody wants more: they write to c
+		for _, ch := range results { // even if no more are wanted: the parts write to c
 			if list := <-ch; more {
 				more = yield(list)
 			}
@@ -119,7 +119,7 @@ func (c *checkup) sections(ctx context.Context) func(yield func([]*Result) bool)
 	}
 }
 
-// timed lets a part run and puts its time on those of its results that have none.
+// timed runs a part and sets its duration on results that have none.
 func timed(ctx context.Context, part func(context.Context) []*Result) []*Result {
 	began := time.Now()
 	list := part(ctx)

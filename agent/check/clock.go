@@ -7,28 +7,30 @@ import (
 	"time"
 )
 
-// The offsets from which a clock is doubted and wrong. Tunnels bear minutes; certificates and logs do not bear more.
+// Offsets at which a clock is suspect and wrong. Tunnels tolerate minutes; certificates and logs
+// tolerate little more.
 const (
 	clockDoubt = time.Minute
 	clockWrong = time.Hour
 )
 
-// clockReading is what a server said of the time, and what the device's clock said meanwhile.
+// clockReading is a server's time and the device's at the same moment.
 type clockReading struct {
 	host         string
 	date, device time.Time
 }
 
-// clock compares the device's with that of the tunnel service. Nothing but an HTTP date is at hand, in whole seconds.
+// clock compares the device's clock with the tunnel service's, known from an HTTP date in whole
+// seconds.
 func (c *checkup) clock() *Result {
 	const id = "clock"
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.clockReadings) == 0 {
-		return skipped(id, "no server told its own; this device says %s", c.Now().UTC().Format(time.DateTime+" UTC"))
+		return skipped(id, "no server sent its time; this device says %s", c.Now().UTC().Format(time.DateTime+" UTC"))
 	}
 	s := c.clockReadings[0]
-	off := s.device.Sub(s.date.Add(time.Second / 2)) // the date was cut to its second
+	off := s.device.Sub(s.date.Add(time.Second / 2)) // the date is truncated to seconds
 	size := off.Abs()
 	text := fmt.Sprintf("within a second of %s", s.host)
 	if size > 1500*time.Millisecond {
@@ -47,7 +49,7 @@ func (c *checkup) clock() *Result {
 	return well(id, "%s", text)
 }
 
-// span shows how far off a clock is, in one unit.
+// span formats a clock's error in one unit.
 func span(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
@@ -68,10 +70,10 @@ func isRecordHeader(err error) bool {
 	return errors.As(err, &header)
 }
 
-// bare drops what wsconn puts before a TLS error; the text says it anyway.
+// bare drops what wsconn adds before a TLS error: the result's text says it.
 func bare(err error) error {
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(inner) {
-		if _, ok := inner.(*tls.CertificateVerificationError); ok { //nolint:errorlint // it looks for the innermost text
+		if _, ok := inner.(*tls.CertificateVerificationError); ok { //nolint:errorlint // it wants the innermost
 			return inner
 		}
 	}

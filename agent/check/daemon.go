@@ -17,25 +17,24 @@ import (
 	"github.com/culvert-iot/culvert/internal/version"
 )
 
-// daemon is what is known of a culvertd that runs with this configuration.
+// daemon is a culvertd that runs with this configuration.
 type daemon struct {
-	status *agent.Status // what it tells; nil if it does not run, or cannot be asked
+	status *agent.Status // nil if it does not run or cannot be asked
 	err    error         // why it cannot be asked
-	pid    int           // 0 if it does not run, or is not known
+	pid    int           // 0 if it does not run or is unknown
 }
 
-// running tells whether there is one, asked or not: connecting with its client id would take its connection away.
+// running reports whether there is one: a connection with its client id would end its own.
 func (d daemon) running() bool {
-	return d.status != nil || d.pid != 0 || d.err != nil && !nobody(d.err)
+	return d.status != nil || d.pid != 0 || d.err != nil && !absent(d.err)
 }
 
-// nobody tells that nothing listens on a control socket.
-func nobody(err error) bool {
+// absent reports that nothing listens on the control socket.
+func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTSOCK)
 }
 
-// findDaemon asks the control socket, and the process table where there is none. It also finds out who the daemon runs
-// as.
+// findDaemon asks the control socket or else looks in the process table. It also finds the daemon's user.
 func (c *checkup) findDaemon(ctx context.Context) {
 	defer func() {
 		if c.daemon.pid != 0 {
@@ -56,8 +55,8 @@ func (c *checkup) findDaemon(ctx context.Context) {
 	c.daemon.pid = c.findProcess()
 }
 
-// findProcess looks for a daemon on the same configuration file in the process table. 0 if there is none, or it is
-// not for this user to see.
+// findProcess looks in the process table for a daemon with the same configuration file. It returns 0
+// if there is none that this user can see.
 func (c *checkup) findProcess() int {
 	entries, err := os.ReadDir(c.at("/proc"))
 	if err != nil {
@@ -89,7 +88,7 @@ func (c *checkup) findProcess() int {
 	return 0
 }
 
-// control tells about the running daemon, or whether one could make its control socket.
+// control reports on the running daemon, or whether one could create its control socket.
 func (c *checkup) control() *Result {
 	const id = "daemon"
 	path, d := c.cfg.Control.Socket, c.daemon
@@ -97,23 +96,23 @@ func (c *checkup) control() *Result {
 	case d.status != nil:
 		return c.compare(id, *d.status)
 	case path == "" && d.pid != 0:
-		return warning(id, "set control.socket and restart the daemon", "it runs (pid %d) and cannot be asked: control.socket is off", d.pid)
+		return warning(id, "set control.socket and restart the daemon", "the daemon runs (pid %d) and cannot be asked: control.socket is off", d.pid)
 	case path == "":
 		return skipped(id, "control.socket is off: status and notify will not work")
 	case errors.Is(d.err, fs.ErrPermission):
 		return warning(id, "run the check as root, or as the user that runs the daemon", "this user may not ask a daemon on %s", path)
-	case !nobody(d.err):
+	case !absent(d.err):
 		return failed(id, "look at its log, and restart it", "%s", firstLine(d.err))
 	case d.pid != 0:
-		return failed(id, "restart it", "it runs (pid %d), and nothing answers on %s", d.pid, path)
+		return failed(id, "restart it", "the daemon runs (pid %d), but does not answer on %s", d.pid, path)
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
-		return failed(id, "remove it, or correct control.socket", "%s is there and is no socket: the daemon cannot make its own", path)
+		return failed(id, "remove it, or correct control.socket", "%s exists and is not a socket: the daemon cannot create its own", path)
 	}
-	return skipped(id, "none answers on %s", path)
+	return skipped(id, "no daemon answers on %s", path)
 }
 
-// compare finds what the running daemon does not have from the file.
+// compare finds differences between the running daemon and the file.
 func (c *checkup) compare(id string, s agent.Status) *Result {
 	var differ []string
 	note := func(key, running, file string) {

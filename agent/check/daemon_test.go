@@ -127,12 +127,12 @@ func TestFaultsThatTheRunningDaemonTells(t *testing.T) {
 		{"it was not restarted", with(func(s *agent.Status) { s.MQTT.ClientID = "old" }), "daemon", Warning, `pid 4711 still runs with mqtt.client_id "old"`, "restart it", ""},
 		{"so that its connection is not in the way", with(func(s *agent.Status) { s.MQTT.ClientID = "old" }), "mqtt.connect", OK, "by a connection of this check", "", ""},
 		{"it is of an older version", with(func(s *agent.Status) { s.Version.Version = "v0.0.1" }), "daemon", Warning, "pid 4711 is of version v0.0.1", "restart it", ""},
-		{"something else is in the socket's place", func(b *bed) { b.write(b.files.Socket, "", 0o600) }, "daemon", Failed, "is there and is no socket", "remove it, or correct control.socket", ""},
-		{"its socket is gone", func(b *bed) { b.process(4711, "", "culvertd", "--config", b.files.ConfigFile) }, "daemon", Failed, "it runs (pid 4711), and nothing answers", "restart it", ""},
+		{"something else is in the socket's place", func(b *bed) { b.write(b.files.Socket, "", 0o600) }, "daemon", Failed, "exists and is not a socket", "remove it, or correct control.socket", ""},
+		{"its socket is gone", func(b *bed) { b.process(4711, "", "culvertd", "--config", b.files.ConfigFile) }, "daemon", Failed, "the daemon runs (pid 4711), but does not answer", "restart it", ""},
 		{"its control socket is off", func(b *bed) {
 			b.set("control", "socket", `""`)
 			b.process(4711, "", "culvertd", "--config", b.files.ConfigFile)
-		}, "daemon", Warning, "it runs (pid 4711) and cannot be asked", "set control.socket", ""},
+		}, "daemon", Warning, "the daemon runs (pid 4711) and cannot be asked", "set control.socket", ""},
 		{"it has another web proxy than the shell", func(b *bed) {
 			b.daemon(nil)
 			b.process(4711, "HOME=/\x00HTTPS_PROXY=http://user:hidden@p.example:1\x00", "culvertd")
@@ -164,7 +164,7 @@ func TestFaultsOfSystemd(t *testing.T) {
 		})
 	}
 	provoke(t, []fault{
-		{"another init", func(*bed) {}, "systemd", Skipped, "not run by systemd", "", ""},
+		{"another init", func(*bed) {}, "systemd", Skipped, "does not run systemd", "", ""},
 		{"all well", booted(good), "systemd", OK, "enabled and active, Type=notify", "", ""},
 		{"no unit", booted(nil), "systemd", Warning, "there is no culvertd.service", "systemctl enable --now culvertd", ""},
 		{"masked", booted(func(b *bed) {

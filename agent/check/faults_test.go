@@ -158,14 +158,14 @@ func TestFaultsOfFiles(t *testing.T) {
 			cert, key := newAuthority(b.T, now, now.Add(year)).leaf(now.Add(-time.Hour), now.Add(year), "a.example")
 			b.write(b.files.CertFile, cert, 0o644)
 			b.write(b.files.KeyFile, key, 0o600)
-		}, "files.certificate", Failed, "not made for clients", "made for the device", ""},
+		}, "files.certificate", Failed, "not for clients", "issued for the device", ""},
 		{"an authority's certificate", func(b *bed) {
 			b.write(b.files.CertFile, b.read(b.box.CAFile()), 0o644)
 			b.write(b.files.KeyFile, b.read(filepath.Join(b.box.Dir, "ca-key.pem")), 0o600)
 		}, "files.certificate", Warning, "a certificate authority's", "device's own", ""},
 		{"a chain in the wrong order", func(b *bed) {
 			b.write(b.files.CertFile, b.read(b.files.CertFile)+newAuthority(b.T, now, now.Add(year)).pem(), 0o644)
-		}, "files.certificate", Warning, "number 2 has not signed number 1", "put the device's certificate first", ""},
+		}, "files.certificate", Warning, "number 2 did not sign number 1", "put the device's certificate first", ""},
 		{"no file of roots", func(b *bed) { b.set("mqtt", "ca_file", `"none.pem"`) }, "files.broker_roots", Failed, "mqtt.ca_file…no such file", "put the file there", ""},
 		{"roots that have all expired", func(b *bed) {
 			b.write(filepath.Join(b.box.Dir, "old.pem"), newAuthority(b.T, now.Add(-2*year), now.Add(-year)).pem(), 0o644)
@@ -239,7 +239,7 @@ func TestFaultsOfTheStateDirectory(t *testing.T) {
 		{"a file in its place", func(b *bed) {
 			_ = os.Remove(b.files.StateDir)
 			b.write(b.files.StateDir, "", 0o600)
-		}, "state", Failed, "is no directory", "remove it, or set tunnel.state_dir", ""},
+		}, "state", Failed, "is not a directory", "remove it, or set tunnel.state_dir", ""},
 		{"nothing can be written", func(b *bed) {
 			if _, err := os.Stat("/sys/kernel"); err != nil {
 				b.Skip("there is no /sys, where nobody can make files")
@@ -368,18 +368,18 @@ func TestFaultsOfTheDataEndpoint(t *testing.T) {
 		{"which tells how far the clock is off", func(b *bed) { b.opts.Now = func() time.Time { return time.Unix(1000, 0) } }, "clock", Failed, " years behind 127.0.0.1: this device says 1970-01-01", "timedatectl", ""},
 		{"a clock that is a day fast", dated(now.Add(-24*time.Hour - time.Minute)), "clock", Failed, "24 hours ahead of 127.0.0.1", "timedatectl", ""},
 		{"a clock that is some minutes slow", dated(now.Add(5*time.Minute + 30*time.Second)), "clock", Warning, "5 minutes behind 127.0.0.1", "timedatectl", ""},
-		{"a clock that nobody can compare", serving("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), "clock", Skipped, "no server told its own", "", ""},
+		{"a clock that nobody can compare", serving("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), "clock", Skipped, "no server sent its time", "", ""},
 		{"a captive portal", serving("HTTP/1.1 302 Found\r\nLocation: http://portal.example/\r\nContent-Length: 0\r\n\r\n"), "tunnel.answer", Failed, "302 Found: not an answer of the tunnel service", "captive portal", ""},
 		{"a web filter", serving("HTTP/1.1 403 Forbidden\r\nContent-Length: 15\r\n\r\nAccess blocked."), "tunnel.answer", Warning, "403 Forbidden: Access blocked.", "web filter", ""},
 		{"a service in trouble", serving("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"), "tunnel.answer", Warning, "503 Service Unavailable", "again in some minutes", ""},
-		{"no HTTP", serving("SSH-2.0-OpenSSH_9.2\r\n"), "tunnel.answer", Failed, "no answer to the websocket handshake", "may stand between", ""},
+		{"no HTTP", serving("SSH-2.0-OpenSSH_9.2\r\n"), "tunnel.answer", Failed, "no answer to the websocket handshake", "may intercept", ""},
 		{"a region that is refused", func(b *bed) {
 			b.edit(b.box.MQTT, "abc-ats.iot.eu-west-1.amazonaws.com:1")
 			b.set("tunnel", "endpoint", `""`)
 			b.set("tunnel", "regions", `["eu-central-1"]`)
 			b.opts.Timeout = 10 * time.Second
 		}, "tunnel.region", Warning, "mqtt.endpoint is in eu-west-1", `add "eu-west-1" to tunnel.regions`, ""},
-		{"a region that is not known", func(b *bed) { b.set("tunnel", "endpoint", `""`) }, "tunnel.region", Skipped, "not known", "", ""},
+		{"a region that is not known", func(b *bed) { b.set("tunnel", "endpoint", `""`) }, "tunnel.region", Skipped, "unknown", "", ""},
 	})
 }
 

@@ -23,12 +23,12 @@ import (
 	"github.com/culvert-iot/culvert/internal/clean"
 )
 
-// expirySoon is how long before its end a device's certificate is warned about.
+// expirySoon is how early to warn about a certificate's end.
 const expirySoon = 30 * 24 * time.Hour
 
 const setClock = "set the device's clock (timedatectl shows it; NTP keeps it)"
 
-// files looks at the certificate, its key and the roots of both trust stores.
+// files checks the certificate, its key and the roots of both trust stores.
 func (c *checkup) files() []*Result {
 	problems := problemsByKey(c.cfg.CheckFiles())
 	list := []*Result{}
@@ -48,7 +48,7 @@ func (c *checkup) files() []*Result {
 	return list
 }
 
-// problemsByKey sorts what CheckFiles found. What concerns two files is told with the second.
+// problemsByKey maps CheckFiles' errors to keys. What concerns two files belongs to the second.
 func problemsByKey(err error) map[string]error {
 	byKey := map[string]error{}
 	all := []error{err}
@@ -63,7 +63,7 @@ func problemsByKey(err error) map[string]error {
 	return byKey
 }
 
-// fileFailure is a problem that CheckFiles found, in its words.
+// fileFailure is the result for an error of CheckFiles.
 func (c *checkup) fileFailure(id string, err error) *Result {
 	what, remedy := advice(err)
 	switch {
@@ -85,7 +85,7 @@ func (c *checkup) certificate(problem error) *Result {
 	}
 	chain := certificatesOf(c.cfg.MQTT.CertFile)
 	if len(chain) == 0 {
-		return failed(id, "copy the file again", "%s has no certificate that can be read", c.cfg.MQTT.CertFile)
+		return failed(id, "copy the file again", "no certificate in %s can be parsed", c.cfg.MQTT.CertFile)
 	}
 	leaf, now := chain[0], c.Now()
 	until := leaf.NotAfter.UTC().Format(time.DateOnly)
@@ -97,12 +97,12 @@ func (c *checkup) certificate(problem error) *Result {
 		return failed(id, "make a new one, attach its policy and thing, and put it there; or, if the clock is fast, set it",
 			"%s expired on %s, by this device's clock", c.cfg.MQTT.CertFile, until)
 	case len(leaf.ExtKeyUsage) > 0 && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny):
-		return failed(id, "use the certificate that was made for the device", "%s is not made for clients, by its extended key usage", c.cfg.MQTT.CertFile)
+		return failed(id, "use the certificate that was issued for the device", "%s is not for clients, by its extended key usage", c.cfg.MQTT.CertFile)
 	}
 	for i, issuer := range chain[1:] {
 		if chain[i].CheckSignatureFrom(issuer) != nil {
-			return warning(id, "put the device's certificate first, and after each the one that signed it",
-				"%s has %d certificates, and number %d has not signed number %d", c.cfg.MQTT.CertFile, len(chain), i+2, i+1)
+			return warning(id, "put the device's certificate first, and each issuer after what it signed",
+				"%s has %d certificates, and number %d did not sign number %d", c.cfg.MQTT.CertFile, len(chain), i+2, i+1)
 		}
 	}
 	if r, ok := c.readable(id, c.cfg.MQTT.CertFile); !ok {
@@ -142,16 +142,16 @@ func (c *checkup) key(problem error, certificate bool) *Result {
 	return well(id, "%s", strings.TrimLeft(fits+modeNote(c.cfg.MQTT.KeyFile), " ,"))
 }
 
-// handedOver is about a file that systemd gives to the unit's daemon and to nobody else, for as long as that runs.
+// handedOver is the result for a credential, which systemd gives to the running daemon alone.
 func handedOver(id, path string) *Result {
 	return skipped(id, "systemd hands the credential %s to the daemon alone", filepath.Base(path))
 }
 
-// tpmKey has a TPM sign, as a handshake does.
+// tpmKey lets the TPM sign, as a handshake does.
 func (c *checkup) tpmKey(key config.TPMKey, certificate bool) *Result {
 	const id = "files.key"
 	if !certificate {
-		return skipped(id, "the certificate that it belongs to cannot be used")
+		return skipped(id, "its certificate cannot be used")
 	}
 	cert, err := tpmkey.Certificate(c.cfg.MQTT.CertFile, key.Device, key.Handle)
 	if err != nil {
@@ -171,7 +171,7 @@ func (c *checkup) tpmKey(key config.TPMKey, certificate bool) *Result {
 	return well(id, "%s, %s, fits the certificate and signs", signer, keyName(cert.Leaf.PublicKey))
 }
 
-// login tells who the device says it is. What it shows for it is secret.
+// login names the device's identity, but not its secrets.
 func (c *checkup) login(problem error) *Result {
 	const id = "files.login"
 	if problem != nil {
@@ -231,7 +231,7 @@ func (c *checkup) brokerRoots(problem error) *Result {
 	return c.roots(id, file, "%s, and no others")
 }
 
-// tunnelRoots are another trust store than the broker's: the data endpoint shows ordinary public certificates.
+// tunnelRoots are not the broker's: the data endpoint has ordinary public certificates.
 func (c *checkup) tunnelRoots(problem error) *Result {
 	const id = "files.tunnel_roots"
 	file := c.cfg.Tunnel.CAFile
@@ -250,7 +250,7 @@ func (c *checkup) tunnelRoots(problem error) *Result {
 	return c.roots(id, file, "the system's, and %s")
 }
 
-// roots tells of a file with certificates of authorities; format says with which others.
+// roots checks a file of root certificates; format says which others are trusted.
 func (c *checkup) roots(id, file, format string) *Result {
 	if r, ok := c.readable(id, file); !ok {
 		return r
@@ -272,13 +272,13 @@ func (c *checkup) roots(id, file, format string) *Result {
 	return well(id, "%s", text)
 }
 
-// systemRoots tells whether the system has any.
+// systemRoots reports whether the system has root certificates.
 func systemRoots() bool {
 	pool, err := x509.SystemCertPool()
 	return err == nil && !pool.Equal(x509.NewCertPool())
 }
 
-// certificatesOf reads those of a PEM file that can be read.
+// certificatesOf returns the certificates of a PEM file that can be parsed.
 func certificatesOf(path string) []*x509.Certificate {
 	data, err := os.ReadFile(path)
 	if err != nil {

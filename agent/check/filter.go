@@ -7,9 +7,8 @@ import (
 	"github.com/culvert-iot/culvert/internal/version"
 )
 
-// filter takes out of a bundle what nobody needs for help and somebody could misuse. It knows forms, not values: what
-// it does not know it cannot find, which is why nothing secret is put in to begin with. It is written out because
-// package regexp would cost a device 150 KB.
+// filter removes from a bundle what looks secret. It knows forms, not values, and may miss some: that is
+// why nothing secret is put in to begin with. Package regexp would add 150 KB to the binary.
 type filter struct{ names *strings.Replacer }
 
 func newFilter(cfg *config.Config) *filter {
@@ -32,7 +31,7 @@ func (f *filter) text(s string) string {
 	return b.String()
 }
 
-// withoutPEM replaces blocks, with whatever stands before the end that belongs to them; one without end to the last.
+// withoutPEM replaces PEM blocks. One without an end extends to the end of the text.
 func withoutPEM(s string) string {
 	const begin, end, dashes = "-----BEGIN ", "-----END ", "-----"
 	var b strings.Builder
@@ -52,7 +51,7 @@ func withoutPEM(s string) string {
 	}
 }
 
-// withoutUsers replaces user and password of URLs.
+// withoutUsers replaces user and password in URLs.
 func withoutUsers(line string) string {
 	const mark = "://"
 	from := 0
@@ -75,7 +74,8 @@ func withoutUsers(line string) string {
 // secretNames are parts of names whose values are secret, in TOML, JSON and the log's key=value.
 var secretNames = []string{"secret", "passw", "passphrase", "token", "authorization", "api_key", "apikey", "signature", "credential"}
 
-// withoutSecrets replaces what follows such a name and an equals sign, or a colon and a quotation mark.
+// withoutSecrets replaces what follows such a name and an equals sign, or a colon and a quotation
+// mark.
 func withoutSecrets(line string) string {
 	for _, name := range secretNames {
 		for from := 0; ; {
@@ -101,7 +101,7 @@ func withoutSecrets(line string) string {
 	return line
 }
 
-// valueLength is how far a value reaches: to its closing quotation mark, or to a blank or comma.
+// valueLength returns a value's length: to its closing quotation mark, or to a blank or comma.
 func valueLength(s string) int {
 	if s == "" || s[0] != '"' && s[0] != '\'' {
 		if i := strings.IndexAny(s, " \t\r\n,\"'"); i >= 0 {
@@ -128,7 +128,7 @@ const (
 	accountLength = 12 // digits of an AWS account
 )
 
-// maskWords writes a line with those words replaced that have the form of something secret.
+// maskWords writes a line and replaces words that look secret.
 func maskWords(b *strings.Builder, line string) {
 	for line != "" {
 		end := strings.IndexFunc(line, func(r rune) bool { return !wordChar(r) })

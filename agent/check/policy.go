@@ -14,11 +14,11 @@ type Statement struct {
 	Resource string `json:"Resource"`
 }
 
-// statements allow what the broker seems to deny. The account's number is on no file of the device, so that the word
-// ACCOUNT stands for it; so does REGION where the endpoint's name does not tell.
+// statements allow what the broker seems to deny. ACCOUNT stands for the account's number, which no
+// file of the device has, and REGION for a region that the endpoint's name does not show.
 //
-// Subscribe takes a topicfilter, Receive a topic (AWS IoT developer guide, policy actions); the other way round both
-// are denied.
+// Subscribe takes a topicfilter, Receive a topic (AWS IoT developer guide, policy actions); the other
+// way round both are denied.
 func (c *checkup) statements(f notify.Fault) []Statement {
 	region := regionOf(c.cfg.MQTT.Endpoint)
 	partition := endpoints.Partition(region)
@@ -39,8 +39,8 @@ func (c *checkup) statements(f notify.Fault) []Statement {
 	return nil
 }
 
-// regionOf reads the region from the name of an AWS IoT endpoint, as a1b2c3d4-ats.iot.eu-west-1.amazonaws.com; "" for
-// any other name, such as a domain of the customer's own.
+// regionOf returns the region in an AWS IoT endpoint's name, such as
+// a1b2c3d4-ats.iot.eu-west-1.amazonaws.com, or "" for any other name.
 func regionOf(host string) string {
 	labels := strings.Split(strings.ToLower(strings.TrimSuffix(host, ".")), ".")
 	for i, label := range labels {

@@ -7,7 +7,7 @@ import (
 	"github.com/culvert-iot/culvert/agent/config"
 )
 
-// daemonConfig reads a process's arguments: is it a daemon, and with which configuration? Its other commands are none.
+// daemonConfig reports from a process's arguments whether it is a daemon, and its configuration file.
 func daemonConfig(args []string) (file string, is bool) {
 	if len(args) == 0 || path.Base(args[0]) != "culvertd" {
 		return "", false

@@ -67,7 +67,7 @@ func TestThroughAWebProxy(t *testing.T) {
 func TestFaultsOfTheWebProxy(t *testing.T) {
 	refusing := webProxy(t, nil)
 	for _, c := range []struct{ name, value, id, text, remedy string }{
-		{"no URL", "http://user:hid den@:1", "proxy", "https_proxy: not a proxy URL", "correct it, or unset it"},
+		{"no URL", "http://user:hid den@:1", "proxy", "https_proxy: not a proxy URL", "correct or unset https_proxy"},
 		{"nothing listens", "http://user:hidden@" + free(t), "mqtt.tcp", "(from https_proxy)…cannot connect to the proxy", "check https_proxy and that the proxy runs"},
 		{"it forbids the host", "http://user:hidden@" + refusing, "tunnel.tcp", "403 Forbidden", "have the proxy's administrator allow CONNECT"},
 		{"another scheme", "ftp://" + refusing, "mqtt.tcp", `proxies of scheme "ftp" are not supported`, "use an http://"},

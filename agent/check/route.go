@@ -14,27 +14,27 @@ import (
 	"github.com/culvert-iot/culvert/internal/netdial"
 )
 
-// route is how a connection to one host was made: its dial function notes each step's outcome.
+// route is a connection to one host: its dial function records each step's outcome.
 type route struct {
 	c       *checkup
 	prefix  string // of ids: "mqtt" or "tunnel"
 	subject string
 	host    string
-	key     string // the configuration's, for remedies
+	key     string // of the configuration, for remedies
 	began   time.Time
 
 	mu     sync.Mutex
 	dialed bool
 	err    error         // of the last dial
 	took   time.Duration // until it was connected
-	to     string        // the address on the other side
+	to     string        // remote address
 }
 
 func (c *checkup) newRoute(prefix, subject, host, key string) *route {
 	return &route{c: c, prefix: prefix, subject: subject, host: host, key: key, began: time.Now()}
 }
 
-// name resolves the host, unless it is an address, or a proxy will do it.
+// name resolves the host, unless it is an address or a proxy resolves it.
 func (rt *route) name(ctx context.Context, address string) (*Result, bool) {
 	id := rt.prefix + ".name"
 	if _, err := netip.ParseAddr(rt.host); err == nil {
@@ -62,7 +62,7 @@ func (rt *route) nameError(err error) (text, remedy string) {
 	return "no answer from DNS", "check the network and the name servers in /etc/resolv.conf"
 }
 
-// dial is the dial function of a connection that is being checked.
+// dial is the dial function of the connection being checked.
 func (rt *route) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	limited, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
@@ -77,7 +77,7 @@ func (rt *route) dial(ctx context.Context, network, address string) (net.Conn, e
 	return conn, err
 }
 
-// tcp tells how the dial went; ok is whether it did.
+// tcp reports how the dial went; ok is whether it succeeded.
 func (rt *route) tcp(ctx context.Context, address string) (r *Result, ok bool) {
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
@@ -121,7 +121,7 @@ func (rt *route) dialError(ctx context.Context, address string) (text, remedy st
 	return err.Error(), "check the network"
 }
 
-// blocked is for connections that somebody swallows.
+// blocked is the remedy when packets are dropped.
 func (rt *route) blocked() string {
 	if rt.prefix == "mqtt" {
 		return "a firewall may drop the port: mqtt.endpoint also works with :443, and through a web proxy named by https_proxy"

@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// spaceNeeded is what a few pairs of tokens take, with much to spare; spaceWanted is when a full disk is near.
+	// spaceNeeded is ample for the tokens of all tunnels; below spaceWanted the disk is nearly full.
 	spaceNeeded = 1 << 20
 	spaceWanted = 10 << 20
 )
 
-// stateDirectory tells whether tokens can be kept over a restart. A daemon that cannot keep them runs all the same.
+// stateDirectory reports whether tokens survive a restart. The daemon runs without, too.
 func (c *checkup) stateDirectory() []*Result {
 	dir := c.cfg.Tunnel.StateDir
 	if dir == "" {
-		return []*Result{well("state", "none: tokens are kept in memory, and a restart loses the tunnels")}
+		return []*Result{well("state", "none: a restart loses the tunnels, whose tokens are only in memory")}
 	}
 	return []*Result{c.state("state", dir)}
 }
@@ -33,7 +33,7 @@ func (c *checkup) state(id, dir string) *Result {
 	case err != nil:
 		return failed(id, "run the check as root, or as the user that runs the daemon", "%v", err)
 	case !info.IsDir():
-		return failed(id, "remove it"+elsewhere, "%s is no directory", dir)
+		return failed(id, "remove it"+elsewhere, "%s is not a directory", dir)
 	}
 	if c.user != nil && c.user.uid != superuser && c.EUID() == superuser {
 		if at, ok := c.user.reach(dir, mayRead|mayWrite|mayEnter); !ok {
@@ -53,18 +53,18 @@ func (c *checkup) state(id, dir string) *Result {
 	}
 	switch {
 	case known && !files:
-		return failed(id, "remove some files, or set tunnel.state_dir", "%s: its file system can take no more files", text)
+		return failed(id, "remove some files, or set tunnel.state_dir", "%s: its file system has no room for more files", text)
 	case known && free < spaceNeeded:
 		return failed(id, "free some space", "%s: too little for tokens", text)
 	case known && free < spaceWanted:
 		return warning(id, "free some space", "%s", text)
 	case info.Mode().Perm()&0o077 != 0:
-		return warning(id, "chmod 700 "+dir, "%s: others may look into it", text)
+		return warning(id, "chmod 700 "+dir, "%s: others can read it", text)
 	}
 	return well(id, "%s", text)
 }
 
-// missingState judges where the daemon, or systemd for it, would make the directory.
+// missingState checks whether the daemon, or systemd for it, can create the directory.
 func (c *checkup) missingState(id, dir string) *Result {
 	parent := filepath.Dir(dir)
 	for parent != filepath.Dir(parent) {
@@ -94,7 +94,7 @@ func (c *checkup) missingState(id, dir string) *Result {
 	return well(id, "%s is made at the first start", dir)
 }
 
-// tryWrite does what the daemon will: a file of its own, with mode 0600, whose content reaches the disk.
+// tryWrite writes as the daemon does: a file of mode 0600 that reaches the disk.
 func tryWrite(dir string) error {
 	f, err := os.CreateTemp(dir, ".check-*")
 	if err != nil {
@@ -104,7 +104,7 @@ func tryWrite(dir string) error {
 	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
 }
 
-// unwritable tells whether this user could not make a file in dir.
+// unwritable reports that this user cannot create a file in dir.
 func unwritable(dir string) bool {
 	f, err := os.CreateTemp(dir, ".check-*")
 	if err != nil {
@@ -125,7 +125,7 @@ func writeRemedy(err error, dir string) string {
 	return "check the disk"
 }
 
-// reason drops the path from a file's error: it stands before it.
+// reason drops the path from a file's error: the text has it already.
 func reason(err error) error {
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err

@@ -10,12 +10,12 @@ import (
 
 const unitName = "culvertd.service"
 
-// unitDirs are where systemd looks for units, first hit first (systemd.unit(5)).
+// unitDirs are where systemd looks for units, in its order (systemd.unit(5)).
 var unitDirs = []string{
 	"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
 }
 
-// unit is what its files say. systemd itself is not asked, so that the check starts no other program.
+// unit holds settings from unit files. systemd is not asked: the check starts no other program.
 type unit struct {
 	path           string
 	masked         bool
@@ -23,7 +23,7 @@ type unit struct {
 	stateDirectory bool
 }
 
-// unit reads culvertd's unit and its drop-ins; nil if there is none.
+// unit reads culvertd's unit and its drop-ins. It returns nil if there is none.
 func (c *checkup) unit() *unit {
 	for _, dir := range unitDirs {
 		path := c.at(filepath.Join(dir, unitName))
@@ -47,7 +47,7 @@ func (c *checkup) unit() *unit {
 	return nil
 }
 
-// read takes the settings of one file over; later ones win (systemd.syntax(7)).
+// read applies one file's settings; later ones win (systemd.syntax(7)).
 func (u *unit) read(path string) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -66,11 +66,11 @@ func (u *unit) read(path string) {
 	}
 }
 
-// systemd tells whether the daemon is started at boot and supervised.
+// systemd reports whether the daemon starts at boot and is supervised.
 func (c *checkup) systemd() *Result {
 	const id = "systemd"
 	if info, err := os.Stat(c.at("/run/systemd/system")); err != nil || !info.IsDir() { // sd_booted(3)
-		return skipped(id, "this system is not run by systemd")
+		return skipped(id, "this system does not run systemd")
 	}
 	u := c.unit()
 	switch {
@@ -94,7 +94,7 @@ func (c *checkup) systemd() *Result {
 	case len(wanted) == 0:
 		return warning(id, "systemctl enable culvertd", "%s is active and not enabled: nothing starts it at boot", unitName)
 	case u.kind != "notify" && u.kind != "notify-reload":
-		return warning(id, "set Type=notify", "%s has Type=%s: systemd does not learn whether the daemon is ready", unitName, clean.Line(u.kind, 20))
+		return warning(id, "set Type=notify", "%s has Type=%s: systemd does not know when the daemon is ready", unitName, clean.Line(u.kind, 20))
 	}
 	return well(id, "%s is enabled and active, Type=%s", unitName, u.kind)
 }

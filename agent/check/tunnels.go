@@ -21,14 +21,14 @@ import (
 	"github.com/culvert-iot/culvert/proxy/wsconn"
 )
 
-// endpoint is a data endpoint that tunnels may lead to.
+// endpoint is a data endpoint that tunnels may use.
 type endpoint struct {
 	url, host, address string
-	subject            string // the region, where there are several
-	key                string // what names it, for remedies
+	subject            string // the region, if there are several
+	key                string // of the configuration, for remedies
 }
 
-// regions are those whose endpoints are checked, and where they come from.
+// regions returns the regions to check, and the configuration key that names them.
 func (c *checkup) regions() (regions []string, key string) {
 	if len(c.cfg.Tunnel.Regions) > 0 {
 		return c.cfg.Tunnel.Regions, "tunnel.regions"
@@ -64,7 +64,7 @@ func (c *checkup) endpoints() []endpoint {
 	return list
 }
 
-// tunnels tries the endpoints side by side.
+// tunnels tries all endpoints side by side.
 func (c *checkup) tunnels(ctx context.Context) []*Result {
 	ctx, cancel := context.WithTimeout(ctx, endpointLimit)
 	defer cancel()
@@ -86,7 +86,7 @@ func (c *checkup) region(known int) *Result {
 	case c.cfg.Tunnel.Endpoint != "":
 		return well(id, "%s for every region (tunnel.endpoint)", c.cfg.Tunnel.Endpoint)
 	case known == 0:
-		return skipped(id, "not known before a notification names it; with tunnel.regions its endpoint is checked")
+		return skipped(id, "unknown until a notification names it; set tunnel.regions to check its endpoint")
 	case home != "" && !slices.Contains(regions, home):
 		return warning(id, fmt.Sprintf("add %q to tunnel.regions, unless tunnels are opened elsewhere on purpose", home),
 			"mqtt.endpoint is in %s, and tunnel.regions refuses tunnels of that region", home)
@@ -94,14 +94,13 @@ func (c *checkup) region(known int) *Result {
 	return well(id, "%s (%s)", strings.Join(regions, ", "), key)
 }
 
-// noToken is sent where a tunnel would send its access token: any answer but a refusal would be wrong, and no real
-// token is spent.
+// noToken is a dummy access token: the service must refuse it, and no real token is spent.
 type noToken struct{}
 
-// Reveal returns what is obviously none.
+// Reveal returns an obvious dummy.
 func (noToken) Reveal() string { return "culvert-check-brings-no-token" }
 
-// tunnel makes the handshake that tunnels begin with.
+// tunnel tries the handshake of a tunnel.
 func (c *checkup) tunnel(ctx context.Context, e endpoint) []*Result {
 	rt := c.newRoute("tunnel", e.subject, e.host, e.key)
 	r, ok := rt.name(ctx, e.address)
@@ -128,8 +127,8 @@ func (c *checkup) tunnel(ctx context.Context, e endpoint) []*Result {
 	case !seen.shown():
 		list = append(list, c.tlsFailure(ctx, e, err).of(e.subject).since(rt.began))
 		if cert := outOfDate(err); cert != nil {
-			// Perhaps only the clock is wrong: the service tells its own when it is judged by the time of its
-			// certificate. Nothing secret is sent.
+			// Perhaps only the device's clock is wrong. Verified at a time within its certificate, the
+			// service tells its own. Nothing secret is sent.
 			within := cert.NotBefore.Add(min(cert.NotAfter.Sub(cert.NotBefore)/2, 24*time.Hour))
 			_ = c.tryHandshake(ctx, e, c.newRoute("tunnel", e.subject, e.host, e.key), new(peer), func() time.Time { return within })
 		}
@@ -140,7 +139,7 @@ func (c *checkup) tunnel(ctx context.Context, e endpoint) []*Result {
 	return append(list, c.answer(ctx, err).of(e.subject).since(rt.began))
 }
 
-// tryHandshake makes one handshake. Its error is nil only where the other side takes what is no token.
+// tryHandshake makes one handshake. Its error is nil only if the server accepts the dummy token.
 func (c *checkup) tryHandshake(ctx context.Context, e endpoint, rt *route, seen *peer, now func() time.Time) error {
 	base, err := agent.TunnelTLS(c.cfg) // files tells of an error
 	if base == nil {
@@ -164,14 +163,14 @@ func (c *checkup) tryHandshake(ctx context.Context, e endpoint, rt *route, seen 
 	return err
 }
 
-// answer judges what came back.
+// answer judges the server's answer.
 func (c *checkup) answer(ctx context.Context, err error) *Result {
 	const id = "tunnel.answer"
-	const between = "a web filter or a captive portal may stand between; have it let the host through"
+	const between = "a web filter or a captive portal may intercept: have it let the host through"
 	var refused *wsconn.HandshakeError
 	switch {
 	case err == nil:
-		return failed(id, "correct tunnel.endpoint", "what answers takes a token that is none: it is not the tunnel service")
+		return failed(id, "correct tunnel.endpoint", "the server accepted a dummy token: it is not the tunnel service")
 	case !errors.As(err, &refused):
 		return failed(id, between, "no answer to the websocket handshake: %v", c.late(ctx, err))
 	}
@@ -189,10 +188,10 @@ func (c *checkup) answer(ctx context.Context, err error) *Result {
 	case !own:
 		return warning(id, between, "%s: it may not be the tunnel service's own answer", text)
 	}
-	return well(id, "a token that is none is refused, as it should be: %s", text)
+	return well(id, "the service answers (it rejected a dummy token, as expected): %s", text)
 }
 
-// tlsFailure explains why the data endpoint's certificate was not taken. Its trust is not the broker's.
+// tlsFailure explains a failed TLS handshake with the data endpoint.
 func (c *checkup) tlsFailure(ctx context.Context, e endpoint, err error) *Result {
 	const id = "tunnel.tls"
 	var (
@@ -207,14 +206,14 @@ func (c *checkup) tlsFailure(ctx context.Context, e endpoint, err error) *Result
 		return failed(id, setClock, "%s is valid only from %s, and this device's clock says %s", e.host,
 			cert.NotBefore.UTC().Format(time.DateOnly), c.Now().UTC().Format(time.DateOnly))
 	case cert != nil:
-		return failed(id, setClock+"; if it is right, whoever runs "+e.host+" must renew the certificate", "%s has a certificate that expired on %s, by this device's clock",
+		return failed(id, setClock+"; if it is right, the operator of "+e.host+" must renew the certificate", "%s has a certificate that expired on %s, by this device's clock",
 			e.host, cert.NotAfter.UTC().Format(time.DateOnly))
 	case errors.As(err, &authority):
 		issuer := ""
 		if authority.Cert != nil {
 			issuer = ", issued by " + name(authority.Cert.Issuer.CommonName)
 		}
-		return failed(id, "install ca-certificates: tunnels need the public roots, and mqtt.ca_file does not count here; if something on the way opens TLS, put its root into tunnel.ca_file",
+		return failed(id, "install ca-certificates: tunnels need the public roots, and mqtt.ca_file does not count here; if a proxy intercepts TLS, put its root into tunnel.ca_file",
 			"the certificate of %s is not trusted%s", e.host, issuer)
 	case errors.As(err, &roots):
 		return failed(id, "install ca-certificates, or set tunnel.ca_file", "the system has no root certificates: %v", roots)

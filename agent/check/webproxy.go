@@ -1,14 +1,17 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
-// proxies tells which way connections leave the device.
+// proxies reports which web proxy connections use.
 func (c *checkup) proxies(context.Context) []*Result {
 	const id = "proxy"
 	routes := map[string]bool{}
@@ -21,9 +24,9 @@ func (c *checkup) proxies(context.Context) []*Result {
 		proxy, variable, err := c.dialer.Via(address)
 		if err != nil {
 			if inner := errors.Unwrap(err); inner != nil {
-				err = inner // without the host, since it is wrong for all of them
+				err = inner // without the host: it is wrong for all
 			}
-			return []*Result{failed(id, "correct it, or unset it", "%v", err)}
+			return []*Result{failed(id, cmp.Or(hint.Of(err), "correct it, or unset it"), "%v", err)}
 		}
 		if proxy != "" {
 			text = proxy + ", named by " + variable
@@ -43,11 +46,11 @@ func (c *checkup) proxies(context.Context) []*Result {
 	return []*Result{well(id, "%s", text)}
 }
 
-// proxyVariables are what names web proxies and exceptions, in netdial's order of precedence.
+// proxyVariables name web proxies and exceptions, in netdial's order of precedence.
 var proxyVariables = [][2]string{{"https_proxy", "HTTPS_PROXY"}, {"no_proxy", "NO_PROXY"}}
 
-// daemonProxy compares the environment of a running daemon with this process's. It may look at it only as root or as
-// the daemon's user.
+// daemonProxy compares a running daemon's environment with this process's. Only root and the daemon's
+// user may read it.
 func (c *checkup) daemonProxy() (shown string, differs bool) {
 	if c.daemon.pid == 0 {
 		return "", false
