@@ -12,12 +12,12 @@ import (
 	"github.com/culvert-iot/culvert/services"
 )
 
-// Status is everything that can be told about a running daemon. It holds no token.
+// Status describes a running daemon. It holds no token.
 type Status struct {
 	Version version.Info `json:"version"`
 	PID     int          `json:"pid"`
 	Started time.Time    `json:"started"`
-	Now     time.Time    `json:"now"` // when the status was taken, by the device's clock
+	Now     time.Time    `json:"now"` // when the status was taken, by the device's clock; the other times are relative to it
 	Thing   string       `json:"thing"`
 	// Goroutines are the daemon's threads of work. Their number goes up and down with tunnels and connections;
 	// one that only grows is a fault of the daemon.
@@ -124,7 +124,35 @@ func (a *Agent) Status() Status {
 	if t := a.sessions.StateTrouble(); t.Error != "" {
 		s.State = &StateStatus{Directory: running.Tunnel.StateDir, LastError: t.Error, LastErrorAt: t.Since, Hint: t.Hint}
 	}
+	s.byElapsedTime()
 	return s
+}
+
+// byElapsedTime gives each time stamp the value that the clock of now would have shown. The clock may have been
+// set since, and what a reader wants to know is how long ago something was.
+func (s *Status) byElapsedTime() {
+	set := func(all ...*time.Time) {
+		for _, t := range all {
+			if !t.IsZero() {
+				*t = s.Now.Add(t.Sub(s.Now)).Round(0)
+			}
+		}
+	}
+	set(&s.Started, &s.MQTT.Since, &s.MQTT.LastNotify, &s.MQTT.LastErrorAt)
+	for i := range s.Tunnels {
+		t := &s.Tunnels[i]
+		set(&t.Since, &t.Received, &t.NextAttempt, &t.LastErrorAt)
+		for j := range t.Services {
+			set(&t.Services[j].LastErrorAt)
+		}
+	}
+	if s.Hooks != nil {
+		set(&s.Hooks.LastErrorAt)
+	}
+	if s.State != nil {
+		set(&s.State.LastErrorAt)
+	}
+	s.Now = s.Now.Round(0)
 }
 
 // refused counts a service's refusals by their reason's name.

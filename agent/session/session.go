@@ -72,6 +72,7 @@ type session struct {
 
 func newSession(p pair, resumed bool, endpoint string, cfg *Config, st *store, j *journal, log *slog.Logger) *session {
 	id, now := p.access.ID(), time.Now()
+	p.received = now.Add(p.received.Sub(now)) // from here on by elapsed time: the clock may be set
 	s := &session{
 		id: id, key: p.key(), endpoint: endpoint, region: p.region, notified: p.services, received: p.received, began: now, downSince: now,
 		cfg: cfg, store: st, journal: j, log: log.With("session", id), pair: p, saved: resumed, resumed: resumed, resumedOK: p.worked,

@@ -8,22 +8,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"os/signal"
-	"strings"
-	"syscall"
-	"time"
 
 	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/agent/control"
 	"github.com/culvert-iot/culvert/agent/session"
-	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/internal/terminal"
 )
-
-// watchInterval is the pause between two pictures of status --watch.
-const watchInterval = 2 * time.Second
 
 // target holds the options that say which daemon is meant.
 type target struct{ config, socket string }
@@ -78,62 +69,27 @@ func (p *program) status(args []string) error {
 		show = p.showJSON
 	}
 	if !*watch {
-		return show(context.Background(), path)
+		return show(context.Background(), path, p.out)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if terminal.Is(p.out) && !*asJSON {
-		if _, err := io.WriteString(p.out, "\x1b[2J"); err != nil {
-			return err
-		}
-		plain := p.out
-		p.out = inPlace{plain}
-		defer func() { p.out = plain }()
-	}
-	for first := true; ; first = false {
-		err := show(ctx, path)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && first:
-			return err
-		case err != nil: // a restart, perhaps
-			_, _ = fmt.Fprintf(p.err, "culvertd: %v\n", err)
-		}
-		if backoff.Sleep(ctx, watchInterval) != nil {
-			return nil
-		}
-	}
+	return p.watch(func(ctx context.Context, w io.Writer) error { return show(ctx, path, w) }, !*asJSON)
 }
 
-// inPlace writes each picture over the one before it, without an empty screen in between (ECMA-48: to the upper left
-// corner; erase to the end of the line; erase to the end of the screen).
-type inPlace struct{ terminal io.Writer }
-
-func (w inPlace) Write(picture []byte) (int, error) {
-	text := "\x1b[H" + strings.ReplaceAll(string(picture), "\n", "\x1b[K\n") + "\x1b[J"
-	if _, err := io.WriteString(w.terminal, text); err != nil {
-		return 0, err
-	}
-	return len(picture), nil
-}
-
-func (p *program) showTable(ctx context.Context, path string) error {
+func (p *program) showTable(ctx context.Context, path string, w io.Writer) error {
 	var s agent.Status
 	if err := control.Call(ctx, path, control.Request{Command: control.Status}, &s); err != nil {
 		return err
 	}
-	_, err := io.WriteString(p.out, table(s))
+	_, err := io.WriteString(w, table(s))
 	return err
 }
 
 // showJSON passes on all that the daemon says, also what this version does not know.
-func (p *program) showJSON(ctx context.Context, path string) error {
+func (p *program) showJSON(ctx context.Context, path string, w io.Writer) error {
 	var s json.RawMessage
 	if err := control.Call(ctx, path, control.Request{Command: control.Status}, &s); err != nil {
 		return err
 	}
-	return writeJSON(p.out, s)
+	return writeJSON(w, s)
 }
 
 // notify hands over a notification that another MQTT client has received.

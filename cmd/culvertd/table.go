@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/agent/session"
+	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/internal/textwrap"
 )
 
 // width is that of the narrowest terminal in use.
@@ -33,14 +33,22 @@ func table(s agent.Status) string {
 			paragraph(&b, "", fmt.Sprintf("last error %s ago: %s", age(s.Now.Sub(h.LastErrorAt)), h.LastError))
 		}
 	}
+	if d := s.State; d != nil {
+		paragraph(&b, "state", fmt.Sprintf("%s: %s; %s", d.Directory, d.LastError, d.Hint))
+	}
 	paragraph(&b, "tunnels", tunnels(s.Limits))
 	if len(s.Tunnels) == 0 {
 		return b.String()
 	}
 	const row = "%-8s  %-10s  %4s  %-22s  %5s  %9s  %9s\n"
 	b.WriteByte('\n')
+	var ended []session.Status
 	fmt.Fprintf(&b, row, "SESSION", "STATE", "AGE", "SERVICES", "CONNS", "IN", "OUT")
 	for _, t := range s.Tunnels {
+		if t.State == session.Ended {
+			ended = append(ended, t)
+			continue
+		}
 		names, conns, in, out := make([]string, 0, len(t.Services)), 0, uint64(0), uint64(0)
 		for _, v := range t.Services {
 			names = append(names, v.Service)
@@ -48,16 +56,28 @@ func table(s agent.Status) string {
 			in += v.BytesIn
 			out += v.BytesOut
 		}
-		fmt.Fprintf(&b, row, printable(t.Session), printable(string(t.State)), age(s.Now.Sub(t.Received)), list(names, 22),
+		fmt.Fprintf(&b, row, clean.Text(t.Session, 0), clean.Text(string(t.State), 0), age(s.Now.Sub(t.Received)), list(names, 22),
 			fmt.Sprint(conns), size(in), size(out))
 		for _, line := range details(t, s.Now) {
 			paragraph(&b, "", line)
 		}
 	}
+	for _, t := range ended {
+		line := fmt.Sprintf("%-8s  %-10s  %4s  %s", clean.Line(t.Session, 0), "ended", age(s.Now.Sub(t.Since)), clean.Line(t.Reason, 0))
+		b.WriteString(crop(line, width) + "\n")
+	}
 	return b.String()
 }
 
-// connection tells of the MQTT connection.
+// crop cuts a line to most columns, and marks the cut.
+func crop(line string, most int) string {
+	if runes := []rune(line); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return line
+}
+
+// connection describes the MQTT connection.
 func connection(s agent.Status) string {
 	mqtt := fmt.Sprintf("%s for %s, %s, client id %s", s.MQTT.State, age(s.Now.Sub(s.MQTT.Since)), s.MQTT.Endpoint, s.MQTT.ClientID)
 	if s.MQTT.LastNotify.IsZero() {
@@ -73,10 +93,10 @@ func details(t session.Status, now time.Time) []string {
 	var lines []string
 	switch t.State {
 	case session.Waiting:
-		lines = append(lines, "next attempt in "+age(t.NextAttempt.Sub(now)))
-	case session.Ended:
-		lines = append(lines, "ended "+age(now.Sub(t.Since))+" ago: "+t.Reason)
-	case session.Connecting, session.Connected:
+		if !t.NextAttempt.IsZero() { // else it waits for a place
+			lines = append(lines, "next attempt in "+age(t.NextAttempt.Sub(now)))
+		}
+	case session.Connecting, session.Connected, session.Ended:
 	}
 	if t.LastError != "" {
 		lines = append(lines, "last error"+ago(t.LastErrorAt, now)+": "+t.LastError)
@@ -89,7 +109,7 @@ func details(t session.Status, now time.Time) []string {
 	return lines
 }
 
-// ago tells how old an error is, if that is known.
+// ago says how old an error is, if that is known.
 func ago(at, now time.Time) string {
 	if at.IsZero() {
 		return ""
@@ -146,7 +166,7 @@ func services(all []agent.ServiceStatus) string {
 func list(names []string, most int) string {
 	text := ""
 	for i, name := range names {
-		next := printable(name)
+		next := clean.Text(name, 0)
 		if i > 0 {
 			next = text + "," + next
 		}
@@ -167,36 +187,7 @@ func list(names []string, most int) string {
 
 // paragraph writes a name and a text beside it, wrapped.
 func paragraph(b *strings.Builder, name, text string) {
-	const indent = 10
-	line := fmt.Sprintf("%-*s", indent, name)
-	empty := true
-	for word := range strings.FieldsSeq(printable(text)) {
-		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
-			b.WriteString(line + "\n")
-			line, empty = strings.Repeat(" ", indent), true
-		}
-		if !empty {
-			line += " "
-		}
-		line += word
-		empty = false
-		for utf8.RuneCountInString(line) > width { // one endless word
-			runes := []rune(line)
-			b.WriteString(string(runes[:width]) + "\n")
-			line = strings.Repeat(" ", indent) + string(runes[width:])
-		}
-	}
-	b.WriteString(strings.TrimRight(line, " ") + "\n")
-}
-
-// printable keeps a stranger's words from steering the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s)
+	b.WriteString(textwrap.Hanging(fmt.Sprintf("%-10s", name), clean.Line(text, 0), width))
 }
 
 // age shows a duration in at most four characters.

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -32,12 +36,16 @@ func TestTableOfABusyDevice(t *testing.T) {
 		Limits: agent.Limits{Tunnels: 2, MaxTunnels: 8, TunnelsRefused: 3, UnknownRefused: 7},
 		Hooks:  &hook.Status{Command: "/usr/lib/culvert/hook", Run: 12, Failed: 1, LastError: "exit status 3", LastErrorAt: ago(time.Minute)},
 		Tunnels: []session.Status{
+			{
+				Session: "89abcdef", State: session.Ended, Since: ago(time.Hour), Received: ago(2 * time.Hour), Reason: "the service says closed: it cannot be reopened; open a new one",
+				LastError: "the tunnel service answered 400 Bad Request: closed", LastErrorAt: ago(time.Hour),
+				Services: []session.ServiceStatus{{Service: "SSH", LastError: "refused", LastErrorAt: ago(time.Hour)}},
+			},
 			{Session: "ba7816bf", State: session.Connected, Received: ago(5 * time.Minute), Services: []session.ServiceStatus{
 				{Service: "SSH", Connections: 2, BytesIn: 1_234_567, BytesOut: 999},
 				{Service: "APP", Connections: 1, BytesIn: 10, BytesOut: 1, LastError: `service "APP" at unix:/run/app.sock refused the connection`, LastErrorAt: ago(2 * time.Minute)},
 			}},
 			{Session: "01234567", State: session.Waiting, Received: ago(3 * time.Second), NextAttempt: now.Add(12 * time.Second), LastError: "the tunnel service answered 503", LastErrorAt: ago(3 * time.Second)},
-			{Session: "89abcdef", State: session.Ended, Since: ago(time.Hour), Received: ago(2 * time.Hour), Reason: "the service says closed: rotate the tunnel's access tokens to restore it, or open a new tunnel"},
 		},
 	}
 	want := strings.TrimPrefix(`
@@ -57,9 +65,7 @@ ba7816bf  connected     5m  SSH,APP                     3     1.2 MB     1.0 kB
 01234567  waiting       3s                              0        0 B        0 B
           next attempt in 12s
           last error 3s ago: the tunnel service answered 503
-89abcdef  ended         2h                              0        0 B        0 B
-          ended 1h ago: the service says closed: rotate the tunnel's access
-          tokens to restore it, or open a new tunnel
+89abcdef  ended         1h  the service says closed: it cannot be reopened; ope…
 `, "\n")
 	if diff := cmp.Diff(want, table(s)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -132,9 +138,9 @@ func TestSizesAndAges(t *testing.T) {
 
 func TestAPictureIsWrittenOverTheOneBefore(t *testing.T) {
 	var out strings.Builder
-	w := inPlace{&out}
-	for _, picture := range []string{"one\ntwo\nthree\n", "1\n"} {
-		if n, err := w.Write([]byte(picture)); n != len(picture) || err != nil {
+	w := picture{&out, func() int { return 0 }}
+	for _, text := range []string{"one\ntwo\nthree\n", "1\n"} {
+		if n, err := w.Write([]byte(text)); n != len(text) || err != nil {
 			t.Fatal(n, err)
 		}
 	}
@@ -142,4 +148,47 @@ func TestAPictureIsWrittenOverTheOneBefore(t *testing.T) {
 	if want := "\x1b[Hone\x1b[K\ntwo\x1b[K\nthree\x1b[K\n\x1b[J\x1b[H1\x1b[K\n\x1b[J"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
+}
+
+func TestAPictureIsCroppedToTheScreen(t *testing.T) {
+	for rows, want := range map[int]string{ // the cursor needs one, too
+		0: "one two three four five", 6: "one two three four five", 5: "one two three … 2 more lines", 3: "one … 4 more lines",
+	} {
+		var out strings.Builder
+		w := picture{&out, func() int { return rows }}
+		if _, err := w.Write([]byte("one\ntwo\nthree\nfour\nfive\n")); err != nil {
+			t.Fatal(err)
+		}
+		got := strings.NewReplacer("\x1b[H", "", "\x1b[K\n", " ", "\x1b[J", "").Replace(out.String())
+		if strings.TrimSpace(got) != want {
+			t.Errorf("%d rows: %q, want %q", rows, got, want)
+		}
+	}
+}
+
+func TestAWatchShowsAFailureOnceUntilItChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		answers := []string{"", "stopped", "stopped", "stopped", "refused", "", "stopped"}
+		var shown []string
+		err := repeat(ctx, func() error {
+			if len(answers) == 0 {
+				cancel()
+				return nil
+			}
+			text := answers[0]
+			answers = answers[1:]
+			if text == "" {
+				return nil
+			}
+			return errors.New(text)
+		}, func(err error) { shown = append(shown, err.Error()) })
+		if want := []string{"stopped", "refused", "stopped"}; err != nil || !slices.Equal(shown, want) {
+			t.Errorf("%q, %v; want %q", shown, err, want)
+		}
+		if err := repeat(t.Context(), func() error { return errors.New("no daemon") }, nil); err == nil {
+			t.Error("the first failure does not end the command")
+		}
+	})
 }
