@@ -41,6 +41,7 @@ func TestTunnelsShareMemory(t *testing.T) {
 		time.Sleep(stall / 5)
 		a.send("CONNECTION_START 1 DEAF#2")
 		a.fill("DEAF#2", inboxLimit/4)
+		synctest.Wait()
 		sent := make(chan struct{})
 		go func() {
 			defer close(sent)

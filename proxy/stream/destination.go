@@ -130,8 +130,7 @@ func (m *mux) connectionReset(msg *frame.Message) {
 		m.unexpected(s, msg)
 	default:
 		if c := s.conns[connectionID(msg)]; c != nil {
-			c.setReason(ByPeer)
-			c.end(draining, false)
+			c.resetByPeer()
 		}
 	}
 }

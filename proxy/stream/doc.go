@@ -26,10 +26,11 @@
 //
 // Only an orderly end is a FIN for the application. What is known to be broken is a TCP reset, or a call of
 // [Breaker]: the transport's end, a session reset, Shutdown, a violation, a target that stalls or fails.
-// What was received before is written first. The peer's reset is an orderly end: the protocol has no
-// other one, and peers end in order by it.
+// What was received before is written first. The peer's reset is an orderly end where the peer knows no
+// half close: the protocol has no other one.
 //
-// Two peers of this package have a half close, which the protocol lacks; see halfclose.go.
+// Two peers of this package have a half close, which the protocol lacks; see halfclose.go. Each says that
+// its input ended before it resets in order, so any other reset between the two is a broken end.
 //
 // The package does not know websockets, it is given a [Transport]; nor what a service name stands for, it
 // is given a dial function; nor retries: when the transport ends, everything on it has ended.

@@ -16,8 +16,8 @@ import (
 //	destination -> an empty DATA as soon as it sees that one: "so do I"
 //	either -> a later empty DATA: "my input has ended"; the other one closes the writing side of its socket
 //
-// A connection whose both directions have ended is reset as ever, and a reset, at any time, means what it always
-// meant. A destination sends none of this to a source that did not begin with it, and a source to a destination
+// A connection whose both directions have ended is reset as ever. Each side says that its input has ended before
+// it resets in order, also where nothing more can follow. A reset without that is a broken end. A destination sends none of this to a source that did not begin with it, and a source to a destination
 // that did not answer sends nothing but the first message.
 
 const (
@@ -88,6 +88,12 @@ func (c *connection) heard(payload []byte) bool {
 func (c *connection) endInput() bool {
 	h := &c.half
 	switch {
+	case h.peer && (h.ended || c.dead) && c.state == open:
+		// The peer is told of the end in order; what remains of the connection ends with it.
+		c.setReason(ByTarget)
+		h.told = true
+		c.announceHalf()
+		c.end(draining, true)
 	case !c.canHalfClose(), c.dead, h.ended, c.state != open:
 		return false
 	case h.peer:
@@ -156,8 +162,20 @@ func (c *connection) closeWriting() {
 	if errors.Is(err, errors.ErrUnsupported) {
 		c.half.closed = false
 		c.setReason(ByPeer)
+		if !c.half.told {
+			c.half.told = true
+			c.announceHalf() // this end is in order, too
+		}
 		c.end(draining, true) // as the protocol has it
 	}
+}
+
+// resetByPeer notes that the peer has reset the connection or its stream. A peer that knows half close has
+// said before whether its input ended in order; for others the reset is the orderly end.
+func (c *connection) resetByPeer() {
+	c.broken = c.broken || c.half.peer && !(c.half.ended && c.half.told)
+	c.setReason(ByPeer)
+	c.end(draining, false)
 }
 
 // watchIdle ends the connection once nothing has moved for halfTimeout.

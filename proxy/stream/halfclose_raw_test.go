@@ -133,6 +133,7 @@ func TestADestinationFollowsTheSource(t *testing.T) {
 			_, _ = writes.Write([]byte("answer"))
 			p.wantData("answer")
 			_ = writes.Close()
+			p.want(frame.Data) // this end is in order
 			p.want(frame.ConnectionReset)
 		}},
 		{"the target's end is told, and the source goes on", func(t *testing.T, p *rawPeer, reads io.Reader, writes net.Conn) {
@@ -172,6 +173,7 @@ func TestADestinationFollowsTheSource(t *testing.T) {
 				t.Errorf("%q, %v", b, err)
 			}
 			_ = writes.Close()
+			p.want(frame.Data) // this end is in order
 			p.want(frame.ConnectionReset)
 		}},
 		{"a target that takes nothing after its own end is given up", func(_ *testing.T, p *rawPeer, reads io.Reader, writes net.Conn) {
@@ -258,6 +260,7 @@ func TestTheEndOfInputWaitsForTheDial(t *testing.T) {
 		_, _ = writes.Write([]byte("answer"))
 		p.wantData("answer")
 		_ = writes.Close()
+		p.want(frame.Data) // this end is in order
 		p.want(frame.ConnectionReset)
 	})
 }
@@ -271,6 +274,7 @@ func TestATargetWithoutHalfCloseEndsAsTheProtocolSays(t *testing.T) {
 		if b, err := io.ReadAll(to); err != nil || string(b) != "all of it" {
 			t.Errorf("%q, %v", b, err)
 		}
+		p.want(frame.Data) // this end is in order
 		p.want(frame.ConnectionReset)
 	})
 }
@@ -412,6 +416,7 @@ func TestASourceAndADestinationThatAnswers(t *testing.T) {
 			_, _ = writes.Write([]byte("thanks"))
 			p.wantData("thanks")
 			_ = writes.Close()
+			p.want(frame.Data) // this end is in order
 			p.want(frame.ConnectionReset)
 		}},
 	}

@@ -317,7 +317,11 @@ func (m *mux) endStream(s *stream) {
 		why = TunnelLost
 	}
 	for _, c := range s.conns {
-		c.broken = c.broken || why != ByPeer
+		if why == ByPeer {
+			c.resetByPeer()
+			continue
+		}
+		c.broken = true
 		c.setReason(why)
 		c.end(draining, false)
 	}
