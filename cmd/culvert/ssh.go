@@ -103,7 +103,8 @@ func (o *sshOptions) run(cmd *cobra.Command, c openssh.Command) error {
 		}
 		found := openssh.Settings(cmd.Context(), path, c, "HostKeyAlias "+thing, "Compression yes")
 		var settings []string
-		if !c.Has("GOQV") && !isShared(cmd.Context(), path, found, c) {
+		// Without an answer ssh has something to say about its options, for which no tunnel is needed.
+		if found != nil && !c.Has("GOQV") && !isShared(cmd.Context(), path, found, c) {
 			if settings, err = openFirst(words, thing, o.service); err != nil {
 				return err
 			}

@@ -105,36 +105,49 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // Bounds of what an end waits for to be explained.
 const (
-	// linkGrace is how long a websocket may take to end after the connections that it carried.
-	linkGrace = 50 * time.Millisecond
+	// linkGrace is how long a websocket may take to end after the connections that it carried: its orderly
+	// end takes a second. Half of it goes by before the device is looked at.
+	linkGrace = 1200 * time.Millisecond
 	// reasonTime is how long the control API is asked whether the tunnel itself has ended.
 	reasonTime = 5 * time.Second
 )
 
 // why explains the end of what the tunnel sends.
 func (c *conn) why() error {
-	s := c.tunnel.session
-	ctx, cancel := context.WithTimeout(context.Background(), reasonTime)
-	defer cancel()
-	if source := c.far.source.Load(); source != nil && !c.closed.Load() {
-		grace := time.NewTimer(linkGrace)
-		defer grace.Stop()
-		select {
-		case <-source.Done():
-			return c.lost(ctx)
-		case <-grace.C:
-		}
-	}
 	if !c.far.reset.Load() || c.closed.Load() {
 		return io.EOF
 	}
-	if s.deviceLeft(ctx) {
+	ctx, cancel := context.WithTimeout(context.Background(), linkGrace+reasonTime)
+	defer cancel()
+	if c.lostLink(linkGrace / 2) {
+		return c.lost(ctx)
+	}
+	if c.tunnel.session.deviceLeft(ctx) {
 		return &Error{
 			Reason: DeviceGone, Text: c.tunnel.thing + " has left the tunnel",
 			hint: "its network or culvertd has gone; run the command again",
 		}
 	}
+	if c.lostLink(linkGrace / 2) {
+		return c.lost(ctx)
+	}
 	return &Error{Reason: ConnectionReset, Text: c.service + " on " + c.tunnel.thing + " has reset the connection"}
+}
+
+// lostLink reports whether the websocket ends within wait.
+func (c *conn) lostLink(wait time.Duration) bool {
+	source := c.far.source.Load()
+	if source == nil {
+		return false
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-source.Done():
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // lost explains the end of the websocket.
