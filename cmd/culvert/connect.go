@@ -164,8 +164,7 @@ func (o *connectOptions) run(cmd *cobra.Command, thing string, list []local) err
 		if err != nil {
 			return reachError(cmd, err)
 		}
-		defer c.Close()
-		in, out = c, c
+		in, out = c, c // closed with the process: ssh must not end before the reason is printed
 	case !o.stdio:
 		return reachError(cmd, serve(ctx, cmd, show, t, names, listeners))
 	}

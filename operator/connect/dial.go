@@ -114,19 +114,24 @@ const (
 
 // why explains the end of what the tunnel sends.
 func (c *conn) why() error {
-	if !c.far.reset.Load() || c.closed.Load() {
+	if c.closed.Load() {
 		return io.EOF
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), linkGrace+reasonTime)
 	defer cancel()
-	if c.lostLink(linkGrace / 2) {
+	reset := c.far.reset.Load()
+	if reset && c.lostLink(linkGrace/2) {
 		return c.lost(ctx)
 	}
+	// The service ends a lost device's connections in order.
 	if c.tunnel.session.deviceLeft(ctx) {
 		return &Error{
 			Reason: DeviceGone, Text: c.tunnel.thing + " has left the tunnel",
 			hint: "its network or culvertd has gone; run the command again",
 		}
+	}
+	if !reset {
+		return io.EOF
 	}
 	if c.lostLink(linkGrace / 2) {
 		return c.lost(ctx)
