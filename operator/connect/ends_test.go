@@ -139,3 +139,33 @@ func TestATunnelThatWasTakenOverIsLeftOpen(t *testing.T) {
 		})
 	}
 }
+
+// A service that is missing or down ends its connections without a word, which is said once for all of them.
+func TestServeSaysThatAServiceIsSilent(t *testing.T) {
+	c := newCloud(t, culvertDevice(func(net.Conn) {}))
+	cfg, heard := c.config(), &news{}
+	cfg.Progress = heard.event
+	tunnel := openTunnel(t, cfg, "SSH")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- tunnel.Serve(ctx, "SSH", l) }()
+	for range 3 {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.ReadAll(conn)
+		_ = conn.Close()
+	}
+	const want = "SSH on pi-1 has ended the connection without a word"
+	eventually(t, "it is said", func() bool { return strings.Contains(heard.String(), want) })
+	cancel()
+	<-served
+	if n := strings.Count(heard.String(), want); n != 1 {
+		t.Errorf("said %d times:\n%s", n, heard)
+	}
+}

@@ -23,6 +23,9 @@ type Tunnel struct {
 	thing   string
 	tunnel  *tunnel
 	session *session
+	silence silence
+
+	watching sync.Once
 
 	closing  sync.Once
 	closeErr error
@@ -142,6 +145,7 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 		}
 	})
 	defer cancel()
+	all.Go(func() { t.watching.Do(func() { t.watchDevice(ctx) }) })
 	accept := proxy.Acceptor{Listener: l, Warn: func(err error) {
 		t.cfg.notice("new connections to %s wait: %v", service, err)
 	}}
@@ -159,11 +163,11 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 			return err
 		}
 		all.Go(func() {
-			err := t.Carry(ctx, service, local)
+			err := t.Carry(ctx, service, t.silence.watch(t, service, local))
 			if err == nil {
 				return
 			}
-			_ = local.Close()
+			abort(local)
 			if errors.Is(err, proxy.ErrBusy) {
 				t.cfg.notice("connection to %s refused: the device speaks V1 or V2 and has one open", service)
 			}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/backoff"
-	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 )
 
@@ -17,7 +16,8 @@ const (
 	early       = 3 * time.Second
 	longestPoll = 2 * time.Second
 	adviseAfter = 8 * time.Second
-	rotateAfter = 20 * time.Second
+	// notifyEvery is how often the device is notified. It may have been offline, or the notification was lost.
+	notifyEvery = 25 * time.Second
 )
 
 // waiter waits until the device has connected to a tunnel with the token that was made for it.
@@ -29,8 +29,9 @@ type waiter struct {
 	began  time.Time
 	// stale is when the device's state last changed before its token was made: a connection of that time is not the
 	// one to wait for, and may be about to end.
-	stale            time.Time
-	advised, rotated bool
+	stale    time.Time
+	advised  bool
+	notified time.Time // last
 	// connected is since when the device is there, by the service's clock.
 	connected time.Time
 }
@@ -38,6 +39,7 @@ type waiter struct {
 // wait returns when the device is there. ctx bounds it.
 func (w *waiter) wait(ctx context.Context) error {
 	w.began, w.stale = time.Now(), w.tunnel.destinationBefore
+	w.notified = w.began
 	w.step("waiting for %s", w.thing)
 	limit := earlyPoll
 	for delay := firstPoll; ; delay = min(delay*3/2, limit) {
@@ -73,24 +75,16 @@ func (w *waiter) wait(ctx context.Context) error {
 	}
 }
 
-// help says what may be wrong, and tells the device once more.
+// help says what may be wrong, and notifies the device again.
 func (w *waiter) help(ctx context.Context) error {
-	waited := time.Since(w.began)
-	if !w.advised && waited > adviseAfter {
+	if !w.advised && time.Since(w.began) > adviseAfter {
 		w.advised = true
-		w.advise("%s does not answer. It may be offline: the notification reaches it when it is back within the hour, if its session is persistent (mqtt.persistent_session)", w.thing)
-		w.advise("Or its policy lets it neither subscribe to nor receive $aws/things/%s/tunnels/notify", w.thing)
-		where := "this region"
-		if w.Region != "" {
-			where = w.Region
-		}
-		w.advise("Or it is connected to another region or account than %s. On the device: culvertd check, culvertd status", where)
+		w.adviseAbsent(ctx)
 	}
-	if w.rotated || waited < rotateAfter {
+	if time.Since(w.notified) < notifyEvery {
 		return nil
 	}
-	// The notification may have been lost, or the device was offline when it was sent.
-	w.rotated = true
+	w.notified = time.Now()
 	w.step("notifying %s once more", w.thing)
 	if d, err := w.describe(ctx, w.tunnel.id); err == nil {
 		w.stale, _ = changed(d.DestinationConnectionState)
@@ -98,10 +92,7 @@ func (w *waiter) help(ctx context.Context) error {
 			w.stale = w.tunnel.destinationBefore
 		}
 	}
-	_, err := w.API.RotateTunnelAccessToken(ctx, &iot.RotateTunnelAccessTokenInput{
-		TunnelId: &w.tunnel.id, ClientMode: types.ClientModeDestination,
-		DestinationConfig: &types.DestinationConfig{ThingName: &w.thing, Services: w.tunnel.services},
-	})
+	err := w.notify(ctx, w.tunnel, w.thing)
 	switch {
 	case err == nil:
 	case isGone(err):
@@ -111,6 +102,41 @@ func (w *waiter) help(ctx context.Context) error {
 	}
 	w.step("waiting for %s", w.thing)
 	return nil
+}
+
+// adviseAbsent says why the device may not come. One that other tunnels reach is not offline.
+func (w *waiter) adviseAbsent(ctx context.Context) {
+	if n := w.otherTunnels(ctx); n > 0 {
+		w.advise("%s is online: it is connected to %d other tunnels. It may take no more than these (max_tunnels of culvertd)", w.thing, n)
+		w.advise("Close one that is not needed (culvert list-tunnels, culvert close-tunnel), or raise the limit on the device")
+		return
+	}
+	w.advise("%s does not answer. It may be offline: a notification that it misses is not kept for it", w.thing)
+	w.advise("Or its policy lets it neither subscribe to nor receive $aws/things/%s/tunnels/notify", w.thing)
+	where := "this region"
+	if w.Region != "" {
+		where = w.Region
+	}
+	w.advise("Or it is connected to another region or account than %s. On the device: culvertd check, culvertd status", where)
+}
+
+// otherTunnels counts the thing's other open tunnels to which the device is connected.
+func (w *waiter) otherTunnels(ctx context.Context) (n int) {
+	find := &finder{Config: w.Config, thing: w.thing, skip: map[string]bool{w.tunnel.id: true}}
+	ids, err := find.list(ctx)
+	if err != nil {
+		return 0
+	}
+	for _, id := range ids[:min(len(ids), maxCandidates)] {
+		d, err := w.describe(ctx, id)
+		if err != nil {
+			return n
+		}
+		if _, connected := changed(d.DestinationConnectionState); connected {
+			n++
+		}
+	}
+	return n
 }
 
 // errWaited ends a wait that took as long as it may.

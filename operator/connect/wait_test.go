@@ -29,14 +29,16 @@ func TestWaitingForTheDevice(t *testing.T) {
 		reason  Reason
 		fails   bool
 		rotates int
+		wait    time.Duration // default DefaultWait
 		advice  bool
 	}{
 		{name: "a device that is there", changes: []at{{100 * time.Millisecond, true}}, took: 100 * time.Millisecond},
 		{name: "an old connection does not count", stale: true, changes: []at{{time.Second, true}}, took: time.Second},
 		{name: "nor one that is going", stale: true, changes: []at{{time.Second, false}, {3 * time.Second, true}}, took: 3 * time.Second},
 		{name: "advice after a while", changes: []at{{12 * time.Second, true}}, took: 12 * time.Second, advice: true},
-		{name: "one more notification, once", changes: []at{{40 * time.Second, true}}, took: 40 * time.Second, advice: true, rotates: 1},
-		{name: "an offline device", took: time.Minute, fails: true, reason: DeviceAbsent, advice: true, rotates: 1},
+		{name: "one more notification", changes: []at{{40 * time.Second, true}}, took: 40 * time.Second, advice: true, rotates: 1},
+		{name: "an offline device", took: time.Minute, fails: true, reason: DeviceAbsent, advice: true, rotates: 2},
+		{name: "a longer wait: a notification every 20 to 30 s", wait: 100 * time.Second, took: 100 * time.Second, fails: true, reason: DeviceAbsent, advice: true, rotates: 3},
 		{name: "a tunnel that is closed meanwhile", closed: 5 * time.Second, took: 5 * time.Second, fails: true, reason: TunnelClosed},
 	}
 	for _, tt := range tests {
@@ -65,7 +67,7 @@ func TestWaitingForTheDevice(t *testing.T) {
 						d.Status = types.TunnelStatusClosed
 					}
 				}
-				cfg := Config{API: api, Region: "eu-west-1", Progress: news.event}
+				cfg := Config{API: api, Region: "eu-west-1", Progress: news.event, Wait: tt.wait}
 				if err := cfg.check("pi-1", []string{"SSH"}); err != nil {
 					t.Fatal(err)
 				}
@@ -94,4 +96,61 @@ func TestWaitingForTheDevice(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestADeviceWhoseTunnelsAreAllTakenIsNotCalledOffline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		busy := func(d *types.Tunnel) {
+			d.DestinationConnectionState = &types.ConnectionState{Status: types.ConnectionStatusConnected, LastUpdatedAt: d.CreatedAt}
+		}
+		api, news := &scripted{tunnels: []*types.Tunnel{aTunnel("a"), aTunnel("b", busy), aTunnel("c", busy)}}, &told{}
+		cfg := Config{API: api, Region: "eu-west-1", Progress: news.event, Wait: 15 * time.Second}
+		if err := cfg.check("pi-1", []string{"SSH"}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeoutCause(t.Context(), cfg.Wait, errWaited)
+		defer cancel()
+		_ = (&waiter{Config: &cfg, thing: "pi-1", tunnel: &tunnel{id: "a", services: []string{"SSH"}}}).wait(ctx)
+		advice := strings.Join(news.texts(Advice), "\n")
+		if !strings.Contains(advice, "connected to 2 other tunnels") || strings.Contains(advice, "offline") {
+			t.Errorf("advice %q", advice)
+		}
+	})
+}
+
+// A device that has lost its state waits for a notification.
+func TestADeviceThatLeftAnOpenTunnelIsNotifiedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		d := aTunnel("a")
+		api, news := &scripted{tunnels: []*types.Tunnel{d}}, &told{}
+		api.onDescribe = func(d *types.Tunnel) {
+			status, at := types.ConnectionStatusConnected, began
+			switch since := time.Since(began); {
+			case since > 100*time.Second:
+				at = began.Add(100 * time.Second)
+			case since > 20*time.Second:
+				status, at = types.ConnectionStatusDisconnected, began.Add(20*time.Second)
+			}
+			d.DestinationConnectionState = &types.ConnectionState{Status: status, LastUpdatedAt: aws.Time(at)}
+		}
+		cfg := Config{API: api, Region: "eu-west-1", Progress: news.event}
+		if err := cfg.check("pi-1", []string{"SSH"}); err != nil {
+			t.Fatal(err)
+		}
+		found := &tunnel{id: "a", services: []string{"SSH"}}
+		tunnel := &Tunnel{cfg: &cfg, thing: "pi-1", tunnel: found, session: newSession(&cfg, found)}
+		tunnel.session.setDeviceSince(began)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		tunnel.watchDevice(ctx)
+		rotations := slices.DeleteFunc(api.asked(), func(c string) bool { return c != "rotate a DESTINATION pi-1 SSH" })
+		if n := len(rotations); n < 2 || n > 3 {
+			t.Errorf("%d notifications in the 80 s that it was away, want one after %v and one every %v", n, awayGrace, notifyEvery)
+		}
+		told := strings.Join(append(news.texts(Notice), news.texts(Done)...), "\n")
+		if told != "pi-1 has left the tunnel\npi-1 is connected again" {
+			t.Errorf("told %q", told)
+		}
+	})
 }

@@ -1,0 +1,132 @@
+package connect
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/internal/loglimit"
+	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
+)
+
+// How a tunnel in use is watched.
+const (
+	watchPoll = 15 * time.Second // while the device is there
+	awayPoll  = 2 * time.Second
+	// awayGrace is how long a device that keeps its state takes to come back by itself.
+	awayGrace = 15 * time.Second
+	// silenceEvery is how often one service is said to be silent.
+	silenceEvery = time.Minute
+)
+
+// watchDevice says when the device leaves the tunnel and comes back, until ctx ends. A device that has lost its
+// state, as in a container that was replaced, waits to be notified: its token is rotated, which does that.
+func (t *Tunnel) watchDevice(ctx context.Context) {
+	var away time.Time // since when, or zero
+	var notified time.Time
+	for delay := watchPoll; backoff.Sleep(ctx, delay) == nil; {
+		d, err := t.cfg.describe(ctx, t.tunnel.id)
+		if err != nil || d.Status != types.TunnelStatusOpen {
+			continue // the source learns of the tunnel's end
+		}
+		at, connected := changed(d.DestinationConnectionState)
+		now := time.Now()
+		switch {
+		case connected:
+			if t.session.deviceReturned(at) {
+				t.cfg.done("%s is connected again", t.thing)
+			}
+			away, notified, delay = time.Time{}, time.Time{}, watchPoll
+		case away.IsZero():
+			away, delay = now, awayPoll
+			t.cfg.notice("%s has left the tunnel", t.thing)
+		case now.Sub(away) >= awayGrace && now.Sub(notified) >= notifyEvery:
+			notified = now
+			t.cfg.step("notifying %s once more", t.thing)
+			if err := t.cfg.notify(ctx, t.tunnel, t.thing); err != nil && ctx.Err() == nil {
+				t.cfg.notice("the token of %s could not be rotated: %v", t.thing, err)
+			}
+			t.cfg.step("waiting for %s", t.thing)
+		}
+	}
+}
+
+// notify makes a new token for the device, which the service then sends it.
+func (c *Config) notify(ctx context.Context, t *tunnel, thing string) error {
+	_, err := c.API.RotateTunnelAccessToken(ctx, &iot.RotateTunnelAccessTokenInput{
+		TunnelId: &t.id, ClientMode: types.ClientModeDestination,
+		DestinationConfig: &types.DestinationConfig{ThingName: &thing, Services: t.services},
+	})
+	return err
+}
+
+// deviceReturned records since when the device is connected, and reports whether that is news.
+func (s *session) deviceReturned(at time.Time) bool {
+	s.mu.Lock()
+	news := !s.device.IsZero() && at.After(s.device)
+	s.device = at
+	s.mu.Unlock()
+	if news {
+		s.forgetForm()
+	}
+	return news
+}
+
+// silence says of services that end connections without a word, which one that is missing or down does.
+type silence struct {
+	mu    sync.Mutex
+	limit loglimit.Limiter
+}
+
+// watch returns local, for the tunnel, so that its end is looked at.
+func (s *silence) watch(t *Tunnel, service string, local net.Conn) net.Conn {
+	tcp, ok := local.(*net.TCPConn)
+	if !ok {
+		return local
+	}
+	return &watchedConn{TCPConn: tcp, ended: func(before uint64) {
+		if t.session.received(service) != before || t.session.failure() != nil {
+			return
+		}
+		s.mu.Lock()
+		s.limit.Every = silenceEvery
+		_, ok := s.limit.Allow(service, time.Now())
+		s.mu.Unlock()
+		if ok {
+			t.cfg.notice("%s on %s has ended the connection without a word: if it should have answered, see culvertd status on the device", service, t.thing)
+		}
+	}, before: t.session.received(service)}
+}
+
+// received returns how much came from a service over the present websocket.
+func (s *session) received(service string) uint64 {
+	s.mu.Lock()
+	source := s.source
+	s.mu.Unlock()
+	if source == nil {
+		return 0
+	}
+	for _, stats := range source.Stats().Services {
+		if stats.Service == service {
+			return stats.BytesIn
+		}
+	}
+	return 0
+}
+
+// watchedConn is a client's connection. The tunnel reads its descriptor directly.
+type watchedConn struct {
+	*net.TCPConn
+
+	once   sync.Once
+	before uint64
+	ended  func(before uint64)
+}
+
+func (c *watchedConn) Close() error {
+	c.once.Do(func() { go c.ended(c.before) }) // the tunnel has its lock
+	return c.TCPConn.Close()
+}
