@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"html"
@@ -12,13 +11,10 @@ import (
 )
 
 const (
-	columns, rows = 80, 14
+	columns, rows = 80, 20
 	cellWidth     = 8.4
 	cellHeight    = 18
 	margin        = 16
-	longestPause  = 1.5 // seconds; waits of a recording are cut to it
-	frameEvery    = 0.08
-	lastFrame     = 4.0 // seconds that the end stays
 )
 
 // cell is one place of the screen.
@@ -177,8 +173,9 @@ func (s *screen) draw(out *strings.Builder) {
 	}
 }
 
-// session draws a recording of script(1): each frame is shown from its time to that of the next one.
-func session(typescript, timing, svg string) error {
+// session draws what a recording of script(1) leaves on the screen. A picture that does not move shows
+// everything at once, wherever it is shown.
+func session(typescript, svg string) error {
 	data, err := os.ReadFile(typescript)
 	if err != nil {
 		return err
@@ -186,63 +183,25 @@ func session(typescript, timing, svg string) error {
 	if i := bytes.IndexByte(data, '\n'); bytes.HasPrefix(data, []byte("Script started")) && i >= 0 {
 		data = data[i+1:]
 	}
-	f, err := os.Open(timing)
-	if err != nil {
-		return err
+	if i := bytes.LastIndex(data, []byte("\nScript done")); i >= 0 {
+		data = data[:i]
 	}
-	defer f.Close()
+	if i := bytes.LastIndex(data, []byte("exit\r\nexit")); i >= 0 { // of the recording's own shell
+		data = data[:i]
+	}
 	var s screen
-	type frame struct {
-		at   float64
-		text string
-	}
-	var frames []frame
-	now := 0.0
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		var pause float64
-		var n int
-		if _, err := fmt.Sscan(lines.Text(), &pause, &n); err != nil {
-			return fmt.Errorf("%s: %q: %w", timing, lines.Text(), err)
-		}
-		now += min(pause, longestPause)
-		n = min(n, len(data))
-		s.write(data[:n])
-		data = data[n:]
-		var text strings.Builder
-		s.draw(&text)
-		if len(frames) > 0 && (now-frames[len(frames)-1].at < frameEvery || frames[len(frames)-1].text == text.String()) {
-			frames[len(frames)-1].text = text.String()
-			continue
-		}
-		frames = append(frames, frame{now, text.String()})
-	}
-	if len(frames) == 0 {
+	s.write(data)
+	used := s.row + 1
+	var text strings.Builder
+	s.draw(&text)
+	if text.Len() == 0 {
 		return fmt.Errorf("%s has no output", typescript)
 	}
-	total := now + lastFrame
-	width, height := int(columns*cellWidth)+2*margin, rows*cellHeight+52
+	width, height := int(columns*cellWidth)+2*margin, used*cellHeight+52
 	var out strings.Builder
 	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="A recorded session of culvert ssh">`+"\n", width, height, width, height)
-	out.WriteString(`<style>text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#e6edf3}` +
-		`g.f{visibility:hidden;animation:` + fmt.Sprintf("%.2fs", total) + ` step-end infinite}`)
-	for i, f := range frames {
-		from, to := 100*f.at/total, 100.0
-		if i+1 < len(frames) {
-			to = 100 * frames[i+1].at / total
-		}
-		fmt.Fprintf(&out, "#f%d{animation-name:k%d}@keyframes k%d{0%%{visibility:hidden}%.3f%%{visibility:visible}", i, i, i, from)
-		if to < 100 {
-			fmt.Fprintf(&out, "%.3f%%{visibility:hidden}", to)
-		}
-		out.WriteString("}")
-	}
-	// Where nothing may move, the end is shown.
-	fmt.Fprintf(&out, `@media (prefers-reduced-motion:reduce){g.f{animation:none}#f%d{visibility:visible}}</style>`+"\n", len(frames)-1)
+	out.WriteString(`<style>text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#e6edf3}</style>` + "\n")
 	fmt.Fprintf(&out, `<rect width="%d" height="%d" rx="8" fill="#0d1117"/><circle cx="18" cy="16" r="5" fill="#f97583"/><circle cx="36" cy="16" r="5" fill="#ffea7f"/><circle cx="54" cy="16" r="5" fill="#85e89d"/>`+"\n", width, height)
-	for i, f := range frames {
-		fmt.Fprintf(&out, `<g class="f" id="f%d">%s</g>`+"\n", i, f.text)
-	}
-	out.WriteString("</svg>\n")
+	out.WriteString(text.String() + "\n</svg>\n")
 	return os.WriteFile(svg, []byte(out.String()), 0o644)
 }
