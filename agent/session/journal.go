@@ -15,7 +15,10 @@ const (
 	lineBurst     = 100 // at once
 	linePace      = 10  // of connections, a second, over time
 	tunnelPace    = 1   // of tunnels, likewise: people open them
-	maxNames      = 10  // of services, in one line
+	dayBurst      = 2000
+	lineDayPace   = 20_000.0 / (24 * 60 * 60) // of connections, a second: 20,000 a day, some 12 MB
+	tunnelDayPace = 5_000.0 / (24 * 60 * 60)
+	maxNames      = 10 // of services, in one line
 	summaryPeriod = 10 * time.Second
 )
 
@@ -26,8 +29,8 @@ type journal struct {
 	observe func(Event)
 
 	mu       sync.Mutex
-	conns    pace
-	tunnels  pace
+	conns    paces
+	tunnels  paces
 	unlogged counts // since the last summary
 	summary  *time.Timer
 	closed   bool
@@ -40,29 +43,43 @@ type counts struct {
 	accepted, ended, refused uint64 // tunnels
 }
 
-// pace lets lineBurst lines through at once, and perSecond a second over time.
+// paces are a limit for seconds and one for days.
+type paces [2]pace
+
+func (p *paces) allow(now time.Time) bool {
+	short, long := p[0].room(now), p[1].room(now)
+	if !short || !long {
+		return false
+	}
+	p[0].used++
+	p[1].used++
+	return true
+}
+
+// pace lets burst lines through at once, and perSecond a second over time.
 type pace struct {
+	burst     float64
 	perSecond float64
 	used      float64
 	last      time.Time
 }
 
-func (p *pace) allow(now time.Time) bool {
+func (p *pace) room(now time.Time) bool {
 	p.used = max(0, p.used-now.Sub(p.last).Seconds()*p.perSecond)
 	p.last = now
-	if p.used+1 > lineBurst {
-		return false
-	}
-	p.used++
-	return true
+	return p.used+1 <= p.burst
 }
 
 func newJournal(log *slog.Logger, observe func(Event)) *journal {
-	return &journal{log: log, observe: observe, conns: pace{perSecond: linePace}, tunnels: pace{perSecond: tunnelPace}}
+	return &journal{
+		log: log, observe: observe,
+		conns:   paces{{burst: lineBurst, perSecond: linePace}, {burst: dayBurst, perSecond: lineDayPace}},
+		tunnels: paces{{burst: lineBurst, perSecond: tunnelPace}, {burst: dayBurst, perSecond: tunnelDayPace}},
+	}
 }
 
-// mayLog tells whether an event may have its line. If not, count notes it for the summary.
-func (j *journal) mayLog(p *pace, count func(*counts)) bool {
+// mayLog reports whether an event may have its line. If not, count notes it for the summary.
+func (j *journal) mayLog(p *paces, count func(*counts)) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if p.allow(time.Now()) {

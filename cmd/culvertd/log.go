@@ -17,17 +17,17 @@ func underSystemd() bool {
 	return os.Getenv("JOURNAL_STREAM") != "" || os.Getenv("INVOCATION_ID") != ""
 }
 
-// newLogger writes records to w, as text for people or as JSON.
+// newLogger writes records to w, as text for people or as JSON, within the log's budget.
 func newLogger(w io.Writer, format string, level *slog.LevelVar, times bool) *slog.Logger {
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(jsonLines{w}, &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		return slog.New(newBudgetHandler(slog.NewJSONHandler(jsonLines{w}, &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if !times && len(groups) == 0 && a.Key == slog.TimeKey {
 				return slog.Attr{}
 			}
 			return a
-		}}))
+		}}), level))
 	}
-	return slog.New(newLineHandler(w, level, times))
+	return slog.New(newBudgetHandler(newLineHandler(w, level, times), level))
 }
 
 // jsonLines escapes what a terminal would obey: slog's JSON form has it as it came.

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// logQueueSize is how much may wait for whoever reads the log, in bytes: some 400 lines.
+	// logQueueSize is how much may wait for the log's reader, in bytes: some 400 lines.
 	logQueueSize = 64 << 10
 	// logFlushLimit is how long the end of the daemon waits for them.
 	logFlushLimit = 500 * time.Millisecond
@@ -15,10 +15,10 @@ const (
 
 // logQueue keeps the log from holding up the daemon: each tunnel and connection writes to it, and a journal or a
 // pipe's reader that hangs would hang them all. What does not fit is dropped and counted. Errors of the writer
-// beneath, such as a full disk, are dropped too: there is nowhere to tell of them.
+// beneath, such as a full disk, are dropped too: there is nowhere to report them.
 type logQueue struct {
 	w io.Writer
-	// lost is told how many lines were dropped, once there is room again. It may write to the queue.
+	// lost is called with the number of dropped lines, once there is room again. It may write to the queue.
 	lost func(lines int)
 
 	mu      sync.Mutex
