@@ -61,15 +61,16 @@ func (m *mux) dial(ctx context.Context, service string) (net.Conn, error) {
 
 // startPace is a token bucket of connections that start.
 type startPace struct {
+	rate float64 // tokens a second
 	used float64 // tokens
 	last time.Time
 }
 
 // start takes a token and returns how long to wait until there is one for the next start.
 func (p *startPace) start(now time.Time) time.Duration {
-	p.used = max(p.used-now.Sub(p.last).Seconds()*startRate, 0) + 1
+	p.used = max(p.used-now.Sub(p.last).Seconds()*p.rate, 0) + 1
 	p.last = now
-	return time.Duration((p.used - startBurst) / startRate * float64(time.Second))
+	return time.Duration((p.used - startBurst) / p.rate * float64(time.Second))
 }
 
 // slowStarts keeps the reader from reading on while the peer starts more connections than it may.

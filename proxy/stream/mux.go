@@ -128,7 +128,7 @@ func newMux(cfg Config) *mux {
 	if m.stall <= 0 {
 		m.stall = DefaultStallTimeout
 	}
-	m.dials = newDialTurns(cfg.Budget)
+	m.dials, m.starts.rate = newDialTurns(cfg.Budget), startRate
 	m.sched.quantum = turn
 	m.pace = pacer{began: time.Now(), wake: m.answersLate}
 	if p, ok := cfg.Transport.(Prober); ok {
