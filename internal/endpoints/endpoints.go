@@ -1,7 +1,3 @@
-// Package endpoints holds the host names of AWS IoT Secure Tunneling for a region in every AWS partition.
-//
-// It knows no ports, no paths and no overrides, and it never falls back from a FIPS name to a plain one:
-// whoever asked for FIPS must not get less without a word.
 package endpoints
 
 import (
@@ -16,20 +12,20 @@ type Variant struct {
 	DualStack bool
 }
 
-// ErrNoEndpoint says that the partition has no host of the variant that was asked for.
+// ErrNoEndpoint means that the partition has no host of the requested variant.
 var ErrNoEndpoint = errors.New("no such endpoint in this partition")
 
-// A partition is one of AWS's separate clouds. Regions are told apart by their prefix, so that a region
-// younger than this table follows its partition's pattern.
+// A partition is one of AWS's separate clouds. A region's prefix determines its partition, so that
+// regions newer than this table work too.
 type partition struct {
 	name      string
 	prefixes  []string
 	suffix    string
-	dualStack string // suffix of the dual-stack API; empty: none exists
+	dualStack string // suffix of the dual-stack API; empty if there is none
 }
 
-// The API's suffixes are those of the AWS SDKs' endpoint tables. The data hosts of China are documented by
-// the reference local proxy; those of the isolated partitions are presumed to follow the API's pattern.
+// The API's suffixes are from the AWS SDKs' endpoint tables. The reference local proxy documents the
+// data hosts of China; those of the isolated partitions presumably follow the API's pattern.
 var partitions = []partition{
 	{"aws-cn", []string{"cn-"}, "amazonaws.com.cn", "api.amazonwebservices.com.cn"},
 	{"aws-us-gov", []string{"us-gov-"}, "amazonaws.com", "api.aws"},
@@ -53,11 +49,11 @@ func lookup(region string) partition {
 	return commercial
 }
 
-// Partition returns the name of the region's partition as ARNs have it, for example "aws-cn".
+// Partition returns the region's partition as in ARNs, for example "aws-cn".
 func Partition(region string) string { return lookup(region).name }
 
-// Data returns the host name that local proxies of the region connect to, port 443. It fails on a region
-// that cannot be one label of a host name, since regions also come from the network.
+// Data returns the region's host name for local proxies, on port 443. It fails if the region is not a
+// single label of a host name: regions may come from the network.
 func Data(region string) (string, error) {
 	if err := valid(region); err != nil {
 		return "", err
@@ -65,8 +61,8 @@ func Data(region string) (string, error) {
 	return "data.tunneling.iot." + region + "." + lookup(region).suffix, nil
 }
 
-// API returns the host name of the region's management API. It fails like Data, and with ErrNoEndpoint
-// where the partition has no dual-stack hosts.
+// API returns the host name of the region's management API. It fails like [Data], and with
+// [ErrNoEndpoint] if the partition has no dual-stack hosts.
 func API(region string, v Variant) (string, error) {
 	if err := valid(region); err != nil {
 		return "", err
@@ -85,8 +81,7 @@ func API(region string, v Variant) (string, error) {
 	return "api.iot-tunneling" + fips + "." + region + "." + p.dualStack, nil
 }
 
-// valid keeps to what a DNS label may be (RFC 1123): a region from a notification must not be able to
-// name another host.
+// valid accepts only a DNS label (RFC 1123): a region in a notification must not name another host.
 func valid(region string) error {
 	if region == "" {
 		return errors.New("region is empty")

@@ -1,7 +1,3 @@
-// Package roots explains why a certificate cannot be checked where there is nothing to check it with: a small
-// image without root certificates fails like one that is attacked, and needs another remedy.
-//
-// It never changes what is trusted.
 package roots
 
 import (
@@ -10,20 +6,20 @@ import (
 	"fmt"
 )
 
-// Remedy is what to install, by distribution.
+// Remedy says which package to install, by distribution.
 const Remedy = "install ca-certificates (apt, apk, dnf, pacman or zypper), on OpenWrt ca-bundle, in Buildroot and Yocto the package ca-certificates"
 
-// errMissing tells that there are no root certificates.
 var errMissing = errors.New("this system has no root certificates: " + Remedy)
 
-// Missing tells whether the system has no root certificate at all.
+// Missing reports whether the system has no root certificates at all.
 func Missing() bool {
 	pool, err := x509.SystemCertPool()
 	return err != nil || empty(pool)
 }
 
-// Explain adds to err, of a TLS handshake, that nothing could be trusted because the system has no roots.
-// pool is what the handshake trusted; nil is the system's. Other errors stay as they are.
+// Explain adds to err, of a TLS handshake, that the system has no root certificates, if that is the
+// cause. pool holds what the handshake trusted; nil means the system's roots. Other errors stay as they
+// are.
 func Explain(err error, pool *x509.CertPool) error {
 	var authority x509.UnknownAuthorityError
 	var system x509.SystemRootsError

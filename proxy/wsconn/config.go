@@ -18,21 +18,21 @@ const (
 	SubprotocolV3 = "aws.iot.securetunneling-3.0"
 )
 
-// MaxMessage is the largest payload of one websocket message, in bytes, in either direction
-// (WebSocket protocol guide).
+// MaxMessage is the largest payload of a websocket frame, in bytes, in either direction (WebSocket
+// protocol guide). Each message that is sent is one frame.
 const MaxMessage = 131_076
 
 // Defaults of the durations in Config.
 const (
 	DefaultHandshakeTimeout = 30 * time.Second
-	// DefaultPingInterval is the guide's: the service's load balancer drops what is idle for 60 s.
+	// DefaultPingInterval is the guide's: the service drops connections that are idle for 60 s.
 	DefaultPingInterval = 20 * time.Second
 	DefaultPongTimeout  = 20 * time.Second
-	// DefaultWriteTimeout lets one full message through at 4.4 kB/s.
+	// DefaultWriteTimeout suffices for one full message at 4.4 kB/s.
 	DefaultWriteTimeout = 30 * time.Second
 )
 
-// Secret is a value that must never be shown. Only the handshake reveals it.
+// A Secret must never be shown. Only the handshake reveals it.
 type Secret interface{ Reveal() string }
 
 // Config says where to connect and as whom. Endpoint, Mode and AccessToken are required.
@@ -41,22 +41,23 @@ type Config struct {
 	Endpoint string
 	// Mode is "source" or "destination". The access token must be of the same side.
 	Mode string
-	// AccessToken opens the tunnel. Without a client token it is spent by the first handshake.
+	// AccessToken opens the tunnel. Without a client token, the first handshake spends it.
 	AccessToken Secret
-	// ClientToken, if there is one, lets the same pair of tokens connect again.
+	// ClientToken lets the same pair of tokens connect again. It is optional.
 	ClientToken Secret
 	// Subprotocols are offered in this order; nil offers V3, V2 and V1.
 	Subprotocols []string
 	// TLS is cloned; nil means the system's roots. Its NextProtos are dropped: a list meant for
 	// MQTT would make the service refuse the handshake.
 	TLS *tls.Config
-	// NetDial opens the TCP connection; nil means a plain net.Dialer. It must end with its context.
+	// NetDial opens the TCP connection and respects its context; nil means a plain net.Dialer. It may
+	// be called twice, see package tlsdial.
 	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	HandshakeTimeout time.Duration // from the first packet to the service's answer; 0 means 30 s
 	PingInterval     time.Duration // between two pings; 0 means 20 s
-	PongTimeout      time.Duration // how late a pong may be once RequirePong was called; 0 means 20 s
-	WriteTimeout     time.Duration // for one message to be taken by the network; 0 means 30 s
+	PongTimeout      time.Duration // how late a pong may be after RequirePong; 0 means 20 s
+	WriteTimeout     time.Duration // for the network to accept one message; 0 means 30 s
 }
 
 func (c Config) withDefaults() Config {
@@ -78,22 +79,22 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// CheckEndpoint tells what is wrong with the form of Endpoint, if anything.
+// CheckEndpoint returns an error if Endpoint is malformed.
 func (c Config) CheckEndpoint() error {
 	c.Mode = "source"
 	_, err := c.url()
 	return err
 }
 
-// url is the request's address: the endpoint, the path and the side that this end is.
+// url returns the request's URL: endpoint, path and mode.
 func (c Config) url() (*url.URL, error) {
 	if c.Mode != "source" && c.Mode != "destination" {
 		return nil, fmt.Errorf("mode %q: must be source or destination", c.Mode)
 	}
 	u, err := url.Parse(c.Endpoint)
 	if err != nil {
-		// The parser repeats what it was given, and somebody may have put a password there.
-		return nil, errors.New("tunnel endpoint is no URL: write wss://host or wss://host:port")
+		// The parser's error quotes the URL, which may hold a password.
+		return nil, errors.New("tunnel endpoint is not a URL: write wss://host or wss://host:port")
 	}
 	switch {
 	case u.User != nil:
@@ -111,7 +112,7 @@ func (c Config) url() (*url.URL, error) {
 	return u, nil
 }
 
-// header carries the tokens. The guide writes the names in lower case, and so they are sent.
+// header returns the headers with the tokens, named in lower case as in the guide.
 func (c Config) header() (map[string][]string, error) {
 	access, client := reveal(c.AccessToken), reveal(c.ClientToken)
 	if access == "" {
@@ -126,7 +127,7 @@ func (c Config) header() (map[string][]string, error) {
 	}
 	for name, token := range map[string]string{"access token": access, "client token": client} {
 		if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return nil, fmt.Errorf("the %s has spaces, line ends or other characters that no token has: copy it again", name)
+			return nil, fmt.Errorf("the %s has spaces, line ends or other characters that tokens never have: copy it again", name)
 		}
 	}
 	return h, nil

@@ -20,13 +20,12 @@ const (
 	closeUnsupported = 1003
 	closeNoStatus    = 1005 // never in a frame
 	closeTooBig      = 1009
-	// closeTimeout bounds Close, and how long the reader may still look for the reason when a write
-	// failed.
+	// closeTimeout bounds Close, and the time that the reader has to find a reason after a failed write.
 	closeTimeout = time.Second
 )
 
-// Conn is an open websocket. Read is for one goroutine, WriteBuffers for one other; all else is safe
-// for concurrent use. Whoever dialled it must Close it.
+// Conn is an open websocket. One goroutine may call Read and one other WriteBuffers; the rest is safe
+// for concurrent use. The caller of [Dial] must Close it.
 type Conn struct {
 	conn        net.Conn // TLS, or the link itself
 	link        *link
@@ -36,14 +35,14 @@ type Conn struct {
 
 	out *output
 
-	// The reader's alone.
+	// Used by the reader only.
 	in      *input
 	readErr error
 
 	keepAlive
 
 	mu       sync.Mutex
-	cause    error // why the connection ended; nil while it stands
+	cause    error // why the connection ended; nil while it is open
 	writeErr error // the first failed write
 	done     chan struct{}
 	closing  sync.Once
@@ -55,26 +54,26 @@ func newConn(conn net.Conn, network *link, cfg Config, channelID, subprotocol st
 		conn: conn, link: network, cfg: cfg, channelID: channelID, subprotocol: subprotocol, done: make(chan struct{}),
 		in: newInput(conn), out: newOutput(conn, cfg.WriteTimeout),
 	}
-	// Tokens are of no use any more.
+	// Tokens are not needed any more.
 	c.cfg.AccessToken, c.cfg.ClientToken, c.cfg.TLS = nil, nil, nil
 	c.in.pong = func([]byte) {}
 	c.startKeepAlive()
 	return c
 }
 
-// ChannelID names this websocket session for AWS support. It may be empty.
+// ChannelID identifies this websocket session for AWS support. It may be empty.
 func (c *Conn) ChannelID() string { return c.channelID }
 
-// Subprotocol is the one that the service chose.
+// Subprotocol is the service's choice.
 func (c *Conn) Subprotocol() string { return c.subprotocol }
 
-// RemoteAddr is the address that was dialled: the service's, or a web proxy's.
+// RemoteAddr is the address of the service or of the web proxy.
 func (c *Conn) RemoteAddr() string { return c.link.RemoteAddr().String() }
 
 // Read reads the payloads of binary messages as one stream of bytes: tunnel frames and websocket
 // messages are not aligned (WebSocket protocol guide). Its error is sticky and says why the
-// connection ended: *CloseError, ErrDead, ErrTextMessage, ErrMessageTooBig, ErrClosed, or the
-// network's. A service that just goes away is io.ErrUnexpectedEOF.
+// connection ended: [*CloseError], [ErrDead], [ErrTextMessage], [ErrMessageTooBig], [ErrClosed] or an
+// error of the network. A service that leaves without a close frame is [io.ErrUnexpectedEOF].
 func (c *Conn) Read(p []byte) (int, error) {
 	if c.readErr != nil {
 		return 0, c.readErr
@@ -89,7 +88,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// failRead ends the connection with the reason that a failed read shows, unless there was one before.
+// failRead ends the connection with the reason of a failed read, unless it had one already.
 func (c *Conn) failRead(err error) error {
 	var end *CloseError
 	var broken violation
@@ -114,14 +113,14 @@ func (c *Conn) failRead(err error) error {
 	return c.readErr
 }
 
-// WriteBuffers sends one binary message, in one websocket frame, made of the given pieces: at most
-// MaxMessage bytes in all. It is over within Config.WriteTimeout. An error other than
-// ErrMessageTooBig is sticky, and the connection then ends for the reader too.
+// WriteBuffers sends the given pieces as one binary message in one frame, [MaxMessage] bytes at most. It
+// returns within Config.WriteTimeout. An error other than [ErrMessageTooBig] is sticky and ends the
+// connection for the reader too.
 func (c *Conn) WriteBuffers(bufs ...[]byte) error { return c.WriteProbe(0, bufs...) }
 
-// WriteProbe is WriteBuffers with a ping behind the message, in the same piece of network traffic: when its pong
-// comes, the service has taken the message and all before it. A probe's number is larger than those before it; 0
-// sends no ping.
+// WriteProbe is WriteBuffers with a ping after the message, in the same write. Its pong shows that the
+// service has received the message and all before it. Numbers of probes must increase; 0 sends no
+// ping.
 func (c *Conn) WriteProbe(probe uint64, bufs ...[]byte) error {
 	size := 0
 	for _, b := range bufs {
@@ -139,9 +138,9 @@ func (c *Conn) WriteProbe(probe uint64, bufs ...[]byte) error {
 	return nil
 }
 
-// OnProbe has f called, by the goroutine that reads, with the number of each probe that was answered. The answer to
-// one is an answer to all before it, which may have none of their own (RFC 6455, section 5.5.3). A service may
-// not answer at all. What nobody asked for is told too. It must be called before Read.
+// OnProbe makes the reading goroutine call f with the number of each probe that is answered. An answer
+// covers all earlier probes, which may get none of their own (RFC 6455, section 5.5.3). The service may
+// answer none, or probes that were never sent. Call OnProbe before Read.
 func (c *Conn) OnProbe(f func(probe uint64)) {
 	c.in.pong = func(payload []byte) {
 		if probe := parseProbe(payload); probe != 0 {
@@ -150,11 +149,11 @@ func (c *Conn) OnProbe(f func(probe uint64)) {
 	}
 }
 
-// failWrite ends the connection for the writer. The reader gets a moment more, since the close frame
-// that tells why may be there already.
+// failWrite ends the connection for the writer. The reader gets a moment more: the close frame with
+// the reason may have arrived already.
 func (c *Conn) failWrite(err error) error {
 	if isTimeout(err) {
-		err = fmt.Errorf("the tunnel service took no data for %v: %w", c.cfg.WriteTimeout, os.ErrDeadlineExceeded)
+		err = fmt.Errorf("the tunnel service accepted no data for %v: %w", c.cfg.WriteTimeout, os.ErrDeadlineExceeded)
 	} else {
 		err = fmt.Errorf("writing to the tunnel service: %w", err)
 	}
@@ -170,12 +169,12 @@ func (c *Conn) failWrite(err error) error {
 	return c.writeErr
 }
 
-// Close sends a close frame, if the connection still stands, and closes the connection. It takes a
-// second at most. Reads and writes in progress return ErrClosed. Only the first call has an effect;
-// each returns when all is over.
+// Close sends a close frame if the connection is still open, and closes it within a second. Pending
+// reads and writes return [ErrClosed]. Only the first call has an effect; each returns when the
+// connection is closed.
 func (c *Conn) Close(code int, reason string) error {
 	c.closing.Do(func() {
-		// Whatever blocks below, a write or the farewell of TLS, is cut off in time.
+		// Bounds everything below that may block: the close frame, and TLS's close.
 		cut := time.AfterFunc(closeTimeout, func() { _ = c.link.Close() })
 		defer cut.Stop()
 		if c.setCause(ErrClosed) {
@@ -210,7 +209,7 @@ func (c *Conn) fail(err error) error {
 	return c.ended()
 }
 
-// setCause notes why the connection ended. Only the first reason counts.
+// setCause records why the connection ended. Only the first reason counts.
 func (c *Conn) setCause(err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

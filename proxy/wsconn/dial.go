@@ -20,14 +20,14 @@ import (
 	"github.com/culvert-iot/culvert/internal/tlsdial"
 )
 
-// handshakeBuffer is the websocket package's, which does the handshake and no more.
+// handshakeBuffer is the size of the websocket package's buffers, for the handshake only.
 const handshakeBuffer = 4 << 10
 
 var errHandshakeTimeout = errors.New("no answer")
 
-// Dial connects, shakes hands and starts to send pings. The handshake is over, one way or another,
-// when ctx ends or cfg.HandshakeTimeout has passed. An answer that is no websocket is a
-// *HandshakeError. No error contains a token.
+// Dial connects, does the handshake and starts to send pings. It fails when ctx ends or
+// cfg.HandshakeTimeout has passed. An answer that opens no websocket is a [*HandshakeError]. No error
+// contains a token.
 func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 	cfg = cfg.withDefaults()
 	target, err := cfg.url()
@@ -50,7 +50,7 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 			return nil, err
 		}
 		network = newLink(conn)
-		// The websocket package looks at its context only until the request is sent.
+		// The websocket package respects its context only until the request is sent.
 		stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
 		return network, nil
 	}
@@ -97,11 +97,11 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 	return c, nil
 }
 
-// dialError names what ended the attempt: the network's own words, or the context that closed the
-// connection under it.
+// dialError says what ended the attempt: an error of the network, or the context, which closed the
+// connection.
 func dialError(ctx context.Context, cfg Config, err error) error {
 	if at, ok := ctx.Deadline(); ok && isTimeout(err) && !time.Now().Before(at) {
-		<-ctx.Done() // the connection has the same deadline and may notice it first
+		<-ctx.Done() // the connection has the same deadline and may reach it first
 	}
 	switch {
 	case ctx.Err() == nil:
@@ -120,7 +120,7 @@ func startTLS(ctx context.Context, address string, base *tls.Config, target *url
 	}
 	cfg.NextProtos = nil
 	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
-	cfg.DynamicRecordSizingDisabled = true // a message decides how large a piece is
+	cfg.DynamicRecordSizingDisabled = true // a message determines the record sizes
 	if cfg.ServerName == "" {
 		cfg.ServerName, _, _ = strings.Cut(target.Hostname(), "%")
 	}
@@ -151,12 +151,12 @@ func channelID(h http.Header, secrets scrubber) string {
 	return clean.Line(secrets.text(h.Get("Channel-Id")), maxHeader)
 }
 
-// negotiated is the subprotocol that the service picked. The guide has it name one; a server that
-// names none speaks the oldest form.
+// negotiated returns the subprotocol that the service chose. The guide requires it to name one; a
+// server that names none speaks the oldest.
 func negotiated(answer http.Header, offered []string) (string, error) {
 	if answer.Get("Sec-Websocket-Extensions") != "" {
-		// The websocket package would go along with compression that nobody asked for.
-		return "", errors.New("the tunnel service wants a websocket extension, and none was offered")
+		// The websocket package would accept compression that it did not offer.
+		return "", errors.New("the tunnel service chose a websocket extension, and none was offered")
 	}
 	picked := answer.Get("Sec-Websocket-Protocol")
 	if picked == "" {

@@ -52,7 +52,7 @@ func TestEndpoints(t *testing.T) {
 		{"http scheme", "https://h.example", "source", "", "write wss://host"},
 		{"no host", "wss://:443", "source", "", "write wss://host"},
 		{"password is not repeated", "wss://u:hidden@h.example", "source", "", "carries a user name"},
-		{"broken password is not repeated", "wss://u:hidden%zz@h.example", "source", "", "no URL"},
+		{"broken password is not repeated", "wss://u:hidden%zz@h.example", "source", "", "not a URL"},
 		{"no mode", "wss://h.example", "", "", `mode "": must be source or destination`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -266,7 +266,7 @@ func TestSubprotocolOfTheAnswer(t *testing.T) {
 		{
 			"compression that nobody asked for",
 			"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover",
-			nil, "", "wants a websocket extension",
+			nil, "", "chose a websocket extension",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,11 +1,11 @@
-// Package wsconn is one websocket to the tunnel service: the dial, the handshake with its tokens,
-// keep-alive, a stream of bytes in, messages out, and why it ended.
+// Package wsconn is one websocket to the tunnel service: dial, handshake with tokens, keep-alive, a
+// stream of bytes in, messages out, and the reason for the end.
 //
-// It does not know what the bytes mean, what a token is good for, or whether to connect again.
+// It does not know what the bytes mean, what a token opens, or whether to connect again.
 //
-// The websocket package does the handshake. The frames behind it are read and written here (RFC 6455, section 5),
-// without an allocation or a copy that masking does not need.
+// gorilla/websocket does the handshake. This package reads and writes the frames after it (RFC 6455,
+// section 5), without allocations and without copies other than masking.
 //
-// A Conn has one reader and one writer, each the caller's. The reader's error says why the
-// connection ended; the writer may learn no more than that it did.
+// A [Conn] has one reader and one writer, both the caller's. The reader's error says why the
+// connection ended; the writer may learn only that it ended.
 package wsconn

@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// Reasons why a connection ended, besides *CloseError and the network's own errors.
+// Reasons for the end of a connection, besides [*CloseError] and errors of the network.
 var (
-	// ErrDead: pings went unanswered for too long.
+	// ErrDead means that the service sent nothing for too long, not even pongs.
 	ErrDead = errors.New("the tunnel service is silent: no answer to pings")
-	// ErrTextMessage: the service sent a text message, and only binary ones are allowed.
+	// ErrTextMessage means that the service sent a text message. Only binary ones are allowed.
 	ErrTextMessage = errors.New("the tunnel service sent a text message")
-	// ErrMessageTooBig: a websocket message of more than MaxMessage bytes came in, or was to go out.
+	// ErrMessageTooBig means that a frame of more than MaxMessage bytes arrived or was to be sent.
 	ErrMessageTooBig = errors.New("websocket message is larger than 131076 bytes")
-	// ErrClosed: Close was called on this side.
+	// ErrClosed means that this side called Close.
 	ErrClosed = errors.New("websocket closed by this side")
 )
 
-// CloseError is a close frame from the service. Which codes it uses when is documented nowhere:
-// log them and do not branch on them.
+// CloseError is a close frame from the service. AWS documents no codes: log them, but do not branch on
+// them.
 type CloseError struct {
 	Code   int    // 1005 when the frame named none
 	Reason string // printable; often empty
@@ -39,15 +39,15 @@ func (e *CloseError) Error() string {
 	return text
 }
 
-// HandshakeError is an answer to the handshake that opens no websocket. By the protocol guide a
-// 4xx is final for the access token, and everything else may be tried again.
+// HandshakeError is an answer to the handshake that opens no websocket. By the protocol guide, a 4xx is
+// final for the access token, and anything else may be retried.
 type HandshakeError struct {
 	Status       int           // of HTTP; 101 when the upgrade itself was malformed
 	StatusReason string        // the X-Status-Reason header, printable
 	Body         string        // printable, at most 1,024 bytes
-	ChannelID    string        // names the attempt for AWS support; may be empty
-	RetryAfter   time.Duration // 0 when the service named none; at most an hour
-	Date         time.Time     // the service's clock, in whole seconds; zero when it did not tell
+	ChannelID    string        // identifies the attempt for AWS support; may be empty
+	RetryAfter   time.Duration // 0 if the service named none; at most an hour
+	Date         time.Time     // the service's clock, in whole seconds; zero if unknown
 }
 
 func (e *HandshakeError) Error() string {
@@ -72,8 +72,8 @@ func (e *HandshakeError) Error() string {
 
 const maxRetryAfter = time.Hour
 
-// retryAfter reads a Retry-After header: seconds or an HTTP date (RFC 9110, section 10.2.3).
-// What is neither counts as absent.
+// retryAfter parses a Retry-After header: seconds or an HTTP date (RFC 9110, section 10.2.3). Anything
+// else counts as absent.
 func retryAfter(value string, now time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	var d time.Duration
@@ -96,11 +96,11 @@ const (
 	maxHeader = 256
 )
 
-// scrubber removes this connection's tokens from what a server sent, whole or in part: some servers repeat
-// the request's headers in their answer, and answers are logged.
+// scrubber removes this connection's tokens, whole or in part, from what a server sent: some servers
+// repeat the request's headers in their answer, and answers are logged.
 type scrubber []string
 
-// shownPart is how many characters of a token in a row may be a coincidence.
+// shownPart is the longest part of a token that may be a coincidence, in characters.
 const shownPart = 11
 
 func (s scrubber) text(in string) string {
@@ -112,7 +112,7 @@ func (s scrubber) text(in string) string {
 	return in
 }
 
-// scrub replaces each run of more than shownPart characters that the token has as well.
+// scrub replaces each run of more than shownPart characters that is part of the token.
 func scrub(in, token string) string {
 	size := min(shownPart+1, len(token))
 	if len(in) < size {
@@ -125,7 +125,7 @@ func scrub(in, token string) string {
 	var out strings.Builder
 	for i := 0; i < len(in); {
 		end := i
-		for j := i; j+size <= len(in); j++ { // one part, and those that go on with it
+		for j := i; j+size <= len(in); j++ { // extend by overlapping parts
 			if _, found := parts[in[j:j+size]]; !found {
 				break
 			}

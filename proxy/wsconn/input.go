@@ -12,19 +12,19 @@ import (
 	"github.com/culvert-iot/culvert/internal/clean"
 )
 
-// readBufferSize is for frame heads and control frames: longer payloads go past it.
+// readBufferSize is for frame heads and control frames; longer payloads bypass the buffer.
 const readBufferSize = 4 << 10
 
-// violation is a frame that RFC 6455 does not allow.
+// violation is a breach of RFC 6455 by the service.
 type violation string
 
 func (v violation) Error() string { return "websocket: " + string(v) }
 
-// input reads the service's frames and makes one stream of the binary messages. It allocates nothing for a
-// message, a pong or a frame.
+// input reads the service's frames and turns binary messages into one stream. It allocates nothing per
+// message, pong or frame.
 type input struct {
 	br      *bufio.Reader
-	within  bool // a message whose last frame has not come yet
+	within  bool // a message is incomplete
 	left    int  // payload bytes of the frame being read
 	pong    func(payload []byte)
 	ping    func(payload []byte)
@@ -48,7 +48,7 @@ func (in *input) read(p []byte) (int, error) {
 	return 0, orEOF(err)
 }
 
-// next takes in one frame's head, and the whole frame if it is a control frame.
+// next reads a frame's head, and a control frame as a whole.
 func (in *input) next() error {
 	op, final, size, err := in.head()
 	if err != nil {
@@ -67,7 +67,7 @@ func (in *input) next() error {
 	return nil
 }
 
-// head reads a frame's head (RFC 6455, section 5.2) and checks what it says.
+// head reads and checks a frame's head (RFC 6455, section 5.2).
 func (in *input) head() (op byte, final bool, size uint64, err error) {
 	b, err := in.br.Peek(2)
 	if err != nil {
@@ -98,7 +98,7 @@ func (in *input) head() (op byte, final bool, size uint64, err error) {
 	return op, final, size, nil
 }
 
-// check names what is wrong with a frame's head, in words that fit a close frame.
+// check names what is wrong with a frame's head, briefly enough for a close frame.
 func (in *input) check(op byte, final bool, size uint64, reserved, masked bool) string {
 	var wrong []string
 	add := func(broken bool, rule string) {
@@ -122,7 +122,7 @@ func (in *input) check(op byte, final bool, size uint64, reserved, masked bool) 
 	return strings.Join(wrong, ", ")
 }
 
-// control takes in a control frame. They may stand between the frames of a message (section 5.4).
+// control reads a control frame. One may come between the frames of a message (section 5.4).
 func (in *input) control(op byte, size uint64) error {
 	payload, err := in.br.Peek(int(size)) //nolint:gosec // checked
 	if err != nil {
@@ -140,7 +140,7 @@ func (in *input) control(op byte, size uint64) error {
 	return nil
 }
 
-// closed makes an error of a close frame (section 5.5.1).
+// closed turns a close frame into an error (section 5.5.1).
 func (in *input) closed(payload []byte) error {
 	if len(payload) < 2 {
 		return &CloseError{Code: closeNoStatus}
@@ -165,7 +165,7 @@ func mayClose(code int) bool {
 	}
 }
 
-// orEOF: the end of the connection is never one that a websocket may have here.
+// orEOF makes any end of the connection an unexpected one.
 func orEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

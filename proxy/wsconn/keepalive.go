@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// keepAlive is the part of a Conn that sends pings, answers the service's and watches for silence.
+// keepAlive sends pings, answers the service's and detects silence.
 type keepAlive struct {
 	answers  chan string   // payload of the service's latest ping, to be answered
 	finished chan struct{} // closed when the goroutine has ended
@@ -50,7 +50,7 @@ func (c *Conn) runKeepAlive() {
 			count++
 		}
 		if err != nil {
-			// It waited behind a message that used up its own time, or it failed itself.
+			// It waited for a message that timed out, or failed itself.
 			_ = c.failWrite(err)
 			return
 		}
@@ -58,11 +58,11 @@ func (c *Conn) runKeepAlive() {
 }
 
 // RequirePong makes silence fatal from now on: when a Read has waited for PingInterval + PongTimeout
-// without a single byte, the connection ends with ErrDead. Any byte counts as life, pongs that
-// nobody asked for too. A caller that does not read is no silence.
+// without a single byte, the connection ends with [ErrDead]. Any byte counts, even an unsolicited pong.
+// A caller that does not read causes no silence.
 //
-// Until then a missing pong means nothing: the service may not answer pings before the other side of
-// the tunnel is there (WebSocket protocol guide).
+// Before that, a missing pong means nothing: the service may not answer pings until the other side of
+// the tunnel has connected (WebSocket protocol guide).
 func (c *Conn) RequirePong() {
 	c.watchMu.Lock()
 	defer c.watchMu.Unlock()
@@ -78,8 +78,8 @@ func (c *Conn) RequirePong() {
 	c.watch = time.AfterFunc(c.cfg.PingInterval+c.cfg.PongTimeout, c.checkSilence)
 }
 
-// checkSilence ends the connection if it has been silent for too long, and else sets the timer for
-// the earliest time at which it can be.
+// checkSilence ends the connection if it has been silent for too long; otherwise it sets the timer for
+// the earliest time when that is possible.
 func (c *Conn) checkSilence() {
 	c.watchMu.Lock()
 	defer c.watchMu.Unlock()
@@ -93,7 +93,7 @@ func (c *Conn) checkSilence() {
 	deadline := now + silence
 	if since := c.link.waiting.Load(); since != 0 {
 		deadline = max(since, c.required) + silence
-		// A ping that could not leave in time, because a message was in its way, gets its full time too.
+		// A ping that was late because of a message before it gets its full time too.
 		if pinged := c.link.pinged.Load(); pinged != 0 {
 			deadline = max(deadline, pinged+patience)
 		} else {

@@ -18,23 +18,23 @@ const (
 
 var errLongHandshake = errors.New("the handshake's answer does not end")
 
-// link is the bare network connection below TLS. It knows since when a read has been waiting for
-// bytes, so that silence can be told from a reader that is busy elsewhere.
+// link is the network connection below TLS. It records since when a read has been waiting, to
+// distinguish silence from a reader that is busy elsewhere.
 type link struct {
 	net.Conn
 	start     time.Time
 	handshake int // bytes that may still be read before open; -1 afterwards
 
-	waiting atomic.Int64 // when the read in progress began, in nanoseconds since start; 0: there is none
-	pinged  atomic.Int64 // when the first ping since the last inbound byte was sent; 0: there is none
+	waiting atomic.Int64 // when the pending read began, in nanoseconds since start; 0 if there is none
+	pinged  atomic.Int64 // when the first ping since the last inbound byte was sent; 0 if there is none
 }
 
 func newLink(conn net.Conn) *link {
-	// One nanosecond back, so that no instant from now on is the 0 that means none.
+	// One nanosecond back, so that now is never 0, which means none.
 	return &link{Conn: conn, start: time.Now().Add(-1), handshake: maxHandshakeBytes}
 }
 
-// open ends the handshake. It must be called before the connection is handed to another goroutine.
+// open ends the handshake. Call it before another goroutine uses the connection.
 func (l *link) open() { l.handshake = -1 }
 
 func (l *link) now() int64 { return int64(time.Since(l.start)) }
@@ -58,6 +58,6 @@ func (l *link) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// notePing remembers that a ping went out. Its pong may have been read already: then a later silence
-// is counted from its first byte on alone, which is never too short.
+// notePing records that a ping was sent. Its pong may have been read already: then a later silence
+// counts from its first byte, which is never too short.
 func (l *link) notePing() { l.pinged.CompareAndSwap(0, l.now()) }

@@ -41,7 +41,7 @@ func (o *opening) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// behind reads the connection from the header's end on.
+// behind reads the connection from the end of the header on.
 type behind struct {
 	net.Conn
 	early []byte

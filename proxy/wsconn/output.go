@@ -29,16 +29,16 @@ const (
 	maxHead = 2 + 8 + 4
 )
 
-// errCloseSent: nothing may follow a close frame (RFC 6455, section 5.5.1).
+// errCloseSent means that a close frame was sent, which nothing may follow (RFC 6455, section 5.5.1).
 var errCloseSent = errors.New("the websocket is being closed")
 
-// output writes the client's frames. Each leaves in one Write, with what belongs behind it, so that TLS makes as
-// few records of it as it can. It allocates nothing for a frame.
+// output writes the client's frames. Each is one Write, together with its probe, so that TLS makes as
+// few records as possible. It allocates nothing per frame.
 type output struct {
 	conn     net.Conn
 	timeout  time.Duration // for a message
-	turn     chan struct{} // holds a token while nobody writes
-	deadline time.Time     // the one that the connection has
+	turn     chan struct{} // holds a token unless a write is in progress
+	deadline time.Time     // of the connection
 	closed   bool          // a close frame was sent
 }
 
@@ -48,8 +48,7 @@ func newOutput(conn net.Conn, timeout time.Duration) *output {
 	return o
 }
 
-// outBuffers hold frames while they are masked. One is taken for each and put back, so that an idle connection
-// keeps none.
+// outBuffers hold frames while they are masked. They are pooled: an idle connection keeps none.
 var outBuffers = sync.Pool{New: func() any { return new(outBuffer) }}
 
 type outBuffer struct {
@@ -60,7 +59,7 @@ type outBuffer struct {
 // keyRun is how many bytes are masked at once.
 const keyRun = 1 << 10
 
-// lock waits for the writer before, for d at most.
+// lock waits for the previous writer, for d at most.
 func (o *output) lock(d time.Duration) error {
 	select {
 	case <-o.turn:
@@ -80,7 +79,7 @@ func (o *output) lock(d time.Duration) error {
 	return nil
 }
 
-// message sends bufs as one binary message of size bytes, and behind it, if probe is not 0, a ping that tells it.
+// message sends bufs as one binary message of size bytes, followed by a ping if probe is not 0.
 func (o *output) message(probe uint64, size int, bufs [][]byte) error {
 	if err := o.lock(o.timeout); err != nil {
 		return err
@@ -118,8 +117,7 @@ func (o *output) control(op byte, payload []byte, d time.Duration) error {
 	return err
 }
 
-// write sends b within d, or up to slack earlier: setting a deadline for each message would cost more than it is
-// worth.
+// write sends b within d, or up to slack earlier: setting a deadline for each message would be too slow.
 func (o *output) write(b []byte, d, slack time.Duration) error {
 	now := time.Now()
 	if left := o.deadline.Sub(now); left > d || left < d-slack {
@@ -142,7 +140,7 @@ func (buf *outBuffer) head(b []byte, op byte, size int) ([]byte, int) {
 		b = append(b, finalBit|op, maskBit|127)
 		b = binary.BigEndian.AppendUint64(b, uint64(size))
 	}
-	// The key must be new for each frame and not be guessed (section 5.3): this generator is ChaCha8.
+	// The key must be new and unpredictable for each frame (section 5.3): this generator is ChaCha8.
 	b = binary.LittleEndian.AppendUint32(b, rand.Uint32()) //nolint:gosec // see above
 	need := min(size+3, len(buf.key))
 	copy(buf.key[:], b[len(b)-4:])

@@ -89,7 +89,7 @@ func TestAServiceThatTakesNothingEndsTheConnectionByTheWriteTimeout(t *testing.T
 		c, _ := open(t, func(cfg *Config) { cfg.WriteTimeout = 7 * time.Second })
 		start := time.Now()
 		err := c.WriteBuffers([]byte("x"))
-		if !errors.Is(err, os.ErrDeadlineExceeded) || err.Error() != "the tunnel service took no data for 7s: i/o timeout" {
+		if !errors.Is(err, os.ErrDeadlineExceeded) || err.Error() != "the tunnel service accepted no data for 7s: i/o timeout" {
 			t.Errorf("error = %v", err)
 		}
 		if d := time.Since(start); d != 7*time.Second {
