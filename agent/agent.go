@@ -1,11 +1,3 @@
-// Package agent is a device's control plane: it takes notifications from MQTT or from the control socket,
-// and turns each into a running tunnel.
-//
-//	MQTT -> notify.Client -------------+
-//	                                   +-> session.Manager -> tunnels
-//	control socket -> notify.Decode ---+
-//
-// It wires its parts and knows nothing of the wire format, of signals or of systemd.
 package agent
 
 import (
@@ -19,14 +11,13 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/agent/control"
 	"github.com/culvert-iot/culvert/agent/hook"
 	"github.com/culvert-iot/culvert/agent/notify"
 	"github.com/culvert-iot/culvert/agent/session"
 	"github.com/culvert-iot/culvert/internal/changes"
+	"github.com/culvert-iot/culvert/internal/loglimit"
 	"github.com/culvert-iot/culvert/internal/netdial"
 	"github.com/culvert-iot/culvert/services"
 )
@@ -64,7 +55,8 @@ type Agent struct {
 	sessions *session.Manager
 	mqtt     *notify.Client
 	hooks    *hook.Runner
-	drops    dropLog
+	dropMu   sync.Mutex // guards drops
+	drops    loglimit.Limiter
 	links    links
 	clock    *clockFloor
 	settle   chan struct{} // holds the news of one connection to AWS
@@ -80,7 +72,7 @@ func New(cfg *config.Config, opts Options) *Agent {
 	if opts.Dial == nil {
 		opts.Dial = netdial.FromEnvironment().DialContext
 	}
-	a := &Agent{opts: opts, log: opts.Logger, started: time.Now(), running: cfg, current: cfg}
+	a := &Agent{opts: opts, log: opts.Logger, drops: loglimit.Limiter{Every: time.Hour, Kinds: 16}, started: time.Now(), running: cfg, current: cfg}
 	opts.Dial = a.links.dial(opts.Dial)
 	a.clock = newClockFloor(cfg.Tunnel.StateDir, built())
 	a.settle = make(chan struct{}, 1)
@@ -127,80 +119,67 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hooks, killHooks := context.WithCancel(context.WithoutCancel(ctx))
-	defer killHooks()
 	if _, err := a.sessions.Resume(); err != nil {
 		if server != nil {
 			server.Close()
 		}
 		return err
 	}
+	return runTasks(ctx, a.tasks(ctx, server), a.opts.Ready)
+}
 
-	group, tasks := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		if a.running.MQTT.Disabled {
+// tasks returns what runs as long as the agent does. server may be nil.
+func (a *Agent) tasks(ctx context.Context, server *control.Server) []task {
+	// Hooks outlive the tunnels by a moment, for the events of the end.
+	hooks, killHooks := context.WithCancel(context.WithoutCancel(ctx))
+	all := []task{
+		{name: "tunnels", run: func(ctx context.Context) error {
+			<-ctx.Done()
+			limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+			defer cancel()
+			defer a.finishHooks(killHooks)
+			return a.sessions.Close(limit)
+		}},
+		{name: "hooks", run: func(context.Context) error {
+			defer killHooks()
+			a.hooks.Run(hooks)
 			return nil
-		}
-		err := a.mqtt.Run(tasks, func(n notify.Notification) { a.accept(n) })
-		return unlessStopped(tasks, err)
-	})
-	group.Go(func() error {
-		select {
-		case <-a.mqtt.Ready():
-			a.settled()
-		case <-tasks.Done():
-		}
-		return nil
-	})
-	group.Go(func() error {
-		a.keepClock(tasks)
-		return nil
-	})
-	group.Go(func() error {
-		changes.Clock(tasks, a.clockSet)
-		return nil
-	})
-	group.Go(func() error {
-		changes.Addresses(tasks, a.addressesChanged)
-		return nil
-	})
+		}},
+		{name: "clock floor", run: untilDone(a.keepClock)},
+		{name: "clock changes", run: untilDone(func(ctx context.Context) { changes.Clock(ctx, a.clockSet) })},
+		{name: "address changes", run: untilDone(func(ctx context.Context) { changes.Addresses(ctx, a.addressesChanged) })},
+	}
+	if t := a.mqttTask(); !a.running.MQTT.Disabled {
+		all = append(all, t, task{name: "mqtt ready", run: func(ctx context.Context) error {
+			select {
+			case <-t.Ready():
+				a.settled()
+			case <-ctx.Done():
+			}
+			return nil
+		}})
+	}
 	if server != nil {
-		group.Go(func() error { return unlessStopped(tasks, server.Serve(tasks, a.answer)) })
+		all = append(all, task{name: "control socket", run: func(ctx context.Context) error {
+			return unlessStopped(ctx, server.Serve(ctx, a.answer))
+		}})
 	}
-	if figures := a.watch(); figures != nil {
-		group.Go(func() error { return unlessStopped(tasks, figures.Serve(tasks, a.figures)) })
+	if server := a.listenMetrics(); server != nil {
+		all = append(all, task{name: "metrics", run: func(ctx context.Context) error {
+			return unlessStopped(ctx, server.Serve(ctx, a.serveMetrics))
+		}})
 	}
-	group.Go(func() error {
-		<-tasks.Done()
-		limit, cancel := context.WithTimeout(context.WithoutCancel(tasks), closeTimeout)
-		defer cancel()
-		defer a.finishHooks(killHooks)
-		return a.sessions.Close(limit)
-	})
-	group.Go(func() error {
-		a.hooks.Run(hooks)
-		return nil
-	})
-	if a.opts.Ready != nil {
-		a.opts.Ready()
-	}
+	return all
+}
 
-	ended := make(chan error, 1)
-	go func() { ended <- group.Wait() }()
-	select {
-	case err := <-ended:
-		return err
-	case <-tasks.Done():
+// mqttTask waits for notifications. It is ready when the first subscription stands.
+func (a *Agent) mqttTask() task {
+	if a.running.MQTT.Disabled {
+		return task{name: "mqtt"}
 	}
-	// The tasks bound themselves; this holds if one of them is wrong about that.
-	limit := time.NewTimer(StopTimeout)
-	defer limit.Stop()
-	select {
-	case err := <-ended:
-		return err
-	case <-limit.C:
-		return fmt.Errorf("not everything has stopped within %v", StopTimeout)
-	}
+	return task{name: "mqtt", ready: a.mqtt.Ready(), run: func(ctx context.Context) error {
+		return unlessStopped(ctx, a.mqtt.Run(ctx, func(n notify.Notification) { a.accept(n) }))
+	}}
 }
 
 // settled is called each time that a connection to AWS has been made. It is quick.
@@ -257,31 +236,16 @@ func (a *Agent) retryMQTT() {
 	}
 }
 
-// Subscribed is closed when the first subscription to notifications stands: the device can be reached. Without MQTT it is
-// from the start: others bring the notifications.
-func (a *Agent) Subscribed() <-chan struct{} {
-	if a.running.MQTT.Disabled {
-		ready := make(chan struct{})
-		close(ready)
-		return ready
-	}
-	return a.mqtt.Ready()
-}
+// Subscribed is closed when the first subscription to notifications stands: the device can be reached. Without
+// MQTT it is from the start: others bring the notifications.
+func (a *Agent) Subscribed() <-chan struct{} { return a.mqttTask().Ready() }
 
 // Stuck names what the agent has been at for minutes though it takes seconds, or returns "": for a watchdog, which
-// had better start the program anew.
+// should restart the process.
 func (a *Agent) Stuck() string { return a.mqtt.Stuck() }
 
-// unlessStopped drops the error of a task that was told to end.
-func unlessStopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil //nolint:nilerr // it only says that ctx has ended
-	}
-	return err
-}
-
-// listen makes the control socket. A daemon that can open tunnels and not tell about them is better than
-// none, but two of them would take each other's MQTT connection away for ever.
+// listen makes the control socket. A daemon that opens tunnels and cannot report them is better than
+// none, but two of them would take the MQTT connection from each other indefinitely.
 func (a *Agent) listen() (*control.Server, error) {
 	path := a.running.Control.Socket
 	if path == "" {
@@ -320,8 +284,11 @@ func (a *Agent) answer(_ context.Context, r control.Request) (any, error) {
 // invalid counts a message that is no notification.
 func (a *Agent) invalid(err error) {
 	a.notified.invalid.Add(1)
-	if count, ok := a.drops.note(err.Error(), time.Now()); ok {
-		a.log.Warn("notification dropped", "reason", err.Error(), "attempt", count)
+	a.dropMu.Lock()
+	suppressed, ok := a.drops.Allow(err.Error(), time.Now())
+	a.dropMu.Unlock()
+	if ok {
+		a.log.Warn("notification dropped", "reason", err.Error(), "suppressed", suppressed)
 	}
 }
 

@@ -356,34 +356,3 @@ func TestADaemonWithoutAControlSocketRuns(t *testing.T) {
 		}
 	}
 }
-
-func TestDroppedNotificationsAreLoggedOncePerReasonAndHour(t *testing.T) {
-	var d dropLog
-	now := time.Unix(1e9, 0)
-	lines := func(reasons ...string) (n int) {
-		for _, r := range reasons {
-			if _, ok := d.note(r, now); ok {
-				n++
-			}
-		}
-		return n
-	}
-	if n := lines("a", "a", "b", "a", "b"); n != 2 {
-		t.Errorf("%d lines for two reasons", n)
-	}
-	now = now.Add(dropInterval)
-	if count, ok := d.note("a", now); !ok || count != 4 {
-		t.Errorf("an hour later: %v, %d", ok, count)
-	}
-	logged := 0
-	for i := range 1000 {
-		logged += lines(fmt.Sprint("services[", i, "]"))
-	}
-	if logged > maxReasons || len(d.reasons) > maxReasons {
-		t.Errorf("%d lines and %d reasons for a flood of reasons", logged, len(d.reasons))
-	}
-	now = now.Add(dropInterval)
-	if lines("new") != 1 {
-		t.Error("deaf after a flood")
-	}
-}

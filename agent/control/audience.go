@@ -12,10 +12,10 @@ import (
 	"syscall"
 )
 
-// audience is who may use the socket besides root and the daemon's own user: one group, or nobody.
+// audience is who may use the socket besides root and the daemon's own user: one group, or none.
 type audience struct {
 	name string
-	gid  int // -1: nobody
+	gid  int // -1: no group
 }
 
 func findAudience(group string) (audience, error) {

@@ -1,8 +1,3 @@
-// Package control is the way into a running daemon from its own machine: a unix socket that takes one
-// request and gives one answer, each a line of JSON.
-//
-// It does not know what the commands do: a Handler answers them. Whoever may open the socket may give
-// them; its mode and its directory's are the only guard.
 package control
 
 import (
@@ -20,7 +15,7 @@ type Command string
 
 // The commands of a daemon.
 const (
-	Ping   Command = "ping"   // is somebody there?
+	Ping   Command = "ping"   // does a daemon answer?
 	Status Command = "status" // everything that can be told
 	Notify Command = "notify" // take Payload as a notification
 )
@@ -78,7 +73,7 @@ func decodeRequest(line []byte) (Request, error) {
 	return r, nil
 }
 
-// word is s if it can be a command, of a later version perhaps. Other things are not repeated: somebody may
+// word is s if it can be a command, of a later version perhaps. Other things are not repeated: someone may
 // have put a token there.
 func word(s string) string {
 	const most = 20
@@ -88,7 +83,7 @@ func word(s string) string {
 	return s
 }
 
-// readLine reads up to and with a line end, at most limit bytes. What follows the line is lost: nobody
+// readLine reads up to and with a line end, at most limit bytes. What follows the line is lost: nothing
 // may send more.
 func readLine(r io.Reader, limit int) ([]byte, error) {
 	var line []byte

@@ -42,7 +42,7 @@ type Server struct {
 }
 
 // Listen makes the socket with mode 0600, and its directory with 0700 if it is missing. With a group, by its
-// name or number, they have 0660 and 0750 and are the group's. A socket that nobody answers on is replaced; if
+// name or number, they have 0660 and 0750 and are the group's. A socket without a daemon behind it is replaced; if
 // a daemon does, the error is ErrRunning. The other errors say what to do.
 func Listen(path, group string, log *slog.Logger) (*Server, error) {
 	if len(path) > maxPath {
@@ -199,7 +199,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn, handle Handler) {
 	_ = conn.SetReadDeadline(time.Now().Add(timeout))
 	line, err := readLine(conn, maxRequest)
 	if errors.Is(err, io.EOF) || ctx.Err() != nil {
-		return // somebody only looked whether a daemon is there
+		return // the caller only checked that a daemon is there
 	}
 	var result any
 	if err == nil {

@@ -23,7 +23,7 @@ type attempt struct {
 }
 
 // connect makes one attempt and waits until its websocket is gone. Local connections may need a moment more to
-// end; nobody has to wait for them before the next attempt. stood is how long the websocket stood, 0 if it
+// end; the next attempt does not wait for them. stood is how long the websocket stood, 0 if it
 // never did.
 func (s *session) connect(ctx context.Context) (stood time.Duration, err error) {
 	a := &attempt{s: s, opened: make(chan struct{}, 1), lost: make(chan error, 1)}

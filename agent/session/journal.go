@@ -10,7 +10,7 @@ import (
 	"github.com/culvert-iot/culvert/proxy"
 )
 
-// Limits of the lines that the far side, or whoever can publish notifications, can cause.
+// Limits of the lines that the far side, or a publisher of notifications, can cause.
 const (
 	lineBurst     = 100 // at once
 	linePace      = 10  // of connections, a second, over time
@@ -183,7 +183,7 @@ func listed(names []string) []string {
 	return append(slices.Clone(names[:maxNames]), fmt.Sprintf("+%d", len(names)-maxNames))
 }
 
-// tunnelOpened and tunnelClosed are told of one websocket each.
+// tunnelOpened and tunnelClosed are called once for each websocket.
 func (j *journal) tunnelOpened(a *attempt, number int) {
 	s, e := a.s, a.event(TunnelOpened)
 	s.log.Info("tunnel connected", "channel_id", e.ChannelID, "region", e.Region, "services", listed(e.Services), "attempt", number,

@@ -46,7 +46,7 @@ type Config struct {
 	TLS func() *tls.Config
 	// NetDial opens the TCP connection to the service. nil: wsconn's own.
 	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Observe, if set, is told of each tunnel and connection, opened and closed. It must be quick.
+	// Observe, if set, is called when a tunnel or connection opens or closes. It must be quick.
 	Observe func(Event)
 	// Logger is required.
 	Logger *slog.Logger

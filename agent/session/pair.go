@@ -64,7 +64,7 @@ func isClientToken(s string) bool {
 	return len(s) >= 32 && len(s) <= 128 && only(s, true)
 }
 
-// only tells whether s holds nothing but a-z, 0-9, "-" and, if capitals are allowed, A-Z.
+// only reports whether s holds nothing but a-z, 0-9, "-" and, if capitals are allowed, A-Z.
 func only(s string, capitals bool) bool {
 	for i := range len(s) {
 		switch c := s[i]; {

@@ -257,7 +257,7 @@ func (s *store) read(name string) ([]byte, error) {
 	return f.Data, nil
 }
 
-// setAside renames a file that can't be understood, keeping the latest few for whoever wants to know.
+// setAside renames a file that can't be understood, and keeps the latest few.
 func (s *store) setAside(name string, why error) {
 	path := filepath.Join(s.dir, name)
 	s.log.Warn("state file set aside", "target", path+badSuffix, "error", why)

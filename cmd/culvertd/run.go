@@ -35,7 +35,7 @@ func (p *program) run(args []string) error {
 	defer lines.close()
 	log := newLogger(lines, cfg.Log.Format, level, !underSystemd())
 	lines.lost = func(n int) {
-		log.Warn("lines of the log were lost, whoever reads it did not take them", "suppressed", n)
+		log.Warn("log lines were lost, the reader of the log did not keep up", "suppressed", n)
 	}
 
 	tlsdial.SetLogger(log)
@@ -43,7 +43,7 @@ func (p *program) run(args []string) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	// A log that nobody reads any more must not end the tunnels.
+	// The end of the log's reader must not end the tunnels.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

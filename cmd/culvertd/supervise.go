@@ -9,18 +9,18 @@ import (
 	"github.com/culvert-iot/culvert/agent"
 )
 
-// readyWithin is how long the service manager waits for the subscription. Whoever waits for this service then
-// goes on without: a device whose network is down must still boot, and its packages be upgraded.
+// readyWithin is how long the service manager waits for the subscription. Units that wait for this service then
+// start anyway: a device whose network is down must still boot, and its packages be upgraded.
 const readyWithin = 30 * time.Second
 
-// supervised is what the service manager is told about.
+// supervised is what the service manager hears about.
 type supervised interface {
 	Status() agent.Status
 	Subscribed() <-chan struct{}
 	Stuck() string
 }
 
-// supervise tells systemd how the agent is, and calls reload on SIGHUP, until ctx ends.
+// supervise reports the agent's state to systemd, and calls reload on SIGHUP, until ctx ends.
 func supervise(ctx context.Context, log *slog.Logger, a supervised, hup <-chan os.Signal, reload func()) {
 	beat := newHeartbeat(log)
 	defer beat.stop()

@@ -11,10 +11,10 @@ import (
 	"github.com/culvert-iot/culvert/agent/session"
 )
 
-// sdNotify tells systemd a state (sd_notify(3)). Without NOTIFY_SOCKET it does nothing.
+// sdNotify sends systemd a state (sd_notify(3)). Without NOTIFY_SOCKET it does nothing.
 func sdNotify(log *slog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Debug("systemd cannot be told", "error", err)
+		log.Debug("systemd cannot be notified", "error", err)
 	}
 }
 

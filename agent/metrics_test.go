@@ -109,7 +109,7 @@ func TestFiguresAreNamedAsPrometheusWants(t *testing.T) {
 	cfg.Hooks.Command = []string{"/bin/true"}
 	d := start(t, cfg)
 	p := &metrics.Page{}
-	d.agent.page(p)
+	d.agent.writeMetrics(p)
 	families := regexp.MustCompile(`(?m)^# HELP (\S+) \S.*\.\n# TYPE (\S+) (counter|gauge)$`).FindAllStringSubmatch(string(p.Response().Body), -1)
 	if len(families) < 20 {
 		t.Fatalf("%d families", len(families))

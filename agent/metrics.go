@@ -26,8 +26,8 @@ func (n *notifications) count(r session.Result) {
 	}
 }
 
-// watch makes the server of metrics.listen, if there is to be one. A daemon without its figures is better than none.
-func (a *Agent) watch() *metrics.Server {
+// listenMetrics makes the server of metrics.listen, if there is to be one. A daemon without its figures is better than none.
+func (a *Agent) listenMetrics() *metrics.Server {
 	address := a.running.Metrics.Listen
 	if address == "" {
 		return nil
@@ -40,12 +40,12 @@ func (a *Agent) watch() *metrics.Server {
 	return server
 }
 
-// figures answers a monitoring system.
-func (a *Agent) figures(path string) metrics.Response {
+// serveMetrics answers a monitoring system.
+func (a *Agent) serveMetrics(path string) metrics.Response {
 	switch path {
 	case "/metrics":
 		p := &metrics.Page{}
-		a.page(p)
+		a.writeMetrics(p)
 		return p.Response()
 	case "/healthz":
 		return metrics.Health(a.health())
@@ -53,7 +53,7 @@ func (a *Agent) figures(path string) metrics.Response {
 	return metrics.NotFound()
 }
 
-// health tells whether operators can reach the device, as far as the daemon can know, and if not, why.
+// health reports whether operators can reach the device, as far as the daemon knows, and if not, why.
 func (a *Agent) health() (well bool, text string) {
 	s := mqttStatus(a.mqtt.State())
 	switch stuck := a.mqtt.Stuck(); {
@@ -72,13 +72,13 @@ func (a *Agent) health() (well bool, text string) {
 // oneLine keeps an error from looking like more than one answer.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// page writes all figures. docs/metrics.md explains them, and a test compares the two.
-func (a *Agent) page(p *metrics.Page) {
+// writeMetrics writes all metrics. docs/metrics.md explains them, and a test compares the two.
+func (a *Agent) writeMetrics(p *metrics.Page) {
 	s := a.Status()
 	p.Gauge("culvertd_build_info", "Always 1; the labels say which program runs.")
 	p.Add("culvertd_build_info", 1, "version", s.Version.Version, "commit", s.Version.Commit, "goversion", runtime.Version(), "goarch", runtime.GOARCH)
 	if s.MQTT.State != Disabled {
-		mqttPage(p, s.MQTT)
+		writeMQTT(p, s.MQTT)
 	}
 
 	n := &a.notified
@@ -106,7 +106,7 @@ func (a *Agent) page(p *metrics.Page) {
 	p.Counter("culvertd_tunnel_connects_total", "Handshakes with the tunnel service that succeeded.")
 	p.Add("culvertd_tunnel_connects_total", float64(totals.Connects))
 
-	servicePage(p, s, totals)
+	writeServices(p, s, totals)
 	if h := s.Hooks; h != nil {
 		p.Counter("culvertd_hooks_run_total", "Runs of hooks.command.")
 		p.Add("culvertd_hooks_run_total", float64(h.Run))
@@ -115,10 +115,10 @@ func (a *Agent) page(p *metrics.Page) {
 		p.Counter("culvertd_hooks_dropped_total", "Events that hooks.command was too slow for.")
 		p.Add("culvertd_hooks_dropped_total", float64(h.Dropped))
 	}
-	processPage(p, s)
+	writeProcess(p, s)
 }
 
-func mqttPage(p *metrics.Page, s MQTTStatus) {
+func writeMQTT(p *metrics.Page, s MQTTStatus) {
 	flag := func(name, help string, on bool) {
 		p.Gauge(name, help)
 		value := 0.0
@@ -137,7 +137,7 @@ func mqttPage(p *metrics.Page, s MQTTStatus) {
 	p.Add("culvertd_last_notification_timestamp_seconds", unixSeconds(s.LastNotify))
 }
 
-func servicePage(p *metrics.Page, s Status, totals session.Totals) {
+func writeServices(p *metrics.Page, s Status, totals session.Totals) {
 	each := func(name string, value func(ServiceStatus) float64) {
 		for _, v := range s.Services {
 			p.Add(name, value(v), "service", v.Service)
@@ -168,8 +168,8 @@ func servicePage(p *metrics.Page, s Status, totals session.Totals) {
 	p.Add("culvertd_unknown_service_refused_total", float64(s.Limits.UnknownRefused))
 }
 
-// processPage has the figures that monitoring systems know of every program, by their usual names.
-func processPage(p *metrics.Page, s Status) {
+// writeProcess has the figures that monitoring systems know of every program, by their usual names.
+func writeProcess(p *metrics.Page, s Status) {
 	p.Gauge("process_start_time_seconds", "When the daemon started.")
 	p.Add("process_start_time_seconds", unixSeconds(s.Started))
 	use := metrics.Usage()
