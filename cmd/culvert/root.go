@@ -47,7 +47,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%w", err) })
-	add(root, groupReach, newSSHCommand(), newConnectCommand(), newPingCommand(), newLsCommand(), newSSHConfigCommand(), newProxyCommand())
+	add(root, groupReach, newSSHCommand(), newConnectCommand(), newLsCommand(), newPingCommand(), newDoctorCommand(), newSSHConfigCommand(), newProxyCommand())
 	add(root, groupSetup, newSetupThingCommand())
 	add(root, groupTunnels, awscli.Commands()...)
 	add(root, groupTry, newSandboxCommand(), newDemoCommand())

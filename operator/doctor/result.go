@@ -1,0 +1,87 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/operator"
+)
+
+// Status is how an item stands.
+type Status string
+
+// The statuses.
+const (
+	OK      Status = "ok"
+	Warning Status = "warning" // works, and is hardly meant
+	Failed  Status = "failed"  // keeps the thing from being reached
+	Skipped Status = "skipped" // could not be found out
+)
+
+// Result is one item.
+type Result struct {
+	ID     string `json:"id"`
+	Status Status `json:"status"`
+	Text   string `json:"text"`
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// Report is the outcome for one thing.
+type Report struct {
+	Thing   string    `json:"thing"`
+	Well    bool      `json:"well"` // nothing failed
+	Started time.Time `json:"started"`
+	Results []Result  `json:"checks"`
+}
+
+// run collects results. Its methods are called by one goroutine.
+type run struct {
+	thing   string
+	results []Result
+	show    func(Result)
+}
+
+func (r *run) add(id string, status Status, remedy, format string, args ...any) {
+	result := Result{ID: id, Status: status, Text: fmt.Sprintf(format, args...), Remedy: remedy}
+	r.results = append(r.results, result)
+	if r.show != nil {
+		r.show(result)
+	}
+}
+
+func (r *run) ok(id, format string, args ...any) { r.add(id, OK, "", format, args...) }
+
+func (r *run) failed(id, remedy, format string, args ...any) {
+	r.add(id, Failed, remedy, format, args...)
+}
+
+func (r *run) warn(id, remedy, format string, args ...any) {
+	r.add(id, Warning, remedy, format, args...)
+}
+
+func (r *run) skipped(id, remedy, format string, args ...any) {
+	r.add(id, Skipped, remedy, format, args...)
+}
+
+// unknown reports an item that an error keeps from being found out: a permission that the caller lacks is no fault of the
+// thing.
+func (r *run) unknown(ctx context.Context, id, permission string, err error) {
+	p := operator.Explain(err)
+	remedy := p.Hint
+	if h := hint.Of(err); h != "" {
+		remedy = h
+	}
+	if remedy == "" && id == "credentials" {
+		remedy = "check --profile and the credentials: aws sts get-caller-identity must work; or run: aws configure"
+	}
+	switch {
+	case ctx.Err() != nil:
+		r.skipped(id, "", "not found out: the time is over")
+	case isDenied(err):
+		r.skipped(id, "allow "+permission+" to see this", "not found out: the caller may not call it")
+	default:
+		r.failed(id, remedy, "%s", p.Text)
+	}
+}

@@ -1,0 +1,262 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/culvert-iot/culvert/operator/doctor"
+	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/sandbox/dataplane"
+	"github.com/culvert-iot/culvert/sandbox/registry"
+	"github.com/culvert-iot/culvert/sandbox/tunnels"
+)
+
+// clinic is a sandbox with an operator who runs "culvert doctor".
+type clinic struct {
+	*operatorSite
+	t *testing.T
+}
+
+// doctor runs the command and returns its report and exit code.
+func (c *clinic) doctor(thing string, env ...string) (doctor.Report, int) {
+	c.t.Helper()
+	cmd := c.culvert(c.t, "doctor", "--json", thing)
+	cmd.Env = append(append([]string{}, cmd.Env...), env...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	_ = cmd.Run()
+	var r doctor.Report
+	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
+		c.t.Fatalf("%v\n%s%s", err, stdout.String(), stderr.String())
+	}
+	return r, cmd.ProcessState.ExitCode()
+}
+
+// find returns the first result with an id and a status.
+func find(r doctor.Report, id string, status doctor.Status) (doctor.Result, bool) {
+	for _, result := range r.Results {
+		if result.ID == id && result.Status == status {
+			return result, true
+		}
+	}
+	return doctor.Result{}, false
+}
+
+// registered makes a certificate with a policy document for a new thing, in AWS IoT's registry.
+func (c *clinic) registered(thing, document string) (certificateID string) {
+	c.t.Helper()
+	call := func(method, path string, header http.Header, body any) map[string]any {
+		c.t.Helper()
+		text, _ := json.Marshal(body)
+		req, err := http.NewRequestWithContext(c.t.Context(), method, c.box.APIURL+path, bytes.NewReader(text))
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if header != nil {
+			req.Header = header
+		}
+		req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=any/20260101/eu-west-1/iot/aws4_request")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		answer, _ := io.ReadAll(resp.Body)
+		if resp.StatusCode != http.StatusOK {
+			c.t.Fatalf("%s %s: %s", method, path, answer)
+		}
+		var out map[string]any
+		_ = json.Unmarshal(answer, &out)
+		return out
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: thing}}, key)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	request := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}))
+	call(http.MethodPost, "/things/"+thing, nil, map[string]any{})
+	made := call(http.MethodPost, "/certificates?setAsActive=true", nil, map[string]any{"certificateSigningRequest": request})
+	arn := made["certificateArn"].(string)
+	call(http.MethodPut, "/things/"+thing+"/principals", http.Header{"X-Amzn-Principal": {arn}}, nil)
+	if document != "" {
+		call(http.MethodPost, "/policies/"+thing, nil, map[string]any{"policyDocument": document})
+		call(http.MethodPut, "/target-policies/"+thing, nil, map[string]any{"target": arn})
+	}
+	return made["certificateId"].(string)
+}
+
+// client is a device's MQTT client that is no culvertd.
+func (c *clinic) client(thing, id string, filters ...string) mqtt.Client {
+	c.t.Helper()
+	files, err := c.box.Device(thing)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	cert, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	o := mqtt.NewClientOptions().AddBroker("ssl://" + c.box.MQTT).SetClientID(id).SetAutoReconnect(false)
+	o.SetTLSConfig(&tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: c.box.CA.Pool()})
+	client := mqtt.NewClient(o)
+	if t := client.Connect(); t.Wait() && t.Error() != nil {
+		c.t.Fatal(t.Error())
+	}
+	c.t.Cleanup(func() { client.Disconnect(0) })
+	for _, f := range filters {
+		if t := client.Subscribe(f, 1, nil); t.Wait() && t.Error() != nil {
+			c.t.Fatal(t.Error())
+		}
+	}
+	return client
+}
+
+const wholePolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:*","Resource":"*"}]}`
+
+func TestDoctorFindsTheCause(t *testing.T) {
+	t.Parallel()
+	box := startSandbox(t, sandbox.Config{Things: []string{"pi-1", "deaf", "twin", "away", "mute"}})
+	c := &clinic{newOperatorSite(t, box), t}
+	files, err := box.Device("pi-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	startDaemon(t, files.ConfigFile).waitLog(t, "mqtt subscribed", 20*time.Second)
+	only := func(action, resource string) string {
+		return `{"Effect":"Allow","Action":"` + action + `","Resource":"arn:aws:iot:eu-west-1:123456789012:` + resource + `"}`
+	}
+	document := func(statements ...string) string {
+		return `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
+	}
+	notify := func(thing string) string { return "$aws/things/" + thing + "/tunnels/notify" }
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a port that nothing listens on
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = listener.Close()
+	quiet, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // what accepts and closes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = quiet.Close() })
+	go func() {
+		for {
+			conn, err := quiet.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+		}
+	}()
+	deny := func(operations ...string) func() {
+		return func() { box.DataPlane.SetBehaviour(dataplane.Behaviour{Denied: operations}) }
+	}
+	fail := func(operation, kind string) func() {
+		return func() {
+			for range 3 {
+				box.Registry.Fail(operation, registry.Fault{Status: http.StatusForbidden, Type: kind, Message: "no"})
+			}
+		}
+	}
+
+	for _, fault := range []struct {
+		name, thing string
+		provoke     func()
+		env         []string
+		id          string
+		status      doctor.Status
+		words       string // in the text or the remedy
+	}{
+		{"nothing is wrong", "pi-1", nil, nil, "subscription", doctor.OK, "is subscribed"},
+		{"nothing is wrong: the device answers", "pi-1", nil, nil, "answer", doctor.OK, "answered in"},
+		{"no such thing", "pi-9", nil, nil, "thing", doctor.Failed, "check the name"},
+		{"no certificate", "pi-1", nil, nil, "certificate", doctor.Warning, "attach its certificate"},
+		{"no policy", "bare", func() { c.registered("bare", "") }, nil, "policy", doctor.Failed, "has no policy"},
+		{"Connect is not allowed", "p1", func() {
+			c.registered("p1", document(only("iot:Connect", "client/p1"), only("iot:Subscribe", "topicfilter/"+notify("p1")), only("iot:Receive", "topic/"+notify("p1"))))
+		}, nil, "policy", doctor.Failed, "allow iot:Connect on client/p1-tunnel"},
+		{"Subscribe is on topic", "p2", func() {
+			c.registered("p2", document(only("iot:Connect", "client/*"), only("iot:Subscribe", "topic/"+notify("p2")), only("iot:Receive", "topic/"+notify("p2"))))
+		}, nil, "policy", doctor.Failed, "allow iot:Subscribe on topicfilter/"},
+		{"Receive is on topicfilter", "p3", func() {
+			c.registered("p3", document(only("iot:Connect", "client/*"), only("iot:Subscribe", "topicfilter/*"), only("iot:Receive", "topicfilter/*")))
+		}, nil, "policy", doctor.Failed, "allow iot:Receive on topic/"},
+		{"no signs of life", "p4", func() {
+			c.registered("p4", document(only("iot:Connect", "client/*"), only("iot:Subscribe", "topicfilter/*"), only("iot:Receive", "topic/"+notify("p4"))))
+		}, nil, "policy", doctor.Warning, "topic/culvert/p4/ping"},
+		{"inactive certificate", "p5", func() {
+			id := c.registered("p5", wholePolicy)
+			req, _ := http.NewRequestWithContext(t.Context(), http.MethodPut, box.APIURL+"/certificates/"+id+"?newStatus=INACTIVE", nil)
+			req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=any/20260101/eu-west-1/iot/aws4_request")
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil || resp.StatusCode != http.StatusOK {
+				t.Fatal(err, resp.Status)
+			}
+			_ = resp.Body.Close()
+		}, nil, "certificate", doctor.Failed, "is INACTIVE"},
+		{"never connected", "p5", nil, nil, "connection", doctor.Failed, "has never connected"},
+		{"never connected, the thing's other client is there", "mute", func() { c.client("mute", "mute") }, nil, "connection", doctor.Failed, "install culvertd"},
+		{"not subscribed", "deaf", func() { c.client("deaf", "deaf-tunnel") }, nil, "subscription", doctor.Failed, "iot:Subscribe on topicfilter/"},
+		{"stopped", "away", func() { c.client("away", "away-tunnel", notify("away")).Disconnect(100) }, nil, "connection", doctor.Failed, "culvertd was stopped"},
+		{"disconnected by a call", "away", func() {
+			c.client("away", "away-tunnel")
+			box.Broker.Disconnect("away-tunnel", true)
+		}, nil, "connection", doctor.Failed, "a call of DeleteConnection"},
+		{"two clients with one id", "twin", func() {
+			c.client("twin", "twin-tunnel", notify("twin"))
+			time.AfterFunc(time.Second, func() { c.client("twin", "twin-tunnel", notify("twin")) })
+		}, nil, "client_id", doctor.Warning, "second client with the id twin-tunnel"},
+		{"may not see connections", "pi-1", deny("GetConnection"), nil, "connection", doctor.Skipped, "iot:GetConnection on client/pi-1-tunnel"},
+		{"may not list subscriptions", "pi-1", deny("ListSubscriptions"), nil, "subscription", doctor.Skipped, "iot:ListSubscriptions"},
+		{"may not send messages", "pi-1", deny("SendDirectMessage"), nil, "answer", doctor.Skipped, "iot:SendDirectMessage"},
+		{"may not describe the thing", "pi-1", fail("DescribeThing", "AccessDeniedException"), nil, "thing", doctor.Skipped, "iot:DescribeThing"},
+		{"may not see principals", "pi-1", fail("ListThingPrincipals", "AccessDeniedException"), nil, "certificate", doctor.Skipped, "iot:ListThingPrincipals"},
+		{"messages are throttled", "pi-1", func() { box.DataPlane.SetBehaviour(dataplane.Behaviour{Throttled: true}) }, nil, "connection", doctor.Failed, "Throttling"},
+		{"no credentials", "pi-1", nil, []string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY="}, "credentials", doctor.Failed, "aws configure"},
+		{"no region", "pi-1", nil, []string{"AWS_REGION="}, "region", doctor.Failed, "AWS_REGION"},
+		{"nothing at the data endpoint", "pi-1", nil, []string{"CULVERT_DATA_ENDPOINT=wss://" + listener.Addr().String()}, "data_endpoint", doctor.Failed, "refused"},
+		{"no TLS at the data endpoint", "pi-1", nil, []string{"CULVERT_DATA_ENDPOINT=wss://" + quiet.Addr().String()}, "data_endpoint", doctor.Failed, "check the network"},
+		{"a data endpoint that is not trusted", "pi-1", nil, []string{"AWS_CA_BUNDLE=", "AWS_ENDPOINT_URL_IOT_DATA_PLANE=" + box.APIURL}, "data_endpoint", doctor.Failed, "certificate"},
+		{"more tunnels than places", "pi-1", func() {
+			for range 9 {
+				if _, err := box.Store.Open(tunnels.OpenInput{Destination: &tunnels.DestinationConfig{ThingName: "pi-1", Services: []string{"SSH"}}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, nil, "tunnels", doctor.Warning, "9 are open"},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			box.DataPlane.SetBehaviour(dataplane.Behaviour{})
+			if fault.provoke != nil {
+				fault.provoke()
+			}
+			report, code := c.doctor(fault.thing, fault.env...)
+			result, found := find(report, fault.id, fault.status)
+			if !found || !strings.Contains(result.Text+" "+result.Remedy, fault.words) {
+				t.Errorf("no %s with status %s and %q in %+v", fault.id, fault.status, fault.words, report.Results)
+			}
+			if want := map[bool]int{true: 0, false: 1}[report.Well]; code != want {
+				t.Errorf("exit code %d, want %d", code, want)
+			}
+		})
+	}
+}
