@@ -167,7 +167,7 @@ func (b *Broker) address(i int) string {
 	return b.addrs[i]
 }
 
-// SetPolicy replaces the policy from now on; what is subscribed stays subscribed, but iot:Receive is judged at each
+// SetPolicy replaces the policy from now on; what is subscribed stays subscribed, but iot:Receive is checked at each
 // delivery.
 func (b *Broker) SetPolicy(p Policy) {
 	b.mu.Lock()

@@ -44,7 +44,7 @@ type statement struct {
 	resources []string // ARN parts after the account, with wild cards and variables
 }
 
-// principal is who a policy is judged for.
+// principal is who a policy is evaluated for.
 type principal struct{ thing, clientID string }
 
 // Join is a policy of several, of which each counts.

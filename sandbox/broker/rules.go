@@ -38,7 +38,7 @@ func (*rules) Provides(hook byte) bool {
 	}, hook)
 }
 
-// OnConnect judges a CONNECT. An error drops the connection.
+// OnConnect checks a CONNECT. An error drops the connection.
 func (h *rules) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	c, ok := cl.Net.Conn.(*conn)
 	if !ok {
@@ -154,7 +154,7 @@ func (h *rules) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packe
 	return pk
 }
 
-// OnPacketRead judges PUBLISH and SUBSCRIBE before mochi sees them.
+// OnPacketRead checks PUBLISH and SUBSCRIBE before mochi sees them.
 func (h *rules) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	c, ok := cl.Net.Conn.(*conn)
 	if !ok {
@@ -248,7 +248,7 @@ func (*rules) OnSubscribed(cl *mqtt.Client, _ packets.Packet, _ []byte) {
 	}
 }
 
-// OnACLCheck judges deliveries. Mochi asks it of SUBSCRIBE and PUBLISH too; those were judged before, and iot:Receive
+// OnACLCheck checks deliveries. Mochi asks it of SUBSCRIBE and PUBLISH too; those were checked before, and iot:Receive
 // is no condition of theirs.
 func (h *rules) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	c, ok := cl.Net.Conn.(*conn)

@@ -134,7 +134,7 @@ func (l *link) observe(from, to tunnels.Mode, m *frame.Message) {
 	}
 }
 
-// deliver judges and forwards the whole frames that data begins with and tells how many bytes they were. It
+// deliver validates and forwards the whole frames that data begins with and tells how many bytes they were. It
 // waits while the other side's queue is full. Its error is a *Violation or errGone.
 func (l *link) deliver(p *peer, data []byte) (taken int, err error) {
 	if nextFrame(data) == nil {
@@ -161,7 +161,7 @@ func (l *link) deliver(p *peer, data []byte) (taken int, err error) {
 		m := &p.in
 		v := decode(raw, m)
 		if v == nil {
-			v = l.judge(p, m)
+			v = l.validate(p, m)
 		}
 		if v != nil {
 			v.Tunnel, v.Side = l.tunnel, p.side

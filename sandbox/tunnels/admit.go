@@ -154,7 +154,7 @@ func (s *Store) Admit(h Handshake) (*Admission, *Refusal) {
 	if k == nil {
 		return nil, s.refusal(RefusedUnknownToken)
 	}
-	if kind := s.judge(k, h); kind != "" {
+	if kind := s.validate(k, h); kind != "" {
 		return nil, s.refusal(kind)
 	}
 	k.used = true
@@ -173,7 +173,7 @@ func (s *Store) Admit(h Handshake) (*Admission, *Refusal) {
 	return a, nil
 }
 
-func (s *Store) judge(k *token, h Handshake) RefusalKind {
+func (s *Store) validate(k *token, h Handshake) RefusalKind {
 	t := k.tunnel
 	bound := s.clientTokens[h.ClientToken]
 	switch {

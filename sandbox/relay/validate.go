@@ -125,8 +125,8 @@ func decode(raw []byte, m *frame.Message) *Violation {
 	return nil
 }
 
-// judge holds a message against the state of the tunnel. The lock is held.
-func (l *link) judge(p *peer, m *frame.Message) *Violation {
+// validate holds a message against the state of the tunnel. The lock is held.
+func (l *link) validate(p *peer, m *frame.Message) *Violation {
 	starts := m.Type == frame.StreamStart || m.Type == frame.ConnectionStart
 	switch {
 	case !m.Type.Known():
@@ -135,7 +135,7 @@ func (l *link) judge(p *peer, m *frame.Message) *Violation {
 		return broken(RuleSender, "%v from the %s", m.Type, p.side)
 	}
 	if p.side == tunnels.Source {
-		if v := judgeForm(p, m); v != nil {
+		if v := validateForm(p, m); v != nil {
 			return v
 		}
 	}
@@ -150,14 +150,14 @@ func (l *link) judge(p *peer, m *frame.Message) *Violation {
 		return broken(RuleNeverStarted, "service id %q, stream %d", service, m.StreamID)
 	}
 	if p.side == tunnels.Destination {
-		return l.judgeMirror(m)
+		return l.validateMirror(m)
 	}
 	return nil
 }
 
-// judgeMirror holds a destination to the form of its source. What it does otherwise is only noted, since nothing says
+// validateMirror holds a destination to the form of its source. What it does otherwise is only noted, since nothing says
 // that the service would close for it, and only when no earlier source of this tunnel can have been meant.
-func (l *link) judgeMirror(m *frame.Message) *Violation {
+func (l *link) validateMirror(m *frame.Message) *Violation {
 	var v *Violation
 	switch h := l.had[m.ServiceID]; {
 	case h == 0 && m.ServiceID == "" && len(l.had) > 0:
@@ -171,8 +171,8 @@ func (l *link) judgeMirror(m *frame.Message) *Violation {
 	return v
 }
 
-// judgeForm holds a source to the version that it negotiated and to one form for the life of its websocket.
-func judgeForm(p *peer, m *frame.Message) *Violation {
+// validateForm holds a source to the version that it negotiated and to one form for the life of its websocket.
+func validateForm(p *peer, m *frame.Message) *Violation {
 	switch {
 	case p.version < 2 && m.ServiceID != "":
 		return broken(RuleVersion, "service id in V%d", p.version)
