@@ -7,7 +7,6 @@
 package api
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +19,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/internal/secret"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
@@ -116,7 +117,7 @@ const (
 
 // ServeHTTP answers one call.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("X-Amzn-Requestid", requestID())
+	w.Header().Set("X-Amzn-Requestid", secret.NewUUID())
 	w.Header().Set("Content-Type", contentType)
 	operation := strings.TrimPrefix(r.Header.Get("X-Amz-Target"), targetPrefix)
 	out, err := a.call(r, operation)
@@ -143,7 +144,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if b.QualifiedTypes {
 		inBody, inHeader = "com.amazonaws.iot.securedtunneling#"+e.Type, e.Type+":http://internal.amazon.com/coral/com.amazonaws.iot.securedtunneling/"
 	}
-	a.log.Info("control API call", "target", printable(operation), "status", e.Status, "error", &e)
+	a.log.Info("control API call", "target", clean.Line(operation, 64), "status", e.Status, "error", &e)
 	w.Header().Set("X-Amzn-Errortype", inHeader)
 	body, _ := json.Marshal(map[string]string{"__type": inBody, "message": e.Message}) // strings always encode
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
@@ -202,17 +203,4 @@ func (a *API) call(r *http.Request, operation string) (any, error) {
 		return nil, err
 	}
 	return run(a, in)
-}
-
-func requestID() string {
-	b := make([]byte, 16)
-	_, _ = rand.Read(b) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-// printable shortens what a stranger wrote, for a log.
-func printable(s string) string {
-	q := strconv.QuoteToASCII(s[:min(len(s), 64)])
-	return q[1 : len(q)-1]
 }

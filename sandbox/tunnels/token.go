@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/endpoints"
+	"github.com/culvert-iot/culvert/internal/secret"
 )
 
 // token is one client access token and what became of it.
@@ -21,7 +24,7 @@ type token struct {
 
 // newToken makes the side's valid token.
 func (s *Store) newToken(t *tunnel, m Mode) string {
-	text := newAccessToken(partition(s.cfg.Region), s.cfg.Region, s.cfg.Account)
+	text := newAccessToken(endpoints.Partition(s.cfg.Region), s.cfg.Region, s.cfg.Account)
 	k := &token{tunnel: t, mode: m}
 	s.tokens[text] = k
 	t.sides[m].token = k
@@ -49,33 +52,17 @@ func newAccessToken(partition, region, account string) string {
 	b = append(b, pairs.String()...)
 	b = binary.BigEndian.AppendUint16(b, 1) // encrypted data keys
 	field("aws-kms")
-	field(fmt.Sprintf("arn:%s:kms:%s:%s:key/%s", partition, region, account, newUUID()))
+	field(fmt.Sprintf("arn:%s:kms:%s:%s:key/%s", partition, region, account, secret.NewUUID()))
 	b = append(b, random(max(32, size-len(b)))...)
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-func partition(region string) string {
-	switch {
-	case strings.HasPrefix(region, "cn-"):
-		return "aws-cn"
-	case strings.HasPrefix(region, "us-gov-"):
-		return "aws-us-gov"
-	}
-	return "aws"
-}
-
 func (s *Store) arn(id string) string {
-	return fmt.Sprintf("arn:%s:iot:%s:%s:tunnel/%s", partition(s.cfg.Region), s.cfg.Region, s.cfg.Account, id)
+	return fmt.Sprintf("arn:%s:iot:%s:%s:tunnel/%s", endpoints.Partition(s.cfg.Region), s.cfg.Region, s.cfg.Account, id)
 }
 
 func random(n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails
 	return b
-}
-
-func newUUID() string {
-	b := random(16)
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/secret"
 )
 
 // DefaultLifetime is a tunnel's life when none is asked for, and the longest possible (API reference).
@@ -210,7 +212,7 @@ func (s *Store) Open(in OpenInput) (Opened, error) {
 	if in.Lifetime == 0 {
 		in.Lifetime = DefaultLifetime
 	}
-	now, id := s.now(), newUUID()
+	now, id := s.now(), secret.NewUUID()
 	t := &tunnel{Tunnel: Tunnel{
 		ID: id, ARN: s.arn(id), Description: in.Description, Status: Open,
 		Destination: in.Destination.clone(), Lifetime: in.Lifetime,
