@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -13,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/internal/textwrap"
 	"github.com/culvert-iot/culvert/internal/version"
 	"github.com/culvert-iot/culvert/operator/localproxy"
 )
@@ -77,28 +78,12 @@ func newProxyCommand() *cobra.Command {
 				short = "-" + o.Short + ", "
 			}
 			fmt.Fprintln(w, strings.TrimRight("  "+short+"--"+o.Name+" "+o.Argument, " "))
-			wrapped(w, "          ", o.Help, 80)
+			fmt.Fprint(w, textwrap.Hanging("          ", o.Help, 80))
 		}
 		fmt.Fprintf(w, "  -V, --version\n  -h, --help\n")
 		return nil
 	})
 	return cmd
-}
-
-// wrapped writes text in lines of at most width columns, each after indent.
-func wrapped(w io.Writer, indent, text string, width int) {
-	line := indent
-	for word := range strings.FieldsSeq(text) {
-		if line != indent && len(line)+1+len(word) > width {
-			fmt.Fprintln(w, line)
-			line = indent
-		}
-		if line != indent {
-			line += " "
-		}
-		line += word
-	}
-	fmt.Fprintln(w, line)
 }
 
 // proxyValues are the flags that were given.
@@ -118,7 +103,7 @@ func runProxy(cmd *cobra.Command, cfg *localproxy.Config) error {
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	err := localproxy.Run(ctx, cfg, cmd.ErrOrStderr())
+	err := clean.Error(localproxy.Run(ctx, cfg, cmd.ErrOrStderr()))
 	if _, ok := errors.AsType[*localproxy.RejectedError](err); ok {
 		return &exitError{exitRejected, err}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/tlsdial"
 	"github.com/culvert-iot/culvert/operator"
@@ -131,7 +132,7 @@ func reachError(cmd *cobra.Command, err error) error {
 	e, ok := errors.AsType[*connect.Error](err)
 	if !ok {
 		p := operator.Explain(err)
-		return &exitError{exitFailed, hint.New(p.Text, p.Hint)}
+		return &exitError{exitFailed, clean.Error(hint.New(p.Text, p.Hint))}
 	}
 	code := exitFailed
 	switch e.Reason {
@@ -144,12 +145,4 @@ func reachError(cmd *cobra.Command, err error) error {
 	case connect.NoDataPlane, connect.LinkLost, connect.DeviceGone, connect.ConnectionReset:
 	}
 	return &exitError{code, err}
-}
-
-// hinted is an error of one line, and what to do about it on another.
-func hinted(text, hint string) error {
-	if hint == "" {
-		return errors.New(text)
-	}
-	return fmt.Errorf("%s\nhint: %s", text, hint)
 }

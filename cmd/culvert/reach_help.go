@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/culvert-iot/culvert/internal/textwrap"
 )
 
 // helpWidth is that of a terminal as everybody has it.
@@ -36,7 +38,7 @@ func wrapLong(cmd *cobra.Command) {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		wrapped(&b, "", paragraph, helpWidth)
+		b.WriteString(textwrap.Hanging("", paragraph, helpWidth))
 	}
 	cmd.Long = strings.TrimSuffix(b.String(), "\n")
 }
@@ -53,7 +55,7 @@ func printFlags(w io.Writer, flags *pflag.FlagSet) {
 		if !slices.Contains([]string{"", "false", "0", "0s", "[]"}, f.DefValue) {
 			text += " (default " + defaultText(f) + ")"
 		}
-		wrapped(w, "          ", text, helpWidth)
+		fmt.Fprint(w, textwrap.Hanging("          ", text, helpWidth))
 	})
 }
 

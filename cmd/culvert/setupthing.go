@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/operator/openssh"
 	"github.com/culvert-iot/culvert/operator/setup"
@@ -163,20 +164,20 @@ func setupError(err error) error {
 	own, ok := errors.AsType[*setup.Error](err)
 	if !ok {
 		p := operator.Explain(err)
-		return &exitError{exitFailed, hinted(p.Text, p.Hint)}
+		return &exitError{exitFailed, hint.New(p.Text, p.Hint)}
 	}
-	text, hint := own.Text, own.Hint
+	text, advice := own.Text, own.Hint
 	if own.Err != nil {
 		p := operator.Explain(own.Err)
 		text += ": " + p.Text
-		if p.Hint != "" && hint != "" {
-			hint = p.Hint + "\nhint: " + hint
+		if p.Hint != "" && advice != "" {
+			advice = p.Hint + "\nhint: " + advice
 		} else {
-			hint += p.Hint
+			advice += p.Hint
 		}
 	}
 	if len(own.Undo) > 0 {
-		hint += "\nhint: or take back what was made:\n  " + strings.Join(own.Undo, "\n  ")
+		advice += "\nhint: or take back what was made:\n  " + strings.Join(own.Undo, "\n  ")
 	}
-	return &exitError{exitFailed, hinted(text, hint)}
+	return &exitError{exitFailed, hint.New(text, advice)}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/internal/endpoints"
 	"github.com/culvert-iot/culvert/internal/netdial"
 	"github.com/culvert-iot/culvert/operator"
@@ -178,5 +179,5 @@ func (c *Config) notice(format string, args ...any) { c.tell(Notice, format, arg
 func (c *Config) advise(format string, args ...any) { c.tell(Advice, format, args) }
 
 func (c *Config) tell(k Kind, format string, args []any) {
-	c.Progress(Event{k, fmt.Sprintf(format, args...)})
+	c.Progress(Event{k, clean.Line(fmt.Sprintf(format, args...), 0)})
 }

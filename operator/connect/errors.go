@@ -6,6 +6,7 @@ import (
 
 	"github.com/aws/smithy-go"
 
+	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 )
 
@@ -40,7 +41,7 @@ func (e *Error) Error() string {
 	if e.Err == nil {
 		return e.Text
 	}
-	return fmt.Sprintf("%s: %v", e.Text, e.Err)
+	return clean.Line(fmt.Sprintf("%s: %v", e.Text, e.Err), 0) // it may quote a stranger's certificate
 }
 
 func (e *Error) Unwrap() error { return e.Err }

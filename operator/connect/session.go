@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 
 	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/retry"
 	"github.com/culvert-iot/culvert/internal/secret"
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
@@ -104,7 +104,7 @@ func (s *session) failure() error {
 
 func (s *session) run(ctx context.Context) error {
 	token, client := s.tunnel.token, secret.NewClientToken()
-	retry := backoff.Backoff{Min: 200 * time.Millisecond, Max: maxDelay}
+	delays := backoff.Backoff{Min: 200 * time.Millisecond, Max: maxDelay}
 	for failures, refusals := 0, 0; ; {
 		began := time.Now()
 		up, err := s.connect(ctx, token, client)
@@ -120,12 +120,12 @@ func (s *session) run(ctx context.Context) error {
 			s.cfg.step("the link to the data endpoint is lost, connecting again")
 		}
 		if up && time.Since(began) > stood {
-			retry.Reset()
+			delays.Reset()
 		}
 		var wait time.Duration
 		refused, isRefused := errors.AsType[*proxy.HandshakeError](err)
 		switch {
-		case isRefused && refused.Status >= 400 && refused.Status < 500 && refused.Status != http.StatusTooManyRequests:
+		case isRefusal(err):
 			// The token is spent, was rotated away, or the tunnel has ended.
 			if !s.wasUp() && !s.tunnel.opened && !s.cfg.TakeOver {
 				return takenError(s.tunnel.id) // somebody found it, too, and rotated its tokens later: no fight for it
@@ -152,7 +152,7 @@ func (s *session) run(ctx context.Context) error {
 		if isRefused {
 			wait = refused.RetryAfter
 		}
-		if err := retry.Wait(ctx, wait); err != nil {
+		if err := delays.Wait(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -401,9 +401,10 @@ func (s *session) unreachable(err error) error {
 	return e
 }
 
+// isRefusal reports whether the service refused the token, which only a new one can change.
 func isRefusal(err error) bool {
 	e, ok := errors.AsType[*proxy.HandshakeError](err)
-	return ok && e.Status >= 400 && e.Status < 500
+	return ok && !retry.Refusal{Status: e.Status, StatusReason: e.StatusReason, Body: e.Body, ChannelID: e.ChannelID}.Temporary()
 }
 
 // isHopeless tells of errors that no other attempt will cure.

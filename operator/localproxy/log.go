@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/clean"
 )
 
 // Levels of Config.Verbose.
@@ -43,7 +45,7 @@ func (j *journal) printf(level int, format string, args ...any) {
 func (j *journal) write(level int, at time.Time, text string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	_, _ = fmt.Fprintf(j.w, "[%s]{%d}%-10s%s\n", at.Format("2006-01-02T15:04:05.000000"), os.Getpid(), "["+levelNames[level]+"]", text)
+	_, _ = fmt.Fprintf(j.w, "[%s]{%d}%-10s%s\n", at.Format("2006-01-02T15:04:05.000000"), os.Getpid(), "["+levelNames[level]+"]", clean.Text(text, 0))
 }
 
 // logger is the same for those who log records.

@@ -5,131 +5,84 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
-	"strings"
 	"time"
-	"unicode"
 
-	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/netdial"
+	"github.com/culvert-iot/culvert/internal/retry"
 	"github.com/culvert-iot/culvert/proxy"
 )
 
-// RejectedError is the end of a token by the service's word.
+// RejectedError says that the service does not accept the token, now or any more.
 type RejectedError struct{ Err error }
 
 func (e *RejectedError) Error() string {
-	return fmt.Sprintf("the service rejected the token: %v: rotate the tunnel's access tokens, or open a new tunnel", e.Err)
+	return fmt.Sprintf("the service rejected the token: %v", e.Err)
 }
 
 // Unwrap returns the refusal.
 func (e *RejectedError) Unwrap() error { return e.Err }
 
+// Hint returns what to do about it.
+func (e *RejectedError) Hint() string {
+	return "rotate the tunnel's access tokens, or open a new tunnel"
+}
+
 // errClosed is the orderly end of a tunnel.
 var errClosed = errors.New("the tunnel was closed")
 
-// stoodLongEnough is how long a connection must have stood before the delays start over. A service that accepts
-// and drops at once must see them grow.
-const stoodLongEnough = 30 * time.Second
-
-// A refusal of a pair that has worked may only mean that the service still holds a connection whose network was
-// lost: two with one token cannot stand together (V3 protocol guide), and the service's idle limit is 60 s. So the
-// tries are slow, and the last one comes more than a minute after the first refusal.
-var refusalDelays = [...]struct{ least, most time.Duration }{
-	{5 * time.Second, 10 * time.Second},
-	{20 * time.Second, 30 * time.Second},
-	{40 * time.Second, 50 * time.Second},
-}
-
-// policy decides what follows the end of a connection, or of an attempt to make one.
+// policy decides what follows the end of a connection, or of an attempt to make one: the retry rule, and
+// what the settings say.
 type policy struct {
-	backoff   backoff.Backoff
-	retries   int  // failed connects in a row that are borne; -1: any number
-	reconnect bool // after a connection that stood
+	retry.Policy
 
-	worked   bool // the pair of tokens has connected
-	closed   bool // the service itself ended the latest connection
-	failures int  // in a row
-	refusals int  // in a row, of a pair that has worked
+	retries   int  // failed attempts in a row that are allowed; -1: any number
+	reconnect bool // after a connection that stood
+	failures  int  // in a row
 }
 
-// next judges err, the end of an attempt whose connection stood for stood (0: never): it returns how long to wait
-// before the next one, or why there is none.
+// next judges err, the end of an attempt whose connection stood for stood (0: never). It returns how long
+// to wait before the next one, or why there is none.
 func (p *policy) next(err error, stood time.Duration) (time.Duration, error) {
 	if stood > 0 {
-		_, p.closed = errors.AsType[*proxy.CloseError](err)
-		p.worked, p.failures, p.refusals = true, 0, 0
-		if stood >= stoodLongEnough {
-			p.backoff.Reset()
-		}
-		if !p.reconnect && !p.closed {
+		_, p.ClosedByService = errors.AsType[*proxy.CloseError](err)
+		p.failures = 0
+		p.Opened()
+		if !p.reconnect && !p.ClosedByService {
 			return 0, fmt.Errorf("the connection was lost, and the settings forbid to make another: %w", err)
 		}
-		return p.backoff.Next(0), nil
+		return p.Failed(stood), nil
 	}
 	refused, ok := errors.AsType[*proxy.HandshakeError](err)
-	if ok && final(refused.Status) {
-		return p.refused(refused)
+	if ok && !refusalOf(refused).Temporary() {
+		switch d := p.Refused(refusalOf(refused), time.Now()); d.End {
+		case retry.None:
+			return d.Delay, nil
+		case retry.TunnelOver:
+			return 0, errClosed
+		case retry.Refused, retry.Revoked, retry.StillRefused:
+		}
+		return 0, &RejectedError{err}
 	}
-	if hint := hopeless(err); hint != "" && !p.worked {
-		return 0, fmt.Errorf("%w: %s", err, hint)
+	if text := hopeless(err); text != "" && !p.Worked {
+		return 0, hint.Wrap(err, text)
 	}
 	if p.failures++; p.retries >= 0 && p.failures > p.retries {
-		return 0, fmt.Errorf("given up after %d failed connects: %w", p.failures, err)
+		return 0, fmt.Errorf("given up after %d failed attempts to connect: %w", p.failures, err)
 	}
 	if ok {
-		return p.backoff.Next(refused.RetryAfter), nil
+		return p.Refused(refusalOf(refused), time.Now()).Delay, nil
 	}
-	return p.backoff.Next(0), nil
+	return p.Failed(0), nil
 }
 
-// refused applies the protocol guide's rule that a 4xx is final, and its one narrow exception.
-func (p *policy) refused(err *proxy.HandshakeError) (time.Duration, error) {
-	said := err.StatusReason + err.Body
-	switch word := finalWord(err.StatusReason + " " + err.Body); {
-	case !p.worked, word == gone:
-		return 0, &RejectedError{err}
-	case word == over, p.closed && said == "":
-		// Without a word, after the service closed the websocket of a good token, nothing else has happened.
-		return 0, errClosed
-	case p.closed, p.refusals >= len(refusalDelays):
-		return 0, &RejectedError{err}
-	}
-	bounds := refusalDelays[p.refusals]
-	p.refusals++
-	delay := bounds.least + rand.N(bounds.most-bounds.least) //nolint:gosec // jitter
-	return max(delay, min(err.RetryAfter, bounds.most)), nil
+func refusalOf(e *proxy.HandshakeError) retry.Refusal {
+	return retry.Refusal{Status: e.Status, StatusReason: e.StatusReason, Body: e.Body, ChannelID: e.ChannelID, RetryAfter: e.RetryAfter}
 }
 
-// final tells whether a handshake's status ends a token: all of 4xx (V3 protocol guide), but for 429, which is
-// about the moment and not about the token.
-func final(status int) bool {
-	return status >= 400 && status <= 499 && status != http.StatusTooManyRequests
-}
-
-// What the words of a refusal can tell.
-const (
-	over = "over" // the tunnel has ended
-	gone = "gone" // the token has
-)
-
-var finalWords = map[string]string{
-	"closed": over, "expired": over, "deleted": over,
-	"revoked": gone, "rotated": gone, "used": gone,
-}
-
-func finalWord(text string) string {
-	for word := range strings.FieldsFuncSeq(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) }) {
-		if what := finalWords[word]; what != "" {
-			return what
-		}
-	}
-	return ""
-}
-
-// hopeless tells what to do about a first connection that failed in a way that waiting does not change; "" for the
-// others.
+// hopeless returns what to do about a first connection that failed in a way that waiting does not change;
+// "" for others.
 func hopeless(err error) string {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return "name its root certificate with -c, or correct the endpoint"

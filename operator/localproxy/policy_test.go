@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/netdial"
 	"github.com/culvert-iot/culvert/proxy"
 )
@@ -40,6 +41,7 @@ func TestWhatFollowsAnEnd(t *testing.T) {
 		{"a first refusal is final", policy{}, nil, end{refusal(400, ""), 0}, "rejected"},
 		{"even if the tunnel is closed", policy{}, nil, end{refusal(400, "The tunnel is closed."), 0}, "rejected"},
 		{"any 4xx is", policy{}, nil, end{refusal(404, ""), 0}, "rejected"},
+		{"but not the page of an inspecting proxy", policy{}, nil, end{refusal(403, "<html><body>Blocked"), 0}, "again"},
 		{"but for 429", policy{}, nil, end{refusal(429, ""), 0}, "again"},
 		{"a 5xx is not", policy{}, nil, end{refusal(503, ""), 0}, "again"},
 		{"a lost network is not", policy{}, nil, end{broken, 0}, "again"},
@@ -86,11 +88,11 @@ func TestWhatFollowsAnEnd(t *testing.T) {
 					t.Errorf("error %v, want that the tunnel was closed", err)
 				}
 			case "rejected":
-				if !isRejected || !strings.Contains(rejected.Error(), "rotate") {
+				if !isRejected || !strings.Contains(hint.Of(rejected), "rotate") {
 					t.Errorf("error %v, want that the token was rejected, and what to do", err)
 				}
 			default:
-				if err == nil || !strings.Contains(err.Error(), tt.want) {
+				if err == nil || !strings.Contains(hint.Line(err), tt.want) {
 					t.Errorf("error %v, want one that says %q", err, tt.want)
 				}
 			}
@@ -121,9 +123,12 @@ func TestLogLines(t *testing.T) {
 	}
 }
 
-func TestClientTokensAreFresh(t *testing.T) {
-	a, b := newClientToken(), newClientToken()
-	if a == b || !clientTokenForm.MatchString(a.Reveal()) {
-		t.Errorf("client tokens %d and %d characters long, equal: %v", len(a.Reveal()), len(b.Reveal()), a == b)
+// The words of a network attacker's certificate are in errors that are logged.
+func TestLogLinesCannotSteerATerminal(t *testing.T) {
+	var out strings.Builder
+	j := &journal{level: levelInfo, w: &out}
+	j.printf(levelWarning, "certificate is valid for \x1b]0;owned\a\u202e%s", "\x1b[2J")
+	if strings.ContainsAny(strings.TrimSuffix(out.String(), "\n"), "\x1b\a\u202e\n") {
+		t.Errorf("%q", out.String())
 	}
 }

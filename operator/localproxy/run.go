@@ -2,7 +2,6 @@ package localproxy
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -61,7 +60,7 @@ func run(ctx context.Context, cfg *Config, j *journal) error {
 	defer s.close()
 	client := cfg.ClientToken
 	if client.IsZero() {
-		client = newClientToken()
+		client = secret.NewClientToken()
 	}
 	host := hostOf(cfg.Endpoint)
 	p := policy{retries: cfg.Settings.ConnectRetries, reconnect: cfg.Settings.ReconnectOnErrors}
@@ -118,13 +117,4 @@ func hostOf(endpoint string) string {
 		return endpoint
 	}
 	return u.Scheme + "://" + u.Host
-}
-
-// newClientToken makes a UUIDv4, the form that the V3 protocol guide advises.
-func newClientToken() secret.Value {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	return secret.New(fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]))
 }

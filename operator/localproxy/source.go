@@ -3,7 +3,6 @@ package localproxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/proxy"
 )
 
@@ -64,16 +64,16 @@ func newSource(cfg *Config, j *journal) (*source, error) {
 func (s *source) listen(m Mapping) (*listener, error) {
 	l, err := new(net.ListenConfig).Listen(s.ctx, m.Network, m.Address)
 	if err != nil {
-		hint := "correct -s or -b"
+		advice := "correct -s or -b"
 		switch {
 		case errors.Is(err, syscall.EADDRINUSE):
-			hint = "another program has the port: choose another one, or 0 for any"
+			advice = "another program has the port: choose another one, or 0 for any"
 		case errors.Is(err, syscall.EACCES):
-			hint = "ports below 1024 belong to root: choose a higher one"
+			advice = "ports below 1024 belong to root: choose a higher one"
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
-			hint = "this machine has no such address: correct -b"
+			advice = "this machine has no such address: correct -b"
 		}
-		return nil, fmt.Errorf("%w: %s", err, hint)
+		return nil, hint.Wrap(err, advice)
 	}
 	out := &listener{Listener: l, mapped: m.Service}
 	s.listeners = append(s.listeners, out)
@@ -169,7 +169,7 @@ func (s *source) missing() []string {
 func (s *source) listenAnywhere(name string) {
 	l, err := s.listen(Mapping{name, "tcp", net.JoinHostPort(s.cfg.BindHost, "0")})
 	if err != nil {
-		s.j.printf(levelError, "service %s: %v", name, err)
+		s.j.printf(levelError, "service %s: %s", name, hint.Line(err))
 		return
 	}
 	l.service, l.known = name, true
@@ -211,6 +211,9 @@ func (s *source) serve(l *listener) {
 		}
 		s.j.printf(levelDebug, "Accepted a connection on port %d from %s", l.port(), local.RemoteAddr())
 		if err := s.open(l, local); err != nil {
+			if tcp, ok := local.(*net.TCPConn); ok {
+				_ = tcp.SetLinger(0) // a reset: it must not look like an empty answer
+			}
 			_ = local.Close()
 			s.j.printf(levelWarning, "connection on port %d refused: %v", l.port(), err)
 		}
