@@ -13,6 +13,7 @@ import (
 	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/agent/notify"
 	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/tlsdial"
 )
 
@@ -61,7 +62,7 @@ func (c *checkup) broker(ctx context.Context) []*Result {
 		return append(list, skipRest("there is no connection", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
 	}
 	if a.Stage <= notify.TLS && a.Err != nil {
-		list = append(list, failed("mqtt.tls", a.Remedy, "%v", a.Err).since(rt.began))
+		list = append(list, failed("mqtt.tls", hint.Of(a.Err), "%v", a.Err).since(rt.began))
 		return append(list, skipRest("there is no TLS", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
 	}
 	list = append(list, seen.trusted("mqtt.tls", address).since(rt.began))
@@ -91,12 +92,12 @@ func (c *checkup) session(a notify.Attempt) []*Result {
 	id, topic := c.cfg.MQTT.ClientID, "$aws/things/"+c.cfg.ThingName+"/tunnels/notify"
 	switch a.Stage {
 	case notify.Connect:
-		return append([]*Result{denied(failed("mqtt.connect", a.Remedy, "%v", a.Err))},
+		return append([]*Result{denied(failed("mqtt.connect", hint.Of(a.Err), "%v", a.Err))},
 			skipRest("there is no MQTT session", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
 	case notify.Subscribe:
 		return append([]*Result{
 			well("mqtt.connect", "the broker took client id %s", id),
-			denied(failed("mqtt.subscribe", a.Remedy, "%v", a.Err)),
+			denied(failed("mqtt.subscribe", hint.Of(a.Err), "%v", a.Err)),
 		}, skipRest("there is no subscription", "mqtt.client_id", "mqtt.receive")...)
 	case notify.Files, notify.Dial, notify.TLS, notify.Up:
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/netdial"
 )
 
@@ -158,7 +159,7 @@ func (c *Client) Run(ctx context.Context, handle func(Notification)) error {
 		failure := c.doctor.diagnose(e)
 		attempts := 0
 		c.set(func(s *State) {
-			s.LastError, s.LastErrorAt, s.LastFault = failure.Error(), time.Now(), failure.fault
+			s.LastError, s.LastErrorAt, s.LastFault = hint.Line(failure), time.Now(), failure.fault
 			attempts = s.Attempts
 		})
 		c.reporter.failed(failure, e, attempts, delay)
@@ -189,7 +190,7 @@ func (c *Client) set(change func(*State)) {
 	change(&c.state)
 }
 
-// up notes a SUBACK.
+// up records a SUBACK.
 func (c *Client) up(now time.Time) {
 	attempts := 0
 	c.set(func(s *State) {

@@ -11,6 +11,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/tlsdial"
 )
 
@@ -229,7 +230,7 @@ func (c *Client) stay(ctx context.Context, g *mqttConn, lost <-chan error, confi
 			tries = nil
 			switch {
 			case t.err != nil:
-				c.logger.Warn("certificate files have changed and do not work, the mqtt connection stays as it is", "error", t.err)
+				c.logger.Warn("certificate files have changed and do not work, the mqtt connection stays as it is", "error", hint.Line(t.err))
 			case t.conn != nil:
 				c.logger.Info("certificate files have changed, reconnecting")
 				c.tried = t

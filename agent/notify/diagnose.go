@@ -31,25 +31,22 @@ const (
 	ClientIDClash   Fault = "client_id_clash"  // another client has the same id
 )
 
-// failureError is a connection's end with what to do about it.
+// failureError is why a connection ended.
 type failureError struct {
 	err    error
-	remedy string // "" if nothing is known
+	advice string // "" if nothing is known
 	fault  Fault
 }
 
-// Error joins both in one line.
-func (f *failureError) Error() string {
-	if f.remedy == "" {
-		return f.err.Error()
-	}
-	return f.err.Error() + "; " + f.remedy
-}
+func (f *failureError) Error() string { return f.err.Error() }
 
 // Unwrap returns the cause.
 func (f *failureError) Unwrap() error { return f.err }
 
-func failed(err error, remedy string) *failureError { return &failureError{err: err, remedy: remedy} }
+// Hint says what to do.
+func (f *failureError) Hint() string { return f.advice }
+
+func failed(err error, advice string) *failureError { return &failureError{err: err, advice: advice} }
 
 // doctor knows the connection's history, which tells a policy's refusal from a bad line.
 type doctor struct {
@@ -94,15 +91,15 @@ func (d *doctor) diagnose(e end) *failureError {
 func (d *doctor) explain(e end) *failureError {
 	switch e.stage {
 	case stageFiles:
-		remedy := "check mqtt.cert_file, mqtt.key_file and mqtt.ca_file"
+		advice := "check mqtt.cert_file, mqtt.key_file and mqtt.ca_file"
 		if errors.Is(e.err, syscall.EMFILE) {
-			remedy = filesRemedy
+			advice = filesHint
 		}
-		return failed(fmt.Errorf("cannot use the certificate files: %w", e.err), remedy)
+		return failed(fmt.Errorf("cannot use the certificate files: %w", e.err), advice)
 	case stageDial:
-		return failed(fmt.Errorf("cannot reach %s: %w", d.endpoint, e.err), dialRemedy(e.err))
+		return failed(fmt.Errorf("cannot reach %s: %w", d.endpoint, e.err), dialHint(e.err))
 	default:
-		return failed(fmt.Errorf("TLS handshake with %s failed: %w", d.endpoint, e.err), tlsRemedy(e.err, e.tls, e.now()))
+		return failed(fmt.Errorf("TLS handshake with %s failed: %w", d.endpoint, e.err), tlsHint(e.err, e.tls, e.now()))
 	}
 }
 
@@ -125,7 +122,7 @@ func (d *doctor) connectFailure(e end, closed bool) *failureError {
 		}
 	case alerted:
 		// With TLS 1.3 the server judges the client's certificate after the handshake.
-		return failed(fmt.Errorf("broker ended TLS after CONNECT: %w", e.err), tlsRemedy(e.err, e.tls, e.now()))
+		return failed(fmt.Errorf("broker ended TLS after CONNECT: %w", e.err), tlsHint(e.err, e.tls, e.now()))
 	case closed:
 		dropped := fmt.Errorf("broker closed the connection right after CONNECT: %w", e.err)
 		if note := expiryNote(e.tls, e.now()); note != "" {
@@ -149,7 +146,7 @@ func (d *doctor) subscribeFailure(e end, dropped bool) *failureError {
 	case dropped:
 		f := failed(fmt.Errorf("broker closed the connection right after SUBSCRIBE: %w", e.err), "")
 		if d.subscribeDrops >= suspectDropCount {
-			f.remedy, f.fault = "this happens again and again: "+policy, SubscribeDenied
+			f.advice, f.fault = "this happens again and again: "+policy, SubscribeDenied
 		}
 		return f
 	default:
@@ -164,13 +161,13 @@ func (d *doctor) lostFailure(e end, kicked bool) *failureError {
 	}
 	if kicked && d.takeovers >= takeoverCount {
 		f.fault = ClientIDClash
-		f.remedy = fmt.Sprintf("this happens again and again: another client probably uses the client id %s too; "+
+		f.advice = fmt.Sprintf("this happens again and again: another client probably uses the client id %s too; "+
 			"give this one an id of its own in mqtt.client_id, and allow it in the policy (iot:Connect)", d.clientID)
 	}
 	return f
 }
 
-// closedByPeer tells that the other side, or something in between, closed without a word of MQTT or TLS.
+// closedByPeer reports whether the other side, or something in between, closed without any MQTT or TLS message.
 func closedByPeer(err error) bool {
 	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED} {
 		if errors.Is(err, e) {

@@ -25,11 +25,10 @@ const (
 
 // Attempt is the outcome of a Probe.
 type Attempt struct {
-	Stage  Stage
-	Err    error  // why it went no further, or was lost when it was up; nil if all went well
-	Remedy string // what to do about Err; may be empty
-	Fault  Fault
-	Drops  int // connections that the broker closed before this outcome
+	Stage Stage
+	Err   error // why it went no further, or was lost when it was up, often with a hint; nil if all went well
+	Fault Fault
+	Drops int // connections that the broker closed before this outcome
 }
 
 // ProbeOptions say how far a Probe goes.
@@ -39,7 +38,7 @@ type ProbeOptions struct {
 	HandshakeOnly bool
 	// Stay is how long a subscription must stand to be good. Another client of the same id that was dropped for it
 	// comes back within seconds, and then drops this one. With HandshakeOnly a second of it at most is used, to wait
-	// for the broker's word on the device's certificate, which with TLS 1.3 comes after the handshake.
+	// for the broker's judgement of the device's certificate, which with TLS 1.3 comes after the handshake.
 	Stay time.Duration
 }
 
@@ -60,7 +59,7 @@ func Probe(ctx context.Context, cfg Config, o ProbeOptions) Attempt {
 			return Attempt{Stage: Stage(e.stage), Drops: drops}
 		}
 		f := c.doctor.diagnose(e)
-		a := Attempt{Stage: Stage(e.stage), Err: f.err, Remedy: f.remedy, Fault: f.fault, Drops: drops}
+		a := Attempt{Stage: Stage(e.stage), Err: f, Fault: f.fault, Drops: drops}
 		if _, alerted := remoteAlert(e.err); alerted && e.stage == stageConnect {
 			a.Stage = TLS
 		}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // probe plays the n-th connection (from 1) of a probe by script.
@@ -62,9 +64,9 @@ func TestAProbeTellsHowFarAConnectionComes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, _ := probe(t, ProbeOptions{Stay: 3 * time.Second}, c.script)
-				text := a.Remedy
+				text := hint.Of(a.Err)
 				if a.Err != nil {
-					text = a.Err.Error() + "; " + a.Remedy
+					text = hint.Line(a.Err)
 				}
 				if a.Stage != c.stage || a.Fault != c.fault || a.Drops != c.drops || !strings.Contains(text, c.text) || (c.text == "") != (a.Err == nil) {
 					t.Errorf("got %+v", a)

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // reporter writes about the connection so that a week without network leaves a few lines, not thousands:
@@ -18,10 +20,11 @@ type reporter struct {
 
 func (r *reporter) failed(f *failureError, e end, attempts int, delay time.Duration) {
 	delay = delay.Round(time.Millisecond)
+	text := hint.Line(f)
 	if e.stage == stageUp && e.after >= takeoverStood {
 		// Long-lived sessions end; AWS promises no more than one to two weeks.
 		r.last, r.same, r.flaps = "", 0, false
-		r.logger.Info("mqtt connection ended, reconnecting", "reason", f.Error(), "delay", delay)
+		r.logger.Info("mqtt connection ended, reconnecting", "reason", text, "delay", delay)
 		return
 	}
 	// Port numbers and times in it differ from one attempt to the next.
@@ -30,19 +33,19 @@ func (r *reporter) failed(f *failureError, e end, attempts int, delay time.Durat
 			return -1
 		}
 		return c
-	}, f.Error())
+	}, text)
 	flaps := e.stage == stageUp
 	if key == r.last && flaps == r.flaps {
 		r.same++
-		r.logger.Debug("mqtt connection failed again", "error", f, "attempt", r.same, "delay", delay)
+		r.logger.Debug("mqtt connection failed again", "error", text, "attempt", r.same, "delay", delay)
 		return
 	}
 	r.last, r.same, r.flaps = key, 1, flaps
 	if e.stage == stageUp {
-		r.logger.Warn("mqtt connection lost, reconnecting", "error", f, "delay", delay)
+		r.logger.Warn("mqtt connection lost, reconnecting", "error", text, "delay", delay)
 		return
 	}
-	r.logger.Warn("mqtt connection failed, trying again", "error", f, "attempt", attempts, "delay", delay)
+	r.logger.Warn("mqtt connection failed, trying again", "error", text, "attempt", attempts, "delay", delay)
 }
 
 // subscribed is a line of the story, and the end of an outage, unless the connection comes and goes.

@@ -15,17 +15,17 @@ import (
 	"github.com/culvert-iot/culvert/internal/roots"
 )
 
-// filesRemedy helps where no file descriptor is left.
-const filesRemedy = "close connections, or raise this program's limit of open files (LimitNOFILE= of its unit, ulimit -n)"
+// filesHint helps where no file descriptor is left.
+const filesHint = "close connections, or raise this program's limit of open files (LimitNOFILE= of its unit, ulimit -n)"
 
-// dialRemedy explains why there is no TCP connection. A web proxy's errors bring their own hint.
-func dialRemedy(err error) string {
+// dialHint explains why there is no TCP connection. A web proxy's errors bring their own hint.
+func dialHint(err error) string {
 	var dns *net.DNSError
 	switch {
 	case hint.Of(err) != "":
 		return hint.Of(err)
 	case errors.Is(err, syscall.EMFILE): // also when it was the resolver that lacked one
-		return filesRemedy
+		return filesHint
 	case errors.As(err, &dns) && strings.HasSuffix(strings.ToLower(strings.TrimSuffix(dns.Name, ".")), ".local"):
 		return "names in .local are found by mDNS, and this program asks DNS and /etc/hosts alone: write the address, or put the name into /etc/hosts"
 	case errors.As(err, &dns) && dns.IsNotFound:
@@ -59,8 +59,8 @@ const (
 	alertNoApplicationProtocol = 120
 )
 
-// tlsRemedy explains a TLS error, before or after the handshake; "" if it knows none.
-func tlsRemedy(err error, config *tls.Config, now time.Time) string {
+// tlsHint explains a TLS error, before or after the handshake; "" if it knows none.
+func tlsHint(err error, config *tls.Config, now time.Time) string {
 	var (
 		invalid   x509.CertificateInvalidError
 		authority x509.UnknownAuthorityError
