@@ -76,7 +76,7 @@ func NotConfigured(path string, now time.Time, err error) Report {
 		result := failed("config", hint.Of(err), "%v", err)
 		if e, ok := errors.AsType[*config.Error](err); ok {
 			result.Text, _, _ = strings.Cut(err.Error(), "\n") // the lines below show the file
-			result.Remedy = cmp.Or(e.Hint, result.Remedy)
+			result.Remedy = cmp.Or(e.Hint(), result.Remedy)
 		}
 		r.add(result)
 	}

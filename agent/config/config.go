@@ -1,8 +1,3 @@
-// Package config reads the device daemon's configuration: strict TOML into a validated Config, with errors
-// that show the place and the remedy.
-//
-// It knows nothing of the network: it opens no connection and resolves no name. It reads other files only
-// when CheckFiles and Warnings are called.
 package config
 
 import (
@@ -146,7 +141,7 @@ func Load(path string) (*Config, error) {
 	if path == "" {
 		return nil, &Error{
 			File: "--config", Message: "it names no file",
-			Hint: "write --config FILE; without --config it is " + DefaultPath,
+			hint: "write --config FILE; without --config it is " + DefaultPath,
 		}
 	}
 	f, err := os.Open(path)
@@ -157,7 +152,7 @@ func Load(path string) (*Config, error) {
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, &Error{
 			File: path, Message: "this is a directory, not a configuration file",
-			Hint: "name the file in it, as in --config " + filepath.Join(path, "culvertd.toml"),
+			hint: "name the file in it, as in --config " + filepath.Join(path, "culvertd.toml"),
 		}
 	}
 	return Parse(f, path)
@@ -169,16 +164,16 @@ func unreadable(path string, err error) *Error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		e.Message = "there is no such file"
-		e.Hint = "make one with culvertd init, or name another with --config FILE"
+		e.hint = "make one with culvertd init, or name another with --config FILE"
 	case errors.Is(err, fs.ErrPermission):
 		e.Message = "this user may not read the file"
-		e.Hint = "run as the user that owns it, or give this one access: see ls -l " + path
+		e.hint = "run as the user that owns it, or give this one access: see ls -l " + path
 	default:
 		if pe, ok := errors.AsType[*fs.PathError](err); ok {
 			err = pe.Err
 		}
 		e.Message = "cannot be read: " + err.Error()
-		e.Hint = "check the file and the disk that it is on"
+		e.hint = "check the file and the disk that it is on"
 	}
 	return e
 }
@@ -192,11 +187,11 @@ func Parse(r io.Reader, path string) (*Config, error) {
 	if len(data) > maxSize {
 		return nil, &Error{
 			File: path, Message: fmt.Sprintf("the file is larger than %d KiB", maxSize>>10),
-			Hint: "this is hardly a configuration: check the path",
+			hint: "this is hardly a configuration: check the path",
 		}
 	}
 	if err := notTOML(data); err != nil {
-		return nil, &Error{File: path, Message: err.Error(), Hint: hint.Of(err)}
+		return nil, &Error{File: path, Message: err.Error(), hint: hint.Of(err)}
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {

@@ -45,7 +45,7 @@ func TestOutsideTheServiceACredentialCannotBeChecked(t *testing.T) {
 func TestACredentialIsAName(t *testing.T) {
 	for _, name := range []string{"", ".", "..", "../key", "/etc/key", "$HOME"} {
 		_, err := config.Parse(strings.NewReader(strings.Replace(withCredential, "credential:key", "credential:"+name, 1)), "culvertd.toml")
-		if err == nil || !strings.Contains(err.Error(), "LoadCredential") || !strings.Contains(err.Error(), "culvertd.toml:6") {
+		if err == nil || !strings.Contains(config.Report(err), "LoadCredential") || !strings.Contains(err.Error(), "culvertd.toml:6") {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

@@ -120,7 +120,7 @@ func (d *document) problem(at span, hint, format string, args ...any) {
 	d.problems = append(d.problems, &Error{
 		File: d.file, Line: line + 1, Column: utf8.RuneCount(text[:before]) + 1,
 		Width: max(1, utf8.RuneCount(marked)), Source: hideSecrets(string(text)),
-		Message: shown(fmt.Sprintf(format, args...)), Hint: shown(hint),
+		Message: shown(fmt.Sprintf(format, args...)), hint: shown(hint),
 	})
 }
 
@@ -138,7 +138,7 @@ func (d *document) err() error {
 	case len(list) == 0:
 		return nil
 	case d.omitted > 0:
-		list[len(list)-1].Hint = strings.TrimPrefix(fmt.Sprintf("%s; %d more problems are not shown", list[len(list)-1].Hint, d.omitted), "; ")
+		list[len(list)-1].hint = strings.TrimPrefix(fmt.Sprintf("%s; %d more problems are not shown", list[len(list)-1].hint, d.omitted), "; ")
 	case len(list) == 1:
 		return list[0]
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // Error is one problem of a configuration.
@@ -17,11 +19,12 @@ type Error struct {
 	Width   int    // characters concerned, at least 1
 	Message string
 	Source  string // the line, without its end
-	Hint    string // what to do; may be empty
 	Err     error  // the system's error, if the file could not be read
+
+	hint string
 }
 
-// Error gives "file:line:column: message", the line with a mark under what is wrong, and the hint.
+// Error gives "file:line:column: message", and the line with a mark under what is wrong.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.File)
@@ -34,11 +37,11 @@ func (e *Error) Error() string {
 		text, mark := excerpt(e.Source, e.Column, e.Width)
 		fmt.Fprintf(&b, "\n%s%s\n%s| %s", number, text, strings.Repeat(" ", len(number)-2), mark)
 	}
-	if e.Hint != "" {
-		b.WriteString("\n  hint: " + e.Hint)
-	}
 	return b.String()
 }
+
+// Hint says what to do; it may be empty.
+func (e *Error) Hint() string { return e.hint }
 
 // Unwrap returns the system's error, if there was one.
 func (e *Error) Unwrap() error { return e.Err }
@@ -86,13 +89,24 @@ func excerpt(line string, column, width int) (text, mark string) {
 // Errors are several problems of one configuration, in the order of its lines. errors.As finds the first.
 type Errors []*Error
 
-// Error gives all of them, one after the other.
+// Error gives all of them, each with its hint.
 func (l Errors) Error() string {
 	texts := make([]string, len(l))
 	for i, e := range l {
-		texts[i] = e.Error()
+		texts[i] = Report(e)
 	}
 	return strings.Join(texts, "\n")
+}
+
+// Hint is empty: each of the errors has its own, which Error shows.
+func (l Errors) Hint() string { return "" }
+
+// Report is the text of an error of [Load] with its hint on a line of its own, as a terminal shows it.
+func Report(err error) string {
+	if h := hint.Of(err); h != "" {
+		return err.Error() + "\n  hint: " + h
+	}
+	return err.Error()
 }
 
 // Unwrap makes each of them visible to errors.Is and errors.As.

@@ -75,7 +75,7 @@ func TestMessagesShowTheLineAsATerminalBearsIt(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, parseError(t, tt.text).Error()); diff != "" {
+			if diff := cmp.Diff(tt.want, Report(parseError(t, tt.text))); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -96,7 +96,7 @@ func TestAFileThatIsNoConfigurationGivesABoundedReport(t *testing.T) {
 	if !ok || len(list) != maxForeign {
 		t.Fatalf("%d problems", len(list))
 	}
-	if hint := list[maxForeign-1].Hint; !strings.HasSuffix(hint, "29997 more problems are not shown") {
+	if hint := list[maxForeign-1].Hint(); !strings.HasSuffix(hint, "29997 more problems are not shown") {
 		t.Errorf("the last hint is %q", hint)
 	}
 	// What has a table of a configuration is one, with many slips.
@@ -178,7 +178,7 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 			if err == nil {
 				t.Fatal("loaded")
 			}
-			if diff := cmp.Diff(tt.want, err.Error()); diff != "" {
+			if diff := cmp.Diff(tt.want, Report(err)); diff != "" {
 				t.Error(diff)
 			}
 			if tt.is != nil && !errors.Is(err, tt.is) {
@@ -245,7 +245,7 @@ func TestASecretInThePlaceOfTheConfigurationIsNotShown(t *testing.T) {
 		"a JSON bundle":                {"{\n\"privateKey\": \"" + body + "\",\n\"token\": \"hunter2\"\n}\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			text := parseError(t, c.data).Error()
+			text := Report(parseError(t, c.data))
 			for i := range len(body) - 16 {
 				if part := body[i : i+16]; strings.Contains(text, part) {
 					t.Fatalf("%q of the key is shown:\n%s", part, text)

@@ -74,8 +74,8 @@ func TestWrongConfigurations(t *testing.T) {
 				if e, ok := errors.AsType[*Error](err); !ok || e.Line < 1 || e.Column < 1 {
 					t.Errorf("no place in %#v", err)
 				}
-				b.WriteString("=== " + c.name + "\n" + c.config + "\n--- says\n" + err.Error() + "\n\n")
-				if diff := cmp.Diff(c.want, err.Error()); diff != "" && !*update {
+				b.WriteString("=== " + c.name + "\n" + c.config + "\n--- says\n" + Report(err) + "\n\n")
+				if diff := cmp.Diff(c.want, Report(err)); diff != "" && !*update {
 					t.Error(diff)
 				}
 			})

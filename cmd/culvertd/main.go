@@ -53,7 +53,7 @@ func (p *program) main(args []string) int {
 		hint.Print(p.err, err)
 		return exitUsage
 	case wrongConfig:
-		_, _ = fmt.Fprintf(p.err, "%v\n", err) // begins with file:line:column
+		_, _ = fmt.Fprintln(p.err, config.Report(err)) // begins with file:line:column
 		return exitUsage
 	case errors.Is(err, errLogged), errors.Is(err, errUnwell):
 		return exitFailed

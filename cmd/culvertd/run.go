@@ -12,6 +12,7 @@ import (
 
 	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/tlsdial"
 	"github.com/culvert-iot/culvert/internal/version"
 )
@@ -87,7 +88,7 @@ func (p *program) run(args []string) error {
 func reload(log *slog.Logger, a *agent.Agent, path string) {
 	cfg, err := config.Load(path)
 	if err != nil {
-		log.Error("configuration not reloaded, the old one stays", "error", err)
+		log.Error("configuration not reloaded, the old one stays", "error", hint.Line(err))
 		return
 	}
 	restart := a.Reload(cfg)
