@@ -70,7 +70,7 @@ func TestDiagnosesOfMQTTCanBeLookedUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := token.NewFileSet()
-	f, err := parser.ParseFile(files, "../../agent/notify/remedies.go", nil, parser.SkipObjectResolution)
+	f, err := parser.ParseFile(files, "../../agent/notify/hints.go", nil, parser.SkipObjectResolution)
 	if err != nil {
 		t.Fatal(err)
 	}
