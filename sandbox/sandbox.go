@@ -1,9 +1,3 @@
-// Package sandbox is AWS IoT in one process, as far as Secure Tunneling needs it: an MQTT broker, the control API, the
-// data endpoint and a certificate authority, all on local ports. It is for tests, demonstrations and a first look; it
-// is no product for production: it authorizes nobody, and everything in it is forgotten when it ends.
-//
-// It knows no agent and no operator's command, and shares nothing but the wire codec with them, so that it can judge
-// them. This package only composes: state is in tunnels, the rules are in broker, api and relay.
 package sandbox
 
 import (

@@ -1,9 +1,3 @@
-// Package api is the sandbox's control API: the eight operations of AWS IoT Secure Tunneling in the AWS JSON 1.1 wire
-// protocol, so that the AWS CLI and every SDK work with it as they are.
-//
-// It knows nothing of websockets and MQTT: what an operation does is the tunnel store's work. It checks the form of a
-// request as strictly as the API model says. It does not verify signatures: there is nothing here to protect, and it
-// never looks at who signed.
 package api
 
 import (

@@ -1,8 +1,3 @@
-// Package broker is the sandbox's MQTT broker: it behaves towards devices as AWS IoT Core does. Mutual TLS, port 443's
-// ALPN, IoT policies whose refusals are dropped connections, no RETAIN, no QoS 2, one connection for each client id,
-// persistent sessions with replay. And it can fail on demand.
-//
-// It knows nothing of tunnels: the control plane hands it topics and payloads. MQTT itself is mochi-mqtt's work.
 package broker
 
 import (

@@ -1,8 +1,3 @@
-// Package pki is the sandbox's certificate authority: one root, server certificates for its listeners, and one
-// certificate for each thing, all ECDSA P-256.
-//
-// It knows nothing of MQTT, tunnels or policies. A thing's name is the common name of its certificate: AWS IoT keeps
-// that bond in its registry, the sandbox keeps it in the certificate, so that it needs no registry.
 package pki
 
 import (

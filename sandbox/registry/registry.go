@@ -1,8 +1,3 @@
-// Package registry is the sandbox's part of AWS IoT's control plane that sets a device up: things, policies,
-// certificates signed from a request, what is attached to what, and the account's data endpoint. It also answers the one
-// call of AWS STS that tells an account's number. What is set up here holds: the broker asks for it.
-//
-// It knows no tunnels and no MQTT. Like the sandbox's other API it checks a signature's form and never whose it is.
 package registry
 
 import (

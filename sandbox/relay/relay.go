@@ -1,8 +1,3 @@
-// Package relay is the sandbox's data endpoint: it joins the two websockets of a tunnel and judges both sides
-// by every rule of the public protocol guides of AWS IoT Secure Tunneling (V1, V2, V3).
-//
-// It knows no control API and no MQTT, and shares nothing but the wire codec with the product that it judges.
-// By default it is awkward: within what the guides allow it cuts and merges websocket messages at random.
 package relay
 
 import (

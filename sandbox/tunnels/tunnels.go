@@ -1,8 +1,3 @@
-// Package tunnels holds the state of every tunnel of the sandbox: which token opens what, for which side and
-// until when, and whether somebody is connected.
-//
-// It knows no HTTP, no websocket and no MQTT. The control API changes its state, the relay asks it for
-// admission, the broker learns from it what to publish. Field limits of the control API are not checked here.
 package tunnels
 
 import (

@@ -1,8 +1,3 @@
-// Command peers measures Culvert beside another proxy for AWS IoT Secure Tunneling and beside plain TLS, all through the
-// same relay, in turn. scripts/bench-peers builds and runs it; it is no part of the product.
-//
-// Client, relay (the sandbox's), servers and both proxies of each contender are processes of their own, on one machine. What is
-// measured is written as JSON lines, to be drawn later, and shown as medians.
 package main
 
 import (

@@ -1,4 +1,3 @@
-// Package docs holds tests that compare the guides with the program.
 package docs
 
 import (

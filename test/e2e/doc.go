@@ -1,7 +1,7 @@
-// Package e2e holds the tests of everything together: the real culvertd and culvert as processes, against the sandbox
-// and against programs that Culvert did not write, namely mosquitto, OpenSSH and the AWS CLI.
+// Package e2e tests everything together: the real culvertd and culvert as processes, against the sandbox
+// and against programs of others: mosquitto, OpenSSH, the AWS CLI.
 //
-// It knows no unexported thing of any package: what a test here sees, a user sees. The tests need the go command, to
-// build the programs that they run. One that needs a program that is not installed is skipped and says so; with
-// CULVERT_E2E=required in the environment (make e2e) it fails instead.
+// A test sees only what a user sees. The tests need the go command, which builds the programs. A test that
+// needs a program that is not installed is skipped and says so; with CULVERT_E2E=required in the
+// environment (make e2e) it fails.
 package e2e

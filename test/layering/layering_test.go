@@ -1,6 +1,3 @@
-// Package layering holds only a test: who may import whom in this module, and what the binaries link.
-//
-// It does not know what the packages do.
 package layering
 
 import (

@@ -1,11 +1,3 @@
-// Command soak runs the real daemon against the sandbox while faults fire at random, and checks every byte.
-//
-// It prints a seed first; the same seed gives the same faults and the same traffic, each in the same order. Make runs it: make soak MINUTES=2
-// SEED=7. It is a test that is too long for the others, and no part of the product.
-//
-// The invariant: no byte is wrong, missing or there twice; a connection ends early only where a fault was felt; every
-// connection ends for both sides; the agent always comes back while its token is valid; memory, file descriptors and
-// goroutines stay where they were.
 package main
 
 import (

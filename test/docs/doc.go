@@ -1,0 +1,2 @@
+// Package docs tests that the guides say what the programs do.
+package docs
