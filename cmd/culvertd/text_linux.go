@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unmapText takes the program's code and constants out of the process's memory map, until they are used again. Most
-// of what the start and a handshake touched never is, and the kernel maps sixteen pages around each that is. The
-// pages stay in the page cache, where they count for nobody and are the first to go when memory is short; those that
-// are used come back by a fault of less than a microsecond.
+// unmapText removes the program's code and constants from the process's memory map until they are used
+// again. Most of what the start and a handshake used never is, and the kernel maps sixteen pages around
+// each that is. The pages stay in the page cache, where they count for no process and are the first to
+// be reclaimed. Using one again costs a page fault of less than a microsecond.
 //
-// Only mappings of the program's own file are meant that cannot be written and have no page of their own, as they
-// would after relocation: to drop such a page would lose it.
+// It unmaps only read-only mappings of the program's own file without private pages. After relocation
+// there are private ones, and dropping them would lose data.
 func unmapText() {
 	own, err := os.Readlink("/proc/self/exe")
 	if err != nil {
@@ -27,14 +27,14 @@ func unmapText() {
 	}
 	defer maps.Close()
 	for _, m := range fileMappings(bufio.NewScanner(maps), own) {
-		// A failure means that memory stays in use as it was.
+		// A failure only means that the memory stays in use.
 		_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.start, m.end-m.start, unix.MADV_DONTNEED)
 	}
 }
 
 type mapping struct{ start, end uintptr }
 
-// fileMappings finds the mappings of a file that hold nothing but what the file does, in the form of proc_pid_smaps(5).
+// fileMappings returns the mappings of a file without private pages, from the text of proc_pid_smaps(5).
 func fileMappings(lines *bufio.Scanner, file string) []mapping {
 	var found []mapping
 	var m mapping
@@ -43,7 +43,7 @@ func fileMappings(lines *bufio.Scanner, file string) []mapping {
 		switch {
 		case len(f) >= 5 && strings.Contains(f[0], "-"):
 			m = mapping{}
-			// The path may hold spaces, or " (deleted)" once the program was replaced.
+			// The path may hold spaces, or " (deleted)" after the program was replaced.
 			if len(f) >= 6 && strings.HasSuffix(strings.TrimSuffix(lines.Text(), " (deleted)"), " "+strings.TrimSuffix(file, " (deleted)")) &&
 				(f[1] == "r-xp" || f[1] == "r--p") {
 				m = parseRange(f[0])

@@ -2,5 +2,5 @@
 
 package main
 
-// unmapText is for Linux.
+// unmapText does something on Linux only.
 func unmapText() {}
