@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -354,12 +355,12 @@ func TestAHandshakeEndsAtOnceWithItsContext(t *testing.T) {
 }
 
 func TestAnAnswerWithoutEndIsCut(t *testing.T) {
-	sent := 0
+	var sent atomic.Int64
 	_, err := Dial(t.Context(), testConfig(pipeDialer(func(p *peer) {
 		answer("HTTP/1.1 101 Switching Protocols\r\n")(p)
 		for {
 			n, err := io.WriteString(p, "x: "+strings.Repeat("y", 1000)+"\r\n")
-			sent += n
+			sent.Add(int64(n))
 			if err != nil {
 				return
 			}
@@ -368,8 +369,8 @@ func TestAnAnswerWithoutEndIsCut(t *testing.T) {
 	if !errors.Is(err, errLongHandshake) {
 		t.Errorf("error = %v", err)
 	}
-	if sent > 40<<10 {
-		t.Errorf("%d bytes of header were read", sent)
+	if n := sent.Load(); n > 40<<10 {
+		t.Errorf("%d bytes of header were read", n)
 	}
 }
 
