@@ -8,6 +8,8 @@ import (
 	slashpath "path"
 	"strconv"
 	"strings"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 const (
@@ -19,7 +21,7 @@ const (
 
 // ParseAddress reads a target: a bare port ("22", which is that port on 127.0.0.1), "host:port",
 // "[IPv6]:port" or "unix:/absolute/path". Network is "tcp" or "unix"; address is what net.Dial takes.
-// Every error says what to write instead.
+// Every error has a hint that says what to write instead.
 func ParseAddress(s string) (network, address string, err error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		if err := checkUnixPath(path); err != nil {
@@ -29,11 +31,11 @@ func ParseAddress(s string) (network, address string, err error) {
 	}
 	switch {
 	case s == "":
-		return "", "", errors.New(`the address is empty: write a port, "host:port" or "unix:/path"`)
+		return "", "", hint.Wrap(errors.New(`the address is empty`), `write a port, "host:port" or "unix:/path"`)
 	case strings.ContainsFunc(s, unprintable):
-		return "", "", fmt.Errorf("%q contains a space or a control character: remove it", s)
+		return "", "", hint.Wrap(fmt.Errorf("%q contains a space or a control character", s), "remove it")
 	case strings.Contains(s, "://"):
-		return "", "", fmt.Errorf("%q is a URL, a target is an address: write %q", s, fromURL(s))
+		return "", "", hint.Wrapf(fmt.Errorf("%q is a URL, a target is an address", s), "write %q", fromURL(s))
 	case isNumber(s):
 		port, err := ParsePort(s)
 		if err != nil {
@@ -41,7 +43,7 @@ func ParseAddress(s string) (network, address string, err error) {
 		}
 		return "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), nil
 	case strings.HasPrefix(s, "/"), strings.HasPrefix(s, "./"):
-		return "", "", fmt.Errorf("%q looks like a path: write %q for a unix socket", s, "unix:/"+strings.TrimLeft(s, "./"))
+		return "", "", hint.Wrapf(fmt.Errorf("%q looks like a path", s), "write %q for a unix socket", "unix:/"+strings.TrimLeft(s, "./"))
 	}
 	host, digits, err := splitHostPort(s)
 	if err != nil {
@@ -83,22 +85,22 @@ func isNumber(s string) bool {
 func checkUnixPath(path string) error {
 	switch {
 	case path == "":
-		return errors.New(`"unix:" names no socket: write "unix:/path/to/socket"`)
+		return hint.Wrap(errors.New(`"unix:" names no socket`), `write "unix:/path/to/socket"`)
 	case path[0] == '@':
-		return fmt.Errorf("%q is an abstract socket, which has no file and so no permissions: let the program listen on a path, and write %q", "unix:"+path, "unix:/run/"+path[1:])
+		return hint.Wrapf(fmt.Errorf("%q is an abstract socket, which has no file and so no permissions", "unix:"+path), "let the program listen on a path, and write %q", "unix:/run/"+path[1:])
 	case strings.HasPrefix(path, "//"):
-		return fmt.Errorf("%q is not a path: write %q, with one slash", "unix:"+path, "unix:/"+strings.TrimLeft(path, "/"))
+		return hint.Wrapf(fmt.Errorf("%q is not a path", "unix:"+path), "write %q, with one slash", "unix:/"+strings.TrimLeft(path, "/"))
 	case path[0] != '/':
-		return fmt.Errorf("the unix socket %q is relative: write its whole path, as in %q", path, "unix:/run/"+slashpath.Base(path))
+		return hint.Wrapf(fmt.Errorf("the unix socket %q is relative", path), "write its whole path, as in %q", "unix:/run/"+slashpath.Base(path))
 	case strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return fmt.Errorf("the unix socket %q contains a control character: remove it", path)
+		return hint.Wrap(fmt.Errorf("the unix socket %q contains a control character", path), "remove it")
 	case len(path) > maxUnixPath:
-		return fmt.Errorf("the unix socket's path has %d bytes, the system takes %d: use a shorter one", len(path), maxUnixPath)
+		return hint.Wrap(fmt.Errorf("the unix socket's path has %d bytes, the system takes %d", len(path), maxUnixPath), "use a shorter one")
 	}
 	return nil
 }
 
-// splitHostPort is net.SplitHostPort with remedies.
+// splitHostPort is net.SplitHostPort with hints.
 func splitHostPort(s string) (host, port string, err error) {
 	bare := s
 	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
@@ -106,28 +108,27 @@ func splitHostPort(s string) (host, port string, err error) {
 	}
 	if addr, perr := netip.ParseAddr(bare); perr == nil && !strings.Contains(addr.Zone(), ":") {
 		if host, port, ok := portAfterIPv6(s); ok {
-			return "", "", fmt.Errorf("%q names no port, or has no brackets: write %q, or %q for port 22 of the whole address",
-				s, net.JoinHostPort(host, port), net.JoinHostPort(s, "22"))
+			return "", "", hint.Wrapf(fmt.Errorf("%q names no port, or has no brackets", s), "write %q, or %q for port 22 of the whole address", net.JoinHostPort(host, port), net.JoinHostPort(s, "22"))
 		}
-		return "", "", fmt.Errorf("%q names no port: write %q", s, net.JoinHostPort(addr.String(), "22"))
+		return "", "", hint.Wrapf(fmt.Errorf("%q names no port", s), "write %q", net.JoinHostPort(addr.String(), "22"))
 	}
 	host, port, err = net.SplitHostPort(s)
 	switch {
 	case err == nil && host == "":
-		return "", "", fmt.Errorf("%q names no host: write %q, or the port alone", s, "127.0.0.1"+s)
+		return "", "", hint.Wrapf(fmt.Errorf("%q names no host", s), "write %q, or the port alone", "127.0.0.1"+s)
 	case err == nil && port == "":
-		return "", "", fmt.Errorf("%q names no port: write %q", s, s+"22")
+		return "", "", hint.Wrapf(fmt.Errorf("%q names no port", s), "write %q", s+"22")
 	case err == nil:
 		return host, port, nil
 	}
 	i := strings.LastIndexByte(s, ':')
 	if i < 0 {
-		return "", "", fmt.Errorf("%q names no port: write %q", s, s+":22")
+		return "", "", hint.Wrapf(fmt.Errorf("%q names no port", s), "write %q", s+":22")
 	}
 	if _, perr := netip.ParseAddr(s[:i]); perr == nil {
-		return "", "", fmt.Errorf("%q: an IPv6 address stands in brackets: write %q", s, net.JoinHostPort(s[:i], s[i+1:]))
+		return "", "", hint.Wrapf(fmt.Errorf("%q: an IPv6 address stands in brackets", s), "write %q", net.JoinHostPort(s[:i], s[i+1:]))
 	}
-	return "", "", fmt.Errorf(`%q is not an address: write a port, "host:port", "[IPv6]:port" or "unix:/path"`, s)
+	return "", "", hint.Wrap(fmt.Errorf(`%q is not an address`, s), `write a port, "host:port", "[IPv6]:port" or "unix:/path"`)
 }
 
 // portAfterIPv6 cuts "::1:22", which is an address of its own, into the address and the port that are probably
@@ -145,43 +146,43 @@ func portAfterIPv6(s string) (host, port string, ok bool) {
 	return s[:i], s[i+1:], err == nil
 }
 
-// ParsePort reads a TCP port, 1 to 65535, in digits. Its errors say what to write instead.
+// ParsePort reads a TCP port, 1 to 65535, in digits. Its errors have hints that say what to write instead.
 func ParsePort(s string) (int, error) {
 	if !isNumber(s) {
-		return 0, fmt.Errorf("port %q is not a number: write it in digits, 1 to 65535", s)
+		return 0, hint.Wrap(fmt.Errorf("port %q is not a number", s), "write it in digits, 1 to 65535")
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 || n > 65535 {
-		return 0, fmt.Errorf("port %s is out of range: write 1 to 65535", s)
+		return 0, hint.Wrap(fmt.Errorf("port %s is out of range", s), "write 1 to 65535")
 	}
 	return n, nil
 }
 
 // CheckHost reports whether host, without brackets, is an IP address or a host name that one can connect to.
-// Its errors say what to write instead.
+// Its errors have hints that say what to write instead.
 func CheckHost(host string) error {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		switch {
 		case addr.IsUnspecified():
-			return fmt.Errorf("%s is every address of this machine, not a target: write 127.0.0.1", host)
+			return hint.Wrap(fmt.Errorf("%s is every address of this machine, not a target", host), "write 127.0.0.1")
 		case addr.IsMulticast(), addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-			return fmt.Errorf("%s is a group of machines, not a target: write the address of one", host)
+			return hint.Wrap(fmt.Errorf("%s is a group of machines, not a target", host), "write the address of one")
 		}
 		return nil
 	}
 	if strings.Contains(host, ":") {
-		return fmt.Errorf("%q is not an IPv6 address: check its digits", host)
+		return hint.Wrap(fmt.Errorf("%q is not an IPv6 address", host), "check its digits")
 	}
 	if strings.Trim(host, "0123456789.") == "" {
-		return fmt.Errorf("%q is not an IPv4 address: it has four numbers of 0 to 255", host)
+		return hint.Wrap(fmt.Errorf("%q is not an IPv4 address", host), "it has four numbers of 0 to 255")
 	}
 	name := strings.TrimSuffix(host, ".")
 	if len(name) > maxHost {
-		return fmt.Errorf("the host name has %d characters, names have at most %d", len(name), maxHost)
+		return hint.Wrapf(fmt.Errorf("the host name has %d characters", len(name)), "names have at most %d", maxHost)
 	}
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" || len(label) > maxLabel || !hostLabel(label) {
-			return fmt.Errorf("%q is not a host name: it has letters, digits, dots and hyphens", host)
+			return hint.Wrap(fmt.Errorf("%q is not a host name", host), "it has letters, digits, dots and hyphens")
 		}
 	}
 	return nil

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 	"go.uber.org/goleak"
 )
 
@@ -92,7 +94,7 @@ func TestParseAddressSaysWhatToWrite(t *testing.T) {
 		{"unix:///run/app.sock", `"unix:///run/app.sock" is not a path: write "unix:/run/app.sock", with one slash`},
 		{"unix:/a\x00b", `the unix socket "/a\x00b" contains a control character: remove it`},
 		{"unix:/" + strings.Repeat("x", 107), `the unix socket's path has 108 bytes, the system takes 107: use a shorter one`},
-		{strings.Repeat("x.", 127) + "com:22", `"` + strings.Repeat("x.", 127) + `com:22": the host name has 257 characters, names have at most 253`},
+		{strings.Repeat("x.", 127) + "com:22", `"` + strings.Repeat("x.", 127) + `com:22": the host name has 257 characters: names have at most 253`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.in, func(t *testing.T) {
@@ -100,7 +102,7 @@ func TestParseAddressSaysWhatToWrite(t *testing.T) {
 			if err == nil {
 				t.Fatalf("accepted as %s %s", network, address)
 			}
-			if diff := cmp.Diff(tt.want, err.Error()); diff != "" {
+			if diff := cmp.Diff(tt.want, err.Error()+": "+hint.Of(err)); diff != "" {
 				t.Error(diff)
 			}
 		})

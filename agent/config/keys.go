@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	advice "github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/services"
 )
 
@@ -123,16 +124,14 @@ func hostPort(s string, port int) (host string, _ int, flaw, hint string) {
 			return "", 0, fmt.Sprintf("%q is not host or host:port", s), "it is told by " + endpointHint
 		}
 		if port, err = services.ParsePort(digits); err != nil {
-			flaw, hint = splitRemedy(err)
-			return "", 0, fmt.Sprintf("%q: %s", s, flaw), hint
+			return "", 0, fmt.Sprintf("%q: %v", s, err), advice.Of(err)
 		}
 	}
 	if host == "" {
 		return "", 0, fmt.Sprintf("%q names no host", s), "it is told by " + endpointHint
 	}
 	if err := services.CheckHost(host); err != nil {
-		flaw, hint = splitRemedy(err)
-		return "", 0, flaw, hint
+		return "", 0, err.Error(), advice.Of(err)
 	}
 	return host, port, "", ""
 }
@@ -271,8 +270,7 @@ func (d *decoder) metricsListen(n *node) {
 	}
 	network, address, err := services.ParseAddress(s)
 	if err != nil {
-		flaw, _ := splitRemedy(err)
-		d.doc.problem(n.value, hint, "metrics.listen: %s", flaw)
+		d.doc.problem(n.value, hint, "metrics.listen: %v", err)
 		return
 	}
 	if network == "unix" {
@@ -284,13 +282,4 @@ func (d *decoder) metricsListen(n *node) {
 		return
 	}
 	d.cfg.Metrics.Listen = address
-}
-
-// splitRemedy cuts an address error into what is wrong and what to write.
-func splitRemedy(err error) (flaw, remedy string) {
-	s := err.Error()
-	if i := strings.LastIndex(s, ": "); i >= 0 {
-		return s[:i], s[i+2:]
-	}
-	return s, ""
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/suggest"
 	"github.com/culvert-iot/culvert/services"
 )
@@ -83,8 +84,7 @@ func (d *decoder) address(n *node, s *services.Service) {
 	case stringKind:
 		var err error
 		if s.Network, s.Address, err = services.ParseAddress(n.text); err != nil {
-			flaw, remedy := splitRemedy(err)
-			d.doc.problem(n.value, remedy, "%s: %s", n.path, flaw)
+			d.doc.problem(n.value, hint.Of(err), "%s: %v", n.path, err)
 		}
 	default:
 		d.doc.problem(n.value, `write a port, "host:port" or "unix:/path"`, "%s: expected a port or an address, found %s", n.path, n.kind)

@@ -37,7 +37,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	if usage, ok := errors.AsType[*usageError](err); ok {
-		fmt.Fprintf(stderr, "culvert: %v\nhint: %s --help\n", err, usage.command)
+		fmt.Fprintf(stderr, "culvert: %v\n", err)
+		if h := hint.Of(err); h != "" {
+			fmt.Fprintf(stderr, "hint: %s\n", h)
+		}
+		fmt.Fprintf(stderr, "hint: %s --help\n", usage.command)
 		return exitUsage
 	}
 	code := exitFailed
