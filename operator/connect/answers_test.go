@@ -82,6 +82,7 @@ func TestEveryAnswerOfTheService(t *testing.T) {
 
 // A tunnel that cannot be rotated is not the end.
 func TestATunnelThatNobodyConnectedToMayNotBeRotated(t *testing.T) {
+	t.Parallel()
 	for _, fails := range []bool{false, true} {
 		c := newCloudThat(t, sandbox.Config{Behaviour: tunnels.Behaviour{RotateBeforeConnectFails: fails}}, culvertDevice(echo))
 		found, err := c.Store.Open(tunnels.OpenInput{}) // of no thing: passed over

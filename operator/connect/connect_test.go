@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -24,6 +25,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "16") // these tests wait more than they work
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		http.DefaultClient.CloseIdleConnections()
 	}), goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
@@ -148,6 +151,7 @@ func (c *cloud) open() (ids []string) {
 }
 
 func TestATunnelIsUsedAgainAndClosedByWhoOpenedIt(t *testing.T) {
+	t.Parallel()
 	c := newCloud(t, culvertDevice(echo))
 	cfg := c.config()
 	cfg.Keep = true
@@ -187,6 +191,7 @@ func TestATunnelIsUsedAgainAndClosedByWhoOpenedIt(t *testing.T) {
 }
 
 func TestALostLinkAndALostTokenAreMadeGood(t *testing.T) {
+	t.Parallel()
 	c := newCloud(t, culvertDevice(echo))
 	cfg, heard := c.config(), &news{}
 	cfg.Progress = heard.event
@@ -209,6 +214,7 @@ func TestALostLinkAndALostTokenAreMadeGood(t *testing.T) {
 }
 
 func TestTheEndOfATunnelIsTold(t *testing.T) {
+	t.Parallel()
 	c := newCloud(t, culvertDevice(echo))
 	t.Run("closed", func(t *testing.T) {
 		tunnel := openTunnel(t, c.config(), "SSH")
@@ -236,6 +242,7 @@ func TestTheEndOfATunnelIsTold(t *testing.T) {
 }
 
 func TestADataEndpointThatIsOutOfReach(t *testing.T) {
+	t.Parallel()
 	c := newCloud(t, culvertDevice(echo))
 	t.Run("a stranger's certificate", func(t *testing.T) {
 		cfg := c.config()
@@ -274,8 +281,10 @@ func TestADataEndpointThatIsOutOfReach(t *testing.T) {
 }
 
 func TestADeviceThatSpeaksV1Only(t *testing.T) {
+	t.Parallel()
 	for _, form := range []connect.DestinationType{connect.V1, connect.Auto} {
 		t.Run(string(form), func(t *testing.T) {
+			t.Parallel()
 			c := newCloud(t, deviceClient)
 			cfg, heard := c.config(), &news{}
 			cfg.Destination, cfg.Progress = form, heard.event
@@ -290,8 +299,11 @@ func TestADeviceThatSpeaksV1Only(t *testing.T) {
 	}
 	for drops, works := range map[int]bool{2: true, 100: false} {
 		t.Run(fmt.Sprintf("and drops %d websockets more", drops), func(t *testing.T) {
+			t.Parallel()
 			c := newCloud(t, func(ctx context.Context, cfg proxy.Connection) { v1Client(ctx, cfg, drops) })
-			conn := dial(t, openTunnel(t, c.config(), "SSH"), "SSH")
+			cfg := c.config()
+			cfg.Destination = connect.Auto
+			conn := dial(t, openTunnel(t, cfg, "SSH"), "SSH")
 			if works {
 				talk(t, conn, "hello")
 				talk(t, conn, "and more")
@@ -314,7 +326,7 @@ func TestADeviceThatSpeaksV1Only(t *testing.T) {
 			_, _ = io.WriteString(c, "at last")
 		}))
 		cfg, heard := c.config(), &news{}
-		cfg.Progress = heard.event
+		cfg.Destination, cfg.Progress = connect.Auto, heard.event
 		conn := dial(t, openTunnel(t, cfg, "SSH"), "SSH")
 		if got, err := io.ReadAll(conn); err != nil || string(got) != "at last" {
 			t.Errorf("got %q, %v", got, err)
@@ -326,8 +338,11 @@ func TestADeviceThatSpeaksV1Only(t *testing.T) {
 }
 
 func TestHalfCloseReachesACulvert(t *testing.T) {
+	t.Parallel()
 	c := newCloud(t, culvertDevice(echo))
-	tunnel := openTunnel(t, c.config(), "SSH")
+	cfg := c.config()
+	cfg.Destination = connect.Auto
+	tunnel := openTunnel(t, cfg, "SSH")
 	for range 2 { // the first connection is on trial, the second is not
 		conn := dial(t, tunnel, "SSH")
 		if _, err := io.WriteString(conn, "hello"); err != nil {
@@ -343,6 +358,7 @@ func TestHalfCloseReachesACulvert(t *testing.T) {
 }
 
 func TestServeListensUntilTheTunnelEnds(t *testing.T) {
+	t.Parallel()
 	c := newCloud(t, culvertDevice(echo))
 	tunnel := openTunnel(t, c.config(), "SSH")
 	l, err := net.Listen("tcp", "127.0.0.1:0")

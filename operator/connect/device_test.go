@@ -70,6 +70,7 @@ func (c *cloud) config() connect.Config {
 				return aws.Credentials{AccessKeyID: "any", SecretAccessKey: "thing"}, nil
 			})}),
 		Region: c.Region, DataEndpoint: c.RelayURL, TLS: c.tls(),
+		Destination: connect.V3, // Auto lets a client wait that speaks first
 	}
 }
 

@@ -24,6 +24,7 @@ func talkative(c net.Conn) {
 }
 
 func TestABrokenConnectionDoesNotLookComplete(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		breakIt func(*cloud, *connect.Tunnel)
 		want    connect.Reason
@@ -37,7 +38,9 @@ func TestABrokenConnectionDoesNotLookComplete(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := newCloud(t, culvertDevice(talkative))
-			tunnel := openTunnel(t, c.config(), "SSH")
+			cfg := c.config()
+			cfg.Destination = connect.Auto
+			tunnel := openTunnel(t, cfg, "SSH")
 			conn := dial(t, tunnel, "SSH")
 			if _, err := io.ReadFull(conn, make([]byte, 5)); err != nil {
 				t.Fatal(err)
@@ -63,6 +66,7 @@ func TestABrokenConnectionDoesNotLookComplete(t *testing.T) {
 // A device whose link blips while a request is being answered is not one that speaks V1, and the request is not
 // sent again.
 func TestARequestIsNeverSentTwice(t *testing.T) {
+	t.Parallel()
 	var requests atomic.Int32
 	serve := culvertDevice(func(c net.Conn) {
 		request := make([]byte, 4)
@@ -81,7 +85,7 @@ func TestARequestIsNeverSentTwice(t *testing.T) {
 		}
 	})
 	cfg, heard := c.config(), &news{}
-	cfg.Progress = heard.event
+	cfg.Destination, cfg.Progress = connect.Auto, heard.event
 	tunnel := openTunnel(t, cfg, "SSH")
 	conn := dial(t, tunnel, "SSH")
 	if _, err := io.WriteString(conn, "POST"); err != nil {
@@ -114,6 +118,7 @@ func talkPost(t *testing.T, c net.Conn) {
 
 // Whoever has lost a tunnel to another operator leaves it open, whether this was noticed yet or not.
 func TestATunnelThatWasTakenOverIsLeftOpen(t *testing.T) {
+	t.Parallel()
 	for name, behaviour := range map[string]tunnels.Behaviour{
 		"noticed": {}, "not noticed": {RotationKeepsConnection: true},
 	} {
@@ -142,6 +147,7 @@ func TestATunnelThatWasTakenOverIsLeftOpen(t *testing.T) {
 
 // A service that is missing or down ends its connections without a word, which is said once for all of them.
 func TestServeSaysThatAServiceIsSilent(t *testing.T) {
+	t.Parallel()
 	c := newCloud(t, culvertDevice(func(net.Conn) {}))
 	cfg, heard := c.config(), &news{}
 	cfg.Progress = heard.event

@@ -219,7 +219,7 @@ func TestExitCodesOfALocalProxy(t *testing.T) {
 		{
 			"no connection, and few tries allowed",
 			[]string{"-s", "0", "-e", "127.0.0.1:1", "--settings-json", writeFile(t, `{"tunneling":{"proxy":{"websocket":{"connect_retry_count":"1"}}}}`)},
-			nil, 1, "given up after 2 failed connects",
+			nil, 1, "given up after 2 failed attempts to connect",
 		},
 		{"an unknown certificate", []string{"-s", "0", "-e", startSandbox(t, sandbox.Config{}).RelayURL}, nil, 1, "name its root certificate with -c"},
 		{"wrong usage", []string{"-s", "SSH=99999"}, nil, 2, "out of range"},
