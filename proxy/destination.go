@@ -26,6 +26,8 @@ type DestinationConfig struct {
 	OnConnection Observer
 	// Budget is shared with the process's other tunnels. nil leaves this one to its own limits.
 	Budget *Budget
+	// Resume keeps connections whose websocket is lost, for all tunnels of the process. nil keeps none.
+	Resume *Resumption
 	// OnOpen, if set, is called when the handshake is done.
 	OnOpen func(channelID, subprotocol string)
 	// OnServices, if set, is told of the tunnel's services, each time that the service names them. It must be
@@ -61,7 +63,7 @@ func (d *Destination) Run(ctx context.Context) error {
 	mux := stream.NewDestination(stream.DestinationConfig{
 		Config: stream.Config{
 			Transport: conn, Logger: d.cfg.Logger, OnStream: conn.RequirePong, OnServices: d.cfg.OnServices,
-			Observer: d.cfg.OnConnection, Budget: d.cfg.Budget, HalfClose: true, OnLost: d.cfg.OnLost,
+			Observer: d.cfg.OnConnection, Budget: d.cfg.Budget, Resume: resumption(d.cfg.Resume), OnLost: d.cfg.OnLost,
 		},
 		Dial:           d.cfg.DialService,
 		DefaultService: d.cfg.DefaultService,

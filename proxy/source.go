@@ -32,6 +32,9 @@ type SourceConfig struct {
 	Form Form
 	// Logger gets what happens to connections. nil discards it.
 	Logger *slog.Logger
+	// Resume keeps connections whose websocket is lost, until another Source with the same one attaches them.
+	// They must be to the same thing. nil keeps none.
+	Resume *Resumption
 	// OnOpen, if set, is called when the handshake is done.
 	OnOpen func(channelID, subprotocol string)
 }
@@ -79,7 +82,7 @@ func (s *Source) Run(ctx context.Context) error {
 		return err
 	}
 	mux := stream.NewSource(stream.SourceConfig{
-		Config:    stream.Config{Transport: conn, Logger: s.cfg.Logger, OnStream: conn.RequirePong, HalfClose: true},
+		Config:    stream.Config{Transport: conn, Logger: s.cfg.Logger, OnStream: conn.RequirePong, Resume: resumption(s.cfg.Resume)},
 		Form:      s.cfg.Form,
 		Announced: conn.Subprotocol() != wsconn.SubprotocolV1,
 	})

@@ -32,6 +32,8 @@ type Conn interface{ Expire(why Reason) }
 type Registry struct {
 	sync.Mutex
 	Memory *Memory
+	// Ending counts connections that are in no transport's care and have yet to report their end.
+	Ending sync.WaitGroup
 
 	window   time.Duration
 	conns    map[ID]*entry

@@ -48,6 +48,7 @@ type Stream struct {
 	ended    bool // the application's input has ended
 	endSent  bool // on this transport
 	endAcked bool
+	probed   bool // PING was sent and not answered
 
 	received uint64
 	taken    uint64 // the application took so many
@@ -119,7 +120,7 @@ func (s *Stream) Accept(r *Record) error {
 
 // Detach ends the use of the present transport, which may have lost any of what was sent.
 func (s *Stream) Detach() {
-	s.in, s.out, s.due, s.endSent = detached, detached, due{}, false
+	s.in, s.out, s.due, s.endSent, s.probed = detached, detached, due{}, false, false
 }
 
 // Attached reports whether there is a transport and records may be sent.
@@ -255,7 +256,7 @@ func (s *Stream) credit(r *Record) error {
 	case r.Limit < s.limit:
 		return violation("credit was taken back")
 	}
-	s.limit = r.Limit
+	s.limit, s.probed = r.Limit, false
 	s.confirm(r.Received)
 	return nil
 }
@@ -341,8 +342,21 @@ func (s *Stream) SendCredit() { s.due.credit = s.due.credit || s.OwesCredit() }
 // Probe makes a PING due: the far end answers at once with a CREDIT.
 func (s *Stream) Probe() { s.due.ping = true }
 
-// Unconfirmed reports whether the far end has not confirmed all that was sent.
-func (s *Stream) Unconfirmed() bool { return s.acked < s.next || s.endSent && !s.endAcked }
+// Unconfirmed reports whether the far end owes a confirmation of what was sent, or an answer to a PING.
+func (s *Stream) Unconfirmed() bool {
+	return s.out == records && (s.probed || s.acked < s.next || s.endSent && !s.endAcked)
+}
+
+// Confirmed is how many bytes the far end has received, the end of input counted as one more.
+func (s *Stream) Confirmed() uint64 {
+	if s.endAcked {
+		return s.sent + 1
+	}
+	return s.acked
+}
+
+// EndConfirmed reports whether the far end has received all, the end of input included.
+func (s *Stream) EndConfirmed() bool { return s.endAcked }
 
 // Pending reports whether Next has something to send, or Room is more than none and the application's bytes
 // may follow.
@@ -385,7 +399,7 @@ func (s *Stream) Next(buf []byte) ([]byte, bool) {
 		d.credit = false
 		r = s.position(Credit)
 	case d.ping:
-		d.ping = false
+		d.ping, s.probed = false, true
 		r = Record{Type: Ping}
 	case s.next < s.sent:
 		return s.again(buf), true

@@ -86,27 +86,28 @@ func TestABrokenConnectionDoesNotLookComplete(t *testing.T) {
 	}
 }
 
-// Between two peers that know half close, what ends without the end of input was no orderly end.
-func TestAResetOfAPeerThatKnowsHalfCloseIsNoOrderlyEnd(t *testing.T) {
+// Between two peers that speak records, what ends without the end of input was no orderly end. The stream id offers
+// records.
+func TestAResetOfAPeerThatSpeaksRecordsIsNoOrderlyEnd(t *testing.T) {
 	for name, c := range map[string]struct {
 		messages []string
 		broken   bool
 	}{
-		"reset in the middle":               {[]string{"DATA 1 X#1 ", "DATA 1 X#1 half", "CONNECTION_RESET 1 X#1"}, true},
-		"stream reset in the middle":        {[]string{"DATA 1 X#1 ", "DATA 1 X#1 half", "STREAM_RESET 1 X"}, true},
-		"a peer without half close ends so": {[]string{"DATA 1 X#1 half", "CONNECTION_RESET 1 X#1"}, false},
+		"reset in the middle":            {[]string{"DATA 897613831 X#1 ", "DATA 897613831 X#1 half", "CONNECTION_RESET 897613831 X#1"}, true},
+		"stream reset in the middle":     {[]string{"DATA 897613831 X#1 ", "DATA 897613831 X#1 half", "STREAM_RESET 897613831 X"}, true},
+		"a peer without records ends so": {[]string{"DATA 897613831 X#1 half", "CONNECTION_RESET 897613831 X#1"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			near, app := networks["tcp"](t)
 			link, far := newPair()
 			go func() { _, _ = io.Copy(io.Discard, far) }()
 			d := NewDestination(DestinationConfig{
-				Config: Config{Transport: link, HalfClose: true},
+				Config: Config{Transport: link, Resume: registryIf(true)},
 				Dial:   func(context.Context, string) (net.Conn, error) { return near, nil },
 			})
 			served := make(chan struct{})
 			go func() { defer close(served); _ = d.Serve() }()
-			_, _ = far.Write(frames(append([]string{"STREAM_START 1 X#1"}, c.messages...)...))
+			_, _ = far.Write(frames(append([]string{"STREAM_START 897613831 X#1"}, c.messages...)...))
 			if c.broken {
 				if got := readBroken(t, app); string(got) != "half" {
 					t.Errorf("%q arrived", got)

@@ -230,6 +230,16 @@ func (y *Budget) connect(b *backlog) bool {
 	return true
 }
 
+// reconnect reserves a connection for b that exists already.
+func (y *Budget) reconnect(b *backlog) {
+	if y != nil {
+		y.mu.Lock()
+		defer y.mu.Unlock()
+		y.connections++
+		b.used.connections++
+	}
+}
+
 // disconnect returns a connection.
 func (y *Budget) disconnect(b *backlog) {
 	if y == nil {

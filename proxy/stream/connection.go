@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/culvert-iot/culvert/proxy/resume"
 )
 
 // state is how far a connection is in its life. It only ever moves forward.
@@ -26,7 +28,8 @@ const (
 // until there is something to read. Whoever reads the tunnel also writes to targets that take it at once; only for
 // a target that does not there is a second goroutine, the writer, until all is written.
 type connection struct {
-	m      *mux
+	mu     *sync.Mutex // m's; the same wherever it is attached
+	m      *mux        // the websocket it is on, or was on last
 	s      *stream
 	id     uint32
 	target net.Conn // nil while dialling
@@ -58,9 +61,11 @@ type connection struct {
 	served  sync.Cond   // the poller waits here, and the writer for the poller's end
 	closed  bool        // nothing more goes to the tunnel
 	member
-	half  half
-	began time.Time
-	watch watched
+	half half
+	carriage
+	began    time.Time
+	observer Observer
+	watch    watched
 
 	in, out uint64 // bytes to and from the target
 }
@@ -72,10 +77,10 @@ type plainInput struct {
 }
 
 // connect dials the target. It is a goroutine of its own, so that the stack which that takes goes with it.
-func (c *connection) connect(ctx context.Context) {
-	target, err := c.m.dial(ctx, c.s.name)
+func (c *connection) connect(ctx context.Context, m *mux) {
+	target, err := m.dial(ctx, c.s.name)
+	c.mu.Lock()
 	c.cancel()
-	c.m.mu.Lock()
 	c.cancel = nil
 	switch {
 	case err != nil:
@@ -83,6 +88,7 @@ func (c *connection) connect(ctx context.Context) {
 		if !c.closed {
 			c.m.refused(c.s.name, err)
 		}
+		c.why = resume.Refused
 		c.end(aborted, true)
 	case c.state == aborted:
 		c.targetDone = true
@@ -90,13 +96,13 @@ func (c *connection) connect(ctx context.Context) {
 	default:
 		c.attach(target)
 	}
-	c.m.mu.Unlock()
+	c.mu.Unlock()
 	if c.target != nil {
 		c.serveTarget()
 	}
-	c.m.mu.Lock()
+	c.mu.Lock()
 	c.leave()
-	c.m.mu.Unlock()
+	c.mu.Unlock()
 }
 
 // attach gives the connection its target.
@@ -136,8 +142,8 @@ func beneath(target net.Conn) net.Conn {
 // serveTarget begins to carry bytes, once the observer knows.
 func (c *connection) serveTarget() {
 	c.tellOpened()
-	c.m.mu.Lock()
-	defer c.m.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.running++
 	go c.poll()
 	c.settle()
@@ -146,8 +152,8 @@ func (c *connection) serveTarget() {
 // adopt is connect for a connection that began with its target.
 func (c *connection) adopt() {
 	c.serveTarget()
-	c.m.mu.Lock()
-	defer c.m.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.leave()
 }
 
@@ -212,12 +218,17 @@ func (c *connection) end(to state, tell bool) {
 		c.stopTimer()
 		c.unlink()
 		c.m.remove(c)
-		if tell {
+		switch {
+		case !tell:
+		case c.carried:
+			c.tellClose()
+		default:
 			c.m.tell(c.s.reset(c.id))
 		}
+		c.retire()
 	}
 	if c.state == aborted {
-		c.m.backlog.clear(&c.inbox)
+		c.clearInbox()
 	}
 	if c.target == nil && c.cancel != nil && (c.state == aborted || c.inbox.empty()) {
 		c.cancel()
@@ -232,11 +243,11 @@ func (c *connection) end(to state, tell bool) {
 func (c *connection) poll() {
 	for c.await() {
 	}
-	c.m.mu.Lock()
+	c.mu.Lock()
 	c.polling = false
 	c.served.Broadcast()
 	c.leave()
-	c.m.mu.Unlock()
+	c.mu.Unlock()
 }
 
 // await waits for bytes once, and until they are sent. It tells whether there may be more.
@@ -248,9 +259,8 @@ func (c *connection) await() bool {
 	} else {
 		n, err = c.target.Read(c.plain.buf[:])
 	}
-	m := c.m
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.closed {
 		return err == nil && (c.raw == nil || c.discard())
 	}
@@ -262,8 +272,7 @@ func (c *connection) await() bool {
 	}
 	c.readErr = err
 	c.pending = true
-	m.sched.ready(&c.member)
-	m.work.Signal()
+	c.wake()
 	for c.reading || c.pending && !c.closed {
 		c.served.Wait()
 	}
@@ -272,8 +281,8 @@ func (c *connection) await() bool {
 
 // discard reads away what is there, with mu given up meanwhile, and tells whether there may be more.
 func (c *connection) discard() bool {
-	c.m.unlock()
-	defer c.m.relock()
+	c.unlock()
+	defer c.relock()
 	b := newChunk(largeChunk)
 	defer b.free()
 	_, err := c.raw.tryRead(b.b[:cap(b.b)])
@@ -284,18 +293,25 @@ func (c *connection) discard() bool {
 // by the sender with mu held, which it gives up while it reads. Afterwards c is queued again, handed back
 // to its poller, or ended: the caller then tells the peer.
 func (c *connection) serve(buf []byte, limit int) (data []byte, ended bool) {
+	m := c.m
+	if c.carried {
+		return c.serveRecord(m, buf, limit), false
+	}
+	if c.mustWait() {
+		return nil, false
+	}
 	payload := buf[headerRoom : headerRoom+limit]
 	n := 0
 	switch {
 	case c.readErr != nil && c.raw != nil: // the wait for it has failed
 	case c.raw != nil:
 		c.reading = true
-		c.m.unlock()
+		c.unlock()
 		got, err := c.raw.tryRead(payload)
 		if got > 0 {
 			c.touch()
 		}
-		c.m.relock()
+		c.relock()
 		c.reading = false
 		n, c.more, c.readErr = got, got == limit, err
 	default:
@@ -308,11 +324,27 @@ func (c *connection) serve(buf []byte, limit int) (data []byte, ended bool) {
 		return nil, false
 	}
 	if n > 0 {
-		data = enclose(buf, n, c)
 		c.out += uint64(n)
-		c.m.stats.out(c.s.name, n)
+		m.stats.out(c.s.name, n)
+		switch {
+		case c.detached || c.m != m: // carried meanwhile, and lost
+			c.res.Push(payload[:n])
+		default:
+			if c.res != nil {
+				c.res.Fill(nil, payload[:n])
+			}
+			data = enclose(buf, n, c)
+		}
 	}
 	switch {
+	case c.carried && c.more && (c.raw == nil || c.readErr == nil):
+		c.wake()
+	case c.carried && !c.inputOver():
+		c.pending = false
+		c.served.Broadcast()
+		c.wake()
+	case c.carried:
+		c.wake() // for serveRecord to see the end
 	case c.more && (c.raw == nil || c.readErr == nil):
 		c.m.sched.again(&c.member)
 	case errors.Is(c.readErr, io.EOF) && c.endInput():
@@ -344,4 +376,18 @@ func (c *connection) endByTarget() {
 	}
 	c.setTargetError(c.readErr)
 	c.end(to, false)
+}
+
+func (c *connection) unlock() {
+	c.mu.Unlock()
+	if testYield != nil {
+		testYield()
+	}
+}
+
+func (c *connection) relock() {
+	if testYield != nil {
+		testYield()
+	}
+	c.mu.Lock()
 }

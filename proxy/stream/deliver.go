@@ -65,7 +65,7 @@ func (m *mux) writeDeferred() {
 			b := c.inbox.take()
 			b.done += c.writeNow(b.b[b.done:])
 			if b.done == len(b.b) || c.dead || c.state == aborted {
-				m.backlog.release(&c.inbox, b)
+				c.releaseChunk(b)
 				continue
 			}
 			c.inbox.untake(b)

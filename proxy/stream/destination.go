@@ -117,8 +117,8 @@ func (m *mux) data(msg *frame.Message) {
 	if !s.form.Connection {
 		id = 1
 	}
-	if c := s.conns[id]; c != nil && !c.heard(msg.Payload) {
-		m.deliver(c, msg.Payload)
+	if c := s.conns[id]; c != nil {
+		c.heard(m, msg.Payload)
 	}
 }
 

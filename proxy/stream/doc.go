@@ -26,12 +26,18 @@
 //
 // Only an orderly end is a FIN for the application. What is known to be broken is a TCP reset, or a call of
 // [Breaker]: the transport's end, a session reset, Shutdown, a violation, a target that stalls or fails.
-// What was received before is written first. The peer's reset is an orderly end where the peer knows no
-// half close: the protocol has no other one.
+// What was received before is written first. A foreign peer's reset is an orderly end: the protocol has no
+// other one.
 //
-// Two peers of this package have a half close, which the protocol lacks; see halfclose.go. Each says that
-// its input ended before it resets in order, so any other reset between the two is a broken end.
+// # Records
+//
+// Two peers of this package agree to speak records (negotiate.go), which give a connection a half close, flow
+// control, and a life beyond the websocket (carried.go; package resume has the byte stream). When its websocket
+// is lost, such a connection is detached: it keeps its target and its goroutines, and waits in the
+// resume.Registry. A later Source on the same registry attaches it (reattach.go), and the Destination puts it
+// in the place that the RESUME came for. All muxes of a registry share its lock, so nothing else changes for a
+// connection that moves. A reset that the peer did not announce by a CLOSE detaches, too.
 //
 // The package does not know websockets, it is given a [Transport]; nor what a service name stands for, it
-// is given a dial function; nor retries: when the transport ends, everything on it has ended.
+// is given a dial function; nor retries: when the transport ends, everything that cannot wait has ended.
 package stream

@@ -45,6 +45,16 @@ type stream struct {
 	name    string // the service's own name, also where the wire has none
 	conns   map[uint32]*connection
 	next    uint32 // source: the next connection's id
+	records bool   // both ends know that the other one speaks records
+}
+
+// advance makes next the id of a new connection.
+func (s *stream) advance() {
+	s.next++
+	for s.conns[max(s.next, 1)] != nil {
+		s.next++
+	}
+	s.next = max(s.next, 1)
 }
 
 // message returns a message of the stream, about connection id where the form names connections; 0 is

@@ -84,7 +84,7 @@ func newSourceScript(t *testing.T, form Form, half bool) *sourceScript {
 	j := judged(t, near, true)
 	j.half = half
 	s := &sourceScript{t: t, form: form, far: far, served: make(chan error, 1), starts: map[string][]frame.Message{}, said: map[string]int{}}
-	s.s = NewSource(SourceConfig{Config: Config{Transport: j, Logger: slog.New(slog.DiscardHandler), HalfClose: half}, Form: form, Announced: true})
+	s.s = NewSource(SourceConfig{Config: Config{Transport: j, Logger: slog.New(slog.DiscardHandler), Resume: registryIf(half)}, Form: form, Announced: true})
 	s.s.lastID = 0
 	go func() { s.served <- s.s.Serve() }()
 	return s

@@ -95,7 +95,7 @@ func FuzzDestination(f *testing.F) {
 	})
 	f.Fuzz(func(t *testing.T, half bool, script []byte) {
 		synctest.Test(t, func(t *testing.T) {
-			s := playWith(t, "ECHO", Config{HalfClose: half})
+			s := playWith(t, "ECHO", Config{Resume: registryIf(half)})
 			s.far.out.limit = 1 << 30
 			const control = "DATA 4711 ECHO#4711 still here"
 			s.send("STREAM_START 4711 CONTROL#1", "CONNECTION_START 4711 ECHO#4711")

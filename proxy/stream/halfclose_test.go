@@ -79,11 +79,11 @@ func halfTunnel(t testing.TB, form Form, source, destination, keep bool, dial fu
 	a, b := newPair()
 	fromDestination, fromSource := &spy{Transport: a, keep: keep}, &spy{Transport: b, keep: keep}
 	d := NewDestination(DestinationConfig{
-		Config:         Config{Transport: fromDestination, HalfClose: destination},
+		Config:         Config{Transport: fromDestination, Resume: registryIf(destination)},
 		Dial:           func(context.Context, string) (net.Conn, error) { return dial() },
 		DefaultService: func([]string) (string, error) { return "default", nil },
 	})
-	s := NewSource(SourceConfig{Config: Config{Transport: fromSource, HalfClose: source}, Form: form})
+	s := NewSource(SourceConfig{Config: Config{Transport: fromSource, Resume: registryIf(source)}, Form: form})
 	var both sync.WaitGroup
 	both.Go(func() { _ = d.Serve() })
 	both.Go(func() { _ = s.Serve() })

@@ -74,6 +74,14 @@ func (q *inbox) put(p []byte) {
 	q.charged += cap(c.b)
 }
 
+// putFirst copies p to the front.
+func (q *inbox) putFirst(p []byte) {
+	c := newChunk(len(p))
+	c.b = append(c.b[:0], p...)
+	q.chunks = slices.Insert(q.chunks, 0, c)
+	q.charged += cap(c.b)
+}
+
 // take removes the first chunk; it stays charged until release.
 func (q *inbox) take() *chunk {
 	c := q.chunks[0]

@@ -20,7 +20,7 @@ type judge struct {
 	in, out  splitter
 	lives    map[connKey]*life
 	streams  map[connKey]*life // with connection 0
-	heard    map[connKey]bool  // DATA without payload was received
+	answered map[connKey]bool  // DATA was received
 	sizes    []int             // of the messages sent
 	sent     []frame.Message   // what was sent, without payloads
 	sentIn   []int             // in which message each was
@@ -44,7 +44,7 @@ type life struct {
 }
 
 func judged(tb testing.TB, transport Transport, source bool) *judge {
-	return &judge{Transport: transport, tb: tb, source: source, lives: map[connKey]*life{}, streams: map[connKey]*life{}, heard: map[connKey]bool{}}
+	return &judge{Transport: transport, tb: tb, source: source, lives: map[connKey]*life{}, streams: map[connKey]*life{}, answered: map[connKey]bool{}}
 }
 
 // splitter takes a stream of bytes in any pieces apart into messages.
@@ -86,8 +86,8 @@ func (j *judge) Read(p []byte) (int, error) {
 		if !j.source && (m.Type == frame.StreamStart || m.Type == frame.ConnectionStart) {
 			j.started(m)
 		}
-		if m.Type == frame.Data && len(m.Payload) == 0 {
-			j.heard[keyOf(m)] = true
+		if m.Type == frame.Data {
+			j.answered[keyOf(m)] = true
 		}
 	})
 	return n, err
@@ -196,25 +196,22 @@ func (j *judge) checkForm(m *frame.Message, l *life) {
 	}
 }
 
-// checkHalf holds a side to what halfclose.go says of DATA without payload. Where a connection was started again it
+// checkHalf holds a side to what negotiate.go says of DATA without payload. Where a connection was started again it
 // cannot be told which life a message is of.
 func (j *judge) checkHalf(m *frame.Message, l *life) {
-	if l.starts > 1 {
+	if l.starts > 1 || len(m.Payload) > 0 {
 		return
 	}
-	empty, heard := len(m.Payload) == 0, j.heard[keyOf(m)]
-	if empty {
-		l.said++
-	}
+	l.said++
 	switch {
-	case empty && !l.form.Connection:
-		j.broken(m, "half close in a form that has none")
-	case empty && !j.source && !heard:
-		j.broken(m, "half close with a source that did not begin with it")
-	case empty && l.said == 2 && !heard:
-		j.broken(m, "an end of input for a peer that does not know half close")
-	case l.said > 2, !empty && l.said == 2:
-		j.broken(m, "something behind the end of input")
+	case !l.form.Connection:
+		j.broken(m, "an offer of records in a form that has none")
+	case !j.source:
+		j.broken(m, "only a source offers records, and marks where they begin")
+	case l.said == 2 && !j.answered[keyOf(m)]:
+		j.broken(m, "a mark for a peer that does not speak records")
+	case l.said > 2:
+		j.broken(m, "a mark twice")
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/culvert-iot/culvert/internal/loglimit"
 	"github.com/culvert-iot/culvert/proxy/frame"
+	"github.com/culvert-iot/culvert/proxy/resume"
 )
 
 // Transport is the websocket as this package needs it.
@@ -64,8 +65,10 @@ type Config struct {
 	// OnLost, if set, is told once why the websocket ended, when it is closed and its connections may still need the
 	// moment that Serve gives them to end. It is not told of an end by Shutdown.
 	OnLost func(error)
-	// HalfClose lets connections stay open in one direction when the other has ended, where the peer knows how.
-	HalfClose bool
+	// Resume, if set, lets connections to another program of this kind outlive the websocket, stay open in one
+	// direction when the other has ended, and stall without holding up others. It is shared by the websockets
+	// between which connections may move, and ends what still waits in it when it is closed.
+	Resume *resume.Registry
 	// StallTimeout is how long a target may take nothing while the tunnel waits for it; 0 means
 	// DefaultStallTimeout.
 	StallTimeout time.Duration
@@ -84,14 +87,14 @@ type mux struct {
 	notice    loglimit.Limiter
 	dials     *dialTurns
 	starts    startPace
-	halfClose bool
+	resume    *resume.Registry
 	source    bool // this side starts connections
 
 	ctx    context.Context //nolint:containedctx // it bounds dials, which outlive the call that starts them
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // connections
 
-	mu           sync.Mutex
+	mu           *sync.Mutex        // that of the registry, if there is one: connections move between its muxes
 	streams      map[string]*stream // active, by service id as on the wire
 	conns        map[*connection]struct{}
 	backlog      backlog       // what waits for targets; the reader waits here for room
@@ -103,9 +106,11 @@ type mux struct {
 	sessionReset bool          // the service has reset the session: all streams end
 	services     []string      // the tunnel's, from SERVICE_IDS
 	stats        statistics
-	// unanswered: the destination had time enough to say that it knows half close, and did not.
+	// unanswered: the destination had time enough to say that it speaks records, and did not.
 	unanswered    bool
-	answered      bool // it did say so, on some connection
+	back          int               // connections that were resumed and not logged yet
+	resumeWith    func(*connection) // source: attaches a connection
+	answered      bool              // it did say so, on some connection
 	answerTimeout time.Duration
 
 	// the sender's
@@ -119,8 +124,12 @@ type mux struct {
 func newMux(cfg Config) *mux {
 	m := &mux{
 		transport: cfg.Transport, log: cfg.Logger, stall: cfg.StallTimeout, onStream: cfg.OnStream, announced: cfg.OnServices,
-		lost: cfg.OnLost, observer: cfg.Observer, halfClose: cfg.HalfClose, answerTimeout: defaultAnswerTimeout,
+		lost: cfg.OnLost, observer: cfg.Observer, resume: cfg.Resume, answerTimeout: defaultAnswerTimeout,
 		streams: make(map[string]*stream), conns: make(map[*connection]struct{}),
+	}
+	m.mu = new(sync.Mutex)
+	if m.resume != nil {
+		m.mu = &m.resume.Mutex
 	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
@@ -135,13 +144,15 @@ func newMux(cfg Config) *mux {
 		m.pace.prober = p
 		p.OnProbe(m.passed)
 	}
-	m.backlog = backlog{mu: &m.mu, budget: cfg.Budget, evict: func(q *inbox, nothing bool) { m.stalled(q.conn, nothing) }}
+	m.backlog = backlog{mu: m.mu, budget: cfg.Budget, evict: func(q *inbox, nothing bool) { m.stalled(q.conn, nothing) }}
 	m.backlog.each = func(f func(*inbox)) {
 		for c := range m.conns {
-			f(&c.inbox)
+			if !c.carried { // those have a limit of their own
+				f(&c.inbox)
+			}
 		}
 	}
-	m.backlog.room.L, m.idle.L, m.work.L = &m.mu, &m.mu, &m.mu
+	m.backlog.room.L, m.idle.L, m.work.L = m.mu, m.mu, m.mu
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m
 }
@@ -279,6 +290,12 @@ func (m *mux) Shutdown(ctx context.Context) {
 	m.mu.Lock()
 	m.closing = true
 	for _, s := range m.streams {
+		for _, c := range s.conns {
+			if c.carried {
+				c.why = resume.Stopped
+				c.tellClose()
+			}
+		}
 		m.tell(s.message(frame.StreamReset, 0))
 	}
 	m.endAll()
@@ -316,7 +333,15 @@ func (m *mux) endStream(s *stream) {
 	case m.ended, m.sessionReset:
 		why = TunnelLost
 	}
+	lost := 0
 	for _, c := range s.conns {
+		if c.carried && !m.closing {
+			c.lose()
+			if c.detached {
+				lost++
+			}
+			continue
+		}
 		if why == ByPeer {
 			c.resetByPeer()
 			continue
@@ -327,6 +352,9 @@ func (m *mux) endStream(s *stream) {
 	}
 	if m.streams[s.service] == s {
 		delete(m.streams, s.service)
+	}
+	if lost > 0 {
+		m.log.Info("connections wait to be resumed", "service", s.name, "connections", lost)
 	}
 }
 
@@ -346,34 +374,51 @@ func (m *mux) awaitConnections() {
 }
 
 // begin adds a connection to s and starts it. target is nil where it must be dialled.
-func (m *mux) begin(s *stream, id uint32, target net.Conn) {
+func (m *mux) begin(s *stream, id uint32, target net.Conn) *connection {
 	now := time.Now()
-	c := &connection{m: m, s: s, id: id, began: now, running: 1}
+	c := &connection{mu: m.mu, m: m, s: s, id: id, began: now, observer: m.observer}
 	c.inbox.conn, c.inbox.progress = c, now
 	c.member = member{conn: c, born: m.sched.message, overhead: overhead(c)}
-	c.served.L = &m.mu
+	c.served.L = m.mu
 	s.conns[id] = c
-	m.conns[c] = struct{}{}
+	c.joinTunnel(m)
 	if m.onStream != nil {
 		m.onStream()
 	}
 	m.stats.started(s.name)
 	m.log.Debug("connection started", "service", s.name, "stream", s.id, "connection", id, "form", s.form.String())
-	m.wg.Add(1)
 	if target != nil {
+		c.running = 1
 		c.attach(target)
 		go c.adopt()
-		return
+		return c
 	}
-	ctx, cancel := context.WithCancel(m.ctx)
-	c.cancel = cancel
-	go c.connect(ctx)
+	if records, known := offers(s.id); m.resume != nil && s.form.Connection && records {
+		s.records = s.records || known
+		c.offered, c.vacant = !s.records, s.records
+	}
+	if c.vacant {
+		c.targetDone = true
+	} else {
+		m.startDial(c)
+	}
+	return c
+}
+
+// startDial dials c's target. The dial outlives the websocket, as c may.
+func (m *mux) startDial(c *connection) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(m.ctx))
+	c.cancel, c.targetDone = cancel, false
+	c.running++
+	go c.connect(ctx, m)
 }
 
 // remove takes c out of its stream's table, so that nothing more is delivered to it. Without connection
 // ids the stream has ended with its connection.
 func (m *mux) remove(c *connection) {
-	delete(c.s.conns, c.id)
+	if c.s.conns[c.id] == c {
+		delete(c.s.conns, c.id)
+	}
 	if !c.s.form.Connection {
 		delete(m.streams, c.s.service)
 	}
@@ -381,19 +426,23 @@ func (m *mux) remove(c *connection) {
 
 // forget drops the last trace of c, whose target is closed and which has no goroutine any more.
 func (m *mux) forget(c *connection) {
-	delete(m.conns, c)
-	if !m.source {
-		m.backlog.budget.disconnect(&m.backlog)
+	done := m.wg.Done
+	if c.joined {
+		m.uncount(c)
+	} else {
+		done = m.resume.Ending.Done
 	}
-	m.stats.finished(c.s.name)
+	if c.finished {
+		m.resume.Remove(c.res.ID(), resume.Done)
+	}
 	m.log.Debug("connection ended", "service", c.s.name, "stream", c.s.id, "connection", c.id, "bytes_in", c.in, "bytes_out", c.out)
 	if c.watch.closed == nil {
-		m.wg.Done()
+		done()
 		return
 	}
 	// Without the lock, and off the caller's goroutine, which may be the reader.
 	go func() {
-		defer m.wg.Done()
+		defer done()
 		c.tellClosed()
 	}()
 }

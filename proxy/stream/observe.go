@@ -38,6 +38,8 @@ type Closed struct {
 	BytesIn  uint64        // that the target took
 	BytesOut uint64        // that came from the target
 	Duration time.Duration // since it was opened
+	Resumed  int           // how often it went on over another websocket
+	Detached time.Duration // without a websocket, in all
 }
 
 // Observer is told of each connection that was opened. What it returns, if anything, is told of that
@@ -81,11 +83,11 @@ func (c *connection) setTargetError(err error) {
 
 // tellOpened is called once the connection has its target, without mu.
 func (c *connection) tellOpened() {
-	if c.m.observer == nil {
+	if c.observer == nil {
 		return
 	}
 	c.watch.opened = time.Now()
-	c.watch.closed = c.m.observer(Opened{Service: c.s.name, Stream: c.s.id, Connection: c.id, Form: c.s.form, Target: c.target})
+	c.watch.closed = c.observer(Opened{Service: c.s.name, Stream: c.s.id, Connection: c.id, Form: c.s.form, Target: c.target})
 }
 
 // tellClosed is called when the connection is over, without mu. Nobody else has it then.
@@ -98,7 +100,7 @@ func (c *connection) tellClosed() {
 	}
 	e := Closed{
 		Reason: c.watch.reason, Err: c.watch.err, BytesIn: c.in, BytesOut: c.out,
-		Duration: time.Since(c.watch.opened),
+		Duration: time.Since(c.watch.opened), Resumed: c.resumed, Detached: c.away,
 	}
 	if limited, ok := c.target.(interface{ Expired() error }); ok && limited.Expired() != nil {
 		e.Err = limited.Expired()

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/culvert-iot/culvert/proxy/frame"
 )
@@ -154,7 +155,7 @@ func playWith(t *testing.T, defaultService string, cfg Config) *script {
 	near, far := newPair()
 	s := &script{t: t, far: far, log: &logLines{}, targets: map[string][]*target{}, connect: make(chan struct{}), served: make(chan error, 1)}
 	s.judge = judged(t, near, false)
-	s.judge.half = cfg.HalfClose
+	s.judge.half = cfg.Resume != nil
 	cfg.Transport, cfg.Logger = s.judge, slog.New(s.log)
 	s.d = NewDestination(DestinationConfig{
 		Config: cfg,
@@ -343,4 +344,25 @@ func (l *logLines) all() []string {
 func echo(c net.Conn) {
 	defer c.Close()
 	_, _ = io.Copy(c, c)
+}
+
+// oneWay is a pipe whose writing side can be closed alone.
+type oneWay struct {
+	net.Conn
+	w *io.PipeWriter
+}
+
+func newOneWay() (near *oneWay, reads *io.PipeReader, writes net.Conn) {
+	a, b := net.Pipe()
+	r, w := io.Pipe()
+	return &oneWay{a, w}, r, b
+}
+
+func (p *oneWay) Write(b []byte) (int, error)      { return p.w.Write(b) }
+func (p *oneWay) SetWriteDeadline(time.Time) error { return nil }
+func (p *oneWay) CloseWrite() error                { return p.w.Close() }
+
+func (p *oneWay) Close() error {
+	_ = p.w.CloseWithError(net.ErrClosed)
+	return p.Conn.Close()
 }

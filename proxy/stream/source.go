@@ -6,8 +6,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/culvert-iot/culvert/proxy/frame"
+	"github.com/culvert-iot/culvert/proxy/resume"
 )
 
 // SourceConfig is what an operator's side needs.
@@ -25,6 +27,8 @@ type Source struct {
 	form   Form
 	ready  chan struct{}
 	lastID int32
+
+	probing *time.Timer
 }
 
 // NewSource returns a Source that is ready to Serve.
@@ -42,7 +46,20 @@ func NewSource(cfg SourceConfig) *Source {
 
 // Serve carries streams until the websocket ends and returns why. Every connection has ended then. Call
 // it once.
-func (s *Source) Serve() error { return s.serve(s.handle) }
+func (s *Source) Serve() error {
+	s.mu.Lock()
+	select {
+	case <-s.ready:
+		s.resumeAll()
+	default:
+	}
+	if s.resume != nil {
+		s.probing = time.AfterFunc(probeEvery, s.probeStreams)
+		defer s.probing.Stop()
+	}
+	s.mu.Unlock()
+	return s.serve(s.handle)
+}
 
 // Ready is closed once the tunnel's services are known.
 func (s *Source) Ready() <-chan struct{} { return s.ready }
@@ -66,6 +83,7 @@ func (s *Source) handle(msg *frame.Message) error {
 			select {
 			case <-s.ready:
 			default:
+				s.resumeAll()
 				close(s.ready)
 			}
 		}
@@ -101,23 +119,43 @@ func (s *Source) Open(service string, local net.Conn) error {
 	case st != nil && !st.form.Connection:
 		return fmt.Errorf("open a connection to service %q: %w", service, ErrBusy)
 	case st != nil:
-		st.next++
-		for st.conns[max(st.next, 1)] != nil {
-			st.next++
-		}
-		st.next = max(st.next, 1)
+		st.advance()
 		s.tell(st.message(frame.ConnectionStart, st.next))
 	default:
 		if s.lastID++; s.lastID <= 0 {
 			s.lastID = 1
 		}
 		st = &stream{id: s.lastID, service: key, form: form, name: service, conns: make(map[uint32]*connection), next: 1}
+		if s.mayCarry(form) {
+			st.records = s.resumes(key)
+			st.id = offeringID(st.records)
+		}
 		s.streams[key] = st
 		s.tell(st.message(frame.StreamStart, 1))
 	}
-	s.begin(st, st.next, local)
-	if c := st.conns[st.next]; c.canHalfClose() {
-		c.announceHalf()
+	c := s.begin(st, st.next, local)
+	switch {
+	case !s.mayCarry(form):
+	case st.records:
+		c.res = resume.New(s.resume.Memory)
+		c.res.Open(resume.NewID())
+		c.tellNext()
+		c.carry()
+	default:
+		c.offer()
 	}
 	return nil
+}
+
+// mayCarry reports whether connections of a form may be carried in records.
+func (s *Source) mayCarry(form Form) bool { return s.resume != nil && form.Connection }
+
+// resumes reports whether a connection of a service waits to be resumed: then its destination speaks records.
+func (s *Source) resumes(service string) bool {
+	for _, w := range s.resume.Waiting() {
+		if c, ok := w.(*connection); ok && c.detached && c.s.service == service {
+			return true
+		}
+	}
+	return false
 }

@@ -8,9 +8,19 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/culvert-iot/culvert/proxy/resume"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// registryIf returns a registry in which no connection waits, for a side that speaks records, or nil.
+func registryIf(records bool) *resume.Registry {
+	if !records {
+		return nil
+	}
+	return resume.NewRegistry(0, resume.NewMemory(resume.DefaultMemory))
+}
 
 // pair is a Source and a Destination that run against each other, each under a judge.
 type pair struct {

@@ -10,16 +10,15 @@ import (
 
 // write is the writer: it moves the inbox to the target until that is empty, or all is over.
 func (c *connection) write() {
-	m := c.m
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	defer c.giveWrite()
 	for c.state != aborted {
 		switch {
 		case !c.dead && !c.inbox.empty():
 			b := c.inbox.take()
 			err := c.writeOut(b.b[b.done:])
-			m.backlog.release(&c.inbox, b)
+			c.releaseChunk(b)
 			if err != nil {
 				c.refuses()
 			}
@@ -44,7 +43,11 @@ func (c *connection) refuses() {
 		return
 	}
 	c.dead = true
-	c.m.backlog.clear(&c.inbox)
+	c.clearInbox()
+	if c.carried {
+		c.considerEnd()
+		return
+	}
 	if c.half.held || c.half.told {
 		c.setReason(ByTarget)
 		c.end(aborted, true) // it was read to its end already
@@ -58,20 +61,19 @@ const slowWrite = 8 << 10
 // writeOut writes p to the target, with mu given up meanwhile. A blocked write is interrupted now and then, to see
 // what a slow target took until then.
 func (c *connection) writeOut(p []byte) error {
-	m := c.m
 	for piece := len(p); len(p) > 0; {
-		deadline := time.Now().Add(m.stall / writeSteps)
+		deadline := time.Now().Add(c.m.stall / writeSteps)
 		if c.state == draining && c.drainBy.Before(deadline) {
 			deadline = c.drainBy
 		}
 		_ = c.target.SetWriteDeadline(deadline)
-		m.unlock()
+		c.unlock()
 		n, err := c.target.Write(p[:min(piece, len(p))])
-		m.relock()
+		c.relock()
 		c.took(n)
 		if n > 0 {
 			c.inbox.progress = time.Now()
-			c.drainBy = c.inbox.progress.Add(drainTimeout)
+			c.drainBy = c.inbox.progress.Add(c.drainFor())
 		}
 		p = p[n:]
 		switch {
@@ -97,12 +99,12 @@ func (c *connection) writeNow(p []byte) int {
 	}
 	c.takeWrite()
 	defer c.giveWrite()
-	c.m.unlock()
+	c.unlock()
 	n, err := c.raw.tryWrite(p)
 	if n > 0 {
 		c.touch()
 	}
-	c.m.relock()
+	c.relock()
 	c.took(n)
 	if err != nil {
 		c.refuses()
@@ -114,6 +116,11 @@ func (c *connection) took(n int) {
 	if n > 0 {
 		c.in += uint64(n)
 		c.m.stats.in(c.s.name, n)
+		if c.carried && !c.closed {
+			c.res.Took(n)
+			c.considerCredit()
+			c.wake()
+		}
 	}
 }
 
@@ -140,14 +147,70 @@ func (c *connection) linger() {
 	if !ok {
 		return
 	}
-	c.m.unlock()
+	c.unlock()
 	err := half.CloseWrite()
 	_ = c.target.SetReadDeadline(time.Now().Add(lingerTimeout))
-	c.m.relock()
+	c.relock()
 	if err != nil && !c.half.closed {
 		return
 	}
 	for c.polling {
 		c.served.Wait()
 	}
+}
+
+// drainFor is how long a target may take nothing of what was received before its connection's end. Between two ends
+// of this package, and once all is in order, that is its own affair.
+func (c *connection) drainFor() time.Duration {
+	if c.finished {
+		return halfTimeout
+	}
+	return drainTimeout
+}
+
+// closeWriting tells the target that no more will come, with the lock given up meanwhile.
+func (c *connection) closeWriting() {
+	c.half.closed = true
+	h, ok := c.target.(interface{ CloseWrite() error })
+	err := errors.ErrUnsupported
+	if ok {
+		c.unlock()
+		err = h.CloseWrite()
+		c.relock()
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		if !c.carried {
+			c.half.closed = false
+			c.setReason(ByPeer)
+			c.end(draining, true) // as the protocol has it
+			return
+		}
+		if !c.res.Ended() { // all of the target is closed at the end, so it has nothing more to say
+			c.inputEnded()
+			c.wake()
+		}
+	}
+	c.considerEnd()
+}
+
+// releaseChunk gives a written chunk's memory back.
+func (c *connection) releaseChunk(b *chunk) {
+	if !c.carried {
+		c.m.backlog.release(&c.inbox, b)
+		return
+	}
+	before := c.inbox.charged
+	c.inbox.release(b)
+	c.m.resume.Memory.Give(before - c.inbox.charged)
+}
+
+// clearInbox drops what waits for the target.
+func (c *connection) clearInbox() {
+	if !c.carried {
+		c.m.backlog.clear(&c.inbox)
+		return
+	}
+	before := c.inbox.charged
+	c.inbox.clear()
+	c.m.resume.Memory.Give(before - c.inbox.charged)
 }

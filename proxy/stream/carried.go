@@ -1,0 +1,363 @@
+package stream
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/culvert-iot/culvert/proxy/frame"
+	"github.com/culvert-iot/culvert/proxy/resume"
+)
+
+const (
+	// creditDelay is how long a small confirmation may wait for others.
+	creditDelay = 200 * time.Millisecond
+	// confirmTimeout is how long a source waits for any confirmation before it takes the stream for lost.
+	confirmTimeout = 10 * time.Second
+)
+
+// carriage is what a connection carried in records has besides. It is guarded by the tunnel's lock.
+type carriage struct {
+	res      *resume.Stream // nil unless offered or carried
+	seen     bool           // the peer's first message came
+	offered  bool           // it is not known yet whether the peer speaks records
+	carried  bool           // it does
+	vacant   bool           // destination: the first record says what the connection is
+	detached bool           // it waits for a websocket
+	joined   bool           // it counts as one of its tunnel's
+	finished bool           // both directions have ended in order
+	why      resume.Reason  // why it ends, for the peer; Done means what the application did
+	epoch    uint64         // counts the websockets
+
+	creditTimer, confirmTimer *time.Timer
+	creditSet                 bool
+	confirmSet                bool
+	confirmed                 uint64 // what was confirmed when the timer was set
+	tries                     int    // in a row to resume
+	tried                     time.Time
+
+	resumed int
+	away    time.Duration // without a websocket, in all
+}
+
+// carry begins to carry c in records.
+func (c *connection) carry() {
+	c.offered, c.carried = false, true
+	c.stopTimer()
+	if c.m.source {
+		c.m.resume.Add(c.res.ID(), c)
+	}
+	if c.half.held {
+		c.half.held = false
+		c.inputEnded()
+	}
+	c.wake()
+}
+
+// wants reports whether the sender has something to do for c.
+func (c *connection) wants() bool {
+	return c.res.Pending() || c.pending && !c.res.Ended() && (c.inputOver() || c.res.Room() > 0)
+}
+
+// inputOver reports whether nothing more will be read from the target.
+func (c *connection) inputOver() bool {
+	return c.readErr != nil && (c.raw != nil || c.plain == nil || c.plain.off == c.plain.n)
+}
+
+// wake queues c, if there is something to do for the sender.
+func (c *connection) wake() {
+	if c.closed || c.detached || c.reading || c.queue != nil || c.carried && !c.wants() || !c.carried && !c.pending {
+		return
+	}
+	c.m.sched.ready(&c.member)
+	c.m.work.Signal()
+}
+
+// serveRecord is serve for a connection carried in records.
+func (c *connection) serveRecord(m *mux, buf []byte, limit int) (data []byte) {
+	payload := buf[headerRoom : headerRoom+limit]
+	if rec, ok := c.res.Next(payload[:0:limit]); ok {
+		if len(rec) > 0 {
+			data = enclose(buf, len(rec), c)
+		} else if msg := c.s.message(frame.Data, c.id); true {
+			data, _ = msg.AppendFrame(buf[:0]) // the mark
+		}
+		c.watchConfirmation()
+		c.wake()
+		return data
+	}
+	if !c.pending || c.res.Ended() {
+		return nil
+	}
+	if !c.inputOver() {
+		if data, ok := c.serveBytes(m, buf, payload); !ok || data != nil {
+			return data
+		}
+	}
+	if c.inputOver() {
+		c.pending = false
+		c.served.Broadcast()
+		if !errors.Is(c.readErr, io.EOF) {
+			c.broken = true
+			c.setTargetError(c.readErr)
+			c.why = resume.Reset
+			c.end(aborted, true)
+			return nil
+		}
+		c.inputEnded()
+		c.wake()
+	}
+	return nil
+}
+
+// serveBytes reads new bytes of the target into a record. It returns false where c may not be used any more.
+func (c *connection) serveBytes(m *mux, buf, payload []byte) (data []byte, ok bool) {
+	room := min(c.res.Room(), len(payload)-1)
+	if room <= 0 {
+		return nil, false // until there is credit
+	}
+	n, epoch := 0, c.epoch
+	into := payload[1 : 1+room]
+	if c.raw != nil {
+		c.reading = true
+		c.unlock()
+		got, err := c.raw.tryRead(into)
+		if got > 0 {
+			c.touch()
+		}
+		c.relock()
+		c.reading = false
+		n, c.more, c.readErr = got, got == room, err
+	} else {
+		n = copy(into, c.plain.buf[c.plain.off:c.plain.n])
+		c.plain.off += n
+		c.more = c.plain.off < c.plain.n
+	}
+	if c.closed {
+		c.served.Broadcast()
+		return nil, false
+	}
+	if n > 0 {
+		c.out += uint64(n)
+		m.stats.out(c.s.name, n)
+		if c.epoch != epoch || c.detached { // it has lost this websocket meanwhile
+			c.res.Push(into[:n])
+		} else {
+			c.res.Fill(payload[:1], into[:n])
+			data = enclose(buf, n+1, c)
+			c.watchConfirmation()
+		}
+	}
+	switch {
+	case c.more && c.readErr == nil && c.epoch == epoch && !c.detached && c.wants():
+		m.sched.again(&c.member)
+	case c.more && c.readErr == nil: // until there is credit, or a websocket
+		c.wake()
+	case !c.inputOver():
+		c.pending = false
+		c.served.Broadcast()
+		c.wake()
+	case data != nil:
+		c.wake()
+	}
+	return data, true
+}
+
+// inputEnded notes the end of the target's input.
+func (c *connection) inputEnded() {
+	c.half.told = true
+	if c.half.first == "" {
+		c.half.first = ByTarget
+	}
+	c.res.End()
+	c.watchIdle()
+}
+
+// received acts on one message of a connection carried in records. m is the reader's tunnel.
+func (c *connection) received(m *mux, payload []byte) {
+	unnamed := c.res.ID() == resume.ID{}
+	waiting := c.res.Waiting()
+	data, err := c.res.Receive(payload)
+	switch {
+	case err != nil:
+		c.violated(err)
+		return
+	case unnamed && c.res.ID() != resume.ID{} && !m.resume.Add(c.res.ID(), c):
+		c.violated(errSameIdentity)
+		return
+	case waiting && !c.res.Waiting():
+		c.returned()
+	}
+	if reason, over := c.res.Closed(); over {
+		m.log.Debug("connection ended by the far side", "service", c.s.name, "reason", reason.String())
+		c.broken = true
+		c.setReason(ByPeer)
+		if reason == resume.Unknown {
+			c.watch.reason = TunnelLost
+		}
+		c.end(draining, false)
+		return
+	}
+	if len(data) > 0 {
+		c.deliverBytes(m, data)
+	}
+	if c.closed {
+		return
+	}
+	if c.res.FarEnded() && !c.half.ended {
+		c.half.ended = true
+		if c.half.first == "" {
+			c.half.first = ByPeer
+		}
+		c.settle()
+		c.watchIdle()
+	}
+	c.considerEnd()
+	c.considerCredit()
+	c.wake()
+}
+
+// resetByPeer notes that the connection or its stream was reset. To others than ourselves that is an orderly end; we
+// would have said more, so what lies between has lost it.
+func (c *connection) resetByPeer() {
+	if c.carried {
+		c.lose()
+		return
+	}
+	c.setReason(ByPeer)
+	c.end(draining, false)
+}
+
+var errSameIdentity = errors.New("the identity of another connection")
+
+// violated ends a connection whose peer broke the rules of the records, or whose bytes do not match.
+func (c *connection) violated(err error) {
+	c.m.warn("records "+c.s.name, "connection reset: its records are wrong",
+		"service", c.s.name, "stream", c.s.id, "connection", c.id, "error", err)
+	c.m.stats.failed(c.s.name, err.Error())
+	c.broken, c.why = true, resume.ReasonOf(err)
+	c.setReason(Violation)
+	c.end(aborted, true)
+}
+
+// deliverBytes hands bytes to the target, as far as it takes them now. The rest waits within the credit that the
+// peer was granted: it holds up no other connection.
+func (c *connection) deliverBytes(m *mux, p []byte) {
+	if c.dead {
+		return // no more credit
+	}
+	atOnce := c.inbox.empty() && !c.writing && len(p) >= directly
+	if atOnce {
+		p = p[c.writeNow(p):]
+		if len(p) == 0 || c.dead || c.state == aborted {
+			return
+		}
+	}
+	if atOnce && !c.inbox.empty() { // the next websocket was faster
+		before := c.inbox.charged
+		c.inbox.putFirst(p)
+		m.resume.Memory.Take(c.inbox.charged-before, true)
+		c.settle()
+		return
+	}
+	if !m.resume.Memory.Take(c.inbox.growth(len(p)), false) {
+		c.violated(&resume.Error{Reason: resume.OutOfMemory, Text: "too much waits in the process for applications that take nothing"})
+		return
+	}
+	c.inbox.put(p)
+	if c.raw == nil || len(p) >= directly || c.m != m {
+		c.settle()
+	} else if !c.deferred {
+		c.deferred = true
+		m.deferred = append(m.deferred, c)
+	}
+}
+
+// considerCredit sends the peer a confirmation, at once or soon.
+func (c *connection) considerCredit() {
+	if c.closed || !c.res.OwesCredit() || c.creditSet || c.detached {
+		return
+	}
+	c.creditSet = true
+	if c.creditTimer == nil {
+		c.creditTimer = time.AfterFunc(creditDelay, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.creditSet = false
+			if !c.closed {
+				c.res.SendCredit()
+				c.wake()
+			}
+		})
+		return
+	}
+	c.creditTimer.Reset(creditDelay)
+}
+
+// considerEnd ends c when both directions have ended in order, or the target takes nothing more and all that it said
+// has arrived.
+func (c *connection) considerEnd() {
+	switch {
+	case c.closed || !c.carried:
+	case c.dead && c.res.EndConfirmed():
+		c.broken, c.why = true, resume.Reset
+		c.setReason(ByTarget)
+		c.end(aborted, true)
+	case c.res.Finished():
+		c.finished = true
+		if c.half.closed {
+			c.watch.reason = c.half.first
+			c.end(draining, true)
+			return
+		}
+		// The peer needs us no more. What is left is between the target and us, for as long as it likes.
+		c.watch.reason = c.half.first
+		c.tellClose()
+		c.leaveTunnel()
+		c.m.resume.Detach(c.res.ID()) // it ends when the registry does, or the window has passed
+		c.end(draining, false)
+	}
+}
+
+// tellClose tells the peer that the connection is over, and why.
+func (c *connection) tellClose() {
+	if c.detached || c.m.ended {
+		return
+	}
+	r := resume.Record{Type: resume.Close, Reason: c.why}
+	if c.why == resume.Done && !c.finished {
+		r.Reason = resume.Reset
+	}
+	var b [2]byte
+	msg := c.s.message(frame.Data, c.id)
+	msg.Payload = r.Append(b[:0])
+	c.m.tell(msg)
+	c.m.tell(c.s.reset(c.id))
+}
+
+// retire is called when c has ended for the peer.
+func (c *connection) retire() {
+	for _, t := range []*time.Timer{c.creditTimer, c.confirmTimer} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	if c.res == nil {
+		return
+	}
+	if w, _ := c.m.resume.Find(c.res.ID()); w == resume.Conn(c) && !c.finished { // else when it is forgotten
+		c.m.resume.Remove(c.res.ID(), resume.Reset)
+	}
+	c.res.Release()
+}
+
+// Expire ends a connection that waited in vain.
+func (c *connection) Expire(why resume.Reason) {
+	c.broken, c.why = true, why
+	if why == resume.Stopped {
+		c.setReason(Stopped)
+	} else {
+		c.setReason(TunnelLost)
+	}
+	c.end(aborted, true)
+}

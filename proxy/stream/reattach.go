@@ -1,0 +1,297 @@
+package stream
+
+import (
+	"time"
+
+	"github.com/culvert-iot/culvert/proxy/frame"
+	"github.com/culvert-iot/culvert/proxy/resume"
+)
+
+const (
+	// resumeDelay is how long a source waits before it resumes a connection that was reset on a websocket that
+	// stands; it doubles with each try in a row, up to maxResumeDelay.
+	resumeDelay, maxResumeDelay = 50 * time.Millisecond, 10 * time.Second
+	// probeEvery is how often a source asks a quiet stream whether it is still there: the destination may have
+	// another websocket, and its service need not say so.
+	probeEvery = 15 * time.Second
+	// logDelay gathers connections that return into one line of the log.
+	logDelay = time.Second
+)
+
+// joinTunnel counts c as one of m's connections.
+func (c *connection) joinTunnel(m *mux) {
+	c.joined = true
+	m.conns[c] = struct{}{}
+	m.wg.Add(1)
+}
+
+// leaveTunnel is joinTunnel undone.
+func (c *connection) leaveTunnel() {
+	if !c.joined {
+		return
+	}
+	c.m.uncount(c)
+	c.m.resume.Ending.Add(1)
+	c.m.wg.Done()
+}
+
+func (m *mux) uncount(c *connection) {
+	c.joined = false
+	delete(m.conns, c)
+	if !m.source {
+		m.backlog.budget.disconnect(&m.backlog)
+	}
+	m.stats.finished(c.s.name)
+}
+
+// lose takes c off its websocket. It waits for the next one, if it can.
+func (c *connection) lose() {
+	m := c.m
+	if !c.res.Speaks() {
+		c.broken = true
+		c.setReason(TunnelLost)
+		c.end(draining, false)
+		return
+	}
+	c.epoch++
+	c.res.Detach()
+	c.unlink()
+	m.remove(c)
+	c.leaveTunnel()
+	c.detached, c.deferred = true, false
+	if !m.resume.Detach(c.res.ID()) {
+		c.broken = true
+		c.setReason(TunnelLost)
+		c.end(draining, false)
+		return
+	}
+	c.settle()
+	if m.source && !m.ended {
+		m.resumeLater(c)
+	}
+}
+
+// move gives c a place on a websocket, as connection id of s.
+func (m *mux) move(c *connection, s *stream, id uint32) {
+	c.unlink()
+	c.m, c.s, c.id = m, s, id
+	c.member = member{conn: c, born: m.sched.message, overhead: overhead(c)}
+	s.conns[id] = c
+	c.joinTunnel(m)
+	m.resume.Ending.Done()
+	m.stats.get(s.name).Connections++
+	c.detached = false
+	c.epoch++
+	if m.onStream != nil {
+		m.onStream()
+	}
+}
+
+// returned notes that the peer has attached c again.
+func (c *connection) returned() {
+	m := c.m
+	if waited := m.resume.Attach(c.res.ID()); waited > 0 {
+		c.resumed++
+		c.away += waited
+		if m.back++; m.back == 1 { // one line for all of them
+			time.AfterFunc(logDelay, func() {
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				m.log.Info("connections resumed", "connections", m.back)
+				m.back = 0
+			})
+		}
+	}
+	if time.Since(c.tried) > maxResumeDelay {
+		c.tries = 0
+	}
+}
+
+// resumeAll attaches all connections that wait to the source's websocket.
+func (s *Source) resumeAll() {
+	if s.resume == nil || !s.form.Connection {
+		return
+	}
+	s.resumeWith = s.resumeOne
+	for _, w := range s.resume.Waiting() {
+		if c, ok := w.(*connection); ok && c.detached {
+			s.resumeOne(c)
+		}
+	}
+}
+
+// resumeOne attaches a connection that waits: a start, and RESUME in the same message.
+func (s *Source) resumeOne(c *connection) {
+	key := c.s.service
+	st := s.streams[key]
+	switch {
+	case st == nil:
+		st = &stream{id: offeringID(true), service: key, form: c.s.form, name: c.s.name, conns: make(map[uint32]*connection), next: 1, records: true}
+		s.streams[key] = st
+		s.tell(st.message(frame.StreamStart, 1))
+	case !st.records:
+		s.resumeLater(c) // it is not known yet who answers there
+		return
+	default:
+		st.advance()
+		s.tell(st.message(frame.ConnectionStart, st.next))
+	}
+	s.move(c, st, st.next)
+	c.tried = time.Now()
+	c.res.Resume()
+	c.tellNext()
+	c.watchConfirmation()
+}
+
+// tellNext sends the first record of a connection right behind its start.
+func (c *connection) tellNext() {
+	var b [resume.MaxOverhead]byte
+	if rec, ok := c.res.Next(b[:0]); ok {
+		msg := c.s.message(frame.Data, c.id)
+		msg.Payload = rec
+		c.m.tell(msg)
+	}
+}
+
+// resumeLater attaches c to m in a while, unless it is attached by then.
+func (m *mux) resumeLater(c *connection) {
+	d := min(resumeDelay<<min(c.tries, 10), maxResumeDelay)
+	c.tries++
+	epoch := c.epoch
+	time.AfterFunc(d, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if c.detached && !c.closed && c.epoch == epoch && !m.ended && !m.closing && !m.mute && m.resumeWith != nil {
+			m.resumeWith(c)
+		}
+	})
+}
+
+// watchConfirmation takes the stream for lost when the destination confirms nothing for too long.
+func (c *connection) watchConfirmation() {
+	if c.confirmSet || !c.m.source || c.closed || c.detached || !c.awaitsAnswer() {
+		return
+	}
+	c.confirmSet, c.confirmed = true, c.res.Confirmed()
+	if c.confirmTimer == nil {
+		c.confirmTimer = time.AfterFunc(confirmTimeout, c.unconfirmed)
+		return
+	}
+	c.confirmTimer.Reset(confirmTimeout)
+}
+
+func (c *connection) awaitsAnswer() bool { return c.res.Waiting() || c.res.Unconfirmed() }
+
+func (c *connection) unconfirmed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.confirmSet = false
+	switch {
+	case c.closed || c.detached || !c.awaitsAnswer():
+	case c.confirmed != c.res.Confirmed():
+		c.watchConfirmation()
+	default:
+		m, s := c.m, c.s
+		m.warn("unconfirmed "+s.name, "the device does not answer: its connections are resumed", "service", s.name, "stream", s.id)
+		m.endStream(s)
+	}
+}
+
+// probeStreams asks each quiet stream whether it is still there.
+func (s *Source) probeStreams() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || s.closing {
+		return
+	}
+	for _, st := range s.streams {
+		for _, c := range st.conns {
+			if c.carried && c.res.Attached() {
+				c.res.Probe()
+				c.wake()
+				break
+			}
+		}
+	}
+	s.probing.Reset(probeEvery)
+}
+
+// firstRecord acts on the first message of a connection in a stream of records: it says whether the connection is a
+// new one or resumes another.
+func (m *mux) firstRecord(c *connection, payload []byte) {
+	c.vacant = false
+	var r resume.Record
+	err := r.Parse(payload)
+	switch {
+	case len(payload) == 0: // the source has not seen HELLO yet
+		c.res = resume.New(m.resume.Memory)
+		c.res.Hello()
+		c.carry()
+		m.startDial(c)
+	case err == nil && r.Type == resume.Open:
+		c.res = resume.New(m.resume.Memory)
+		_ = c.res.Accept(&r) // an OPEN is always accepted
+		c.carried = true
+		if !m.resume.Add(r.ID, c) {
+			c.res.Release()
+			c.res = nil
+			c.carried = false
+			m.refuse(c, resume.Protocol)
+			return
+		}
+		m.startDial(c)
+		c.wake()
+	case err == nil && r.Type == resume.Resume:
+		m.resumed(c, &r)
+	default: // another source, whose stream id only looks like ours
+		m.startDial(c)
+		m.deliver(c, payload)
+	}
+}
+
+// refuse tells the source that a connection cannot be had, and forgets c, which only kept its place.
+func (m *mux) refuse(c *connection, why resume.Reason) {
+	r := resume.Record{Type: resume.Gone, Reason: why}
+	var b [2]byte
+	msg := c.s.message(frame.Data, c.id)
+	msg.Payload = r.Append(b[:0])
+	m.tell(msg)
+	c.end(aborted, true)
+}
+
+// resumed puts the connection that a RESUME names in the place of c.
+func (m *mux) resumed(c *connection, r *resume.Record) {
+	s, id := c.s, c.id
+	m.stats.get(s.name).Total-- // c is no connection of its own
+	w, _ := m.resume.Find(r.ID)
+	was, ok := w.(*connection)
+	if ok && was.finished {
+		m.refuse(c, resume.Done)
+		return
+	}
+	if !ok || was.s.name != s.name || was.closed {
+		m.log.Debug("connection cannot be resumed: it is not known here", "service", s.name)
+		m.refuse(c, m.resume.Fate(r.ID))
+		return
+	}
+	c.end(aborted, false)
+	if !was.detached { // the later attachment wins
+		was.epoch++
+		was.unlink()
+		was.m.remove(was)
+		was.leaveTunnel()
+		was.deferred = false
+		m.resume.Detach(r.ID)
+		was.detached = true
+	}
+	m.backlog.budget.reconnect(&m.backlog)
+	m.move(was, s, id)
+	if err := was.res.Accept(r); err != nil {
+		was.violated(err)
+		return
+	}
+	was.returned()
+	was.settle()
+	was.considerEnd()
+	was.wake()
+}

@@ -1,0 +1,411 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/culvert-iot/culvert/proxy/resume"
+)
+
+// rig is a source and a destination whose websockets come and go.
+type rig struct {
+	t           testing.TB
+	near, far   *resume.Registry // the source's and the destination's
+	dial        func() (net.Conn, error)
+	source      *Source
+	destination *Destination
+	ends        []*end
+	serving     sync.WaitGroup
+	dials       int
+	opened      sync.Mutex
+	closed      []Closed
+}
+
+func newRig(t testing.TB, dial func() (net.Conn, error)) *rig {
+	t.Helper()
+	r := &rig{t: t, dial: dial}
+	r.near = resume.NewRegistry(resume.DefaultWindow, resume.NewMemory(resume.DefaultMemory))
+	r.far = resume.NewRegistry(resume.DefaultWindow, resume.NewMemory(resume.DefaultMemory))
+	t.Cleanup(func() {
+		r.cut()
+		for _, y := range []*resume.Registry{r.near, r.far} {
+			y.Lock()
+			y.Close(resume.Stopped)
+			y.Unlock()
+			y.Ending.Wait()
+			if n := y.Memory.Used(); n != 0 {
+				t.Errorf("%d bytes are kept after the end", n)
+			}
+		}
+	})
+	return r
+}
+
+// link gives both ends a websocket. Each direction ends after so many bytes; less than none is never.
+func (r *rig) link(up, down int) {
+	a, b := newPair()
+	r.ends = []*end{a, b}
+	r.destination = NewDestination(DestinationConfig{
+		Config: Config{Transport: &ending{end: a, left: up}, Resume: r.far, Logger: slog.New(slog.DiscardHandler),
+			Observer: func(Opened) func(Closed) {
+				return func(c Closed) {
+					r.opened.Lock()
+					defer r.opened.Unlock()
+					r.closed = append(r.closed, c)
+				}
+			}},
+		Dial: func(context.Context, string) (net.Conn, error) {
+			r.opened.Lock()
+			r.dials++
+			r.opened.Unlock()
+			return r.dial()
+		},
+		DefaultService: func([]string) (string, error) { return "", errors.New("unused") },
+	})
+	r.source = NewSource(SourceConfig{Config: Config{Transport: &ending{end: b, left: down}, Resume: r.near}, Form: V3})
+	r.serving.Go(func() { _ = r.destination.Serve() })
+	r.serving.Go(func() { _ = r.source.Serve() })
+}
+
+// cut ends both websockets and waits until they are gone.
+func (r *rig) cut() {
+	for _, e := range r.ends {
+		_ = e.Close(closeGoingAway, "")
+	}
+	r.serving.Wait()
+}
+
+// ending is an end of a link that breaks after so many bytes were read.
+type ending struct {
+	*end
+	left int
+}
+
+func (e *ending) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		_ = e.end.Close(closeGoingAway, "")
+		return 0, io.EOF
+	}
+	if e.left > 0 {
+		p = p[:min(len(p), e.left)]
+	}
+	n, err := e.end.Read(p)
+	if e.left > 0 {
+		e.left -= n
+	}
+	return n, err
+}
+
+// The websocket breaks after each byte of either direction in turn, and the next one after a few bytes of its own, so
+// also in the middle of RESUME. The applications hear all that was said, once, and the end of input.
+func TestResumedAfterEachByteOfTheWire(t *testing.T) {
+	question, answer := bytesOf(700, 1), bytesOf(900, 2)
+	const first = 260 // OPEN has arrived
+	step := 1
+	if raced || testing.Short() {
+		step = 13
+	}
+	for _, up := range []bool{true, false} {
+		for cut := first; cut < 1500; cut += step {
+			synctest.Test(t, func(t *testing.T) {
+				talkThroughCut(t, question, answer, up, cut)
+			})
+			if t.Failed() {
+				t.Fatalf("cut after %d bytes, up %v", cut, up)
+			}
+		}
+	}
+}
+
+func talkThroughCut(t *testing.T, question, answer []byte, up bool, cut int) {
+	t.Helper()
+	target, heard, says := newOneWay()
+	r := newRig(t, func() (net.Conn, error) { return target, nil })
+	if up {
+		r.link(cut, -1)
+	} else {
+		r.link(-1, cut)
+	}
+	local, clientHears, clientSays := newOneWay()
+	if err := r.source.Open("X", local); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	talk := func(name string, w net.Conn, rd io.Reader, out, in []byte) {
+		all.Go(func() {
+			for p := out; len(p) > 0; {
+				n := min(len(p), 90)
+				if _, err := w.Write(p[:n]); err != nil {
+					t.Errorf("%s: write: %v", name, err)
+				}
+				p = p[n:]
+				time.Sleep(time.Millisecond)
+			}
+			_ = w.Close()
+		})
+		all.Go(func() {
+			got, err := io.ReadAll(rd)
+			if err != nil || !bytes.Equal(got, in) {
+				t.Errorf("%s: heard %d of %d bytes: %v", name, len(got), len(in), err)
+			}
+		})
+	}
+	talk("client", clientSays, clientHears, question, answer)
+	talk("server", says, heard, answer, question)
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	for i := 0; ; i++ {
+		time.Sleep(100 * time.Millisecond)
+		select {
+		case <-done:
+			if r.dials != 1 {
+				t.Errorf("the target was dialled %d times", r.dials)
+			}
+			return
+		default:
+		}
+		if i > 50 {
+			t.Fatalf("hangs: source %+v, destination %+v", r.near.Stats(), r.far.Stats())
+		}
+		if r.source.over() || r.destination.over() {
+			r.cut()
+			switch {
+			case i > 6:
+				r.link(-1, -1)
+			case up:
+				r.link(20+cut%60*i, -1)
+			default:
+				r.link(-1, 20+cut%60*i)
+			}
+		}
+	}
+}
+
+func (m *mux) over() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ended
+}
+
+// Bulk goes both ways over real sockets while the websocket is cut again and again.
+func TestResumedBulk(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			question, answer := bytesOf(24<<20, 3), bytesOf(16<<20, 4)
+			var both sync.WaitGroup
+			talk := func(name string, c net.Conn, out, in []byte) {
+				both.Go(func() {
+					defer c.Close()
+					said := make(chan error, 1)
+					go func() { said <- say(c, out) }()
+					if err := errors.Join(listen(c, in), <-said); err != nil {
+						t.Errorf("%s: %v", name, err)
+					}
+				})
+			}
+			r := newRig(t, func() (net.Conn, error) {
+				a, b := halfSockets(t, network)
+				talk("server", b, answer, question)
+				return a, nil
+			})
+			r.link(-1, -1)
+			local, remote := halfSockets(t, network)
+			if err := r.source.Open("X", remote); err != nil {
+				t.Fatal(err)
+			}
+			talk("client", local, question, answer)
+			done := make(chan struct{})
+			go func() { both.Wait(); close(done) }()
+			cuts := 0
+			for {
+				select {
+				case <-done:
+					t.Logf("%d cuts", cuts)
+					if cuts == 0 {
+						t.Error("it was never cut")
+					}
+					return
+				case <-time.After(time.Duration(5+rand.IntN(20)) * time.Millisecond):
+					r.cut()
+					r.link(-1, -1)
+					cuts++
+				}
+			}
+		})
+	}
+}
+
+// An application that takes nothing stops its own connection, and nothing else.
+func TestStalledApplicationHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		targets := make(chan *oneWay, 2)
+		stalled, _, stalledSays := newOneWay()
+		typing, typingHears, _ := newOneWay()
+		targets <- stalled
+		targets <- typing
+		r := newRig(t, func() (net.Conn, error) { return <-targets, nil })
+		r.link(-1, -1)
+		var clients []net.Conn
+		for range 2 {
+			local, _, says := newOneWay()
+			if err := r.source.Open("X", local); err != nil {
+				t.Fatal(err)
+			}
+			clients = append(clients, says)
+			synctest.Wait()
+			time.Sleep(time.Second)
+		}
+		_ = stalledSays
+		sent := 0
+		go func() {
+			for {
+				n, err := clients[0].Write(make([]byte, 10_000))
+				if sent += n; err != nil {
+					return
+				}
+			}
+		}()
+		for range 600 {
+			time.Sleep(time.Second)
+			began := time.Now()
+			if _, err := clients[1].Write([]byte("k")); err != nil {
+				t.Fatal(err)
+			}
+			var b [1]byte
+			if _, err := io.ReadFull(typingHears, b[:]); err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(began); d > 5*time.Millisecond {
+				t.Fatalf("a key took %v", d)
+			}
+		}
+		if sent > 4*resume.InitialCredit {
+			t.Errorf("%d bytes were taken for an application that takes nothing", sent)
+		}
+		if used := r.far.Memory.Used(); used > 2*resume.InitialCredit+1<<16 {
+			t.Errorf("%d bytes wait for it", used)
+		}
+	})
+}
+
+// A connection that nobody resumes ends with the window, at both ends, as a broken one.
+func TestNotResumedWithinTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		target, _, says := newOneWay()
+		r := newRig(t, func() (net.Conn, error) { return target, nil })
+		r.link(-1, -1)
+		local, _, clientSays := newOneWay()
+		if err := r.source.Open("X", local); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = clientSays.Write([]byte("hello"))
+		time.Sleep(time.Second)
+		r.cut()
+		if s := r.far.Stats(); s.Detached != 1 {
+			t.Fatalf("destination: %+v", s)
+		}
+		time.Sleep(resume.DefaultWindow - time.Second)
+		if _, err := clientSays.Write([]byte("still there")); err != nil {
+			t.Errorf("it ended early: %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		for name, c := range map[string]net.Conn{"client": clientSays, "server": says} {
+			if _, err := c.Write([]byte("x")); err == nil {
+				t.Errorf("%s: the connection is still open", name)
+			}
+		}
+		synctest.Wait()
+		r.opened.Lock()
+		defer r.opened.Unlock()
+		if len(r.closed) != 1 || r.closed[0].Reason != TunnelLost {
+			t.Errorf("told %+v", r.closed)
+		}
+	})
+}
+
+// resets counts: the destination lost its state, so the source's connection is over at once.
+func TestResumedWhereItIsNotKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		target, _, _ := newOneWay()
+		r := newRig(t, func() (net.Conn, error) { return target, nil })
+		r.link(-1, -1)
+		local, _, says := newOneWay()
+		if err := r.source.Open("X", local); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		r.cut()
+		r.far.Lock()
+		r.far.Close(resume.Stopped)
+		r.far.Unlock()
+		r.far = resume.NewRegistry(resume.DefaultWindow, resume.NewMemory(resume.DefaultMemory))
+		r.link(-1, -1)
+		time.Sleep(time.Second)
+		if _, err := says.Write([]byte("x")); err == nil {
+			t.Error("the connection is still open")
+		}
+		if r.dials != 1 {
+			t.Errorf("%d dials: resuming must never dial", r.dials)
+		}
+	})
+}
+
+// Many connections return together, after a stream reset that no end wrote and over new websockets.
+func TestManyConnectionsReturn(t *testing.T) {
+	const n = 50
+	r := newRig(t, func() (net.Conn, error) {
+		a, b := halfSockets(t, "tcp")
+		go func() { defer b.Close(); _, _ = io.Copy(b, b) }()
+		return a, nil
+	})
+	r.link(-1, -1)
+	var all []net.Conn
+	for range n {
+		local, remote := halfSockets(t, "tcp")
+		defer local.Close()
+		if err := r.source.Open("X", remote); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, local)
+	}
+	echo := func(text string) {
+		t.Helper()
+		for i, c := range all {
+			line := fmt.Sprintf("%s %d", text, i)
+			_, _ = io.WriteString(c, line)
+			b := make([]byte, len(line))
+			_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+			if _, err := io.ReadFull(c, b); err != nil || string(b) != line {
+				t.Fatalf("connection %d: %q, %v", i, b, err)
+			}
+		}
+	}
+	echo("first")
+	for i := range 3 {
+		r.cut()
+		r.link(-1, -1)
+		echo(fmt.Sprintf("after cut %d", i))
+	}
+	for _, m := range []*mux{r.source.mux, r.destination.mux} {
+		m.mu.Lock()
+		m.endAll() // a SESSION_RESET
+		m.mu.Unlock()
+	}
+	echo("after a session reset")
+	if r.dials != n {
+		t.Errorf("%d dials, want %d", r.dials, n)
+	}
+	if s := r.near.Stats(); s.Resumed < 4*n || s.Detached != 0 {
+		t.Errorf("source: %+v", s)
+	}
+}
