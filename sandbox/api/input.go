@@ -73,7 +73,7 @@ func (in *input) missing(name string) {
 		fmt.Sprintf("Value at '%s%s' failed to satisfy constraint: Member must not be null", in.path, name))
 }
 
-// has tells whether a member is there and not null.
+// has reports whether a member is there and not null.
 func (in *input) has(name string) bool {
 	raw, ok := in.members[name]
 	return ok && string(raw) != "null"

@@ -245,7 +245,7 @@ func (b *Broker) Clients() []ClientState {
 	return list
 }
 
-// Kick drops a client's connection and keeps its session. It tells whether there was one.
+// Kick drops a client's connection and keeps its session. It reports whether there was one.
 func (b *Broker) Kick(clientID string) bool {
 	cl, ok := b.server.Clients.Get(clientID)
 	if !ok || cl.Closed() || cl.Net.Conn == nil {

@@ -223,7 +223,7 @@ func (c *client) wantDrop() {
 	}
 }
 
-// session connects, expects CONNACK and tells whether the session was there.
+// session connects, expects CONNACK and reports whether the session was there.
 func (c *client) session(id string, clean bool) bool {
 	c.t.Helper()
 	c.connect(id, clean, 60, nil)
@@ -254,7 +254,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// connected tells whether the client id has a connection, and absent whether it has a session without one.
+// connected reports whether the client id has a connection, and absent whether it has a session without one.
 func connected(b *Broker, id string) bool {
 	for _, c := range b.Clients() {
 		if c.ID == id {

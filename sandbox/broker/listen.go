@@ -68,7 +68,7 @@ func (b *Broker) closeListeners() {
 	b.listeners = nil
 }
 
-// Running tells whether the broker listens.
+// Running reports whether the broker listens.
 func (b *Broker) Running() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -79,7 +79,7 @@ func (b *Broker) Running() bool {
 // answer. Afterwards what was held back is delivered.
 func (b *Broker) Freeze(frozen bool) { b.gate.set(frozen) }
 
-// Frozen tells whether Freeze is in force.
+// Frozen reports whether Freeze is in force.
 func (b *Broker) Frozen() bool { return b.gate.wait() != nil }
 
 func (b *Broker) accept(l net.Listener, alpn bool) {
@@ -219,7 +219,7 @@ func (g *gated) Close() error {
 	return g.Conn.Close()
 }
 
-// pass waits for the gate and tells whether the connection still stands.
+// pass waits for the gate and reports whether the connection still stands.
 func (g *gated) pass() bool {
 	for {
 		opened := g.gate.wait()

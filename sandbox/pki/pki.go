@@ -25,7 +25,7 @@ const (
 
 var thingName = regexp.MustCompile(`^[a-zA-Z0-9:_-]{1,128}$`)
 
-// ValidThing tells whether name may name a thing: 1 to 128 of letters, digits, colon, underscore and hyphen
+// ValidThing reports whether name may name a thing: 1 to 128 of letters, digits, colon, underscore and hyphen
 // (AWS IoT API reference).
 func ValidThing(name string) bool { return thingName.MatchString(name) }
 

@@ -14,7 +14,7 @@ import (
 // maxBody bounds a request: a policy document has 2,048 characters at most, a signing request not many more.
 const maxBody = 64 << 10
 
-// Mine tells whether a request is for this API, and not for the tunnels', which shares its port: AWS IoT's is told by
+// Mine reports whether a request is for this API, and not for the tunnels', which shares its port: AWS IoT's is told by
 // its paths, STS by its form.
 func Mine(req *http.Request) bool {
 	if req.URL.Path == "/" {
@@ -52,7 +52,7 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"message": e.message})
 }
 
-// signed tells whether a request is signed for a service, as far as its form goes.
+// signed reports whether a request is signed for a service, as far as its form goes.
 func (r *Registry) signed(req *http.Request, service string) error {
 	header := req.Header.Get("Authorization")
 	switch {

@@ -18,7 +18,7 @@ type Target struct {
 	Side   tunnels.Mode `json:"side,omitempty"`
 }
 
-// covers tells whether t includes the connections of u.
+// covers reports whether t includes the connections of u.
 func (t Target) covers(u Target) bool {
 	return (t.Tunnel == "" || t.Tunnel == u.Tunnel) && (t.Side == "" || t.Side == u.Side)
 }

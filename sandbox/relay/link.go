@@ -37,7 +37,7 @@ const (
 	withConnections
 )
 
-// form tells whether a source names services in its messages.
+// form reports whether a source names services in its messages.
 type form uint8
 
 const (

@@ -133,7 +133,7 @@ func (p *peer) watch() {
 	_ = raw(p.ws.NetConn()).Close()
 }
 
-// silent tells whether nothing may pass in or out, not even the end.
+// silent reports whether nothing may pass in or out, not even the end.
 func (p *peer) silent() bool { return p.conditions.Load().hole }
 
 // hold waits while the connection is black-holed; false means that it is over. The reader's wait ends the

@@ -79,7 +79,7 @@ type Config struct {
 	// and take the name out of the answers. Whether the real service does so is not documented.
 	AddServiceToV1 bool
 
-	// Observe is told of each message in the order of its tunnel. It must return quickly.
+	// Observe is called with each message in the order of its tunnel. It must return quickly.
 	Observe func(Event)
 	Logger  *slog.Logger // nil: silent
 }

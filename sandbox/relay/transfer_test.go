@@ -251,7 +251,7 @@ func TestPongs(t *testing.T) {
 	}
 }
 
-// ping tells whether a pong with the same payload comes back.
+// ping reports whether a pong with the same payload comes back.
 func (s *script) ping(payload string) bool {
 	s.t.Helper()
 	got := make(chan string, 8)

@@ -199,7 +199,7 @@ func (s *Store) validate(k *token, h Handshake) RefusalKind {
 	return ""
 }
 
-// inherits tells whether k may take over the client token of its rotated predecessor.
+// inherits reports whether k may take over the client token of its rotated predecessor.
 func (s *Store) inherits(k, old *token) bool {
 	return s.behaviour.ClientTokenSurvivesRotation && old.revoked && old.tunnel == k.tunnel && old.mode == k.mode
 }

@@ -58,7 +58,7 @@ const (
 	Disconnected = "DISCONNECTED"
 )
 
-// ConnectionState tells whether a side is connected and since when that is so. A side that was never
+// ConnectionState reports whether a side is connected and since when that is so. A side that was never
 // connected is DISCONNECTED since the tunnel was opened.
 type ConnectionState struct {
 	Status        string
@@ -174,7 +174,7 @@ func (s *Store) SetBehaviour(b Behaviour) {
 	s.behaviour = b
 }
 
-// OnNotify adds a function that is told of each notification to publish: when a tunnel is opened with a
+// OnNotify adds a function that is called with each notification to publish: when a tunnel is opened with a
 // thing, and when the token of its destination is rotated. It is called without any lock, before Open and
 // Rotate return.
 func (s *Store) OnNotify(f func(thing string, n Notify)) {

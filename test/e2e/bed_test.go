@@ -171,7 +171,7 @@ func (b *bed) idle() {
 	})
 }
 
-// works tells whether a new connection does.
+// works reports whether a new connection does.
 func (b *bed) works() bool {
 	c, err := b.operator.connect(time.Second, "ECHO")
 	if err != nil {

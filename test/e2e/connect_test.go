@@ -401,7 +401,7 @@ func TestCulvertConnect(t *testing.T) {
 	})
 }
 
-// answersAt tells whether an echo server answers at address.
+// answersAt reports whether an echo server answers at address.
 func answersAt(address string) bool {
 	c, err := dialTo(address)(context.Background(), "")
 	if err != nil {

@@ -226,7 +226,7 @@ func TestMosquittoCarriesNotifications(t *testing.T) {
 		}),
 	})
 	to := &types.DestinationConfig{ThingName: aws.String("pi-1"), Services: []string{"ECHO"}}
-	// Each token is told of by one notification, which the control API publishes through the broker.
+	// Each token is called with by one notification, which the control API publishes through the broker.
 	connected := func(token *string) {
 		t.Helper()
 		d.hide(*token)

@@ -25,7 +25,7 @@ type flagBench struct {
 	used map[string]bool // flags, by their long names
 }
 
-// flagCase is a tunnel to the service ECHO, and how culvert proxy is told of it.
+// flagCase is a tunnel to the service ECHO, and how culvert proxy is called with it.
 type flagCase struct {
 	*flagBench
 

@@ -2,5 +2,5 @@
 
 package e2e
 
-// raceEnabled tells that the tests run under the race detector, so that the programs are built with it too.
+// raceEnabled says that the tests run under the race detector, so that the programs are built with it too.
 const raceEnabled = true

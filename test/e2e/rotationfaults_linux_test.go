@@ -159,7 +159,7 @@ func TestRotationsThatMeetSomethingElse(t *testing.T) {
 	}
 }
 
-// onlySession tells whether a token's session is connected and no other is alive.
+// onlySession reports whether a token's session is connected and no other is alive.
 func onlySession(b *bed, token string) bool {
 	b.t.Helper()
 	s := b.status()

@@ -219,7 +219,7 @@ func TestASocketFileThatIsReplaced(t *testing.T) {
 	d.pulse.lived(t, "a socket that is replaced")
 }
 
-// A hundred at once, so that ends and starts meet: each is told of its own end.
+// A hundred at once, so that ends and starts meet: each is called with its own end.
 func TestManyConnectionsToAServiceThatIsDown(t *testing.T) {
 	t.Parallel()
 	d := startFaulty(t, "127.0.0.1:1")

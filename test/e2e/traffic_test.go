@@ -127,7 +127,7 @@ func (f *traffic) moves(t testing.TB) {
 	eventually(t, time.Minute, "short connections go on", func() bool { return whole() >= before+3 })
 }
 
-// over tells whether the test is.
+// over reports whether the test is.
 func (f *traffic) over() bool {
 	select {
 	case <-f.ends:
@@ -262,14 +262,14 @@ func (f *traffic) short() (got int, err error) {
 	return got, nil
 }
 
-// fault tells that what follows may cost connections, until healed.
+// fault marks the start of a time in which connections may be lost, until healed.
 func (f *traffic) fault() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.faults = append(f.faults, span{from: time.Now()})
 }
 
-// healed tells that connections can be counted on again.
+// healed marks its end.
 func (f *traffic) healed() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

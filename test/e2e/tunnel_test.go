@@ -72,7 +72,7 @@ func connectTo(t testing.TB, source *proxy.Source, service string) net.Conn {
 	return local
 }
 
-// answers sends a word to an echo server over the tunnel and tells whether it came back in time.
+// answers sends a word to an echo server over the tunnel and reports whether it came back in time.
 func answers(source *proxy.Source, service string, limit time.Duration) bool {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-// matches tells whether path is pattern, or below it when pattern ends in /...
+// matches reports whether path is pattern, or below it when pattern ends in /...
 func matches(pattern, path string) bool {
 	if pattern == "..." {
 		return true

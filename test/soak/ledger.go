@@ -144,7 +144,7 @@ func (l *ledger) healed(tunnel int) {
 	}
 }
 
-// disturbed tells whether a fault may be felt, and since when nothing should stand in the way any more.
+// disturbed reports whether a fault may be felt, and since when nothing should stand in the way any more.
 func (l *ledger) disturbed(tunnel int) (heal time.Time, yes bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -152,7 +152,7 @@ func (l *ledger) disturbed(tunnel int) (heal time.Time, yes bool) {
 	return c.heal, c.since.IsZero()
 }
 
-// isFiring tells whether a fault is about to be felt: nothing that is seen now counts.
+// isFiring reports whether a fault is about to be felt: nothing that is seen now counts.
 func (l *ledger) isFiring(tunnel int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -177,7 +177,7 @@ func (l *ledger) settled(tunnel int, began, connected time.Time) bool {
 	return true
 }
 
-// excused tells whether a fault was felt on a tunnel at any moment of a time.
+// excused reports whether a fault was felt on a tunnel at any moment of a time.
 func (c *calm) excused(from, to time.Time) bool {
 	return meets(c.until, from, to) || len(c.until) == keptSpans && from.Before(c.until[0].from) // forgotten
 }
@@ -265,7 +265,7 @@ func (l *ledger) ended(c *conversation, target bool, got int64, err error) {
 	}
 }
 
-// excuses tells whether a connection may have ended early by a time.
+// excuses reports whether a connection may have ended early by a time.
 func (l *ledger) excuses(c *conversation, by time.Time) bool {
 	return c.kind.mayBeShort() || l.calm[c.tunnel].excused(c.opened, by) || meets(l.outages[c.service], c.opened, by)
 }
@@ -311,7 +311,7 @@ func (l *ledger) lingering() (list []string) {
 	return list
 }
 
-// expectsTarget tells whether all that is known of a connection is the client's content.
+// expectsTarget reports whether all that is known of a connection is the client's content.
 func (c *conversation) expectsTarget() bool {
 	return !c.client.ended.IsZero() && c.client.err == nil && !c.target.begun && !c.judged
 }

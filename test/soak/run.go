@@ -317,7 +317,7 @@ func (r *run) baseline(ctx context.Context) (err error) {
 	return r.daemon.start()
 }
 
-// daemonAtRest tells whether the daemon has its tunnels and nothing else.
+// daemonAtRest reports whether the daemon has its tunnels and nothing else.
 func (r *run) daemonAtRest(ctx context.Context) bool {
 	status, err := r.daemon.status(ctx)
 	live, connections := 0, 0

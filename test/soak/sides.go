@@ -127,7 +127,7 @@ func short(err error) error {
 	return errors.Join(errShort, err)
 }
 
-// isFinding tells whether err is against the rules whatever fault fired.
+// isFinding reports whether err is against the rules whatever fault fired.
 func isFinding(err error) bool {
 	var wrong *harness.WrongByte
 	return errors.As(err, &wrong) || errors.Is(err, errOverdue) || errors.Is(err, errMore)

@@ -39,7 +39,7 @@ var kindNames = [kinds]string{
 
 func (k kind) String() string { return kindNames[k] }
 
-// mayBeShort tells whether the connection's end comes before all was said, by its own will.
+// mayBeShort reports whether the connection's end comes before all was said, by its own will.
 func (k kind) mayBeShort() bool { return k >= clientGone }
 
 // talk is what is said on one connection.
@@ -180,7 +180,7 @@ func (s *side) closeWriting() error {
 	return errors.ErrUnsupported
 }
 
-// pause waits, and tells whether the time passed before ctx ended.
+// pause waits, and reports whether the time passed before ctx ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

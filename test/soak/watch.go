@@ -19,14 +19,14 @@ func (r *run) deviceState(tunnel int) tunnels.ConnectionState {
 	return record.DestinationState
 }
 
-// deviceConnected tells whether the device's connection has stood for a second: long enough for the daemon to have
+// deviceConnected reports whether the device's connection has stood for a second: long enough for the daemon to have
 // written down that its tokens work.
 func (r *run) deviceConnected(tunnel int) bool {
 	state := r.deviceState(tunnel)
 	return state.Status == tunnels.Connected && time.Since(state.LastUpdatedAt) > s
 }
 
-// deviceBack tells whether the device has come back since it was last lost.
+// deviceBack reports whether the device has come back since it was last lost.
 func (r *run) deviceBack(tunnel int) bool {
 	t := r.tunnels[tunnel]
 	t.mu.Lock()
