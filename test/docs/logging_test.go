@@ -20,7 +20,7 @@ type logCall struct {
 }
 
 // daemonPackages are what runs on a device.
-var daemonPackages = []string{"../../agent", "../../proxy", "../../services", "../../cmd/culvertd", "../../internal/netdial"}
+var daemonPackages = []string{"../../agent", "../../proxy", "../../services", "../../cmd/culvertd", "../../internal/netdial", "../../internal/tlsdial"}
 
 // literals are all texts in the daemon's packages: some messages are chosen before they are logged.
 func literals(t *testing.T) map[string]bool {
