@@ -197,7 +197,7 @@ func TestSandboxFlags(t *testing.T) {
 		"--client-token-survives-rotation", "--old-token-works", "12s", "--same-pair-waits", "--refusal-status", "410", "--refusal-without-body", "--refusal-reason-header",
 		"--cutting", "aligned", "--seed", "8", "--pongs", "never", "--idle-timeout", "9s", "--ending", "1012:bye: now", "--ending", "none", "--ending", "bare",
 		"--add-service-to-v1", "--notify-qos0", "--notify-delay", "10s", "--notify-repeat", "0s", "--policy", policy, "--connack-code", "7",
-		"--suback-failure", "--session-expiry", "11s", "--require-sni", "--deny", "GetConnection", "--throttle-data-plane", "--unknown-is-disconnected", "--direct-by-thing-name",
+		"--suback-failure", "--session-expiry", "11s", "--require-sni", "--deny", "GetConnection", "--throttle-data-plane", "--unknown-is-disconnected", "--direct-by-thing-name", "--no-fleet-index",
 		"--allow-unsigned", "--api-error-status", "403", "--qualified-errors",
 	}
 	var o sandboxOptions
@@ -237,6 +237,7 @@ func TestSandboxFlags(t *testing.T) {
 	b.RefusalStatus, b.RefusalWithoutBody, b.RefusalReasonHeader = 410, true, true
 	want.API.ErrorStatus, want.API.QualifiedTypes = 403, true
 	want.MQTT.ConnackCode, want.MQTT.SubackFailure, want.MQTT.DirectByThingName = 7, true, true
+	want.NoFleetIndex = true
 	want.DataPlane = dataplane.Behaviour{Denied: []string{"GetConnection"}, Throttled: true, UnknownIsDisconnected: true}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
