@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -22,32 +23,32 @@ import (
 	"github.com/culvert-iot/culvert/internal/netdial"
 )
 
-// DefaultTimeout is how long a connection may take, and how long the service may be silent, as in the AWS CLI.
+// DefaultTimeout limits how long connecting may take and how long the service may be silent, as in the AWS CLI.
 const DefaultTimeout = 60 * time.Second
 
-// Options say how AWS is reached. The zero value leaves everything to the environment and the shared files, as the AWS
-// CLI and the SDKs read them.
+// Options configure how AWS is reached. With the zero value, the environment and the shared files decide, as for the AWS
+// CLI and the SDKs.
 type Options struct {
-	Profile     string // counts more than credentials in the environment
+	Profile     string // takes precedence over credentials in the environment
 	Region      string
 	EndpointURL string // of the control API alone, not of the services that credentials come from
 
 	CABundle    string // PEM file of the only authorities to trust
-	NoVerifySSL bool   // takes any certificate
+	NoVerifySSL bool   // accepts any certificate
 
 	NoSignRequest bool // makes calls without credentials
 
-	ReadTimeout    time.Duration // how long the service may be silent; 0: DefaultTimeout, negative: for ever
-	ConnectTimeout time.Duration // 0: DefaultTimeout, negative: for ever
+	ReadTimeout    time.Duration // how long the service may be silent. 0: [DefaultTimeout], negative: no limit
+	ConnectTimeout time.Duration // 0: [DefaultTimeout], negative: no limit
 
-	// Debug gets each request and answer of the control API, without tokens, credentials and signatures. nil: nothing.
+	// Debug logs each request and response of the control API, without tokens, credentials and signatures. May be nil.
 	Debug *slog.Logger
 }
 
-// LoadConfig loads the SDK's configuration: it reads files and the environment, and asks nobody for credentials yet.
-// A configuration without a region is no error here, but of the first call.
+// LoadConfig loads the SDK's configuration from files and the environment. It does not get credentials yet, and does not
+// fail without a region: the first call does.
 //
-// Errors: config.SharedConfigProfileNotExistError, *CABundleError and what the SDK says of broken files; Explain knows
+// Errors: [config.SharedConfigProfileNotExistError], [*CABundleError], and the SDK's for broken files. [Explain] knows
 // them all.
 func LoadConfig(ctx context.Context, o Options) (aws.Config, error) {
 	client := awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = 0 }).WithTransportOptions(func(t *http.Transport) {
@@ -80,7 +81,7 @@ func LoadConfig(ctx context.Context, o Options) (aws.Config, error) {
 		}
 	})
 
-	// The SDK's own log knows no middle between silence and a user's terminal.
+	// The SDK's log is either silent or on the user's terminal.
 	load := []func(*config.LoadOptions) error{config.WithHTTPClient(client), config.WithLogger(logging.Nop{})}
 	if o.Profile != "" {
 		load = append(load, config.WithSharedConfigProfile(o.Profile))
@@ -91,19 +92,30 @@ func LoadConfig(ctx context.Context, o Options) (aws.Config, error) {
 	if o.NoSignRequest {
 		load = append(load, config.WithCredentialsProvider(aws.AnonymousCredentials{}))
 	}
-	if o.CABundle != "" {
-		pem, err := os.ReadFile(o.CABundle)
+	bundle, source := o.CABundle, "--ca-bundle"
+	if bundle == "" {
+		bundle, source = os.Getenv("AWS_CA_BUNDLE"), "AWS_CA_BUNDLE"
+	}
+	if bundle != "" {
+		pem, err := os.ReadFile(bundle)
 		if err != nil {
-			return aws.Config{}, &CABundleError{Path: o.CABundle, Err: err}
+			return aws.Config{}, &CABundleError{bundle, source, err}
 		}
 		if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-			return aws.Config{}, &CABundleError{Path: o.CABundle, Err: errors.New("there is no certificate in PEM form in it")}
+			return aws.Config{}, &CABundleError{bundle, source, errors.New("there is no certificate in PEM form in it")}
 		}
 		load = append(load, config.WithCustomCABundle(bytes.NewReader(pem)))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, load...)
 	if err != nil {
+		_, isShared := errors.AsType[config.SharedConfigLoadError](err)
+		if e, ok := errors.AsType[*fs.PathError](err); ok && !isShared {
+			return aws.Config{}, &CABundleError{e.Path, "the profile's ca_bundle", err}
+		}
 		return aws.Config{}, fmt.Errorf("load the AWS configuration: %w", err)
+	}
+	if cfg.Credentials != nil {
+		cfg.Credentials = discreet{cfg.Credentials}
 	}
 	if o.EndpointURL != "" {
 		cfg.BaseEndpoint = &o.EndpointURL
@@ -122,20 +134,20 @@ func orDefault(d time.Duration) time.Duration {
 	return d
 }
 
-// givenEndpoint is the configuration source of --endpoint-url, which comes before all others. It is not put into the
-// SDK's own options, which would send the calls for credentials there, too.
+// givenEndpoint is the configuration source of --endpoint-url, which precedes all others. It is not among the SDK's
+// options: the SDK would send calls for credentials there too.
 type givenEndpoint string
 
-// GetServiceBaseEndpoint makes it a source for clients.
+// GetServiceBaseEndpoint implements the SDK's configuration source.
 func (e givenEndpoint) GetServiceBaseEndpoint(context.Context, string) (string, bool, error) {
 	return string(e), true, nil
 }
 
-// impatientConn fails a read during which nothing comes for a while.
+// impatientConn fails a read when no data arrives within the timeout.
 type impatientConn struct {
 	net.Conn
 
-	timeout time.Duration // not positive: for ever
+	timeout time.Duration // no limit unless positive
 }
 
 func (c *impatientConn) Read(p []byte) (int, error) {
@@ -147,11 +159,15 @@ func (c *impatientConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// CABundleError says that a file of authorities cannot be used.
+// CABundleError reports a file of certificate authorities that cannot be used.
 type CABundleError struct {
-	Path string
-	Err  error
+	Path   string
+	Source string // what names it: --ca-bundle, AWS_CA_BUNDLE or the profile
+	Err    error
 }
 
-func (e *CABundleError) Error() string { return fmt.Sprintf("CA bundle %s: %v", e.Path, e.Err) }
+func (e *CABundleError) Error() string {
+	return fmt.Sprintf("CA bundle %s (%s): %v", e.Path, e.Source, e.Err)
+}
+
 func (e *CABundleError) Unwrap() error { return e.Err }

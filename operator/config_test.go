@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/sandbox/api"
@@ -143,7 +144,7 @@ func TestTimeouts(t *testing.T) {
 		t.Errorf("silence: %v", err)
 	}
 	err = list(t, operator.Options{EndpointURL: "http://" + silent.Addr().String(), ConnectTimeout: time.Nanosecond})
-	if p := operator.Explain(err); !strings.Contains(p.Hint, "nothing answered in time") {
+	if p := operator.Explain(err); !strings.Contains(hint.Of(p), "nothing answered in time") {
 		t.Errorf("no connection: %v, %+v", err, p)
 	}
 	if err := list(t, operator.Options{EndpointURL: control(t).URL, ReadTimeout: -1, ConnectTimeout: -1}); err != nil {
@@ -178,7 +179,7 @@ func TestDebugLogsNoTokens(t *testing.T) {
 
 func TestExplainIsOneLine(t *testing.T) {
 	for _, err := range []error{errors.New("two\nlines"), context.Canceled, &operator.CABundleError{Path: "p", Err: errors.New("no\nline")}} {
-		if p := operator.Explain(err); p.Text == "" || strings.Contains(p.Text+p.Hint, "\n") {
+		if p := operator.Explain(err); p.Error() == "" || strings.Contains(p.Error()+hint.Of(p), "\n") {
 			t.Errorf("%v: %+v", err, p)
 		}
 	}

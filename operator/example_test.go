@@ -26,7 +26,7 @@ func ExampleLoadConfig() {
 	ctx := context.Background()
 	cfg, err := operator.LoadConfig(ctx, operator.Options{Region: "eu-west-1", EndpointURL: cloud.URL, NoSignRequest: true})
 	if err != nil {
-		fmt.Println(operator.Explain(err).Text)
+		fmt.Println(operator.Explain(err))
 		return
 	}
 	client := iotsecuretunneling.NewFromConfig(cfg)
@@ -34,12 +34,12 @@ func ExampleLoadConfig() {
 		DestinationConfig: &types.DestinationConfig{ThingName: aws.String("my-pi"), Services: []string{"SSH"}},
 	})
 	if err != nil {
-		fmt.Println(operator.Explain(err).Text)
+		fmt.Println(operator.Explain(err))
 		return
 	}
 	described, err := client.DescribeTunnel(ctx, &iotsecuretunneling.DescribeTunnelInput{TunnelId: opened.TunnelId})
 	if err != nil {
-		fmt.Println(operator.Explain(err).Text)
+		fmt.Println(operator.Explain(err))
 		return
 	}
 	t := described.Tunnel

@@ -19,7 +19,7 @@ var completions = []struct {
 }{
 	{"culvert rota", []string{"rotate-tunnel-access-token"}},
 	{"culvert rotate --client-mode ", []string{"ALL", "DESTINATION", "SOURCE"}},
-	{"culvert describe-tunnel --output ", []string{"json", "table", "text", "yaml", "yaml-stream"}},
+	{"culvert describe-tunnel --output ", []string{"json", "off", "table", "text", "yaml", "yaml-stream"}},
 	{"culvert connect --destination-client-type ", []string{"V1", "V2", "V3", "auto"}},
 	{"culvert ssh --take", []string{"--take-over"}},
 	{"culvert proxy --mode ", []string{"destination", "source"}},

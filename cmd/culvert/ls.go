@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/culvert-iot/culvert/internal/clean"
-	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/operator/fleet"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling"
@@ -116,8 +115,7 @@ func runLs(cmd *cobra.Command, o *lsOptions, filter fleet.Filter) error {
 	}
 	switch {
 	case unknown != nil:
-		p := operator.Explain(unknown)
-		return &exitError{exitFailed, hint.New("the state of some things is not known: "+p.Text, p.Hint)}
+		return &exitError{exitFailed, fmt.Errorf("the state of some things is not known: %w", operator.Explain(unknown))}
 	case shown == 0:
 		fmt.Fprintln(cmd.ErrOrStderr(), "culvert: no thing matches")
 	}
@@ -128,11 +126,7 @@ func lsError(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return &exitError{exitInterrupted, errors.New("interrupted")}
 	}
-	p := operator.Explain(err)
-	if h := hint.Of(err); h != "" {
-		p.Hint = h
-	}
-	return &exitError{exitFailed, hint.New(p.Text, p.Hint)}
+	return &exitError{exitFailed, operator.Explain(err)}
 }
 
 // lister prints things in one of three forms.
@@ -160,7 +154,7 @@ func (l *lister) show(ctx context.Context, t fleet.Thing) error {
 	r := row{Thing: clean.Line(t.Name, 128), Address: t.State.Address, Reason: t.State.Reason}
 	switch {
 	case t.Err != nil:
-		r.State, r.Error = "unknown", operator.Explain(t.Err).Text
+		r.State, r.Error = "unknown", operator.Explain(t.Err).Error()
 	case t.State.Connected:
 		r.State = "online"
 	case t.State.Known:

@@ -8,12 +8,17 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/culvert-iot/culvert/cmd/culvert/awscli"
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/suggest"
 )
 
-// Exit codes. Commands that stand in for other programs may have more of their own.
+// Exit codes. Commands that stand in for other programs have more.
 const (
 	exitOK     = 0
 	exitFailed = 1 // while running
@@ -22,27 +27,22 @@ const (
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run is main without the process around it, so that tests can be the command.
+// run is main for tests too.
 func run(args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(append([]string{}, awscli.Arguments(root, sshArguments(args))...)) // nil would mean os.Args
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	shortenCompletion(root)
-	err := root.ExecuteContext(context.Background())
+	err := unknownCommand(root, args)
+	if err == nil {
+		err = root.ExecuteContext(context.Background())
+	}
 	if err == nil {
 		return exitOK
 	}
 	if code, ok := awscli.Report(stderr, err); ok {
 		return code
-	}
-	if usage, ok := errors.AsType[*usageError](err); ok {
-		fmt.Fprintf(stderr, "culvert: %v\n", err)
-		if h := hint.Of(err); h != "" {
-			fmt.Fprintf(stderr, "hint: %s\n", h)
-		}
-		fmt.Fprintf(stderr, "hint: %s --help\n", usage.command)
-		return exitUsage
 	}
 	code := exitFailed
 	if own, ok := errors.AsType[*exitError](err); ok {
@@ -50,9 +50,39 @@ func run(args []string, stdout, stderr io.Writer) int {
 			return code
 		}
 	}
-	fmt.Fprintf(stderr, "culvert: %v\n", err)
-	if h := hint.Of(err); h != "" {
-		fmt.Fprintf(stderr, "hint: %s\n", h)
+	if usage, ok := errors.AsType[*usageError](err); ok {
+		code = exitUsage
+		if h := hint.Of(err); !strings.Contains(h, "--help") {
+			err = hint.Wrap(err, strings.TrimPrefix(h+"\n"+usage.command+" --help", "\n"))
+		}
 	}
+	hint.Print(stderr, err)
 	return code
+}
+
+// unknownCommand finds a mistyped command before cobra complains about its options.
+func unknownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return nil
+	}
+	name := args[0]
+	if found, _, err := root.Find(args); err == nil && found != root || strings.HasPrefix(name, cobra.ShellCompRequestCmd) || name == "help" {
+		return nil
+	}
+	advice := "culvert --help"
+	if slices.Contains([]string{"run", "status", "check", "init", "notify"}, name) {
+		advice = "that is culvertd's, on the device: culvertd " + name
+	} else if guess := suggest.Nearest(name, commandNames(root)); guess != "" {
+		advice = fmt.Sprintf("did you mean culvert %s?", guess)
+	}
+	return hint.Wrap(&usageError{command: root.CommandPath(), err: fmt.Errorf("there is no command %q", name)}, advice)
+}
+
+func commandNames(root *cobra.Command) (names []string) {
+	for _, c := range root.Commands() {
+		if !c.Hidden {
+			names = append(append(names, c.Name()), c.Aliases...)
+		}
+	}
+	return names
 }

@@ -173,8 +173,7 @@ func pingError(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return &exitError{exitInterrupted, errors.New("interrupted")}
 	}
-	p := operator.Explain(err)
-	return &exitError{exitPingOther, hint.New(p.Text, p.Hint)}
+	return &exitError{exitPingOther, operator.Explain(err)}
 }
 
 // roundTrips counts and sums up as ping(8) does.

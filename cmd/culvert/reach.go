@@ -14,8 +14,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/culvert-iot/culvert/internal/clean"
-	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/tlsdial"
 	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/operator/connect"
@@ -131,8 +129,7 @@ func reachError(cmd *cobra.Command, err error) error {
 	}
 	e, ok := errors.AsType[*connect.Error](err)
 	if !ok {
-		p := operator.Explain(err)
-		return &exitError{exitFailed, clean.Error(hint.New(p.Text, p.Hint))}
+		return &exitError{exitFailed, operator.Explain(err)}
 	}
 	code := exitFailed
 	switch e.Reason {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/operator/openssh"
 	"github.com/culvert-iot/culvert/operator/setup"
@@ -30,12 +29,12 @@ func newSetupThingCommand() *cobra.Command {
 	var o setupOptions
 	cmd := &cobra.Command{
 		Use:   "setup-thing [flags] THING",
-		Short: "Make a device known to AWS IoT, with a bundle for it",
-		Long: "Makes a thing, a policy that allows no more than tunnels need, and a certificate whose " +
-			"private key is made on this machine, and writes what the device needs into one file: " +
-			"copy it there and run sudo culvertd init --bundle FILE. The file holds the private " +
-			"key; only you can read it.\n\n" +
-			"The policy is printed first. What is there already is kept: after a failure run the " +
+		Short: "Register a device with AWS IoT, with a bundle",
+		Long: "Makes a thing, a policy that allows only what tunnels need, and a certificate whose " +
+			"private key is made on this machine, and writes what the device needs into one file. " +
+			"Copy the file to the device and run sudo culvertd init --bundle FILE there. The file " +
+			"holds the private key; only you can read it.\n\n" +
+			"The policy is printed first. What exists already is kept: after a failure, run the " +
 			"same command again. A thing that has a certificate gets another only with " +
 			"--new-certificate.\n\n" +
 			"The caller needs iot:DescribeEndpoint, DescribeThing, CreateThing, GetPolicy, " +
@@ -52,20 +51,20 @@ func newSetupThingCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.BoolVar(&o.dryRun, "dry-run", false, "print the policy and what there is to do, and do nothing")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print the policy and what would be made, and make nothing")
 	f.StringVarP(&o.output, "output", "o", "", "`file` to write; by default culvert-THING.tar in this directory")
-	f.StringArrayVar(&o.services, "service", nil, "`NAME=ADDRESS` of a service of the device, more than once for more; by default SSH=22")
+	f.StringArrayVar(&o.services, "service", nil, "`NAME=ADDRESS` of a service of the device, repeatable; by default SSH=22")
 	f.StringVar(&o.policy, "policy-name", "", "`name` of the policy; by default culvert-THING")
 	f.BoolVar(&o.another, "new-certificate", false, "make a certificate even if the thing has one")
 	f.StringVar(&o.account, "account", "", "`number` of the AWS account; by default AWS STS is asked")
-	f.StringVar(&o.caFile, "ca-file", "", "PEM `file` of the authorities that the device is to trust, in place of its system's: for endpoints that are not AWS's own")
+	f.StringVar(&o.caFile, "ca-file", "", "PEM `file` of the authorities that the device trusts instead of its system's: for endpoints other than AWS's")
 	f.StringVar(&o.dataEndpoint, "data-endpoint", "", "`URL` wss://host[:port] for the device to connect to instead of the region's data endpoint; environment: "+dataEndpointVariable)
 	o.aws.register(f)
 	reachHelp(cmd)
 	return cmd
 }
 
-// config loads what AWS needs and puts the rest beside it.
+// config loads the configuration for AWS and adds that of the device.
 func (o *setupOptions) config(cmd *cobra.Command, thing string) (cfg setup.Config, err error) {
 	cfg = setup.Config{Thing: thing, Account: o.account, PolicyName: o.policy, Output: o.output, NewCertificate: o.another}
 	if cfg.Output == "" {
@@ -86,10 +85,10 @@ func (o *setupOptions) config(cmd *cobra.Command, thing string) (cfg setup.Confi
 	}
 	if o.caFile != "" {
 		if cfg.Device.Roots, err = os.ReadFile(o.caFile); err != nil {
-			return cfg, &setup.Error{Text: "--ca-file", Err: err}
+			return cfg, fmt.Errorf("--ca-file: %w", err)
 		}
 		if !x509.NewCertPool().AppendCertsFromPEM(cfg.Device.Roots) {
-			return cfg, &setup.Error{Text: "--ca-file: there is no certificate in PEM form in " + o.caFile}
+			return cfg, fmt.Errorf("--ca-file: there is no certificate in PEM form in %s", o.caFile)
 		}
 	}
 	options := o.aws.options(cmd.ErrOrStderr())
@@ -106,13 +105,13 @@ func runSetupThing(cmd *cobra.Command, o *setupOptions, thing string) error {
 	defer stop()
 	cfg, err := o.config(cmd, thing)
 	if err != nil {
-		return setupError(err)
+		return operator.Explain(err)
 	}
 	out, say := cmd.OutOrStdout(), cmd.ErrOrStderr()
 	cfg.Report = func(text string) { fmt.Fprintf(say, "culvert: %s\n", text) }
-	plan, err := setup.Look(ctx, cfg)
+	plan, err := setup.NewPlan(ctx, cfg)
 	if err != nil {
-		return setupError(err)
+		return err
 	}
 	describe(out, plan, cfg)
 	switch {
@@ -123,18 +122,21 @@ func runSetupThing(cmd *cobra.Command, o *setupOptions, thing string) error {
 		fmt.Fprintf(say, "culvert: %s has all that it needs; nothing was changed\n", thing)
 	default:
 		if err := plan.Apply(ctx); err != nil {
-			return setupError(err)
+			if failed, ok := errors.AsType[*setup.ApplyError](err); ok && len(failed.Undo) > 0 {
+				fmt.Fprintf(say, "culvert: to undo what was made:\n  %s\n", strings.Join(failed.Undo, "\n  "))
+			}
+			return err
 		}
 	}
-	fmt.Fprintf(say, `culvert: %[1]s is for the device. It holds a private key: carry it there safely,
+	fmt.Fprintf(say, `culvert: %[1]s is for the device. It holds a private key: copy it safely,
 culvert:   for example with: scp %[1]s DEVICE:
 culvert:   set the device up with: sudo culvertd init --bundle %[2]s
-culvert:   and then remove the file, there and here
+culvert:   then remove the file, there and here
 `, openssh.Quote(cfg.Output), openssh.Quote(cfg.Output[strings.LastIndexByte(cfg.Output, '/')+1:]))
 	return nil
 }
 
-// describe prints what there is and what is to come, and the policy in full.
+// describe prints what exists and what would be made, and the policy in full.
 func describe(out io.Writer, p *setup.Plan, cfg setup.Config) {
 	there := map[bool]string{true: "is there", false: "to be made"}
 	certificate := "to be made"
@@ -150,34 +152,8 @@ func describe(out io.Writer, p *setup.Plan, cfg setup.Config) {
 	fmt.Fprintf(out, "  certificate  %-24s %s\n", "", certificate)
 	for _, arn := range p.Certificates {
 		if arn != p.Resumed {
-			fmt.Fprintf(out, "               and another one, that goes on to work: %s\n", arn)
+			fmt.Fprintf(out, "               and another one, which keeps working: %s\n", arn)
 		}
 	}
 	fmt.Fprintf(out, "\nThe policy:\n\n%s\n", p.PolicyDocument)
-}
-
-// setupError puts an error into words, with a hint, what to take back, and an exit code.
-func setupError(err error) error {
-	if _, ok := errors.AsType[*usageError](err); ok {
-		return err
-	}
-	own, ok := errors.AsType[*setup.Error](err)
-	if !ok {
-		p := operator.Explain(err)
-		return &exitError{exitFailed, hint.New(p.Text, p.Hint)}
-	}
-	text, advice := own.Text, own.Hint
-	if own.Err != nil {
-		p := operator.Explain(own.Err)
-		text += ": " + p.Text
-		if p.Hint != "" && advice != "" {
-			advice = p.Hint + "\nhint: " + advice
-		} else {
-			advice += p.Hint
-		}
-	}
-	if len(own.Undo) > 0 {
-		advice += "\nhint: or take back what was made:\n  " + strings.Join(own.Undo, "\n  ")
-	}
-	return &exitError{exitFailed, hint.New(text, advice)}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -165,7 +166,7 @@ func TestSetupThingKeepsWhatIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants(t, "without its bundle", run(1), `my-pi has a certificate already \([0-9a-f]{64}\)`, `hint: .*--new-certificate`)
-	wants(t, "one more", run(0, "--new-certificate"), `another one, that goes on to work: arn:aws:iot:`, `certificate [0-9a-f]{64} made`)
+	wants(t, "one more", run(0, "--new-certificate"), `another one, which keeps working: arn:aws:iot:`, `certificate [0-9a-f]{64} made`)
 	wants(t, "a foreign bundle", run(1, "--account", "210987654321", "--policy-name", "other"), `already, and is of thing my-pi .* account 123456789012`, `hint: .*--output`)
 	if err := os.WriteFile("notes.txt", []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
@@ -179,6 +180,119 @@ func TestSetupThingKeepsWhatIsThere(t *testing.T) {
 	wants(t, "no place for it", run(1, "--new-certificate", "-o", filepath.Join("none", "x.tar")), `make the bundle: open none`)
 }
 
+// pack writes a bundle.
+func pack(t *testing.T, path string, files map[string]string) {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for name, data := range files {
+		err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(data)), Format: tar.FormatUSTAR})
+		if _, writeErr := io.WriteString(w, data); err != nil || writeErr != nil {
+			t.Fatal(err, writeErr)
+		}
+	}
+	if err := errors.Join(w.Close(), os.WriteFile(path, b.Bytes(), 0o600), os.Chmod(path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The device runs what is in a bundle: one that another user could have made is not taken.
+func TestSetupThingAdoptsOnlyItsOwnBundle(t *testing.T) {
+	a := newAccount(t)
+	for _, thing := range []string{"my-pi", "other"} {
+		if _, errs, code := a.culvert(t, "setup-thing", thing); code != 0 {
+			t.Fatal(errs)
+		}
+	}
+	const bundle = "culvert-my-pi.tar"
+	good, other := unpack(t, bundle), unpack(t, "culvert-other.tar")
+	with := func(name, data string) map[string]string {
+		files := maps.Clone(good)
+		files[name] = data
+		return files
+	}
+	for name, tt := range map[string]struct {
+		prepare func() error
+		want    string
+	}{
+		"others may write": {func() error { return os.Chmod(bundle, 0o666) }, "other users own it or may change it (mode 0666)"},
+		"others may read":  {func() error { return os.Chmod(bundle, 0o640) }, "(mode 0640)"},
+		"a link": {func() error {
+			return errors.Join(os.Rename(bundle, "elsewhere.tar"), os.Symlink("elsewhere.tar", bundle))
+		}, "is not a regular file"},
+		"a hook inside": {func() error {
+			pack(t, bundle, with("culvertd.toml", good["culvertd.toml"]+"[hooks]\ncommand = [\"/bin/evil\"]\n"))
+			return nil
+		}, "its file culvertd.toml is not what setup-thing writes"},
+		"another broker": {func() error {
+			pack(t, bundle, with("culvertd.toml", strings.Replace(good["culvertd.toml"], a.MQTT, "evil.example:8883", 1)))
+			return nil
+		}, "its file culvertd.toml is not what setup-thing writes"},
+		"a file more": {func() error {
+			pack(t, bundle, with("evil.sh", "#!/bin/sh\n"))
+			return nil
+		}, "its list of files is not what"},
+		"another device's certificate": {func() error {
+			files := with("device.pem.crt", other["device.pem.crt"])
+			files["private.pem.key"] = other["private.pem.key"]
+			pack(t, bundle, files)
+			return nil
+		}, "its certificate is not what"},
+		"another key": {func() error {
+			pack(t, bundle, with("private.pem.key", other["private.pem.key"]))
+			return nil
+		}, "its private key is not what"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pack(t, bundle, good)
+			if err := tt.prepare(); err != nil {
+				t.Fatal(err)
+			}
+			defer os.Remove(bundle)
+			_, errs, code := a.culvert(t, "setup-thing", "my-pi")
+			if code != 1 || !strings.Contains(errs, tt.want) || !strings.Contains(errs, "\nhint: ") || strings.Contains(errs, "PRIVATE KEY") {
+				t.Errorf("exit code %d, want %q in\n%s", code, tt.want, errs)
+			}
+		})
+	}
+	pack(t, bundle, good)
+	if _, errs, code := a.culvert(t, "setup-thing", "my-pi"); code != 0 {
+		t.Errorf("its own: exit code %d, %s", code, errs)
+	}
+}
+
+func TestSetupThingDoesNotIgnoreOptionsForAnExistingBundle(t *testing.T) {
+	a := newAccount(t)
+	roots := filepath.Join(t.TempDir(), "roots.pem")
+	if err := os.WriteFile(roots, a.CA.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	made := []string{"setup-thing", "my-pi", "--service", "SSH=22", "--service", "WEB=localhost:8080", "--data-endpoint", "wss://a.example"}
+	for _, args := range [][]string{made, made, {"setup-thing", "my-pi"}} {
+		if _, errs, code := a.culvert(t, args...); code != 0 {
+			t.Fatalf("%v: %s", args, errs)
+		}
+	}
+	for want, options := range map[string][]string{
+		"services": {"--service", "SSH=23"}, "roots": {"--ca-file", roots}, "data endpoints": {"--data-endpoint", "wss://b.example"},
+	} {
+		_, errs, code := a.culvert(t, append([]string{"setup-thing", "my-pi"}, options...)...)
+		if code != 1 || !strings.Contains(errs, "culvert-my-pi.tar is there already, and has other "+want+" than the options\nhint: ") {
+			t.Errorf("%v: exit code %d, %s", options, code, errs)
+		}
+	}
+}
+
+func TestSetupThingLooksForAPlaceBeforeItMakesAnything(t *testing.T) {
+	a := newAccount(t)
+	_, errs, code := a.culvert(t, "setup-thing", "my-pi", "-o", filepath.Join("none", "x.tar"))
+	if code != 1 || !strings.Contains(errs, "make the bundle: open none") {
+		t.Errorf("exit code %d, %s", code, errs)
+	}
+	out, _, _ := a.culvert(t, "setup-thing", "my-pi", "--dry-run")
+	wants(t, "the plan afterwards", out, `thing +my-pi +to be made`, `policy +culvert-my-pi +to be made`)
+}
+
 func TestSetupThingCanGoOnAfterAFailure(t *testing.T) {
 	denied := registry.Fault{Status: 403, Type: "UnauthorizedException", Message: "not authorized"}
 	for _, tt := range []struct {
@@ -190,7 +304,7 @@ func TestSetupThingCanGoOnAfterAFailure(t *testing.T) {
 		{"CreatePolicy", []string{`make the policy`, `aws iot delete-thing --thing-name my-pi\n`}},
 		{"CreateCertificateFromCsr", []string{`make a certificate`, `delete-policy --policy-name culvert-my-pi\n  aws iot delete-thing`}},
 		{"AttachPolicy", []string{
-			`attach the policy culvert-my-pi to the certificate`, `goes on with culvert-my-pi.tar`,
+			`attach the policy culvert-my-pi to the certificate`, `continues with culvert-my-pi.tar`,
 			`update-certificate --certificate-id [0-9a-f]{64} --new-status INACTIVE\n  aws iot delete-certificate --certificate-id [0-9a-f]{64}\n  aws iot delete-policy`,
 		}},
 		{"AttachThingPrincipal", []string{`attach the certificate`, `detach-policy --policy-name culvert-my-pi --target arn:aws:iot:.*:cert/[0-9a-f]{64}\n`}},

@@ -43,7 +43,7 @@ func ExampleFromAWS() {
 	ctx := context.Background()
 	loaded, err := operator.LoadConfig(ctx, operator.Options{})
 	if err != nil {
-		log.Fatal(operator.Explain(err).Text)
+		log.Fatal(operator.Explain(err))
 	}
 	cfg := connect.FromAWS(loaded)
 	cfg.Progress = func(e connect.Event) { log.Print(e.Text) }

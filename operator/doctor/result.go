@@ -68,11 +68,8 @@ func (r *run) skipped(id, remedy, format string, args ...any) {
 // unknown reports an item that an error keeps from being found out: a permission that the caller lacks is no fault of the
 // thing.
 func (r *run) unknown(ctx context.Context, id, permission string, err error) {
-	p := operator.Explain(err)
-	remedy := p.Hint
-	if h := hint.Of(err); h != "" {
-		remedy = h
-	}
+	err = operator.Explain(err)
+	remedy := hint.Of(err)
 	if remedy == "" && id == "credentials" {
 		remedy = "check --profile and the credentials: aws sts get-caller-identity must work; or run: aws configure"
 	}
@@ -82,6 +79,6 @@ func (r *run) unknown(ctx context.Context, id, permission string, err error) {
 	case isDenied(err):
 		r.skipped(id, "allow "+permission+" to see this", "not found out: the caller may not call it")
 	default:
-		r.failed(id, remedy, "%s", p.Text)
+		r.failed(id, remedy, "%v", err)
 	}
 }

@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
-	"reflect"
 	"strings"
-	"time"
 
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -18,100 +15,33 @@ import (
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 )
 
-// maxBody bounds an answer: a full page of tunnels with the longest descriptions is well below.
+// maxBody limits a response. A full page of tunnels with the longest descriptions is well below.
 const maxBody = 8 << 20
 
-// decodeOutput reads a good answer into an output structure. Members are told by the structure's field names with a
-// small first letter; unknown ones are ignored (AWS JSON 1.1).
+// decodeOutput reads a successful response into an output structure. Unknown members are ignored (AWS JSON 1.1).
 func decodeOutput(body []byte, out any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil
 	}
-	var v any
-	if err := json.Unmarshal(body, &v); err != nil {
-		return &smithy.DeserializationError{Err: fmt.Errorf("the answer is no JSON: %w", err)}
-	}
-	if err := assign(reflect.ValueOf(out).Elem(), v, ""); err != nil {
-		return &smithy.DeserializationError{Err: err}
-	}
-	return nil
-}
-
-var timeType = reflect.TypeFor[time.Time]()
-
-// assign copies a JSON value into a Go one. It exists for the time stamps, which are numbers on the wire.
-func assign(to reflect.Value, v any, path string) error {
-	wrong := func(want string) error { return fmt.Errorf("the answer's member %s is no %s", path, want) }
-	if v == nil {
+	err := json.Unmarshal(body, out)
+	if err == nil {
 		return nil
 	}
-	if to.Type() == timeType {
-		seconds, ok := v.(float64)
-		if !ok || math.Abs(seconds) > 1e11 { // the year 5138: what is beyond would overflow
-			return wrong("time stamp")
-		}
-		to.Set(reflect.ValueOf(time.UnixMilli(int64(math.Round(seconds * 1000))).UTC()))
-		return nil
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		err = fmt.Errorf("the response's member %s is a %s, not a %s", strings.ReplaceAll(e.Field, "plain.", ""), e.Value, e.Type)
+	} else {
+		err = fmt.Errorf("the response is not JSON: %w", err)
 	}
-	switch to.Kind() {
-	case reflect.Pointer:
-		p := reflect.New(to.Type().Elem())
-		if err := assign(p.Elem(), v, path); err != nil {
-			return err
-		}
-		to.Set(p)
-	case reflect.String:
-		s, ok := v.(string)
-		if !ok {
-			return wrong("string")
-		}
-		to.SetString(s)
-	case reflect.Int32:
-		n, ok := v.(float64)
-		if !ok || n != math.Trunc(n) || math.Abs(n) > math.MaxInt32 {
-			return wrong("integer")
-		}
-		to.SetInt(int64(n))
-	case reflect.Slice:
-		list, ok := v.([]any)
-		if !ok {
-			return wrong("list")
-		}
-		s := reflect.MakeSlice(to.Type(), len(list), len(list))
-		for i, e := range list {
-			if err := assign(s.Index(i), e, fmt.Sprintf("%s[%d]", path, i)); err != nil {
-				return err
-			}
-		}
-		to.Set(s)
-	case reflect.Struct:
-		members, ok := v.(map[string]any)
-		if !ok {
-			return wrong("object")
-		}
-		for i := range to.NumField() {
-			f := to.Type().Field(i)
-			if f.Tag.Get("json") == "-" {
-				continue
-			}
-			name := strings.ToLower(f.Name[:1]) + f.Name[1:]
-			if err := assign(to.Field(i), members[name], strings.TrimPrefix(path+"."+name, ".")); err != nil {
-				return err
-			}
-		}
-	default:
-		panic("no such kind in the API: " + to.Kind().String())
-	}
-	return nil
+	return &smithy.DeserializationError{Err: err}
 }
 
-// decodeError makes a typed error of a bad answer. The type decides, never the status, which differs between
-// documents and services: __type of the body, without name space, else the header x-amzn-ErrorType.
+// decodeError makes a typed error of a failed response. The error's type decides, never the status, which differs
+// between documents and services: __type in the body, without its name space, else the header x-amzn-ErrorType.
 func decodeError(resp *smithyhttp.Response, body []byte) error {
 	var e struct {
 		Type    string `json:"__type"`
 		Code    string `json:"code"`
-		Message string `json:"message"` // encoding/json takes "Message", too
+		Message string `json:"message"` // encoding/json accepts "Message" too
 	}
 	isJSON := json.Unmarshal(body, &e) == nil
 	code := errorCode(e.Type)
@@ -122,10 +52,10 @@ func decodeError(resp *smithyhttp.Response, body []byte) error {
 	}
 	message := e.Message
 	if code == "" {
-		// Something that is not the service answered, such as a web proxy or a load balancer.
+		// A web proxy or a load balancer answered, not the service.
 		code = "UnknownError"
 		if !isJSON || message == "" {
-			message = fmt.Sprintf("the answer is no error of the service: HTTP status %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+			message = fmt.Sprintf("the response is not an error of the service: HTTP status %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 		}
 	}
 	switch code {
@@ -153,10 +83,10 @@ func errorCode(s string) string {
 func readBody(r io.Reader) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(r, maxBody+1))
 	if err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
+		return nil, fmt.Errorf("read the response: %w", err)
 	}
 	if len(body) > maxBody {
-		return nil, &smithy.DeserializationError{Err: errors.New("the answer is too large")}
+		return nil, &smithy.DeserializationError{Err: errors.New("the response is too large")}
 	}
 	return body, nil
 }

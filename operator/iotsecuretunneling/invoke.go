@@ -22,7 +22,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/version"
 )
 
-// The service's names on the wire (API model). The signing name's capitals matter.
+// The service's names on the wire (API model). The case of the signing name matters.
 const (
 	signingName  = "IoTSecuredTunneling"
 	targetPrefix = "IoTSecuredTunneling."
@@ -61,8 +61,8 @@ func (c *call) do(ctx context.Context) error {
 	ctx = middleware.ClearStackValues(ctx)
 	ctx = awsmiddleware.SetServiceID(ctx, ServiceID)
 	ctx = awsmiddleware.SetOperationName(ctx, c.operation)
-	// What has replaced these and the signing middleware below is internal to the SDK, as is its knowledge of clocks
-	// that are wrong.
+	// The SDK keeps the successors of these and of the signing middleware below internal, and its correction of wrong
+	// clocks too.
 	ctx = awsmiddleware.SetSigningName(ctx, signingName)        //nolint:staticcheck // SA1019: see above
 	ctx = awsmiddleware.SetSigningRegion(ctx, c.options.Region) //nolint:staticcheck // SA1019: see above
 	handler := middleware.DecorateHandler(smithyhttp.NewClientHandlerWithOptions(c.options.HTTPClient), stack)
@@ -138,6 +138,11 @@ func (c *call) serialize(ctx context.Context, in middleware.SerializeInput, next
 }
 
 func (c *call) endpoint() (*url.URL, error) {
+	if c.options.Region != "" {
+		if _, err := endpoints.Data(c.options.Region); err != nil { // part of the signature, too
+			return nil, &EndpointError{Err: err}
+		}
+	}
 	if c.options.BaseEndpoint == nil {
 		host, err := endpoints.API(c.options.Region, c.options.EndpointOptions)
 		if err != nil {
@@ -153,9 +158,9 @@ func (c *call) endpoint() (*url.URL, error) {
 	return u, nil
 }
 
-// EndpointError says that there is nothing to call: the configured URL cannot be one, or the region has no endpoint.
+// EndpointError reports a configured URL that is not one, or a region without an endpoint.
 type EndpointError struct {
-	URL string // as configured; "" if it is the region's fault
+	URL string // as configured; "" if the region is wrong
 	Err error  // what is wrong with the region
 }
 

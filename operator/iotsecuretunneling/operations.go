@@ -8,50 +8,50 @@ import (
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 )
 
-// OpenTunnelInput says what tunnel to open. Nothing in it is required.
+// OpenTunnelInput describes the tunnel to open. Nothing in it is required.
 type OpenTunnelInput struct {
 	Description       *string                  `json:"description,omitempty"`       // 1 to 2048 characters
-	DestinationConfig *types.DestinationConfig `json:"destinationConfig,omitempty"` // nil: the device must be told its token by other means
+	DestinationConfig *types.DestinationConfig `json:"destinationConfig,omitempty"` // nil: you give the device its token by other means
 	Tags              []types.Tag              `json:"tags,omitempty"`              // up to 200
 	TimeoutConfig     *types.TimeoutConfig     `json:"timeoutConfig,omitempty"`     // nil: 12 hours
 }
 
-// OpenTunnelOutput holds the only copy of the tokens: no call tells them again.
+// OpenTunnelOutput holds the only copy of the tokens: no call returns them again.
 type OpenTunnelOutput struct {
-	DestinationAccessToken *string
-	SourceAccessToken      *string
-	TunnelArn              *string
-	TunnelId               *string             //nolint:revive,staticcheck // the name in the AWS SDK
+	TunnelId               *string             `json:"tunnelId"` //nolint:revive,staticcheck // the name in the AWS SDK
+	TunnelArn              *string             `json:"tunnelArn"`
+	SourceAccessToken      *string             `json:"sourceAccessToken"`
+	DestinationAccessToken *string             `json:"destinationAccessToken"`
 	ResultMetadata         middleware.Metadata `json:"-"`
 }
 
 // OpenTunnel opens a tunnel, and notifies the thing if one is named.
 //
-// The service charges for tunnels and has no idempotency token, so a call is repeated only when it surely did nothing:
-// it was throttled, or never sent. Error: *types.LimitExceededException.
+// The service charges for tunnels and has no idempotency token, so a call is repeated only if it certainly had no
+// effect: it was throttled, or never sent. Error: [*types.LimitExceededException].
 func (c *Client) OpenTunnel(ctx context.Context, params *OpenTunnelInput, optFns ...func(*Options)) (*OpenTunnelOutput, error) {
 	return invoke[OpenTunnelOutput](ctx, c, "OpenTunnel", params, optFns)
 }
 
-// RotateTunnelAccessTokenInput says whose token to replace.
+// RotateTunnelAccessTokenInput names the sides whose tokens to replace.
 type RotateTunnelAccessTokenInput struct {
 	ClientMode types.ClientMode `json:"clientMode"` // required
 	TunnelId   *string          `json:"tunnelId"`   //nolint:revive,staticcheck // the name in the AWS SDK; required
 
-	// DestinationConfig tells whom to notify of the destination's new token. The service refuses it with SOURCE.
+	// DestinationConfig names the thing to notify of the destination's new token. The service refuses it with SOURCE.
 	DestinationConfig *types.DestinationConfig `json:"destinationConfig,omitempty"`
 }
 
-// RotateTunnelAccessTokenOutput holds the only copy of the tokens of the sides that were rotated.
+// RotateTunnelAccessTokenOutput holds the only copy of the new tokens.
 type RotateTunnelAccessTokenOutput struct {
-	DestinationAccessToken *string
-	SourceAccessToken      *string
-	TunnelArn              *string
+	TunnelArn              *string             `json:"tunnelArn"`
+	SourceAccessToken      *string             `json:"sourceAccessToken"`
+	DestinationAccessToken *string             `json:"destinationAccessToken"`
 	ResultMetadata         middleware.Metadata `json:"-"`
 }
 
-// RotateTunnelAccessToken replaces the tokens of one side or both of an open tunnel. The tunnel's life is not extended.
-// Error: *types.ResourceNotFoundException, also for a closed tunnel.
+// RotateTunnelAccessToken replaces the tokens of one or both sides of an open tunnel. It does not extend the tunnel's
+// lifetime. Error: [*types.ResourceNotFoundException], also for a closed tunnel.
 func (c *Client) RotateTunnelAccessToken(ctx context.Context, params *RotateTunnelAccessTokenInput, optFns ...func(*Options)) (*RotateTunnelAccessTokenOutput, error) {
 	return invoke[RotateTunnelAccessTokenOutput](ctx, c, "RotateTunnelAccessToken", params, optFns)
 }
@@ -59,7 +59,7 @@ func (c *Client) RotateTunnelAccessToken(ctx context.Context, params *RotateTunn
 // CloseTunnelInput names the tunnel to close.
 type CloseTunnelInput struct {
 	TunnelId *string `json:"tunnelId"`         //nolint:revive,staticcheck // the name in the AWS SDK; required
-	Delete   *bool   `json:"delete,omitempty"` // true drops the record at once instead of some hours later
+	Delete   *bool   `json:"delete,omitempty"` // true deletes the record at once, not some hours later
 }
 
 // CloseTunnelOutput is empty.
@@ -67,7 +67,8 @@ type CloseTunnelOutput struct {
 	ResultMetadata middleware.Metadata `json:"-"`
 }
 
-// CloseTunnel ends a tunnel for good; the service disconnects both sides. Error: *types.ResourceNotFoundException.
+// CloseTunnel ends a tunnel permanently: the service disconnects both sides. Error:
+// [*types.ResourceNotFoundException].
 func (c *Client) CloseTunnel(ctx context.Context, params *CloseTunnelInput, optFns ...func(*Options)) (*CloseTunnelOutput, error) {
 	return invoke[CloseTunnelOutput](ctx, c, "CloseTunnel", params, optFns)
 }
@@ -79,11 +80,11 @@ type DescribeTunnelInput struct {
 
 // DescribeTunnelOutput is the tunnel as it is now.
 type DescribeTunnelOutput struct {
-	Tunnel         *types.Tunnel
+	Tunnel         *types.Tunnel       `json:"tunnel"`
 	ResultMetadata middleware.Metadata `json:"-"`
 }
 
-// DescribeTunnel tells all about a tunnel but its tokens. Error: *types.ResourceNotFoundException.
+// DescribeTunnel returns everything about a tunnel but its tokens. Error: [*types.ResourceNotFoundException].
 func (c *Client) DescribeTunnel(ctx context.Context, params *DescribeTunnelInput, optFns ...func(*Options)) (*DescribeTunnelOutput, error) {
 	return invoke[DescribeTunnelOutput](ctx, c, "DescribeTunnel", params, optFns)
 }
@@ -95,14 +96,14 @@ type ListTunnelsInput struct {
 	ThingName  *string `json:"thingName,omitempty"`  // only tunnels to this thing
 }
 
-// ListTunnelsOutput is a page, newest first. Closed tunnels stay in it for some hours.
+// ListTunnelsOutput is a page, newest tunnels first. Closed tunnels stay listed for some hours.
 type ListTunnelsOutput struct {
-	NextToken       *string // nil on the last page
-	TunnelSummaries []types.TunnelSummary
-	ResultMetadata  middleware.Metadata `json:"-"`
+	TunnelSummaries []types.TunnelSummary `json:"tunnelSummaries"`
+	NextToken       *string               `json:"nextToken"` // nil on the last page
+	ResultMetadata  middleware.Metadata   `json:"-"`
 }
 
-// ListTunnels returns one page; NewListTunnelsPaginator goes through all.
+// ListTunnels returns one page. [NewListTunnelsPaginator] visits all pages.
 func (c *Client) ListTunnels(ctx context.Context, params *ListTunnelsInput, optFns ...func(*Options)) (*ListTunnelsOutput, error) {
 	return invoke[ListTunnelsOutput](ctx, c, "ListTunnels", params, optFns)
 }
@@ -118,7 +119,7 @@ type TagResourceOutput struct {
 	ResultMetadata middleware.Metadata `json:"-"`
 }
 
-// TagResource adds tags, replacing those with the same keys. Error: *types.ResourceNotFoundException.
+// TagResource adds tags and replaces those with the same keys. Error: [*types.ResourceNotFoundException].
 func (c *Client) TagResource(ctx context.Context, params *TagResourceInput, optFns ...func(*Options)) (*TagResourceOutput, error) {
 	return invoke[TagResourceOutput](ctx, c, "TagResource", params, optFns)
 }
@@ -134,7 +135,7 @@ type UntagResourceOutput struct {
 	ResultMetadata middleware.Metadata `json:"-"`
 }
 
-// UntagResource removes tags; those that are not there are no error. Error: *types.ResourceNotFoundException.
+// UntagResource removes tags. Unknown keys are not an error. Error: [*types.ResourceNotFoundException].
 func (c *Client) UntagResource(ctx context.Context, params *UntagResourceInput, optFns ...func(*Options)) (*UntagResourceOutput, error) {
 	return invoke[UntagResourceOutput](ctx, c, "UntagResource", params, optFns)
 }
@@ -146,11 +147,11 @@ type ListTagsForResourceInput struct {
 
 // ListTagsForResourceOutput holds the tags.
 type ListTagsForResourceOutput struct {
-	Tags           []types.Tag
+	Tags           []types.Tag         `json:"tags"`
 	ResultMetadata middleware.Metadata `json:"-"`
 }
 
-// ListTagsForResource returns a tunnel's tags. Error: *types.ResourceNotFoundException.
+// ListTagsForResource returns a tunnel's tags. Error: [*types.ResourceNotFoundException].
 func (c *Client) ListTagsForResource(ctx context.Context, params *ListTagsForResourceInput, optFns ...func(*Options)) (*ListTagsForResourceOutput, error) {
 	return invoke[ListTagsForResourceOutput](ctx, c, "ListTagsForResource", params, optFns)
 }

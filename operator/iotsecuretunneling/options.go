@@ -16,7 +16,7 @@ import (
 // AWS_ENDPOINT_URL_IOTSECURETUNNELING.
 const ServiceID = "IoTSecureTunneling"
 
-// Options are what a Client is made of. Region is required, but with a BaseEndpoint and no Credentials.
+// Options configure a [Client]. Region is required, unless there is a BaseEndpoint and no Credentials.
 type Options struct {
 	Region      string
 	Credentials aws.CredentialsProvider // nil or aws.AnonymousCredentials: calls are not signed
@@ -55,8 +55,8 @@ func New(options Options, optFns ...func(*Options)) *Client {
 	return &Client{options: options}
 }
 
-// NewFromConfig returns a client of the SDK's configuration, with the endpoint URLs that its environment and files
-// name: AWS_ENDPOINT_URL_IOTSECURETUNNELING before AWS_ENDPOINT_URL before those of the shared configuration file.
+// NewFromConfig returns a client for the SDK's configuration. It takes the endpoint from the environment and the shared
+// file: AWS_ENDPOINT_URL_IOTSECURETUNNELING, else AWS_ENDPOINT_URL, else the file.
 func NewFromConfig(cfg aws.Config, optFns ...func(*Options)) *Client {
 	o := Options{
 		Region: cfg.Region, Credentials: cfg.Credentials, HTTPClient: cfg.HTTPClient, BaseEndpoint: configuredEndpoint(cfg),
@@ -86,7 +86,7 @@ func NewFromConfig(cfg aws.Config, optFns ...func(*Options)) *Client {
 // Options returns a copy of the client's options.
 func (c *Client) Options() Options { return c.options }
 
-// configuredEndpoint finds the endpoint URL by the rules that the AWS SDKs share; nil is none.
+// configuredEndpoint finds the endpoint URL by the rules that the AWS SDKs share. It returns nil without one.
 func configuredEndpoint(cfg aws.Config) *string {
 	ctx := context.Background()
 	for _, source := range cfg.ConfigSources {
@@ -98,7 +98,7 @@ func configuredEndpoint(cfg aws.Config) *string {
 			}
 		}
 	}
-	// The environment's general URL counts more than the shared file's special one.
+	// The environment's general URL takes precedence over the shared file's special one.
 	_, general := os.LookupEnv("AWS_ENDPOINT_URL")
 	_, special := os.LookupEnv("AWS_ENDPOINT_URL_IOTSECURETUNNELING")
 	if general && !special {

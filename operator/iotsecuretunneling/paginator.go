@@ -10,14 +10,14 @@ type ListTunnelsAPIClient interface {
 	ListTunnels(context.Context, *ListTunnelsInput, ...func(*Options)) (*ListTunnelsOutput, error)
 }
 
-// ListTunnelsPaginatorOptions are how a paginator goes.
+// ListTunnelsPaginatorOptions configure a paginator.
 type ListTunnelsPaginatorOptions struct {
 	Limit int32 // tunnels in a page, 1 to 100; 0 leaves it to the service
-	// StopOnDuplicateToken ends when the service gives the token that it was asked with.
+	// StopOnDuplicateToken ends the list when the service returns the token that it was sent.
 	StopOnDuplicateToken bool
 }
 
-// ListTunnelsPaginator goes through the pages of ListTunnels.
+// ListTunnelsPaginator visits the pages of ListTunnels.
 type ListTunnelsPaginator struct {
 	options   ListTunnelsPaginatorOptions
 	client    ListTunnelsAPIClient
@@ -26,7 +26,7 @@ type ListTunnelsPaginator struct {
 	started   bool
 }
 
-// NewListTunnelsPaginator returns a paginator that begins where params say; nil means all tunnels.
+// NewListTunnelsPaginator returns a paginator that begins at params.NextToken. Nil params list all tunnels.
 func NewListTunnelsPaginator(client ListTunnelsAPIClient, params *ListTunnelsInput, optFns ...func(*ListTunnelsPaginatorOptions)) *ListTunnelsPaginator {
 	p := &ListTunnelsPaginator{client: client}
 	if params != nil {
@@ -42,12 +42,12 @@ func NewListTunnelsPaginator(client ListTunnelsAPIClient, params *ListTunnelsInp
 	return p
 }
 
-// HasMorePages tells whether NextPage can be called.
+// HasMorePages reports whether there is a next page.
 func (p *ListTunnelsPaginator) HasMorePages() bool {
 	return !p.started || p.nextToken != nil && *p.nextToken != ""
 }
 
-// NextPage asks for the next page. Errors are those of ListTunnels.
+// NextPage returns the next page. Errors are those of ListTunnels.
 func (p *ListTunnelsPaginator) NextPage(ctx context.Context, optFns ...func(*Options)) (*ListTunnelsOutput, error) {
 	if !p.HasMorePages() {
 		return nil, errors.New("no more pages available")

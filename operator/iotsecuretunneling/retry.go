@@ -14,17 +14,17 @@ import (
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 )
 
-// careful is a retryer that does not do what this service would not like.
+// careful adapts a retryer to this service.
 type careful struct {
 	aws.Retryer
 
-	// once repeats a call only if the one before surely had no effect: the service turned it away, or there was no
-	// connection to send it on. An answer that was lost may mean a tunnel that was opened, and is charged for.
+	// once repeats a call only if the one before certainly had no effect: the service refused it, or it was never sent.
+	// A lost response may mean an open tunnel, which costs money.
 	once bool
 }
 
 func (r careful) IsErrorRetryable(err error) bool {
-	// The SDK takes it for a rate limit. Here it is a quota, which does not change by waiting seconds.
+	// The SDK takes it for a rate limit. Here it is a quota: waiting some seconds does not help.
 	if _, ok := errors.AsType[*types.LimitExceededException](err); ok {
 		return false
 	}
@@ -40,7 +40,7 @@ func (r careful) IsErrorRetryable(err error) bool {
 	return ok && op.Op == "dial"
 }
 
-// GetAttemptToken keeps the rate limit of adaptive retries, which the plain interface does not show.
+// GetAttemptToken keeps the rate limit of adaptive retries, which the embedded interface lacks.
 func (r careful) GetAttemptToken(ctx context.Context) (func(error) error, error) {
 	if v2, ok := r.Retryer.(aws.RetryerV2); ok {
 		return v2.GetAttemptToken(ctx)

@@ -3,93 +3,97 @@ package setup
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iot"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
-// Apply makes what is missing. When something fails, the error says how to take back what was made; called again, after
-// another Look, it goes on where it stopped.
+// ApplyError is a failure of [Plan.Apply] half way.
+type ApplyError struct {
+	Err  error
+	Undo []string // commands that undo what was made
+}
+
+func (e *ApplyError) Error() string { return e.Err.Error() }
+func (e *ApplyError) Unwrap() error { return e.Err }
+
+// Apply makes what is missing. After a failure, a new plan continues where it stopped. Error: [*ApplyError].
 func (p *Plan) Apply(ctx context.Context) error {
+	// A file that cannot be written must not leave anything in AWS.
+	var file *newBundle
+	if p.Resumed == "" {
+		var err error
+		if file, err = createBundle(p.cfg.Output); err != nil {
+			return &ApplyError{Err: err}
+		}
+		defer file.discard()
+	}
 	done := &undo{}
-	certificate, err := p.apply(ctx, done)
+	err := p.apply(ctx, file, done)
 	if err == nil {
 		return nil
 	}
-	if certificate != "" {
-		done.hint = "mend that and run the same command again: it goes on with " + p.cfg.Output
-	} else {
-		done.hint = "mend that and run the same command again: it goes on where it stopped"
+	advice := "fix that and run the same command again: it continues where it stopped"
+	if file == nil || file.complete {
+		advice = "fix that and run the same command again: it continues with " + p.cfg.Output
 	}
-	err.Hint, err.Undo = done.hint, done.commands
-	return err
+	return &ApplyError{hint.Wrap(err, strings.TrimPrefix(hint.Of(err)+"\n"+advice, "\n")), done.commands}
 }
 
-// undo is how to take back what was made, the last thing first.
-type undo struct {
-	commands []string
-	hint     string
-}
+// undo collects commands, the last thing made first.
+type undo struct{ commands []string }
 
 func (u *undo) made(format string, args ...any) {
 	u.commands = append([]string{fmt.Sprintf(format, args...)}, u.commands...)
 }
 
-func (p *Plan) apply(ctx context.Context, done *undo) (certificate string, failed *Error) {
+func (p *Plan) apply(ctx context.Context, file *newBundle, done *undo) error {
 	thing := p.cfg.Thing
 	if !p.Thing {
 		if _, err := p.client.CreateThing(ctx, &iot.CreateThingInput{ThingName: &thing}); err != nil {
-			return "", &Error{Text: "make the thing " + thing, Err: err}
+			return failed("make the thing "+thing, err)
 		}
 		done.made("aws iot delete-thing --thing-name %s", thing)
 		p.cfg.Report("thing " + thing + " made")
 	}
 	if !p.Policy {
 		if _, err := p.client.CreatePolicy(ctx, &iot.CreatePolicyInput{PolicyName: &p.PolicyName, PolicyDocument: &p.PolicyDocument}); err != nil {
-			return "", &Error{Text: "make the policy " + p.PolicyName, Err: err}
+			return failed("make the policy "+p.PolicyName, err)
 		}
 		done.made("aws iot delete-policy --policy-name %s", p.PolicyName)
 		p.cfg.Report("policy " + p.PolicyName + " made")
 	}
-	certificate = p.Resumed
+	certificate := p.Resumed
 	if certificate == "" {
 		var err error
-		if certificate, err = p.makeCertificate(ctx, done); err != nil {
-			return certificate, asError(err)
+		if certificate, err = p.makeCertificate(ctx, file, done); err != nil {
+			return err
 		}
 	}
-	// Both are idempotent: what is attached stays attached.
+	// Both calls are idempotent.
 	if _, err := p.client.AttachPolicy(ctx, &iot.AttachPolicyInput{PolicyName: &p.PolicyName, Target: &certificate}); err != nil {
-		return certificate, &Error{Text: "attach the policy " + p.PolicyName + " to the certificate " + shortID(certificate), Err: err}
+		return failed("attach the policy "+p.PolicyName+" to the certificate "+shortID(certificate), err)
 	}
 	done.made("aws iot detach-policy --policy-name %s --target %s", p.PolicyName, certificate)
 	if _, err := p.client.AttachThingPrincipal(ctx, &iot.AttachThingPrincipalInput{ThingName: &thing, Principal: &certificate}); err != nil {
-		return certificate, &Error{Text: "attach the certificate " + shortID(certificate) + " to the thing " + thing, Err: err}
+		return failed("attach the certificate "+shortID(certificate)+" to the thing "+thing, err)
 	}
 	p.cfg.Report("certificate attached to its policy and its thing")
-	return certificate, nil
+	return nil
 }
 
-// makeCertificate has a key signed that is made here, and puts both into the bundle before anything else can fail. The
-// file is opened first: a place that cannot be written to must not cost a certificate.
-func (p *Plan) makeCertificate(ctx context.Context, done *undo) (arn string, err error) {
-	file, err := createBundle(p.cfg.Output)
-	if err != nil {
-		return "", err
-	}
-	filled := false
-	defer func() {
-		if !filled {
-			file.discard()
-		}
-	}()
+// makeCertificate makes a key, has AWS sign it, and writes both into the bundle before the next step can fail.
+func (p *Plan) makeCertificate(ctx context.Context, file *newBundle, done *undo) (arn string, err error) {
 	key, request, err := newKey(p.cfg.Thing)
 	if err != nil {
 		return "", err
 	}
 	out, err := p.client.CreateCertificateFromCsr(ctx, &iot.CreateCertificateFromCsrInput{CertificateSigningRequest: &request, SetAsActive: true})
 	if err != nil {
-		return "", &Error{Text: "make a certificate", Err: err}
+		return "", failed("make a certificate", err)
 	}
 	arn = aws.ToString(out.CertificateArn)
 	id := shortID(arn)
@@ -102,6 +106,5 @@ func (p *Plan) makeCertificate(ctx context.Context, done *undo) (arn string, err
 	if err != nil {
 		return "", err
 	}
-	filled = true
 	return arn, nil
 }

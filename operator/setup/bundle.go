@@ -2,7 +2,6 @@ package setup
 
 import (
 	"archive/tar"
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,13 +12,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strings"
 	"time"
 )
 
-// Names of the files in a bundle; culvertd init knows them too.
+// Names of the files in a bundle. culvertd init knows them too.
 const (
 	ConfigFile      = "culvertd.toml"
 	CertificateFile = "device.pem.crt"
@@ -28,14 +26,14 @@ const (
 	recordFile      = "setup.json"
 )
 
-// Device is what goes into the device's configuration beside the thing's name and the account's endpoint.
+// Device is the part of the device's configuration that does not come from AWS.
 type Device struct {
-	// Services are lines of its [services] table, name and address; none means SSH on port 22.
+	// Services are the lines of its [services] table, name and address. None means SSH on port 22.
 	Services [][2]string
-	// Roots, in PEM form, are trusted in place of the system's at the broker, and beside them at the data endpoint.
-	// Empty: the system's.
+	// Roots are PEM certificates that the device trusts: instead of the system's at the broker, besides the system's at
+	// the data endpoint. Empty means the system's only.
 	Roots []byte
-	// DataEndpoint is a wss:// URL; "": the one of each notification's region.
+	// DataEndpoint is a wss:// URL. "" means the endpoint of each notification's region.
 	DataEndpoint string
 }
 
@@ -45,7 +43,7 @@ type file struct {
 	data string
 }
 
-// files are those of a bundle.
+// files are the files of a bundle.
 func (d Device) files(thing, endpoint, certificate, key string) []file {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -84,7 +82,7 @@ func (d Device) files(thing, endpoint, certificate, key string) []file {
 	return list
 }
 
-// record is what a later call needs to know of a bundle.
+// record is what a later call needs to know about a bundle.
 type record struct {
 	Thing       string `json:"thing"`
 	Account     string `json:"account"`
@@ -93,7 +91,7 @@ type record struct {
 	Certificate string `json:"certificate"` // ARN
 }
 
-// newKey makes a private key and a request to sign it, both PEM.
+// newKey makes a private key and a request to sign it, both in PEM form.
 func newKey(thing string) (key, request string, err error) {
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -112,25 +110,31 @@ func newKey(thing string) (key, request string, err error) {
 		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr})), nil
 }
 
-// bundle is one that is being made.
-type bundle struct{ out *os.File }
+// newBundle is a bundle being made.
+type newBundle struct {
+	out      *os.File
+	complete bool
+}
 
-// createBundle makes a file for its owner alone, and never writes into one that is there, or through a link.
-func createBundle(path string) (*bundle, error) {
+// createBundle makes a file that only its owner can read. It never writes into an existing file, or through a link.
+func createBundle(path string) (*newBundle, error) {
 	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return nil, &Error{Text: "make the bundle", Err: err}
+		return nil, fmt.Errorf("make the bundle: %w", err)
 	}
-	return &bundle{out}, nil
+	return &newBundle{out: out}, nil
 }
 
-func (b *bundle) discard() {
-	_ = b.out.Close()
-	_ = os.Remove(b.out.Name())
+// discard removes an incomplete bundle.
+func (b *newBundle) discard() {
+	if !b.complete {
+		_ = b.out.Close()
+		_ = os.Remove(b.out.Name())
+	}
 }
 
-// write fills the file; it is on the disk when write returns.
-func (b *bundle) write(files []file, r record) error {
+// write fills the file and syncs it to disk.
+func (b *newBundle) write(files []file, r record) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
@@ -142,42 +146,12 @@ func (b *bundle) write(files []file, r record) error {
 			_, err = io.WriteString(w, f.data)
 		}
 		if err != nil {
-			return &Error{Text: "write the bundle", Err: err}
+			return fmt.Errorf("write the bundle: %w", err)
 		}
 	}
 	if err := errors.Join(w.Close(), b.out.Sync(), b.out.Close()); err != nil {
-		return &Error{Text: "write the bundle", Err: err}
+		return fmt.Errorf("write the bundle: %w", err)
 	}
+	b.complete = true
 	return nil
-}
-
-// maxBundle is far more than any bundle has.
-const maxBundle = 1 << 20
-
-// readRecord returns nil for a file that is not there.
-func readRecord(path string) (*record, error) {
-	in, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // it says so above
-	}
-	if err != nil {
-		return nil, &Error{Text: "look at the bundle that is there", Err: err}
-	}
-	defer in.Close()
-	foreign := &Error{Text: path + " is there already, and is no bundle of a device", Hint: "name another file with --output"}
-	for archive := tar.NewReader(io.LimitReader(in, maxBundle)); ; {
-		h, err := archive.Next()
-		if err != nil {
-			return nil, foreign
-		}
-		if h.Name != recordFile {
-			continue
-		}
-		data, err := io.ReadAll(archive)
-		r := &record{}
-		if err != nil || json.NewDecoder(bytes.NewReader(data)).Decode(r) != nil || r.Certificate == "" {
-			return nil, foreign
-		}
-		return r, nil
-	}
 }

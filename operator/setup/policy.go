@@ -2,15 +2,14 @@ package setup
 
 import (
 	"encoding/json"
-	"errors"
 	"reflect"
 
 	"github.com/culvert-iot/culvert/internal/endpoints"
 )
 
-// policyDocument allows what a device needs for tunnels and no more (AWS IoT developer guide, policy actions):
-// Subscribe takes a topicfilter, Receive a topic. It names the thing rather than a policy variable, since
-// ${iot:Connection.Thing.ThingName} has a value only where the client id is the thing's name.
+// policyDocument allows only what a device needs for tunnels (AWS IoT developer guide, policy actions): Subscribe takes a
+// topicfilter, Receive a topic. It names the thing: ${iot:Connection.Thing.ThingName} has a value only if the client ID
+// is the thing's name.
 func policyDocument(region, account, thing string) string {
 	arn := "arn:" + endpoints.Partition(region) + ":iot:" + region + ":" + account + ":"
 	notify := "$aws/things/" + thing + "/tunnels/notify"
@@ -26,16 +25,8 @@ func policyDocument(region, account, thing string) string {
 `
 }
 
-// samePolicy compares two documents without their spaces.
+// samePolicy compares two documents, whatever their white space.
 func samePolicy(a, b string) bool {
 	var x, y any
 	return json.Unmarshal([]byte(a), &x) == nil && json.Unmarshal([]byte(b), &y) == nil && reflect.DeepEqual(x, y)
-}
-
-// asError is err as an *Error.
-func asError(err error) *Error {
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e
-	}
-	return &Error{Text: err.Error()}
 }

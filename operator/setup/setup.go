@@ -1,8 +1,3 @@
-// Package setup makes a device known to AWS IoT: a thing, a policy that allows no more than tunnels need, and a
-// certificate whose private key is made here and never leaves but in the bundle that the device gets.
-//
-// Look only reads. Apply makes what is missing, and nothing twice: it can be called again after a failure half way. It
-// does not know how a device uses the bundle, but for the names of the files in it.
 package setup
 
 import (
@@ -18,67 +13,52 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iot/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/services"
 )
 
-// Config says which device to set up. AWS, Thing and Output are required.
+// Config describes the device to set up. AWS, Thing and Output are required.
 type Config struct {
 	AWS   aws.Config
-	STS   aws.Config // to ask for Account: without an endpoint that is meant for AWS IoT alone
+	STS   aws.Config // to ask for Account, without an endpoint that is for AWS IoT only
 	Thing string
-	// Account is asked from AWS STS if it is not given: 12 digits.
+	// Account has 12 digits. If it is empty, NewPlan asks AWS STS.
 	Account string
-	// PolicyName is "culvert-" and the thing's name if it is not given.
+	// PolicyName defaults to "culvert-" and the thing's name.
 	PolicyName string
-	// Output is the path of the bundle. A file that is there is never written over: one that an earlier call left is gone
-	// on with.
+	// Output is the path of the bundle. An existing file is never overwritten: Apply continues with the bundle of an
+	// earlier call, and NewPlan refuses any other file.
 	Output string
 	// NewCertificate makes another certificate for a thing that has one.
 	NewCertificate bool
 
 	Device Device
 
-	// Report is told what was done, a line each. nil: nobody is.
+	// Report receives a line for each thing done. May be nil.
 	Report func(text string)
 }
 
-// Error is what keeps a device from being set up, with what to do.
-type Error struct {
-	Text string
-	Hint string // may be empty
-	Undo []string
-	Err  error // what AWS or the system said; may be nil
-}
-
-func (e *Error) Error() string {
-	if e.Err == nil {
-		return e.Text
-	}
-	return e.Text + ": " + e.Err.Error()
-}
-
-func (e *Error) Unwrap() error { return e.Err }
-
-// Plan is what is there and what is not.
+// Plan is what exists and what is missing.
 type Plan struct {
 	Account, Region string
 	Endpoint        string // the device's, host or host:port
-	Thing           bool   // it is there
+	Thing           bool   // it exists
 	PolicyName      string
 	PolicyDocument  string
-	Policy          bool     // it is there
-	Certificates    []string // ARNs of those that the thing has
+	Policy          bool     // it exists
+	Certificates    []string // ARNs of the thing's
 
-	// Resumed is the certificate of a bundle that is there; "" if a new one is to be made.
+	// Resumed is the certificate of an existing bundle. "": Apply makes one.
 	Resumed string
-	// Attached tells that Resumed has its policy and its thing already.
+	// Attached reports that Resumed is attached to its policy and its thing.
 	Attached bool
 
 	cfg    Config
 	client *iot.Client
 }
 
-// Done tells that there is nothing to do.
+// Done reports that nothing is missing.
 func (p *Plan) Done() bool { return p.Thing && p.Policy && p.Resumed != "" && p.Attached }
 
 // maxThing leaves room for "-tunnel" in a client id of 128 bytes (AWS IoT quotas).
@@ -89,71 +69,72 @@ var (
 	policyForm  = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`) // API reference, CreatePolicy
 )
 
-// Look finds out what is there and what is to be made. It changes nothing. What is in the way is an *Error.
-func Look(ctx context.Context, cfg Config) (*Plan, error) {
+// NewPlan finds out what exists. It changes nothing. Errors carry a hint (package hint) where there is one.
+func NewPlan(ctx context.Context, cfg Config) (*Plan, error) {
 	if !services.ValidName(cfg.Thing) || len(cfg.Thing) > maxThing {
-		return nil, &Error{Text: fmt.Sprintf("%q cannot be the name of a thing: 1 to %d of a-z, A-Z, 0-9, :, _ and - are allowed", cfg.Thing, maxThing)}
+		return nil, fmt.Errorf("%q cannot be the name of a thing: 1 to %d of a-z, A-Z, 0-9, :, _ and - are allowed", cfg.Thing, maxThing)
 	}
 	if cfg.PolicyName == "" {
 		cfg.PolicyName = "culvert-" + strings.ReplaceAll(cfg.Thing, ":", ".") // a thing's name holds no dot
 	}
 	if !policyForm.MatchString(cfg.PolicyName) {
-		return nil, &Error{Text: fmt.Sprintf("%q cannot be the name of a policy: 1 to 128 of a-z, A-Z, 0-9, and _+=,.@- are allowed", cfg.PolicyName)}
+		return nil, fmt.Errorf("%q cannot be the name of a policy: 1 to 128 of a-z, A-Z, 0-9, and _+=,.@- are allowed", cfg.PolicyName)
 	}
 	if cfg.Report == nil {
 		cfg.Report = func(string) {}
 	}
 	p := &Plan{Account: cfg.Account, Region: cfg.AWS.Region, PolicyName: cfg.PolicyName, cfg: cfg, client: iot.NewFromConfig(cfg.AWS)}
-	steps := []func(context.Context) error{p.lookAtAccount, p.lookAtEndpoint, p.lookAtThing, p.lookAtPolicy, p.lookAtBundle}
-	for _, look := range steps {
-		if err := look(ctx); err != nil {
+	steps := []func(context.Context) error{p.findAccount, p.findEndpoint, p.findThing, p.findPolicy, p.findBundle}
+	for _, find := range steps {
+		if err := find(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
 }
 
-func (p *Plan) lookAtAccount(ctx context.Context) error {
+func (p *Plan) findAccount(ctx context.Context) error {
 	if p.Region == "" {
-		return &aws.MissingRegionError{}
+		return operator.Explain(&aws.MissingRegionError{})
 	}
 	if p.Account == "" {
 		out, err := sts.NewFromConfig(p.cfg.STS).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 		if err != nil {
-			return &Error{Text: "find out the account's number", Hint: "give it with --account", Err: err}
+			err = failed("find the account's number", err)
+			return hint.Wrap(err, strings.TrimPrefix(hint.Of(err)+"\ngive it with --account", "\n"))
 		}
 		p.Account = aws.ToString(out.Account)
 	}
 	if !accountForm.MatchString(p.Account) {
-		return &Error{Text: fmt.Sprintf("%q is no number of an account: it has 12 digits", p.Account)}
+		return fmt.Errorf("%q is not the number of an account: it has 12 digits", p.Account)
 	}
 	p.PolicyDocument = policyDocument(p.Region, p.Account, p.cfg.Thing)
 	return nil
 }
 
-func (p *Plan) lookAtEndpoint(ctx context.Context) error {
+func (p *Plan) findEndpoint(ctx context.Context) error {
 	out, err := p.client.DescribeEndpoint(ctx, &iot.DescribeEndpointInput{EndpointType: aws.String("iot:Data-ATS")})
 	if err != nil {
-		return &Error{Text: "ask for the account's endpoint", Err: err}
+		return failed("ask for the account's endpoint", err)
 	}
 	p.Endpoint = aws.ToString(out.EndpointAddress)
 	return nil
 }
 
-func (p *Plan) lookAtThing(ctx context.Context) error {
+func (p *Plan) findThing(ctx context.Context) error {
 	_, err := p.client.DescribeThing(ctx, &iot.DescribeThingInput{ThingName: &p.cfg.Thing})
 	if isMissing(err) {
 		return nil
 	}
 	if err != nil {
-		return &Error{Text: "look for the thing " + p.cfg.Thing, Err: err}
+		return failed("look for the thing "+p.cfg.Thing, err)
 	}
 	p.Thing = true
 	pages := &iot.ListThingPrincipalsInput{ThingName: &p.cfg.Thing}
 	for {
 		out, err := p.client.ListThingPrincipals(ctx, pages)
 		if err != nil {
-			return &Error{Text: "list the certificates of the thing " + p.cfg.Thing, Err: err}
+			return failed("list the certificates of the thing "+p.cfg.Thing, err)
 		}
 		p.Certificates = append(p.Certificates, out.Principals...)
 		if pages.NextToken = out.NextToken; aws.ToString(out.NextToken) == "" {
@@ -162,76 +143,81 @@ func (p *Plan) lookAtThing(ctx context.Context) error {
 	}
 }
 
-func (p *Plan) lookAtPolicy(ctx context.Context) error {
+func (p *Plan) findPolicy(ctx context.Context) error {
 	out, err := p.client.GetPolicy(ctx, &iot.GetPolicyInput{PolicyName: &p.PolicyName})
 	if isMissing(err) {
 		return nil
 	}
 	if err != nil {
-		return &Error{Text: "look for the policy " + p.PolicyName, Err: err}
+		return failed("look for the policy "+p.PolicyName, err)
 	}
 	if !samePolicy(aws.ToString(out.PolicyDocument), p.PolicyDocument) {
-		return &Error{
-			Text: "there is a policy " + p.PolicyName + " already, and it says something else",
-			Hint: "look at it with: aws iot get-policy --policy-name " + p.PolicyName + "; delete it, or name another with --policy-name",
-		}
+		return hint.New("there is a policy "+p.PolicyName+" already, and it says something else",
+			"see it with: aws iot get-policy --policy-name "+p.PolicyName+"; delete it, or name another with --policy-name")
 	}
 	p.Policy = true
 	return nil
 }
 
-// lookAtBundle finds a bundle that an earlier call has left. Without one, a thing that has a certificate already may
-// work as it is: another would only be one more key to lose.
-func (p *Plan) lookAtBundle(ctx context.Context) error {
-	record, err := readRecord(p.cfg.Output)
+// findBundle finds the bundle of an earlier call. Without one, a thing that has a certificate may work as it is: another
+// certificate would only be one more key to lose.
+func (p *Plan) findBundle(ctx context.Context) error {
+	b, err := readBundle(p.cfg.Output)
 	if err != nil {
 		return err
 	}
-	if record == nil {
+	if b == nil {
 		if len(p.Certificates) > 0 && !p.cfg.NewCertificate {
-			return &Error{
-				Text: fmt.Sprintf("the thing %s has a certificate already (%s), and AWS does not keep its private key", p.cfg.Thing, shortID(p.Certificates[0])),
-				Hint: "if the device has it, nothing is left to do; if its key is lost, make another with --new-certificate",
-			}
+			return hint.New(
+				fmt.Sprintf("the thing %s has a certificate already (%s), and AWS does not keep its private key", p.cfg.Thing, shortID(p.Certificates[0])),
+				"if the device has it, nothing is left to do; if its key is lost, make another with --new-certificate")
 		}
 		return nil
 	}
-	if record.Thing != p.cfg.Thing || record.Region != p.Region || record.Account != p.Account || record.Policy != p.PolicyName {
-		return &Error{
-			Text: fmt.Sprintf("%s is there already, and is of thing %s with policy %s, account %s, region %s", p.cfg.Output, record.Thing, record.Policy, record.Account, record.Region),
-			Hint: "name another file with --output",
-		}
+	there := p.cfg.Output + " is there already, and "
+	r := b.record
+	if r.Thing != p.cfg.Thing || r.Region != p.Region || r.Account != p.Account || r.Policy != p.PolicyName {
+		return hint.New(
+			fmt.Sprintf("%sis of thing %s with policy %s, account %s, region %s", there, r.Thing, r.Policy, r.Account, r.Region),
+			"name another file with --output")
 	}
-	id := shortID(record.Certificate)
+	id := shortID(r.Certificate)
 	out, err := p.client.DescribeCertificate(ctx, &iot.DescribeCertificateInput{CertificateId: &id})
 	if isMissing(err) {
-		return &Error{Text: fmt.Sprintf("%s is there already, and AWS IoT does not know its certificate %s any more", p.cfg.Output, id), Hint: "remove the file to make another"}
+		return hint.New(fmt.Sprintf("%sAWS IoT does not know its certificate %s any more", there, id), "remove the file to make another")
 	}
 	if err != nil {
-		return &Error{Text: "look for the certificate " + id, Err: err}
+		return failed("look for the certificate "+id, err)
 	}
 	if status := out.CertificateDescription.Status; status != types.CertificateStatusActive {
-		return &Error{
-			Text: fmt.Sprintf("%s is there already, and its certificate %s is %s", p.cfg.Output, id, status),
-			Hint: "activate it with: aws iot update-certificate --new-status ACTIVE --certificate-id " + id + "; or remove the file to make another",
-		}
+		return hint.New(fmt.Sprintf("%sits certificate %s is %s", there, id, status),
+			"activate it with: aws iot update-certificate --new-status ACTIVE --certificate-id "+id+"; or remove the file to make another")
 	}
-	p.Resumed = record.Certificate
+	if what := b.changed(p.cfg.Thing, p.Endpoint, aws.ToString(out.CertificateDescription.CertificatePem)); what != "" {
+		return hint.New(there+"its "+what+" is not what setup-thing writes", "do not use it unless you made it; name another file with --output")
+	}
+	if what := b.differs(p.cfg.Device); what != "" {
+		return hint.New(there+"has other "+what+" than the options", "omit the options to use it as it is, or remove it and add --new-certificate")
+	}
+	p.Resumed = r.Certificate
 	if !p.Thing || !p.Policy || !slices.Contains(p.Certificates, p.Resumed) {
 		return nil
 	}
 	attached, err := p.client.ListAttachedPolicies(ctx, &iot.ListAttachedPoliciesInput{Target: &p.Resumed})
 	if err != nil {
-		return &Error{Text: "list the policies of the certificate " + id, Err: err}
+		return failed("list the policies of the certificate "+id, err)
 	}
 	p.Attached = slices.ContainsFunc(attached.Policies, func(a types.Policy) bool { return aws.ToString(a.PolicyName) == p.PolicyName })
 	return nil
 }
+
+// failed says what failed, in front of AWS's reason in words.
+func failed(what string, err error) error { return fmt.Errorf("%s: %w", what, operator.Explain(err)) }
 
 func isMissing(err error) bool {
 	_, ok := errors.AsType[*types.ResourceNotFoundException](err)
 	return ok
 }
 
-// shortID is what a certificate's ARN ends with.
+// shortID is the last part of a certificate's ARN.
 func shortID(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }

@@ -2,14 +2,15 @@ package awscli
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 )
 
-// Arguments rewrites a command line for cobra where the AWS CLI's rules are others: global options may come before the
-// command, lists take several words after one option, and --generate-cli-skeleton may have a value of its own. Other
-// commands' lines come back as they are.
+// Arguments rewrites the command line of an operation for cobra, where the AWS CLI's rules differ: global options may
+// come before the command, a list takes all words after its option, --generate-cli-skeleton has an optional value, and
+// a word such as --delete is never the value of the option before it.
 func Arguments(root *cobra.Command, args []string) []string {
 	probe := newCommand(&operations[0])
 	at := 0
@@ -31,6 +32,7 @@ func Arguments(root *cobra.Command, args []string) []string {
 	}
 	cmd := root.Commands()[i]
 	out := append([]string{args[at]}, args[:at]...)
+	var incomplete []string // options without a value, at the end: there pflag reports them
 	rest := args[at+1:]
 	for len(rest) > 0 {
 		word := rest[0]
@@ -52,15 +54,23 @@ func Arguments(root *cobra.Command, args []string) []string {
 				n++
 			}
 			if n == 0 {
-				out = append(out, word) // pflag says what is missing
+				incomplete = append(incomplete, word)
 			}
 			rest = rest[n:]
-		case flag.NoOptDefVal == "" && len(rest) > 0:
+		case flag.NoOptDefVal == "" && (len(rest) == 0 || isOption(rest[0])):
+			incomplete = append(incomplete, word)
+		case flag.NoOptDefVal == "":
 			out = append(out, word, rest[0])
 			rest = rest[1:]
 		default:
 			out = append(out, word)
 		}
 	}
-	return out
+	return append(out, incomplete...)
+}
+
+// isOption reports whether the AWS CLI takes a word for an option, and not for the value of the one before.
+func isOption(word string) bool {
+	_, err := strconv.ParseFloat(word, 64)
+	return len(word) > 1 && word[0] == '-' && !strings.Contains(word, " ") && err != nil
 }

@@ -1,7 +1,7 @@
 package awscli
 
 import (
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os/signal"
@@ -13,9 +13,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/culvert-iot/culvert/cmd/culvert/awscli/output"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/version"
 	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 )
 
 // isOperation marks the commands of this package.
@@ -36,12 +38,12 @@ type run struct {
 	cmd     *cobra.Command
 	globals globals
 
-	// What culvert has and the AWS CLI has not.
+	// Options that the AWS CLI lacks.
 	thing     string
 	noFill    bool
 	tokenFile string
 
-	// Pages, of list-tunnels alone.
+	// Pages of list-tunnels.
 	maxItems, pageSize int
 	startingToken      string
 }
@@ -96,10 +98,10 @@ func (r *run) sections() (all []section) {
 	}
 	r.globals.bindInput(f)
 	if r.byThing || r.tokens {
-		f = begin("Better than the AWS CLI")
+		f = begin("Beyond the AWS CLI")
 	}
 	if r.byThing {
-		f.StringVar(&r.thing, "thing", "", "`name` of a thing: its newest open tunnel is meant")
+		f.StringVar(&r.thing, "thing", "", "`name` of a thing: use its newest open tunnel")
 	}
 	if r.name == "RotateTunnelAccessToken" {
 		f.BoolVar(&r.noFill, "no-fill", false, "do not take a missing --destination-config from the tunnel")
@@ -109,9 +111,9 @@ func (r *run) sections() (all []section) {
 	}
 	if r.name == "ListTunnels" {
 		f = begin("Pages")
-		f.IntVar(&r.maxItems, "max-items", 0, "most `tunnels` to print; NextToken tells where to go on")
+		f.IntVar(&r.maxItems, "max-items", 0, "most `tunnels` to print; NextToken continues the list")
 		f.StringVar(&r.startingToken, "starting-token", "", "`NextToken` of the run before")
-		f.IntVar(&r.pageSize, "page-size", 0, "`tunnels` in one answer of the service")
+		f.IntVar(&r.pageSize, "page-size", 0, "`tunnels` in one page of the service")
 	}
 	r.globals.bind(begin("Global options, as in the AWS CLI"))
 	return all
@@ -137,7 +139,7 @@ func (r *run) do(args []string) error {
 	}
 	switch g.skeleton {
 	case "input":
-		return output.Printer{Form: "json", Order: names(r.input)}.Print(cmd.OutOrStdout(), skeleton(shape{kind: structureKind, members: r.input}, false))
+		return output.Printer{Form: "json"}.Print(cmd.OutOrStdout(), skeleton(shape{kind: structureKind, members: r.input}, false))
 	case "yaml-input":
 		var b strings.Builder
 		yamlSkeleton(&b, r.input, "", "")
@@ -148,7 +150,7 @@ func (r *run) do(args []string) error {
 	if err != nil {
 		return err
 	}
-	params, err := r.checked()
+	in, err := r.decodeInput()
 	if err != nil {
 		return err
 	}
@@ -159,49 +161,51 @@ func (r *run) do(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.complete(client, params); err != nil {
+	if err := r.complete(client, in); err != nil {
 		return err
 	}
 	stamp := isoStamp
 	if settings["cli_timestamp_format"] == "wire" {
 		stamp = wireStamp
 	}
-	return r.send(client, params, printer, stamp)
+	return r.send(client, in, printer, stamp)
 }
 
-// send makes the call and prints what comes back.
-func (r *run) send(client *iotsecuretunneling.Client, params map[string]any, printer output.Printer, stamp func(time.Time) any) error {
+// send makes the call and prints its result.
+func (r *run) send(client *iotsecuretunneling.Client, in any, printer output.Printer, stamp func(time.Time) any) error {
 	file, err := r.openTokenFile()
 	if err != nil {
 		return err
 	}
 	defer file.drop()
 	var answer any
-	if r.name == "ListTunnels" {
-		answer, err = r.pages(client, params, stamp)
-	} else if answer, err = r.call(r.cmd.Context(), client, params); err == nil {
+	if list, ok := in.(*iotsecuretunneling.ListTunnelsInput); ok {
+		answer, err = r.pages(client, list, stamp)
+	} else if answer, err = r.call(r.cmd.Context(), client, in); err == nil {
 		answer = result(answer, stamp)
 	}
 	if err != nil {
-		return r.advise(err, params)
+		return r.advise(err, in)
 	}
-	if file != nil {
-		if err := file.keep(answer.(map[string]any), client.Options().Region); err != nil {
+	if object, ok := answer.(output.Object); ok && file != nil {
+		if answer, err = file.keep(object, client.Options().Region); err != nil {
 			return err
 		}
 	}
 	return printer.Print(r.cmd.OutOrStdout(), answer)
 }
 
-// advise adds what only the parameters tell.
-func (r *run) advise(err error, params map[string]any) error {
-	_, config := params[destinationConfig.name]
-	e, isError := errors.AsType[*Error](explain(r.cmd, err))
-	if isError && e.Code == exitService && e.Advice == "" && config && params[clientMode.name] == "SOURCE" {
-		e.Advice = "leave --destination-config away: nobody is notified of the source's token, this command prints it"
-		return e
+// advise adds a hint that depends on the parameters.
+func (r *run) advise(err error, in any) error {
+	rotate, ok := in.(*iotsecuretunneling.RotateTunnelAccessTokenInput)
+	if !ok || rotate.DestinationConfig == nil || rotate.ClientMode != types.ClientModeSource || operator.KindOf(err) != operator.Service {
+		return err
 	}
-	return err
+	explained := operator.Explain(err)
+	if hint.Of(explained) == "" {
+		explained = hint.Wrap(explained, "omit --destination-config: the service notifies no device of the source's token, this command prints it")
+	}
+	return &Error{exitService, explained}
 }
 
 func (r *run) client() (*iotsecuretunneling.Client, error) {
@@ -210,13 +214,13 @@ func (r *run) client() (*iotsecuretunneling.Client, error) {
 		return nil, err
 	}
 	if r.globals.noVerifySSL {
-		note(r.cmd, "certificates are not checked (--no-verify-ssl): whoever is in between can read tokens")
+		note(r.cmd, "certificates are not checked (--no-verify-ssl): anyone on the path can read tokens")
 	}
 	return iotsecuretunneling.NewFromConfig(cfg), nil
 }
 
-// checked returns the parameters, complete as far as can be told without asking anybody.
-func (r *run) checked() (map[string]any, error) {
+// decodeInput reads the options and documents into the operation's input, and checks what needs no call.
+func (r *run) decodeInput() (any, error) {
 	params, err := r.parameters(r.cmd.Flags(), &r.globals)
 	if err != nil {
 		return nil, err
@@ -239,14 +243,16 @@ func (r *run) checked() (map[string]any, error) {
 			return nil, usagef("the following arguments are required: %s", strings.Join(missing, ", "))
 		}
 	}
-	return params, validate(params, r.input)
-}
-
-// names lists the members and those in them, in the order of the model.
-func names(members []shape) (all []string) {
-	for _, s := range members {
-		all = append(all, s.name)
-		all = append(all, names(s.members)...)
+	if err := validate(params, r.input); err != nil {
+		return nil, err
 	}
-	return all
+	in := r.newInput()
+	text, err := json.Marshal(params)
+	if err == nil {
+		err = json.Unmarshal(text, in)
+	}
+	if err != nil {
+		return nil, usagef("Parameter validation failed: %w", err)
+	}
+	return in, nil
 }

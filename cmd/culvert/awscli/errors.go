@@ -6,7 +6,10 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/suggest"
 	"github.com/culvert-iot/culvert/operator"
 )
 
@@ -19,16 +22,16 @@ const (
 	exitOther         = 255
 )
 
-// Error is an error as a command ends with it: one line, what to do, and the exit code.
+// Error is how a command failed: an error of one line, often with a hint, and the exit code.
 type Error struct {
-	Code   int
-	Text   string
-	Advice string // may be empty
+	Code int
+	Err  error
 }
 
-func (e *Error) Error() string { return e.Text }
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
 
-// explain makes an Error of any error.
+// explain makes an [Error] of any error.
 func explain(cmd *cobra.Command, err error) error {
 	if err == nil {
 		return nil
@@ -37,34 +40,47 @@ func explain(cmd *cobra.Command, err error) error {
 		return e
 	}
 	if e, ok := errors.AsType[*usageError](err); ok {
-		return &Error{Code: exitUsage, Text: e.Error(), Advice: cmd.CommandPath() + " --help"}
+		return &Error{exitUsage, hint.Wrap(e, Suggestion(cmd, err)+cmd.CommandPath()+" --help")}
 	}
 	if cmd.Context().Err() != nil {
-		return &Error{Code: exitInterrupted, Text: "interrupted"}
+		return &Error{exitInterrupted, errors.New("interrupted")}
 	}
-	p := operator.Explain(err)
-	codes := map[operator.Kind]int{operator.Service: exitService, operator.Configuration: exitConfiguration}
-	code, ok := codes[p.Kind]
-	if !ok {
-		code = exitOther
+	code := exitOther
+	switch operator.KindOf(err) {
+	case operator.Service:
+		code = exitService
+	case operator.Configuration:
+		code = exitConfiguration
+	case operator.Other:
 	}
-	return &Error{Code: code, Text: p.Text, Advice: p.Hint}
+	return &Error{code, operator.Explain(err)}
 }
 
-// note tells the user something that is no error.
+// Suggestion is a sentence with the option that an unknown one was probably meant to be. It is empty for other errors.
+func Suggestion(cmd *cobra.Command, err error) string {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
+		return ""
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if guess := suggest.Nearest(unknown.GetSpecifiedName(), names); guess != "" {
+		return fmt.Sprintf("did you mean --%s? ", guess)
+	}
+	return ""
+}
+
+// note tells the user something that is not an error.
 func note(cmd *cobra.Command, format string, args ...any) {
 	fmt.Fprintf(cmd.ErrOrStderr(), "culvert: "+format+"\n", args...)
 }
 
-// Report writes an error of this package for the user and returns the exit code; false if it is not one of them.
+// Report prints an error of this package and returns the exit code. It returns false for other errors.
 func Report(w io.Writer, err error) (code int, ok bool) {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
 		return 0, false
 	}
-	fmt.Fprintf(w, "culvert: %s\n", e.Text)
-	if e.Advice != "" {
-		fmt.Fprintf(w, "hint: %s\n", e.Advice)
-	}
+	hint.Print(w, e)
 	return e.Code, true
 }

@@ -32,10 +32,10 @@ func TestWrongUsage(t *testing.T) {
 		{"an input with more", []string{"describe", "--cli-input-json", `{"tunnelId":"x","y":1}`}, `Unknown parameter in input: "y", must be one of: tunnelId`},
 		{"an input of other types", []string{"open", "--cli-input-yaml", "{description: 1, tags: {}, timeoutConfig: [], destinationConfig: {services: [1]}}"}, "Invalid type for parameter description: a string is needed, not a number; Invalid type for parameter tags: a list is needed, not an object; " +
 			"Invalid type for parameter destinationConfig.services[0]: a string is needed, not a number; Invalid type for parameter timeoutConfig: an object is needed, not a list"},
-		{"an input of a fraction", []string{"list", "--cli-input-json", `{"maxResults":1.5}`}, "1.5 is no integer"},
+		{"an input of a fraction", []string{"list", "--cli-input-json", `{"maxResults":1.5}`}, "1.5 is not an integer"},
 		{"an input of a fraction in YAML", []string{"list", "--cli-input-yaml", `maxResults: 1.5`}, "Invalid type for parameter maxResults: an integer is needed, not a number"},
 		{"an input that is no JSON", []string{"describe", "--cli-input-json", "{"}, "Error parsing parameter 'cli-input-json': invalid JSON"},
-		{"an input with a tail", []string{"describe", "--cli-input-json", "{} {}"}, "something follows it"},
+		{"an input with a tail", []string{"describe", "--cli-input-json", "{} {}"}, "text follows it"},
 		{"an input that is no YAML", []string{"describe", "--cli-input-yaml", "a: ["}, "Error parsing parameter 'cli-input-yaml': invalid YAML"},
 		{"an input that is a list", []string{"describe", "--cli-input-json", "[]"}, "an object is needed, not a list"},
 		{"an input that is not there", []string{"describe", "--cli-input-json", "file://" + missing}, "unable to load paramfile file://" + missing},
@@ -43,9 +43,9 @@ func TestWrongUsage(t *testing.T) {
 		{"shorthand that is none", []string{"open", "--destination-config", "thingName"}, "Error parsing parameter '--destination-config': expected: '='"},
 		{"no services", []string{"open", "--destination-config", "thingName=x"}, `Missing required parameter in destinationConfig: "services"`},
 		{"a tag without a value", []string{"open", "--tags", "key=a"}, `Missing required parameter in tags[0]: "value"`},
-		{"minutes that are none", []string{"open", "--timeout-config", "maxLifetimeTimeoutMinutes=x"}, `maxLifetimeTimeoutMinutes: "x" is no integer`},
+		{"minutes that are none", []string{"open", "--timeout-config", "maxLifetimeTimeoutMinutes=x"}, `maxLifetimeTimeoutMinutes: "x" is not an integer`},
 		{"no minutes", []string{"open", "--timeout-config", "maxLifetimeTimeoutMinutes=0"}, "value: 0, valid min value: 1"},
-		{"a number that is none", []string{"list", "--max-results", "x"}, `Error parsing parameter '--max-results': "x" is no integer`},
+		{"a number that is none", []string{"list", "--max-results", "x"}, `Error parsing parameter '--max-results': "x" is not an integer`},
 		{"a thing and a tunnel", []string{"close", "--thing", "a", "--tunnel-id", "b"}, "--thing and --tunnel-id cannot both be given"},
 		{"delete and not", []string{"close", "--tunnel-id", "b", "--delete", "--no-delete"}, "--delete and --no-delete cannot both be given"},
 		{"pages both ways", []string{"list", "--max-items", "1", "--no-paginate"}, "cannot be given with --no-paginate"},
@@ -57,10 +57,10 @@ func TestWrongUsage(t *testing.T) {
 		{"a query that is none", []string{"list", "--query", "["}, "Bad value for --query ["},
 		{"a query that cannot be", []string{"list", "--query", "nope("}, "Bad value for --query nope("},
 		{"a time that is none", []string{"list", "--cli-read-timeout", "x"}, `invalid argument "x" for "--cli-read-timeout"`},
-		{"a negative time", []string{"list", "--cli-connect-timeout", "-1"}, "seconds, 0 for ever"},
+		{"a negative time", []string{"list", "--cli-connect-timeout", "-1"}, "seconds, 0 for no limit"},
 		{"to ask and not", []string{"list", "--cli-auto-prompt", "--no-cli-auto-prompt"}, "cannot be specified at the same time"},
 		{"an endpoint that is none", []string{"list", "--endpoint-url", "localhost:80"}, `Bad value for --endpoint-url "localhost:80"`},
-		{"tokens to a directory", []string{"open", "--token-file", t.TempDir()}, "it is no file"},
+		{"tokens to a directory", []string{"open", "--token-file", t.TempDir()}, "it is not a regular file"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -69,8 +69,73 @@ func TestWrongUsage(t *testing.T) {
 				args = append(args, "--endpoint-url", "http://127.0.0.1:1")
 			}
 			out, errs, code := culvert(t, args...)
-			if code != 252 || out != "" || !strings.HasPrefix(errs, "culvert: ") || !strings.Contains(errs, tt.want) || strings.Count(errs, "\n") != 2 || !strings.Contains(errs, "\nhint: culvert ") {
+			if code != 252 || out != "" || !strings.HasPrefix(errs, "error: ") || !strings.Contains(errs, tt.want) || strings.Count(errs, "\n") != 2 || !strings.Contains(errs, " --help\n") {
 				t.Errorf("exit %d, %q, want 252 with %q and a hint", code, errs, tt.want)
+			}
+		})
+	}
+}
+
+// refused are command lines that the AWS CLI refuses, although each looks as if it could be sent.
+var refused = [][]string{
+	{"close-tunnel", "--tunnel-id", "--delete"},
+	{"open-tunnel", "--description", "-foo"},
+	{"untag-resource", "--resource-arn", "x", "--tag-keys", ""},
+	{"untag-resource", "--resource-arn", "x", "--tag-keys", "a", ""},
+	{"list-tunnels", "--query", ""},
+	{"list-tunnels", "--query", "length(@) + `1`"},
+	{"open-tunnel", "--destination-config", `services=a\"b`},
+	{"open-tunnel", "--destination-config", `services=a,b"c`},
+	{"open-tunnel", "--destination-config", "services=a]b"},
+	{"open-tunnel", "--destination-config", "services==a"},
+	{"open-tunnel", "--destination-config", "services=a,[b"},
+	{"list-tunnels", "--cli-input-yaml", "thingName: a\n---\nthingName: b\n"},
+	{"open-tunnel", "--tags", ""},
+	{"open-tunnel", "--tags"},
+}
+
+func TestWhatTheAWSCLIRefusesIsNotSent(t *testing.T) {
+	b := newBench(t, nil)
+	for _, args := range append(refused, []string{"list-tunnels", "--region", "eu west-1"}, []string{"list-tunnels", "--region", "eu-west-1 "}) {
+		out, errs, code := culvert(t, append(args, "--endpoint-url", b.url)...)
+		if _, calls := b.since(); code != 252 || out != "" || len(calls) > 0 {
+			t.Errorf("%q: exit %d, calls %v, %q, %s", args, code, calls, out, errs)
+		}
+	}
+	// What looks odd and is right.
+	for _, args := range [][]string{
+		{"open-tunnel", "--description", "- a", "--tags", "key=a,value=-1"}, {"open-tunnel", "--description", "-1"}, {"open-tunnel", "--description=--foo"},
+		{"open-tunnel", "--tags", "key='a b',value=\"\""},
+	} {
+		if _, errs, code := culvert(t, append(args, "--endpoint-url", b.url)...); code != 0 {
+			t.Errorf("%q: exit %d, %s", args, code, errs)
+		}
+	}
+	t.Setenv("AWS_REGION", "eu west-1")
+	_, errs, code := culvert(t, "list-tunnels", "--endpoint-url", b.url)
+	if _, calls := b.since(); code != 253 || !strings.Contains(errs, `region "eu west-1"`) || calls[len(calls)-1] != "OpenTunnel" {
+		t.Errorf("a region of the environment: exit %d, %s, calls %v", code, errs, calls)
+	}
+}
+
+// A program that prints a warning before its JSON must not have its secrets in an error.
+func TestTheOutputOfAProgramIsNotShown(t *testing.T) {
+	b := newBench(t, nil)
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	credentials := `{"Version":1,"AccessKeyId":"AKIAHIDDEN","SecretAccessKey":"hidden1","SessionToken":"hidden2"`
+	for name, tt := range map[string]struct{ script, want string }{
+		"a warning first":     {"echo careful; echo '" + credentials + "}'", "printed something other than the JSON of credentials"},
+		"cut":                 {"echo '" + credentials + "'", "printed something other than the JSON of credentials"},
+		"a time that is none": {"echo '" + credentials + `,"Expiration":"hidden3"}'`, "printed something other than the JSON of credentials"},
+		"a failure":           {"echo hidden4; exit 3", "the credential_process failed: exit status 3"},
+		"no key":              {`echo '{"Version":1,"SecretAccessKey":"hidden1"}'`, "missing AccessKeyId in process output"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("AWS_CONFIG_FILE", file(t, "[default]\ncredential_process = sh "+file(t, tt.script)+"\n"))
+			_, errs, code := culvert(t, "list", "--endpoint-url", b.url)
+			if code != 253 || !strings.Contains(errs, tt.want) || strings.Contains(strings.ToLower(errs), "hidden") {
+				t.Errorf("exit %d, want %q in\n%s", code, tt.want, errs)
 			}
 		})
 	}
@@ -98,8 +163,8 @@ func TestErrorsOfTheService(t *testing.T) {
 		{"a closed tunnel", "", []string{"rotate", "--tunnel-id", closed.ID, "--client-mode", "ALL"}, []string{"(ResourceNotFoundException) when calling the RotateTunnelAccessToken operation: ", "hint: the tunnel is closed"}},
 		{"an unknown thing", "", []string{"rotate", "--thing", "pi-2", "--client-mode", "ALL"}, []string{"There is no open tunnel to the thing pi-2\n", "hint: check the name and --region, or open one: culvert open-tunnel --destination-config thingName=pi-2,services=SSH"}},
 		{"a thing with closed tunnels", "", []string{"describe", "--thing", "pi-4"}, []string{"There is no open tunnel to the thing pi-4, only 1 closed\n"}},
-		{"a limit", "", []string{"open", "--destination-config", "services=a,b,c,d"}, []string{"(LimitExceededException) when calling the OpenTunnel operation: ", "hint: close tunnels that nobody needs"}},
-		{"a configuration for the source", "", []string{"rotate", "--tunnel-id", id, "--client-mode", "SOURCE", "--destination-config", "services=SSH"}, []string{"(ValidationException)", "SOURCE", "hint: leave --destination-config away"}},
+		{"a limit", "", []string{"open", "--destination-config", "services=a,b,c,d"}, []string{"(LimitExceededException) when calling the OpenTunnel operation: ", "hint: close tunnels that are not needed"}},
+		{"a configuration for the source", "", []string{"rotate", "--tunnel-id", id, "--client-mode", "SOURCE", "--destination-config", "services=SSH"}, []string{"(ValidationException)", "SOURCE", "hint: omit --destination-config"}},
 		{"an unknown mode", "", []string{"rotate", "--tunnel-id", id, "--client-mode", "BOTH"}, []string{"(ValidationException) when calling the RotateTunnelAccessToken operation: "}},
 		{"expired credentials", "ExpiredTokenException", []string{"list"}, []string{"(ExpiredTokenException) when calling the ListTunnels operation: ", "hint: the credentials have expired: get new ones, for example with: aws sso login"}},
 		{"unknown credentials", "UnrecognizedClientException", []string{"list"}, []string{"(UnrecognizedClientException)", "hint: AWS does not know these credentials"}},
@@ -161,8 +226,10 @@ func TestErrorsOfConfiguration(t *testing.T) {
 		},
 		{"an output that is none", map[string]string{"AWS_DEFAULT_OUTPUT": "xml"}, "", nil, []string{"Unknown output type: xml\n", "hint: AWS_DEFAULT_OUTPUT and output in the profile are one of json, text"}},
 		{"an output in the profile that is none", nil, "[default]\noutput = xml\n", nil, []string{"Unknown output type: xml\n"}},
-		{"authorities that are not there", nil, "", []string{"--ca-bundle", missing}, []string{"CA bundle " + missing + ": ", "hint: --ca-bundle takes a file of certificates in PEM form\n"}},
-		{"authorities that are none", nil, "", []string{"--ca-bundle", noPEM}, []string{"CA bundle " + noPEM + ": there is no certificate in PEM form in it\n"}},
+		{"authorities that are not there", nil, "", []string{"--ca-bundle", missing}, []string{"CA bundle " + missing + " (--ca-bundle): ", "hint: --ca-bundle takes a file of certificates in PEM form\n"}},
+		{"authorities of the environment that are not there", map[string]string{"AWS_CA_BUNDLE": missing}, "", nil, []string{"CA bundle " + missing + " (AWS_CA_BUNDLE): ", "hint: AWS_CA_BUNDLE takes"}},
+		{"authorities of the profile that are not there", nil, "[default]\nca_bundle = " + missing + "\n", nil, []string{"CA bundle " + missing + " (the profile's ca_bundle): "}},
+		{"authorities that are none", nil, "", []string{"--ca-bundle", noPEM}, []string{"CA bundle " + noPEM + " (--ca-bundle): there is no certificate in PEM form in it\n"}},
 		{"a region that is no name", map[string]string{"AWS_REGION": "a/b"}, "", nil, []string{`no endpoint: region "a/b": only a-z`, "hint: check --region, AWS_REGION and the profile's region"}},
 		{"a URL of the environment that is none", map[string]string{"AWS_ENDPOINT_URL": "localhost"}, "", nil, []string{"invalid endpoint: localhost: ", "hint: check --endpoint-url, AWS_ENDPOINT_URL_IOTSECURETUNNELING and AWS_ENDPOINT_URL"}},
 	}
@@ -221,7 +288,7 @@ func TestErrorsOfTheNetwork(t *testing.T) {
 		{"TLS where there is none", strings.Replace(b.url, "http:", "https:", 1), nil, 255, []string{"hint: this endpoint does not speak TLS: write http:// in --endpoint-url\n"}},
 		{"no answer in time", "http://" + silent.Addr().String(), []string{"--cli-read-timeout", "1"}, 255, []string{"hint: nothing answered in time"}},
 		{"a connection that breaks", hangsUp.URL, nil, 255, []string{"hint: the connection broke: try again"}},
-		{"something else", page.URL, nil, 254, []string{"(UnknownError) when calling the ListTunnels operation: the answer is no error of the service: HTTP status 404", "hint: something else than the service has answered"}},
+		{"something else", page.URL, nil, 254, []string{"(UnknownError) when calling the ListTunnels operation: the response is not an error of the service: HTTP status 404", "hint: something other than the service answered"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,9 +2,11 @@ package awscli
 
 import (
 	"strings"
+
+	"github.com/culvert-iot/culvert/cmd/culvert/awscli/output"
 )
 
-// kind is a JSON type of the API model.
+// kind is a type of the API model.
 type kind int
 
 const (
@@ -16,7 +18,7 @@ const (
 	listKind
 )
 
-// shape is a member of an input or output, as the API model has it.
+// shape is a member of an input or output in the API model.
 type shape struct {
 	name     string // as on the wire
 	kind     kind
@@ -40,9 +42,7 @@ func (s shape) option() string {
 	return b.String()
 }
 
-func (s shape) isList() bool { return s.kind == listKind }
-
-// needs makes a member a required one.
+// needs makes a member required.
 func needs(s shape) shape {
 	s.required = true
 	return s
@@ -50,7 +50,7 @@ func needs(s shape) shape {
 
 func text(name, doc string) shape { return shape{name: name, doc: doc} }
 
-// some makes a text one that cannot be empty.
+// some makes a text that cannot be empty.
 func some(s shape) shape {
 	s.least = 1
 	return s
@@ -60,7 +60,7 @@ func some(s shape) shape {
 var (
 	tunnelID  = needs(text("tunnelId", "the tunnel's id"))
 	arn       = needs(some(text("resourceArn", "the tunnel's ARN")))
-	thingName = some(text("thingName", "name of the thing that is to be notified"))
+	thingName = some(text("thingName", "name of the thing to notify"))
 
 	destinationConfig = shape{
 		name: "destinationConfig", kind: structureKind, doc: "the device and its services",
@@ -82,7 +82,7 @@ var (
 	tagKeys    = shape{name: "tagKeys", kind: listKind, required: true, doc: "keys of the tags to remove", members: []shape{some(text("TagKey", ""))}}
 	clientMode = shape{name: "clientMode", required: true, enum: []string{"SOURCE", "DESTINATION", "ALL"}, doc: "whose token to replace"}
 
-	// What comes back; nothing of it is required.
+	// Members of outputs. None is required.
 	state = []shape{
 		{name: "status", enum: []string{"CONNECTED", "DISCONNECTED"}}, {name: "lastUpdatedAt", kind: timestampKind},
 	}
@@ -108,26 +108,19 @@ var (
 	}
 )
 
-// order is where members come in JSON. The model's structures agree on it, so that one list serves them all.
-var order = []string{
-	"tunnel", "tunnelSummaries", "tunnelId", "tunnelArn", "status", "sourceConnectionState", "destinationConnectionState",
-	"description", "thingName", "services", "destinationConfig", "maxLifetimeTimeoutMinutes", "timeoutConfig", "key", "value", "tags",
-	"createdAt", "lastUpdatedAt", "sourceAccessToken", "destinationAccessToken", "nextToken", "NextToken",
-}
-
-// skeleton is a sample of a structure. Names fill the strings of output, as in the AWS CLI.
+// skeleton is a sample of a structure. With useNames, names fill the strings, as in the AWS CLI's sample of an output.
 func skeleton(s shape, useNames bool) any {
 	switch s.kind {
 	case structureKind:
-		m := map[string]any{}
+		object := output.Object{}
 		for _, member := range s.members {
-			m[member.name] = skeleton(member, useNames)
+			object = append(object, output.Member{Name: member.name, Value: skeleton(member, useNames)})
 		}
-		return m
+		return object
 	case listKind:
 		return []any{skeleton(s.members[0], useNames)}
 	case integerKind:
-		return 0
+		return int64(0)
 	case booleanKind:
 		return true
 	case timestampKind:

@@ -1,12 +1,19 @@
 package awscli
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 
 	"github.com/culvert-iot/culvert/sandbox/api"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
@@ -109,7 +116,7 @@ func TestFillingInIsSaid(t *testing.T) {
 	said, _ = rotate(id, "--no-fill")
 	equal(t, "--no-fill", "", said)
 	said, _ = rotate(nobodys.Tunnel.ID)
-	equal(t, "no thing", "culvert: the tunnel names no thing: whoever runs its destination must be given the new token by hand\n", said)
+	equal(t, "no thing", "culvert: the tunnel names no thing: give the new token to the destination yourself\n", said)
 	fault := func(kind string) {
 		if err := b.api.Fail(api.Fault{Operation: "DescribeTunnel", Type: kind, Count: 1}); err != nil {
 			t.Fatal(err)
@@ -257,7 +264,7 @@ func TestSkeletonsAskNobody(t *testing.T) {
 		{[]string{"rotate", "--generate-cli-skeleton"}, "{\n    \"tunnelId\": \"\",\n    \"clientMode\": \"SOURCE\",\n    \"destinationConfig\": {\n" +
 			"        \"thingName\": \"\",\n        \"services\": [\n            \"\"\n        ]\n    }\n}\n"},
 		{[]string{"close", "--generate-cli-skeleton", "input"}, "{\n    \"tunnelId\": \"\",\n    \"delete\": true\n}\n"},
-		{[]string{"list", "--generate-cli-skeleton=yaml-input"}, "thingName: ''  # only tunnels to this thing\nmaxResults: 0  # most tunnels in one answer, 1 to 100\nnextToken: ''  # where the answer before ended\n"},
+		{[]string{"list", "--generate-cli-skeleton=yaml-input"}, "thingName: ''  # only tunnels to this thing\nmaxResults: 0  # most tunnels in one page, 1 to 100\nnextToken: ''  # where the page before ended\n"},
 		{[]string{"rotate", "--generate-cli-skeleton", "output", "--tunnel-id", "x", "--client-mode", "ALL", "--output", "text"}, "destinationAccessToken\tsourceAccessToken\ttunnelArn\n"},
 		{[]string{"tag-resource", "--generate-cli-skeleton", "output", "--resource-arn", "x", "--tags", "key=a,value=b"}, ""},
 	}
@@ -293,6 +300,60 @@ func TestPrompts(t *testing.T) {
 	}
 	if _, errs, code = culvertWithInput(t, id+"\n", "describe", "--no-cli-auto-prompt", "--endpoint-url", b.url); code != 252 || !strings.Contains(errs, "are required: --tunnel-id") {
 		t.Errorf("no prompt: exit %d, %q", code, errs)
+	}
+}
+
+func TestAPromptCanBeInterrupted(t *testing.T) {
+	in, typed := io.Pipe() // nobody types
+	defer typed.Close()
+	ctx, interrupt := context.WithCancel(t.Context())
+	var errs bytes.Buffer
+	root := &cobra.Command{Use: "culvert", SilenceErrors: true, SilenceUsage: true}
+	root.AddCommand(Commands()...)
+	root.SetArgs([]string{"describe", "--cli-auto-prompt"})
+	root.SetIn(in)
+	root.SetErr(writerFunc(func(p []byte) (int, error) {
+		interrupt() // the question is there
+		return len(p), nil
+	}))
+	code, ok := Report(&errs, root.ExecuteContext(ctx))
+	if !ok || code != 130 || errs.String() != "error: interrupted\n" {
+		t.Errorf("exit %d, %q", code, &errs)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+func TestOutputOffPrintsNothing(t *testing.T) {
+	b := newBench(t, nil)
+	equal(t, "output", "", b.text("list", "--output", "off"))
+	equal(t, "output", "null\n", b.text("list", "--query", "nope", "--cli-error-format", "json"))
+}
+
+// The service's time stamps have microseconds, as in the AWS CLI.
+func TestTimeStampsKeepMicroseconds(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"tunnelSummaries":[{"createdAt":1700000000.123456},{"createdAt":1700000000.5},{"createdAt":1700000000}]}`)
+	}))
+	defer server.Close()
+	args := []string{"list-tunnels", "--endpoint-url", server.URL, "--query", "tunnelSummaries[].createdAt", "--output", "text"}
+	want := "2023-11-14T22:13:20.123456+00:00\t2023-11-14T22:13:20.500000+00:00\t2023-11-14T22:13:20+00:00\n"
+	out, errs, code := culvert(t, args...)
+	if code != 0 || out != want {
+		t.Errorf("exit %d, %q, %s", code, out, errs)
+	}
+	t.Setenv("AWS_CONFIG_FILE", file(t, "[default]\ncli_timestamp_format = wire\n"))
+	if out, _, _ := culvert(t, args...); out != "1700000000.123456\t1700000000.5\t1700000000\n" {
+		t.Errorf("wire: %q", out)
+	}
+	if aws := awsCLI(t); aws != nil {
+		theirs, _, _ := aws(args...)
+		equal(t, "wire", theirs, "1700000000.123456\t1700000000.5\t1700000000\n")
+		t.Setenv("AWS_CONFIG_FILE", "/dev/null")
+		theirs, _, _ = aws(args...)
+		equal(t, "iso8601", theirs, want)
 	}
 }
 
@@ -348,7 +409,7 @@ func TestDebugShowsNoSecrets(t *testing.T) {
 
 func TestCompletion(t *testing.T) {
 	for _, tt := range []struct{ flag, want string }{
-		{"--client-mode", "SOURCE\nDESTINATION\nALL\n:4\n"}, {"--output", "json\ntext\ntable\nyaml\nyaml-stream\n:4\n"},
+		{"--client-mode", "SOURCE\nDESTINATION\nALL\n:4\n"}, {"--output", "json\ntext\ntable\nyaml\nyaml-stream\noff\n:4\n"},
 	} {
 		out, errs, code := culvert(t, "__complete", "rotate", tt.flag, "")
 		if code != 0 || out != tt.want {

@@ -5,30 +5,29 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/culvert-iot/culvert/cmd/culvert/awscli/output"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 )
 
-// place is where a list that was cut goes on: the page, and how much of it has been shown. Its form is the AWS CLI's.
-type place struct {
+// position is where a list that was cut continues: the page, and how many of its tunnels were printed. Its form is the
+// AWS CLI's.
+type position struct {
 	NextToken *string `json:"nextToken"`
 	Skip      int     `json:"boto_truncate_amount,omitempty"`
 }
 
-// pages makes one list of all pages, as far as wanted. Whoever gives maxResults or nextToken does the paging himself.
-func (r *run) pages(client *iotsecuretunneling.Client, params map[string]any, stamp func(time.Time) any) (any, error) {
-	_, size := params["maxResults"]
-	_, token := params["nextToken"]
-	own := r.cmd.Flags().Changed("max-items") || r.cmd.Flags().Changed("starting-token") || r.cmd.Flags().Changed("page-size")
-	manual := r.globals.noPaginate || size || token
+// pages returns one list of all pages, or as much as --max-items asks for. With --max-results or --next-token, the user
+// pages.
+func (r *run) pages(client *iotsecuretunneling.Client, in *iotsecuretunneling.ListTunnelsInput, stamp func(time.Time) any) (any, error) {
+	flags := r.cmd.Flags()
+	own := flags.Changed("max-items") || flags.Changed("starting-token") || flags.Changed("page-size")
+	manual := r.globals.noPaginate || in.MaxResults != nil || in.NextToken != nil
 	switch {
 	case manual && own:
 		return nil, usagef("--max-items, --starting-token and --page-size cannot be given with --no-paginate, --max-results or --next-token")
 	case r.maxItems < 0 || r.pageSize < 0:
 		return nil, usagef("--max-items and --page-size cannot be negative")
-	}
-	in := &iotsecuretunneling.ListTunnelsInput{}
-	if err := into(params, in); err != nil {
-		return nil, err
 	}
 	ctx := r.cmd.Context()
 	if manual {
@@ -42,44 +41,42 @@ func (r *run) pages(client *iotsecuretunneling.Client, params map[string]any, st
 		n := int32(min(r.pageSize, 1<<30))
 		in.MaxResults = &n
 	}
-	at, err := parsePlace(r.startingToken)
+	at, err := parsePosition(r.startingToken)
 	if err != nil {
 		return nil, err
 	}
-	all := []any{}
+	all := &iotsecuretunneling.ListTunnelsOutput{TunnelSummaries: []types.TunnelSummary{}}
 	for {
 		in.NextToken = at.NextToken
 		out, err := client.ListTunnels(ctx, in)
 		if err != nil {
 			return nil, err
 		}
-		page := []any{}
-		for _, t := range out.TunnelSummaries {
-			page = append(page, result(t, stamp))
-		}
-		page = page[min(at.Skip, len(page)):]
+		page := out.TunnelSummaries[min(at.Skip, len(out.TunnelSummaries)):]
 		more := out.NextToken != nil && *out.NextToken != ""
-		if room := r.maxItems - len(all); r.maxItems > 0 && (len(page) > room || len(page) == room && more) {
-			rest := place{NextToken: out.NextToken}
+		if room := r.maxItems - len(all.TunnelSummaries); r.maxItems > 0 && (len(page) > room || len(page) == room && more) {
+			rest := position{NextToken: out.NextToken}
 			if len(page) > room {
-				rest = place{NextToken: at.NextToken, Skip: at.Skip + room}
+				rest = position{NextToken: at.NextToken, Skip: at.Skip + room}
 			}
-			return map[string]any{"tunnelSummaries": append(all, page[:room]...), "NextToken": rest.String()}, nil
+			all.TunnelSummaries = append(all.TunnelSummaries, page[:room]...)
+			object, _ := result(all, stamp).(output.Object)
+			return append(object, output.Member{Name: "NextToken", Value: rest.String()}), nil
 		}
-		all = append(all, page...)
+		all.TunnelSummaries = append(all.TunnelSummaries, page...)
 		if !more {
-			return map[string]any{"tunnelSummaries": all}, nil
+			return result(all, stamp), nil
 		}
-		at = place{NextToken: out.NextToken}
+		at = position{NextToken: out.NextToken}
 	}
 }
 
-func (p place) String() string {
+func (p position) String() string {
 	text, _ := json.Marshal(p) // strings and numbers always encode
 	return base64.StdEncoding.EncodeToString(text)
 }
 
-func parsePlace(token string) (p place, err error) {
+func parsePosition(token string) (p position, err error) {
 	if token == "" {
 		return p, nil
 	}
@@ -88,7 +85,7 @@ func parsePlace(token string) (p place, err error) {
 		err = json.Unmarshal(text, &p)
 	}
 	if err != nil || p.Skip < 0 {
-		return p, usagef("Bad starting token: %s: it is the NextToken that a run with --max-items has printed", token)
+		return p, usagef("Bad starting token: %s: it is not a NextToken that --max-items printed", token)
 	}
 	return p, nil
 }

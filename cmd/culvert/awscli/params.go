@@ -16,7 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// usageError is an error in how a command was called.
+// usageError reports wrong usage of a command.
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
@@ -24,7 +24,7 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
-// parameters collects what is to be sent: the options of the command line, and below them --cli-input-json or
+// parameters collects what to send: the options of the command line, and where they say nothing --cli-input-json or
 // --cli-input-yaml.
 func (op *operation) parameters(flags *pflag.FlagSet, g *globals) (map[string]any, error) {
 	params := map[string]any{}
@@ -69,11 +69,10 @@ func optionValue(flags *pflag.FlagSet, s shape) (v any, given bool, err error) {
 		return nil, false, nil
 	}
 	var words []string
-	if s.isList() {
-		words, _ = flags.GetStringArray(name)
+	if list, ok := flags.Lookup(name).Value.(pflag.SliceValue); ok {
+		words = list.GetSlice() // GetStringArray loses an empty word
 	} else {
-		word, _ := flags.GetString(name)
-		words = []string{word}
+		words = []string{flags.Lookup(name).Value.String()}
 	}
 	if len(words) == 1 {
 		if words[0], err = loadText(words[0]); err != nil {
@@ -84,7 +83,7 @@ func optionValue(flags *pflag.FlagSet, s shape) (v any, given bool, err error) {
 	return v, err == nil, err
 }
 
-// parseValue makes a value of an option's words: JSON if it begins so, else shorthand or the word itself.
+// parseValue reads an option's words: as JSON if they look like it, else as shorthand or as plain words.
 func parseValue(words []string, s shape) (any, error) {
 	begins := func(characters string) bool {
 		trimmed := strings.TrimSpace(words[0])
@@ -116,7 +115,7 @@ func parseValue(words []string, s shape) (any, error) {
 	case integerKind:
 		n, err := strconv.Atoi(strings.TrimSpace(words[0]))
 		if err != nil {
-			return nil, fmt.Errorf("%q is no integer", words[0])
+			return nil, fmt.Errorf("%q is not an integer", words[0])
 		}
 		return n, nil
 	case stringKind, booleanKind, timestampKind:
@@ -132,19 +131,19 @@ func parseJSON(text string) (any, error) {
 		return nil, fmt.Errorf("invalid JSON: %w", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("invalid JSON: something follows it")
+		return nil, errors.New("invalid JSON: text follows it")
 	}
 	return integers(v)
 }
 
-// integers replaces JSON's numbers by integers, the only ones that the API takes.
+// integers replaces JSON's numbers by integers, the only numbers that the API takes.
 func integers(v any) (any, error) {
 	var err error
 	switch v := v.(type) {
 	case json.Number:
 		n, convErr := v.Int64()
 		if convErr != nil || n < math.MinInt32 || n > math.MaxInt32 {
-			return nil, fmt.Errorf("%s is no integer that could be meant", v)
+			return nil, fmt.Errorf("%s is not an integer of 32 bits", v)
 		}
 		return int(n), nil
 	case map[string]any:
@@ -163,7 +162,7 @@ func integers(v any) (any, error) {
 	return v, nil
 }
 
-// loadText replaces file://PATH and fileb://PATH by what is in the file.
+// loadText replaces file://PATH and fileb://PATH by the contents of the file.
 func loadText(word string) (string, error) {
 	path, ok := strings.CutPrefix(word, "file://")
 	if !ok {
@@ -182,12 +181,12 @@ func loadText(word string) (string, error) {
 		return "", fmt.Errorf("unable to load paramfile %s: %w", word, err)
 	}
 	if !utf8.Valid(text) {
-		return "", fmt.Errorf("unable to load paramfile %s: it is no UTF-8 text", word)
+		return "", fmt.Errorf("unable to load paramfile %s: it is not UTF-8 text", word)
 	}
 	return string(text), nil
 }
 
-// document reads --cli-input-json or --cli-input-yaml; nil if there is none.
+// document reads --cli-input-json or --cli-input-yaml. It returns nil without either.
 func (g *globals) document() (map[string]any, error) {
 	name, word, parse := "cli-input-json", g.inputJSON, parseJSON
 	switch {
@@ -218,6 +217,10 @@ func parseYAML(text string) (any, error) {
 	var v any
 	if err := d.Decode(&v); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("invalid YAML: %w", err)
+	}
+	var next any
+	if err := d.Decode(&next); !errors.Is(err, io.EOF) {
+		return nil, errors.New("invalid YAML: a second document follows it")
 	}
 	return v, nil
 }

@@ -4,37 +4,37 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/culvert-iot/culvert/cmd/culvert/awscli/output"
 )
 
-// result makes of a client's structure what output prints: objects with the members' names as on the wire, time stamps
-// as text. Absent members are left out.
-func result(v any, stamp func(time.Time) any) any {
-	return fromValue(reflect.ValueOf(v), stamp)
-}
+// result makes a tree to print from a client's output structure: members as on the wire, in the order of the model,
+// time stamps as stamp writes them. It leaves absent members out.
+func result(v any, stamp func(time.Time) any) any { return tree(reflect.ValueOf(v), stamp) }
 
-func fromValue(v reflect.Value, stamp func(time.Time) any) any {
+func tree(v reflect.Value, stamp func(time.Time) any) any {
 	switch v.Kind() {
 	case reflect.Pointer:
-		return fromValue(v.Elem(), stamp)
+		return tree(v.Elem(), stamp)
 	case reflect.Struct:
 		if t, ok := reflect.TypeAssert[time.Time](v); ok {
 			return stamp(t)
 		}
-		m := map[string]any{}
+		object := output.Object{}
 		for i := range v.NumField() {
-			f, e := v.Type().Field(i), v.Field(i)
+			e := v.Field(i)
+			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 			absent := e.Kind() == reflect.Pointer && e.IsNil() || e.Kind() == reflect.Slice && e.IsNil() ||
 				e.Kind() == reflect.String && e.Len() == 0
-			if absent || !f.IsExported() || f.Name == "ResultMetadata" {
-				continue
+			if !absent && name != "-" {
+				object = append(object, output.Member{Name: name, Value: tree(e, stamp)})
 			}
-			m[strings.ToLower(f.Name[:1])+f.Name[1:]] = fromValue(e, stamp)
 		}
-		return m
+		return object
 	case reflect.Slice:
 		list := []any{}
 		for i := range v.Len() {
-			list = append(list, fromValue(v.Index(i), stamp))
+			list = append(list, tree(v.Index(i), stamp))
 		}
 		return list
 	case reflect.String:
@@ -42,9 +42,9 @@ func fromValue(v reflect.Value, stamp func(time.Time) any) any {
 	case reflect.Bool:
 		return v.Bool()
 	case reflect.Int32:
-		return int(v.Int())
+		return v.Int()
 	default:
-		panic("no such kind in the API: " + v.Kind().String())
+		panic("the API has no such kind: " + v.Kind().String())
 	}
 }
 
@@ -59,5 +59,8 @@ func isoStamp(t time.Time) any {
 
 // wireStamp is the number that the service sent.
 func wireStamp(t time.Time) any {
-	return float64(t.UnixMilli()) / 1000
+	if t.Nanosecond() == 0 {
+		return t.Unix()
+	}
+	return float64(t.UnixMicro()) / 1e6
 }

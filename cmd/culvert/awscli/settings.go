@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// profileSettings reads what the AWS SDK does not keep of a profile in the shared configuration file, such as output
-// and cli_timestamp_format. A file that cannot be read has none: the SDK has complained before.
+// profileSettings reads settings of a profile that the AWS SDK ignores, such as output and cli_timestamp_format. It skips
+// a file that it cannot read: the SDK reports that.
 func profileSettings(profile string) map[string]string {
 	path := os.Getenv("AWS_CONFIG_FILE")
 	if path == "" {

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// parseShorthand reads the AWS CLI's short way to write structures:
+// parseShorthand reads the AWS CLI's shorthand for structures:
 //
 //	parameter = keyval *("," keyval)
 //	keyval    = key "=" [ values ]
 //	values    = value *("," value) / "[" values "]" / "{" keyval *("," keyval) "}"
 //
-// (AWS CLI user guide, shorthand syntax). A value ends at a comma unless it is quoted or the comma is escaped; words
-// after a comma belong to the list before it, until one is followed by an equals sign. The result has strings, lists
-// and objects; conform gives them the model's types.
+// (AWS CLI user guide, shorthand syntax). A value ends at a comma, unless it is quoted or the comma is escaped. Words
+// after a comma belong to the list before it, until an equals sign follows one. The result has strings, lists and
+// objects; conform gives them the model's types.
 func parseShorthand(s string) (map[string]any, error) {
 	p := &shorthand{text: s}
 	out := map[string]any{}
@@ -73,7 +73,7 @@ func (p *shorthand) expect(c byte) error {
 
 const keyCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.#/:"
 
-// key takes a key that is not there yet, and its equals sign.
+// key takes a new key and its equals sign.
 func (p *shorthand) key(there map[string]any) (string, error) {
 	begin := p.at
 	for !p.end() && strings.IndexByte(keyCharacters, p.text[p.at]) >= 0 {
@@ -94,7 +94,7 @@ func (p *shorthand) values() (any, error) {
 	case '[', '{':
 		return p.explicit(0)
 	}
-	first, err := p.word("," + endless)
+	first, err := p.word(firstStop)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (p *shorthand) values() (any, error) {
 			return nil, fmt.Errorf("expected: a value, received: the end after: %s", p.text)
 		}
 		// A word that is followed by = is the next key: the list ended before the comma.
-		next, err := p.word(",=")
+		next, err := p.word(",=\"'")
 		p.blanks()
 		if err != nil || p.current() == '=' || next == "" {
 			p.at = comma
@@ -123,7 +123,7 @@ func (p *shorthand) values() (any, error) {
 }
 
 const (
-	endless    = ""
+	firstStop  = ",\"']}" // a first value ends before these
 	maxNesting = 32
 )
 
@@ -153,7 +153,7 @@ func (p *shorthand) explicit(depth int) (any, error) {
 		})
 		return object, err
 	}
-	return p.word(",]}")
+	return p.word(firstStop)
 }
 
 func (p *shorthand) sequence(opening, closing byte, item func() error) error {
@@ -175,12 +175,15 @@ func (p *shorthand) sequence(opening, closing byte, item func() error) error {
 	return nil
 }
 
-// word takes a quoted text, or one that ends before one of the characters of stop.
+// word takes a quoted text, or one that ends before a character of stop.
 func (p *shorthand) word(stop string) (string, error) {
 	if quote := p.current(); quote == '\'' || quote == '"' {
 		return p.quoted(quote)
 	}
 	var b strings.Builder
+	if strings.IndexByte("=[{", p.current()) >= 0 {
+		stop += "=[{" // no value begins so: it is empty
+	}
 	for !p.end() {
 		c := p.text[p.at]
 		if c == '\\' && strings.HasPrefix(p.text[p.at:], `\,`) {
@@ -214,7 +217,7 @@ func (p *shorthand) quoted(quote byte) (string, error) {
 	return "", fmt.Errorf("there is no closing %c in: %s", quote, p.text)
 }
 
-// conform gives shorthand's strings the types of the model: a lone word becomes a list where one is due.
+// conform gives shorthand's strings the types of the model: where the model has a list, a lone word becomes one.
 func conform(v any, s shape) (any, error) {
 	switch s.kind {
 	case structureKind:
@@ -248,7 +251,7 @@ func conform(v any, s shape) (any, error) {
 		if word, ok := v.(string); ok {
 			n, err := strconv.Atoi(strings.TrimSpace(word))
 			if err != nil {
-				return nil, fmt.Errorf("%s: %q is no integer", s.name, word)
+				return nil, fmt.Errorf("%s: %q is not an integer", s.name, word)
 			}
 			return n, nil
 		}

@@ -89,18 +89,18 @@ func FuzzShorthand(f *testing.F) {
 
 func TestPlacesAreReadAgain(t *testing.T) {
 	token := "abc"
-	for _, p := range []place{{}, {NextToken: &token}, {NextToken: &token, Skip: 3}, {Skip: 1}} {
-		got, err := parsePlace(p.String())
+	for _, p := range []position{{}, {NextToken: &token}, {NextToken: &token, Skip: 3}, {Skip: 1}} {
+		got, err := parsePosition(p.String())
 		if err != nil || !cmp.Equal(p, got) {
 			t.Errorf("%v: %v, %v", p, got, err)
 		}
 	}
 	for _, s := range []string{"x", "eA==", "eyJib3RvX3RydW5jYXRlX2Ftb3VudCI6LTF9"} {
-		if _, err := parsePlace(s); err == nil {
+		if _, err := parsePosition(s); err == nil {
 			t.Errorf("%s is a place", s)
 		}
 	}
-	if p, err := parsePlace("eyJuZXh0VG9rZW4iOiBudWxsLCAiYm90b190cnVuY2F0ZV9hbW91bnQiOiAyfQ=="); err != nil || p.Skip != 2 { // the AWS CLI's own
+	if p, err := parsePosition("eyJuZXh0VG9rZW4iOiBudWxsLCAiYm90b190cnVuY2F0ZV9hbW91bnQiOiAyfQ=="); err != nil || p.Skip != 2 { // the AWS CLI's own
 		t.Errorf("%v, %v", p, err)
 	}
 }

@@ -54,6 +54,9 @@ func awsCLI(t *testing.T) func(args ...string) (stdout, stderr string, code int)
 	return nil
 }
 
+// forms are those that the AWS CLI of the tests has, too.
+var forms = slices.DeleteFunc(slices.Clone(output.Forms), func(f string) bool { return f == "off" })
+
 // sample leaves a few of many, unless all are wanted, as by "make e2e": the AWS CLI takes most of a second to start.
 func sample[T any](all []T) (few []T) {
 	if os.Getenv("CULVERT_E2E") != "" {
@@ -85,7 +88,7 @@ func TestSideBySideWithTheAWSCLI(t *testing.T) {
 		t.Fatal(err)
 	}
 	var tests [][]string
-	for _, form := range output.Forms {
+	for _, form := range forms {
 		tests = append(tests, [][]string{
 			{"describe-tunnel", "--tunnel-id", id, "--output", form},
 			{"list-tunnels", "--output", form},
@@ -120,7 +123,11 @@ func TestSideBySideWithTheAWSCLI(t *testing.T) {
 		{"list-tunnels", "--query", "["},
 		{"list-tunnels", "--no-sign-request"},
 		{"list-tunnels", "--endpoint-url", "localhost"},
+		{"describe-tunnel", "--tunnel-id", id, "--query", "tunnel.{b: tunnelId, a: status}"},
 	}...)
+	for _, args := range refused {
+		tests = append(tests, args)
+	}
 	for _, args := range sample(tests) {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			t.Parallel()
@@ -138,6 +145,45 @@ func TestSideBySideWithTheAWSCLI(t *testing.T) {
 				t.Errorf("no %q in %s", kind, errs)
 			}
 		})
+	}
+}
+
+// A query's results are those of the AWS CLI. All go into one, because the AWS CLI takes most of a second to start.
+func TestQueriesSideBySideWithTheAWSCLI(t *testing.T) {
+	aws := awsCLI(t)
+	b := newBench(t, nil)
+	for _, d := range []string{"b", "a", "Z", "é"} {
+		if _, err := b.store.Open(tunnels.OpenInput{Description: d, Tags: []tunnels.Tag{{Key: d, Value: "v"}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	queries := strings.Fields("tunnelSummaries[?createdAt<'2024-01-01'].tunnelId tunnelSummaries[?createdAt>'2024-01-01'].tunnelId " +
+		"tunnelSummaries[?description>='a'].description tunnelSummaries[?createdAt<nope] `1`<nope " +
+		"avg(`[]`) avg(`[1,2]`) avg(`[2,4]`) `5.0` `5` `1e3` `12345678901234567890.5` `0.00001` sum(`[1,2]`) sum(`[1,2.0]`) sum(`[]`) " +
+		"ceil(`1.2`) floor(`-1.2`) ceil(`3`) abs(`-5`) abs(`-5.5`) to_number('7') to_number('7.0') to_number('x') to_number(`[1]`) " +
+		"max(tunnelSummaries[].description) min(tunnelSummaries[].description) sort(tunnelSummaries[].description) max(`[]`) max(`[1,2.5]`) " +
+		"sort_by(tunnelSummaries,&description)[].description max_by(tunnelSummaries,&createdAt).description min_by(`[]`,&a) " +
+		"reverse(sort_by(tunnelSummaries,&createdAt))[*].description reverse('aé') length('éa') length(tunnelSummaries) " +
+		"keys(tunnelSummaries[0]) values({b:'1',a:'2'}) merge({b:'1',a:'2'},{b:'3',c:'4'}) {z:'1',a:{y:'2',b:'3'}} " +
+		"to_string({a:`1.0`,b:'é\"',c:[`true`,`null`]}) to_string('x') type(`1.0`) type(@) not_null(nope,'x') not_null(nope) to_array('x') " +
+		"contains('abc','b') contains(`[1,\"a\"]`,`1.0`) starts_with('abc','a') ends_with('abc','c') join('-',`[\"a\",\"b\"]`) " +
+		"map(&description,tunnelSummaries) map(&nope,tunnelSummaries) `1`==`1.0` `1`==`true` `[1]`==`[1.0]` {a:'1',b:'2'}=={b:'2',a:'1'} '1'!=`1` " +
+		"nope.[a,b] nope.{a:b} tunnelSummaries[0].[tunnelId,nope] !`0` !'' !`[]` nope||'x' `0`||'x' 'a'&&nope tunnelSummaries[-1].description " +
+		"tunnelSummaries[::-1].description tunnelSummaries[1:3].description tunnelSummaries[-2:].description tunnelSummaries[9].a `[0,1,2,3,4]`[::2] `[0,1,2]`[5:0:-2] " +
+		"`[[1],[2,[3]],4]`[] {a:{b:`1`},c:{b:`2`}}.*.b (tunnelSummaries[].description|[0]) (tunnelSummaries[?status==`OPEN`]|length(@)) \"tunnelSummaries\"[0].status `foo` 'raw`s' `\"q\"` @.nope")
+	args := []string{"list-tunnels", "--endpoint-url", b.url, "--query", "[" + strings.Join(queries, ",") + "]"}
+	wantOut, wantErrs, code := aws(args...)
+	if code != 0 {
+		t.Fatalf("aws: exit %d, %s", code, wantErrs)
+	}
+	out, errs, code := culvert(t, args...)
+	if code != 0 {
+		t.Fatalf("exit %d, %s", code, errs)
+	}
+	equal(t, "output", wantOut, out)
+	var values []any
+	if err := json.Unmarshal([]byte(out), &values); err != nil || len(values) != len(queries) {
+		t.Errorf("%d results of %d queries: %v", len(values), len(queries), err)
 	}
 }
 
@@ -194,7 +240,7 @@ func TestTokensSideBySideWithTheAWSCLI(t *testing.T) {
 		"yaml":        {"--no-verify-ssl", "--cli-binary-format", "raw-in-base64-out", "--no-cli-auto-prompt", "--endpoint-url", secure.URL},
 		"yaml-stream": {"--query", "[tunnelArn, {source: sourceAccessToken}]", "--endpoint-url", b.url},
 	}
-	for _, form := range sample(output.Forms) {
+	for _, form := range sample(forms) {
 		for _, args := range [][]string{
 			append([]string{"rotate-tunnel-access-token", "--tunnel-id", id, "--client-mode", "ALL", "--destination-config", "thingName=pi-1,services=SSH", "--output", form}, globals[form]...),
 			{"open-tunnel", "--destination-config", "thingName=pi-1,services=SSH", "--output", form, "--endpoint-url", b.url},

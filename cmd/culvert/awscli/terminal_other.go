@@ -4,7 +4,7 @@ package awscli
 
 import "os"
 
-// TerminalWidth tells whether f is a terminal; its columns are not known here.
+// TerminalWidth reports whether f is a terminal. Its columns are unknown here.
 func TerminalWidth(f any) (int, bool) {
 	file, ok := f.(*os.File)
 	if !ok {

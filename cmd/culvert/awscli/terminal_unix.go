@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TerminalWidth returns the columns of a terminal; false if f is none.
+// TerminalWidth returns the columns of a terminal. It returns false if f is not one.
 func TerminalWidth(f any) (int, bool) {
 	file, ok := f.(*os.File)
 	if !ok {

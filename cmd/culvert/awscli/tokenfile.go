@@ -4,17 +4,21 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/culvert-iot/culvert/cmd/culvert/awscli/output"
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
-// tokenFile is a file for tokens, written beside its place and moved there when it is whole.
+// tokenFile is a file for tokens. It is written beside its place and moved there when it is complete.
 type tokenFile struct {
 	path string
 	f    *os.File
 }
 
-// openTokenFile makes the file before the call: tokens are told once, and must have somewhere to go. nil: none wanted.
+// openTokenFile creates the file before the call: the service returns tokens once, so there must be a place for them.
+// It returns nil without --token-file.
 func (r *run) openTokenFile() (*tokenFile, error) {
 	if !r.tokens || !r.cmd.Flags().Changed("token-file") {
 		return nil, nil
@@ -23,32 +27,20 @@ func (r *run) openTokenFile() (*tokenFile, error) {
 		return nil, usagef("--token-file needs a name")
 	}
 	if info, err := os.Stat(r.tokenFile); err == nil && !info.Mode().IsRegular() {
-		return nil, usagef("--token-file %s: it is no file", r.tokenFile)
+		return nil, usagef("--token-file %s: it is not a regular file", r.tokenFile)
 	}
 	f, err := os.CreateTemp(filepath.Dir(r.tokenFile), ".culvert-tokens-*") // mode 0600
 	if err != nil {
-		return nil, &Error{Code: exitOther, Text: "Cannot write the token file: " + err.Error(), Advice: "give --token-file a name in a directory that you can write to"}
+		return nil, &Error{exitOther, hint.Wrap(fmt.Errorf("Cannot write the token file: %w", err), "give --token-file a name in a directory that you can write to")}
 	}
 	return &tokenFile{r.tokenFile, f}, nil
 }
 
-var tokenMembers = []string{"sourceAccessToken", "destinationAccessToken"}
-
-// keep moves the tokens of an answer into the file, with what is needed to know them by.
-func (t *tokenFile) keep(answer map[string]any, region string) error {
-	content := map[string]any{"region": region}
-	for _, k := range []string{"tunnelId", "tunnelArn"} {
-		if v, ok := answer[k]; ok {
-			content[k] = v
-		}
-	}
-	for _, k := range tokenMembers {
-		if v, ok := answer[k]; ok {
-			content[k] = v
-			delete(answer, k)
-		}
-	}
-	err := output.Printer{Form: "json", Order: append([]string{"region"}, order...)}.Print(t.f, content)
+// keep moves the tokens of a result into the file, beside what identifies the tunnel, and returns the rest.
+func (t *tokenFile) keep(result output.Object, region string) (rest output.Object, err error) {
+	content := append(output.Object{{Name: "region", Value: region}}, result...)
+	rest = slices.DeleteFunc(result, func(m output.Member) bool { return strings.HasSuffix(m.Name, "AccessToken") })
+	err = output.Printer{Form: "json"}.Print(t.f, content)
 	if err == nil {
 		err = t.f.Sync()
 	}
@@ -59,12 +51,14 @@ func (t *tokenFile) keep(answer map[string]any, region string) error {
 		err = os.Rename(t.f.Name(), t.path)
 	}
 	if err != nil {
-		return &Error{Code: exitOther, Text: fmt.Sprintf("Cannot write the token file %s, and the tokens are lost: %v", t.path, err), Advice: "make new ones: culvert rotate-tunnel-access-token"}
+		err = &Error{exitOther, hint.Wrap(
+			fmt.Errorf("Cannot write the token file %s, and the tokens are lost: %w", t.path, err),
+			"make new ones: culvert rotate-tunnel-access-token")}
 	}
-	return nil
+	return rest, err
 }
 
-// drop removes what was not kept.
+// drop removes a file that was not kept.
 func (t *tokenFile) drop() {
 	if t == nil {
 		return

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// validate looks at parameters as the AWS CLI does before it sends them: required members, unknown ones, types and
-// least lengths. All else is the service's to judge.
+// validate checks parameters as the AWS CLI does before it sends them: required members, unknown ones, types and minimum
+// lengths. The service checks the rest.
 func validate(params map[string]any, members []shape) error {
 	v := &validation{}
 	v.structure("", params, members)

@@ -1,5 +1,5 @@
-// Package types holds the values that AWS IoT Secure Tunneling's operations take and return, under the names that the
-// AWS SDK for Go gives them.
+// Package types holds the values that AWS IoT Secure Tunneling's operations take and return, with the names of the AWS
+// SDK for Go.
 //
 // It knows nothing of requests.
 package types

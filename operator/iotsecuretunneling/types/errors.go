@@ -6,8 +6,7 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// LimitExceededException says that a quota of the account is used up, such as that of open tunnels or of services in
-// one tunnel.
+// LimitExceededException reports that a quota of the account is used up, such as open tunnels or services in one tunnel.
 type LimitExceededException struct { //nolint:errname // the name in the AWS SDK
 	Message           *string
 	ErrorCodeOverride *string
@@ -22,7 +21,7 @@ func (e *LimitExceededException) Error() string {
 	return fmt.Sprintf("%s: %s", e.ErrorCode(), e.ErrorMessage())
 }
 
-// ErrorMessage returns the service's words.
+// ErrorMessage returns the service's message.
 func (e *LimitExceededException) ErrorMessage() string { return value(e.Message) }
 
 // ErrorCode returns the error's type as the service names it.
@@ -33,10 +32,10 @@ func (e *LimitExceededException) ErrorCode() string {
 	return *e.ErrorCodeOverride
 }
 
-// ErrorFault says whose fault it is.
+// ErrorFault returns the side at fault: the client.
 func (e *LimitExceededException) ErrorFault() smithy.ErrorFault { return smithy.FaultClient }
 
-// ResourceNotFoundException says that there is no such tunnel, or that it is closed.
+// ResourceNotFoundException reports that there is no such tunnel, or that it is closed.
 type ResourceNotFoundException struct { //nolint:errname // the name in the AWS SDK
 	Message           *string
 	ErrorCodeOverride *string
@@ -46,7 +45,7 @@ func (e *ResourceNotFoundException) Error() string {
 	return fmt.Sprintf("%s: %s", e.ErrorCode(), e.ErrorMessage())
 }
 
-// ErrorMessage returns the service's words.
+// ErrorMessage returns the service's message.
 func (e *ResourceNotFoundException) ErrorMessage() string { return value(e.Message) }
 
 // ErrorCode returns the error's type as the service names it.
@@ -57,7 +56,7 @@ func (e *ResourceNotFoundException) ErrorCode() string {
 	return *e.ErrorCodeOverride
 }
 
-// ErrorFault says whose fault it is.
+// ErrorFault returns the side at fault: the client.
 func (e *ResourceNotFoundException) ErrorFault() smithy.ErrorFault { return smithy.FaultClient }
 
 func value(s *string) string {

@@ -1,20 +1,38 @@
 package types
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
-// ConnectionState is whether a local proxy of one side is connected, and since when.
+// Members are declared in the order of the API model, which is the order that the AWS CLI prints.
+
+// ConnectionState reports whether one side of a tunnel is connected, and since when.
 type ConnectionState struct {
-	LastUpdatedAt *time.Time
-	Status        ConnectionStatus
+	Status        ConnectionStatus `json:"status"`
+	LastUpdatedAt *time.Time       `json:"lastUpdatedAt"`
 }
 
-// DestinationConfig says which device a tunnel leads to. The service publishes the destination's token to the thing,
-// if one is named.
+// UnmarshalJSON reads time stamps as the service writes them.
+func (s *ConnectionState) UnmarshalJSON(text []byte) error {
+	type plain ConnectionState
+	in := struct {
+		*plain
+
+		LastUpdatedAt *stamp `json:"lastUpdatedAt"`
+	}{plain: (*plain)(s)}
+	err := json.Unmarshal(text, &in)
+	s.LastUpdatedAt = (*time.Time)(in.LastUpdatedAt)
+	return err
+}
+
+// DestinationConfig names the device that a tunnel leads to. If it names a thing, the service publishes the
+// destination's token to that thing.
 type DestinationConfig struct {
-	// Services are the names of what is to be reached: one or more, three by default quota.
-	Services []string `json:"services"`
-	// ThingName is the thing's name in the registry; nil notifies nobody.
+	// ThingName is the thing's name in the registry. With nil, the service notifies no device.
 	ThingName *string `json:"thingName,omitempty"`
+	// Services are the names of the services to reach: at least one, at most three by default quota.
+	Services []string `json:"services"`
 }
 
 // Tag is a label of a tunnel. Both members are required; a value may be empty.
@@ -23,34 +41,60 @@ type Tag struct {
 	Value *string `json:"value"`
 }
 
-// TimeoutConfig is how long a tunnel may stay open.
+// TimeoutConfig limits how long a tunnel stays open.
 type TimeoutConfig struct {
-	MaxLifetimeTimeoutMinutes *int32 `json:"maxLifetimeTimeoutMinutes,omitempty"` // 1 to 720; nil is 720
+	MaxLifetimeTimeoutMinutes *int32 `json:"maxLifetimeTimeoutMinutes,omitempty"` // 1 to 720; nil means 720
 }
 
-// Tunnel is all that the service tells of a tunnel. Tokens are not in it: they are told once, by the calls that make
-// them.
+// Tunnel describes a tunnel. It never holds tokens: only the calls that make them return them.
 type Tunnel struct {
-	CreatedAt                  *time.Time
-	Description                *string
-	DestinationConfig          *DestinationConfig
-	DestinationConnectionState *ConnectionState
-	LastUpdatedAt              *time.Time
-	SourceConnectionState      *ConnectionState
-	Status                     TunnelStatus
-	Tags                       []Tag
-	TimeoutConfig              *TimeoutConfig
-	TunnelArn                  *string
-	TunnelId                   *string //nolint:revive,staticcheck // the name in the AWS SDK
+	TunnelId                   *string            `json:"tunnelId"` //nolint:revive,staticcheck // the name in the AWS SDK
+	TunnelArn                  *string            `json:"tunnelArn"`
+	Status                     TunnelStatus       `json:"status"`
+	SourceConnectionState      *ConnectionState   `json:"sourceConnectionState"`
+	DestinationConnectionState *ConnectionState   `json:"destinationConnectionState"`
+	Description                *string            `json:"description"`
+	DestinationConfig          *DestinationConfig `json:"destinationConfig"`
+	TimeoutConfig              *TimeoutConfig     `json:"timeoutConfig"`
+	Tags                       []Tag              `json:"tags"`
+	CreatedAt                  *time.Time         `json:"createdAt"`
+	LastUpdatedAt              *time.Time         `json:"lastUpdatedAt"`
 }
 
-// TunnelSummary is what a list tells of a tunnel: neither thing nor services nor connections, only DescribeTunnel
-// knows those.
+// UnmarshalJSON reads time stamps as the service writes them.
+func (t *Tunnel) UnmarshalJSON(text []byte) error {
+	type plain Tunnel
+	in := struct {
+		*plain
+
+		CreatedAt     *stamp `json:"createdAt"`
+		LastUpdatedAt *stamp `json:"lastUpdatedAt"`
+	}{plain: (*plain)(t)}
+	err := json.Unmarshal(text, &in)
+	t.CreatedAt, t.LastUpdatedAt = (*time.Time)(in.CreatedAt), (*time.Time)(in.LastUpdatedAt)
+	return err
+}
+
+// TunnelSummary is a tunnel in a list: without thing, services and connections, which only DescribeTunnel returns.
 type TunnelSummary struct {
-	CreatedAt     *time.Time
-	Description   *string
-	LastUpdatedAt *time.Time
-	Status        TunnelStatus
-	TunnelArn     *string
-	TunnelId      *string //nolint:revive,staticcheck // the name in the AWS SDK
+	TunnelId      *string      `json:"tunnelId"` //nolint:revive,staticcheck // the name in the AWS SDK
+	TunnelArn     *string      `json:"tunnelArn"`
+	Status        TunnelStatus `json:"status"`
+	Description   *string      `json:"description"`
+	CreatedAt     *time.Time   `json:"createdAt"`
+	LastUpdatedAt *time.Time   `json:"lastUpdatedAt"`
+}
+
+// UnmarshalJSON reads time stamps as the service writes them.
+func (t *TunnelSummary) UnmarshalJSON(text []byte) error {
+	type plain TunnelSummary
+	in := struct {
+		*plain
+
+		CreatedAt     *stamp `json:"createdAt"`
+		LastUpdatedAt *stamp `json:"lastUpdatedAt"`
+	}{plain: (*plain)(t)}
+	err := json.Unmarshal(text, &in)
+	t.CreatedAt, t.LastUpdatedAt = (*time.Time)(in.CreatedAt), (*time.Time)(in.LastUpdatedAt)
+	return err
 }

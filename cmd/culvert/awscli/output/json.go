@@ -5,19 +5,19 @@ import (
 	"strings"
 )
 
-// json writes with four blanks of indentation and without escaping what need not be.
-func (p Printer) json(b *strings.Builder, v any, indent string) {
+// writeJSON indents by four spaces and escapes only what it must.
+func writeJSON(b *strings.Builder, v any, indent string) {
 	inner := indent + "    "
 	switch v := v.(type) {
-	case map[string]any:
+	case Object:
 		if len(v) == 0 {
 			b.WriteString("{}")
 			return
 		}
-		for i, k := range p.keys(v) {
+		for i, m := range v {
 			b.WriteString(opening(i, "{"))
-			b.WriteString(inner + quoteJSON(k) + ": ")
-			p.json(b, v[k], inner)
+			b.WriteString(inner + quoteJSON(m.Name) + ": ")
+			writeJSON(b, m.Value, inner)
 		}
 		b.WriteString("\n" + indent + "}")
 	case []any:
@@ -28,7 +28,7 @@ func (p Printer) json(b *strings.Builder, v any, indent string) {
 		for i, e := range v {
 			b.WriteString(opening(i, "["))
 			b.WriteString(inner)
-			p.json(b, e, inner)
+			writeJSON(b, e, inner)
 		}
 		b.WriteString("\n" + indent + "]")
 	default:

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/text/width"
 )
 
-// table prints an object as a section of its own with one row of its scalars, and what is in it as sections below,
-// each a step further in.
+// table writes an object as a section with one row of its scalars. The lists and objects in it are sections below,
+// each indented one step further.
 func (p Printer) table(b *strings.Builder, v any) {
 	t := &tables{}
 	if !t.build(p.Title, v, 0) {
@@ -47,10 +47,10 @@ func (t *tables) begin(title string, indent int) *section {
 
 func (t *tables) last() *section { return t.sections[len(t.sections)-1] }
 
-// build adds the sections of a value; false if there is nothing to show.
+// build adds the sections of a value. It returns false if there is nothing to show.
 func (t *tables) build(title string, v any, indent int) bool {
 	switch v := v.(type) {
-	case map[string]any:
+	case Object:
 		if len(v) == 0 {
 			return false
 		}
@@ -60,7 +60,7 @@ func (t *tables) build(title string, v any, indent int) bool {
 			return false
 		}
 		s := t.begin(title, indent)
-		if _, ok := v[0].(map[string]any); ok {
+		if _, ok := v[0].(Object); ok {
 			t.list(s, title, v, indent)
 			return true
 		}
@@ -77,7 +77,7 @@ func (t *tables) build(title string, v any, indent int) bool {
 	case nil:
 		return false
 	default:
-		if w := word(v); w != "" && w != "False" && w != "0" {
+		if w := word(v); w != "" && w != "False" && w != "0" && w != "0.0" {
 			t.begin(title, indent).add([]string{w})
 		}
 	}
@@ -91,41 +91,38 @@ func words(list []any) (row []string) {
 	return row
 }
 
-func (t *tables) object(s *section, m map[string]any, indent int) {
-	var scalars, rest []string
-	for _, k := range sortedKeys(m) {
-		if isScalar(m[k]) {
-			scalars = append(scalars, k)
+func (t *tables) object(s *section, o Object, indent int) {
+	var scalars []string
+	var rest Object
+	for _, m := range o.sorted() {
+		if isScalar(m.Value) {
+			scalars = append(scalars, m.Name)
 		} else {
-			rest = append(rest, k)
+			rest = append(rest, m)
 		}
 	}
-	switch len(scalars) {
+	switch row := cells(o, scalars); len(scalars) {
 	case 0:
 	case 1:
-		s.add([]string{scalars[0], word(m[scalars[0]])})
+		s.add([]string{scalars[0], row[0]})
 	default:
 		s.head(scalars)
-		row := []string{}
-		for _, k := range scalars {
-			row = append(row, word(m[k]))
-		}
 		s.add(row)
 	}
-	for _, k := range rest {
-		t.build(k, m[k], indent+1)
+	for _, m := range rest {
+		t.build(m.Name, m.Value, indent+1)
 	}
 }
 
 func (t *tables) list(s *section, title string, list []any, indent int) {
 	var headers, rest []string
 	for _, e := range list {
-		m, _ := e.(map[string]any)
-		for k, v := range m {
-			if isScalar(v) {
-				headers = append(headers, k)
+		o, _ := e.(Object)
+		for _, m := range o {
+			if isScalar(m.Value) {
+				headers = append(headers, m.Name)
 			} else {
-				rest = append(rest, k)
+				rest = append(rest, m.Name)
 			}
 		}
 	}
@@ -134,22 +131,14 @@ func (t *tables) list(s *section, title string, list []any, indent int) {
 	headers, rest = slices.Compact(headers), slices.Compact(rest)
 	s.head(headers)
 	for i, e := range list {
-		m, _ := e.(map[string]any)
+		o, _ := e.(Object)
 		if i > 0 && len(rest) > 0 {
 			s = t.begin(title, indent)
 			s.head(headers)
 		}
-		row := []string{}
-		for _, k := range headers {
-			if v, ok := m[k]; ok {
-				row = append(row, word(v))
-			} else {
-				row = append(row, "")
-			}
-		}
-		s.add(row)
+		s.add(cells(o, headers))
 		for _, k := range rest {
-			if v, ok := m[k]; ok {
+			if v, ok := o.Get(k); ok {
 				t.build(k, v, indent+1)
 			}
 		}
@@ -187,7 +176,7 @@ func (t *tables) width() (w int) {
 	return w
 }
 
-// turn writes sections of one row as one line for each column.
+// turn makes of each section with one row a list: a line for each column.
 func (t *tables) turn() {
 	for _, s := range t.sections {
 		if len(s.rows) != 1 || len(s.headers) == 0 {
@@ -201,7 +190,7 @@ func (t *tables) turn() {
 	}
 }
 
-// scaled stretches the columns to the whole width, which they fill to the last.
+// scaled stretches the columns to fill the whole width.
 func (s *section) scaled(whole int) []int {
 	sum := 0
 	for _, w := range s.widths {
@@ -265,7 +254,7 @@ func (s *section) render(b *strings.Builder, whole int, color bool) {
 	line(rule)
 }
 
-// left is the left edge of a column; all but the first use their neighbour's right one.
+// left is the left edge of a column. All but the first share their neighbour's right edge.
 func left(i int) string {
 	if i == 0 {
 		return "|"
@@ -297,7 +286,7 @@ func styled(s, style string, color bool) string {
 	return style + s + "\x1b[0m"
 }
 
-// columns is how wide a terminal shows a text.
+// columns is the width of a text on a terminal.
 func columns(s string) (n int) {
 	for _, r := range s {
 		switch width.LookupRune(r).Kind() {

@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// text writes lines of words between tabs: an object is a line of its scalars, sorted by their names, headed by the
-// name that it has; lists and objects in it follow on lines of their own.
+// text writes words separated by tabs: an object is a line of its scalars, sorted by name and headed by the object's
+// own name. The lists and objects in it follow on lines of their own.
 type text struct{ b *strings.Builder }
 
 func (t text) line(words []string) { t.b.WriteString(strings.Join(words, "\t") + "\n") }
 
-// item writes a value. columns are the scalars of all objects of a list, so that its lines match.
+// item writes a value. columns are the scalars of all objects of a list: its lines have the same columns.
 func (t text) item(v any, name string, columns []string) {
 	switch v := v.(type) {
-	case map[string]any:
+	case Object:
 		t.object(v, name, columns)
 	case []any:
 		t.list(v, name)
@@ -24,39 +24,39 @@ func (t text) item(v any, name string, columns []string) {
 	}
 }
 
-func (t text) object(m map[string]any, name string, columns []string) {
-	var words, rest []string
-	if columns == nil {
-		for _, k := range sortedKeys(m) {
-			if isScalar(m[k]) {
-				words = append(words, word(m[k]))
-			} else {
-				rest = append(rest, k)
-			}
-		}
-	} else {
-		for _, k := range columns {
-			if v, ok := m[k]; ok {
-				words = append(words, word(v))
-			} else {
-				words = append(words, "")
-			}
-		}
-		for _, k := range sortedKeys(m) {
-			if !slices.Contains(columns, k) {
-				rest = append(rest, k)
-			}
+func (t text) object(o Object, name string, columns []string) {
+	var words []string
+	var rest Object
+	for _, m := range o.sorted() {
+		switch {
+		case columns != nil && !slices.Contains(columns, m.Name), columns == nil && !isScalar(m.Value):
+			rest = append(rest, m)
+		case columns == nil:
+			words = append(words, word(m.Value))
 		}
 	}
+	words = append(words, cells(o, columns)...)
 	if len(words) > 0 {
 		if name != "" {
 			words = append([]string{strings.ToUpper(name)}, words...)
 		}
 		t.line(words)
 	}
-	for _, k := range rest {
-		t.item(m[k], k, nil)
+	for _, m := range rest {
+		t.item(m.Value, m.Name, nil)
 	}
+}
+
+// cells are the members of an object in columns, empty where it has none.
+func cells(o Object, columns []string) (row []string) {
+	for _, name := range columns {
+		cell := ""
+		if v, ok := o.Get(name); ok {
+			cell = word(v)
+		}
+		row = append(row, cell)
+	}
+	return row
 }
 
 func (t text) list(list []any, name string) {
@@ -67,11 +67,11 @@ func (t text) list(list []any, name string) {
 	columns := map[string]bool{}
 	for _, e := range list {
 		switch e := e.(type) {
-		case map[string]any:
+		case Object:
 			objects = true
-			for k, v := range e {
-				if isScalar(v) {
-					columns[k] = true
+			for _, m := range e {
+				if isScalar(m.Value) {
+					columns[m.Name] = true
 				}
 			}
 		case []any:

@@ -7,8 +7,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// writeYAML writes block style, members sorted, lists not indented. A lone scalar is written as JSON, as the AWS CLI
-// does, to spare the end mark that YAML would need.
+// writeYAML writes block style with sorted members and lists that are not indented. It writes a lone scalar as JSON,
+// as the AWS CLI does: YAML would need an end mark.
 func writeYAML(b *strings.Builder, v any) {
 	if isScalar(v) {
 		b.WriteString(scalarJSON(v) + "\n")
@@ -17,7 +17,7 @@ func writeYAML(b *strings.Builder, v any) {
 	nodeYAML(b, v, "", true)
 }
 
-// nodeYAML writes a value. inline says that the first line's indentation is there already.
+// nodeYAML writes a value. With inline, the first line is indented already.
 func nodeYAML(b *strings.Builder, v any, indent string, inline bool) {
 	lead := func() {
 		if !inline {
@@ -26,16 +26,16 @@ func nodeYAML(b *strings.Builder, v any, indent string, inline bool) {
 		inline = false
 	}
 	switch v := v.(type) {
-	case map[string]any:
+	case Object:
 		if len(v) == 0 {
 			b.WriteString("{}\n")
 			return
 		}
-		for _, k := range sortedKeys(v) {
+		for _, m := range v.sorted() {
 			lead()
-			b.WriteString(scalarYAML(k) + ":")
-			switch e := v[k].(type) {
-			case map[string]any:
+			b.WriteString(scalarYAML(m.Name) + ":")
+			switch e := m.Value.(type) {
+			case Object:
 				if len(e) > 0 {
 					b.WriteByte('\n')
 					nodeYAML(b, e, indent+"  ", false)
@@ -49,7 +49,7 @@ func nodeYAML(b *strings.Builder, v any, indent string, inline bool) {
 				}
 			}
 			b.WriteByte(' ')
-			nodeYAML(b, v[k], indent, true)
+			nodeYAML(b, m.Value, indent, true)
 		}
 	case []any:
 		if len(v) == 0 {
@@ -66,7 +66,7 @@ func nodeYAML(b *strings.Builder, v any, indent string, inline bool) {
 	}
 }
 
-// scalarYAML quotes a string only if it would be read as something else.
+// scalarYAML quotes a string only where YAML would read it as something else.
 func scalarYAML(v any) string {
 	s, ok := v.(string)
 	if !ok {
