@@ -20,7 +20,8 @@ func newDemoCommand() *cobra.Command {
 		Long: "Starts the sandbox in this process and the real culvertd beside it, opens a tunnel, moves bytes both ways and checks " +
 			"them, rotates the token and cuts the network in mid-transfer, closes the tunnel, and reports what it measured. It needs " +
 			"no account and no network, takes a few seconds, and leaves nothing behind.",
-		Args: noArgs,
+		Example: "  culvert demo",
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cfg.Bytes < 1 {
 				return usagef(cmd, "--bytes %d: at least 1 is needed", cfg.Bytes)

@@ -36,7 +36,7 @@ func newDoctorCommand() *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
 		Use:   "doctor [flags] THING",
-		Short: "Find out why a device cannot be reached, without a tunnel",
+		Short: "Find out why a device cannot be reached",
 		Long: "Looks at everything between you and a device that AWS and this machine can tell: credentials, clock, thing, " +
 			"certificate and policy, the connection of its culvertd, its subscription, open tunnels, and the data " +
 			"endpoint. It changes nothing and opens no tunnel. On the device, culvertd check looks at the rest.\n\n" +

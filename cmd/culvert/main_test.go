@@ -59,8 +59,14 @@ func TestUsage(t *testing.T) {
 		{"version flag", []string{"--version"}, 0, "go1."},
 		{"version in JSON", []string{"version", "--json"}, 0, `"platform":"`},
 		{"completion", []string{"completion", "bash"}, 0, "complete"},
-		{"an unknown command", []string{"sanbox"}, 2, "there is no command \"sanbox\"\nhint: culvert --help\n"},
-		{"an unknown flag", []string{"sandbox", "--prot-api", "1"}, 2, "unknown flag: --prot-api\nhint: culvert sandbox --help\n"},
+		{"an unknown command", []string{"sanbox"}, 2, "there is no command \"sanbox\"\nhint: did you mean culvert sandbox?\n"},
+		{"a command with a typing error before options", []string{"list-tunels", "--output", "json"}, 2, "there is no command \"list-tunels\"\nhint: did you mean culvert list-tunnels?\n"},
+		{"a command like no other", []string{"frobnicate", "-x"}, 2, "there is no command \"frobnicate\"\nhint: culvert --help\n"},
+		{"a command of culvertd", []string{"status", "--json"}, 2, "there is no command \"status\"\nhint: that is culvertd's, on the device: culvertd status\n"},
+		{"a flag with a typing error", []string{"connect", "--profil", "x"}, 2, "unknown flag: --profil\nhint: did you mean --profile? culvert connect --help\n"},
+		{"an operation's flag with a typing error", []string{"describe", "--tunel-id", "x"}, 252, "unknown flag: --tunel-id\nhint: did you mean --tunnel-id? culvert describe-tunnel --help\n"},
+		{"the version of a command", []string{"ssh", "--version"}, 0, "go1."},
+		{"an unknown flag", []string{"sandbox", "--prot-api", "1"}, 2, "unknown flag: --prot-api\nhint: did you mean --port-api? culvert sandbox --help\n"},
 		{"an argument too much", []string{"version", "x"}, 2, "no arguments"},
 		{"a port that is none", []string{"sandbox", "--port-api", "x"}, 2, "--port-api"},
 		{"a service without an address", []string{"sandbox", "--service", "SSH"}, 2, "NAME=ADDRESS"},
@@ -92,6 +98,34 @@ func TestUsage(t *testing.T) {
 				t.Errorf("exit %d, %q; want %d with %q", code, text, tt.code, tt.want)
 			}
 		})
+	}
+}
+
+// Each command's help fits a terminal of 80 columns, has an example, and -h shows it.
+func TestEachCommandHasHelpAnExampleAndAVersion(t *testing.T) {
+	commands := [][]string{{"--help"}}
+	for _, c := range newRoot().Commands() {
+		if !c.Hidden {
+			commands = append(commands, []string{c.Name(), "-h"})
+		}
+	}
+	for _, args := range commands {
+		var stdout, stderr bytes.Buffer
+		if code := run(args, &stdout, &stderr); code != 0 {
+			t.Errorf("%v: exit %d, %s", args, code, &stderr)
+		}
+		if !strings.Contains(stdout.String(), "Example") && args[0] != "version" {
+			t.Errorf("%v has no example", args)
+		}
+		for line := range strings.Lines(stdout.String()) {
+			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 80 {
+				t.Errorf("%v: %d columns: %s", args, n, line)
+			}
+		}
+		stdout.Reset()
+		if code := run([]string{args[0], "--version"}, &stdout, &stderr); args[0] != "--help" && (code != 0 || !strings.Contains(stdout.String(), "go1.")) {
+			t.Errorf("%v --version: exit %d, %q", args, code, &stdout)
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ func newPingCommand() *cobra.Command {
 	var o pingOptions
 	cmd := &cobra.Command{
 		Use:   "ping [flags] THING",
-		Short: "Ask a device's culvertd for a sign of life, without a tunnel",
+		Short: "Ask a device's culvertd for a sign of life",
 		Long: "Sends messages through AWS IoT to the MQTT client of the thing's culvertd and shows how long each " +
 			"acknowledgement took. It opens no tunnel and costs no more than messages do.\n\n" +
 			"The caller needs iot:DescribeEndpoint, and iot:SendDirectMessage and iot:GetConnection on " +

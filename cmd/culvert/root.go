@@ -7,15 +7,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/culvert-iot/culvert/cmd/culvert/awscli"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/version"
 )
 
-// Groups of commands, in the order in which --help shows them. A group shows up with its first command.
+// Groups of commands, in the order in which --help shows them.
 var groups = []cobra.Group{
-	{ID: groupReach, Title: "Reach a device:"},
-	{ID: groupSetup, Title: "Set up a device:"},
-	{ID: groupTunnels, Title: "Tunnels, as the AWS CLI does it:"},
 	{ID: groupTry, Title: "Try it, without an account:"},
+	{ID: groupSetup, Title: "Set up a device:"},
+	{ID: groupReach, Title: "Reach a device:"},
+	{ID: groupTunnels, Title: "Manage tunnels, like aws iotsecuretunneling:"},
 	{ID: groupAbout, Title: "About culvert:"},
 }
 
@@ -30,10 +31,17 @@ const (
 // newRoot builds the whole command line.
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "culvert",
+		Use:                   "culvert COMMAND [options]",
+		DisableFlagsInUseLine: true,
+
 		Short: "Reach devices behind firewalls through AWS IoT Secure Tunneling",
 		Long: "Culvert reaches devices behind firewalls through AWS IoT Secure Tunneling.\n" +
 			"This is the operator's command; the device's daemon is culvertd.",
+		Example: "  culvert demo                             see it work, in a few seconds\n" +
+			"  culvert setup-thing my-pi                register a device with AWS IoT\n" +
+			"  culvert ssh my-pi                        a shell on the device\n" +
+			"  culvert connect my-pi                    its services on local ports\n" +
+			"  culvert list-tunnels --output table      the account's tunnels",
 		Version:       version.Get().String(),
 		SilenceErrors: true, // run prints them, once
 		SilenceUsage:  true,
@@ -46,15 +54,53 @@ func newRoot() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%w", err) })
-	add(root, groupReach, newSSHCommand(), newConnectCommand(), newLsCommand(), newPingCommand(), newDoctorCommand(), newSSHConfigCommand(), newProxyCommand())
-	add(root, groupSetup, newSetupThingCommand())
-	add(root, groupTunnels, awscli.Commands()...)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return hint.Wrap(usagef(cmd, "%w", err), awscli.Suggestion(cmd, err)+cmd.CommandPath()+" --help")
+	})
+	root.SetUsageTemplate(rootUsage)
+	root.InitDefaultHelpFlag()
+	root.InitDefaultVersionFlag()
+	for i := range groups {
+		root.AddGroup(&groups[i])
+	}
 	add(root, groupTry, newSandboxCommand(), newDemoCommand())
+	add(root, groupSetup, newSetupThingCommand())
+	add(root, groupReach, newSSHCommand(), newConnectCommand(), newLsCommand(), newPingCommand(), newDoctorCommand(), newSSHConfigCommand(), newProxyCommand())
+	add(root, groupTunnels, awscli.Commands()...)
 	add(root, groupAbout, newVersionCommand(), newManCommand(), newHandoverCommand())
+	for _, c := range root.Commands() {
+		addVersionFlag(c)
+	}
 	root.SetHelpCommandGroupID(groupAbout)
 	root.SetCompletionCommandGroupID(groupAbout)
 	return root
+}
+
+// rootUsage is cobra's template without what the root command has not.
+const rootUsage = `Usage:
+  {{.UseLine}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} COMMAND --help{{end}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{$cmds := .Commands}}{{range .Groups}}
+
+{{.Title}}{{$group := .ID}}{{range $cmds}}{{if and (eq .GroupID $group) (or .IsAvailableCommand (eq .Name "help"))}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if and .HasAvailableSubCommands (not .Groups)}}
+
+Commands:{{range $cmds}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+`
+
+// addVersionFlag gives a command --version, like the root command's. Commands that have one keep it.
+func addVersionFlag(c *cobra.Command) {
+	if c.Flags().Lookup("version") == nil {
+		c.Version = version.Get().String()
+		c.SetVersionTemplate("{{.Version}}\n")
+		c.Flags().Bool("version", false, "print culvert's version") // without cobra's -v
+	}
 }
 
 // shortenCompletion fits the library's own command into 80 columns of help. It must come after SetOut: the library keeps
@@ -64,6 +110,7 @@ func shortenCompletion(root *cobra.Command) {
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
 			c.Short = "Completion of commands and flags for a shell"
+			addVersionFlag(c)
 		}
 	}
 }
@@ -74,18 +121,9 @@ func add(root *cobra.Command, group string, commands ...*cobra.Command) {
 		c.GroupID = group
 		root.AddCommand(c)
 	}
-	present := map[string]bool{}
-	for _, c := range root.Commands() {
-		present[c.GroupID] = true
-	}
-	for i := range groups {
-		if present[groups[i].ID] && !root.ContainsGroup(groups[i].ID) {
-			root.AddGroup(&groups[i])
-		}
-	}
 }
 
-// usageError is an error in how a command was called.
+// usageError reports wrong usage of a command.
 type usageError struct {
 	command string // with its parents
 	err     error

@@ -23,7 +23,8 @@ func newSandboxCommand() *cobra.Command {
 		Long: "Runs what Secure Tunneling needs of AWS IoT on local ports, strict and awkward by default, and prints what to " +
 			"type next; --shell opens a shell in which everything is set. It is for tests, demonstrations and a first look, " +
 			"and no product for production.",
-		Args: noArgs,
+		Example: "  culvert sandbox --shell",
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := o.config(cmd)
 			if err != nil {
@@ -46,7 +47,7 @@ func newSandboxCommand() *cobra.Command {
 	}
 	cmd.SetUsageFunc(func(c *cobra.Command) error {
 		w := c.OutOrStderr()
-		fmt.Fprintf(w, "Usage:\n  %s [flags]\n", c.CommandPath())
+		fmt.Fprintf(w, "Usage:\n  %s [flags]\n\nExample:\n%s\n", c.CommandPath(), c.Example)
 		for _, s := range sections {
 			fmt.Fprintf(w, "\n%s:\n", s.title)
 			printFlags(w, s.flags)
