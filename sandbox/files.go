@@ -44,6 +44,9 @@ func (s *Sandbox) Device(thing string) (Device, error) {
 	if _, err := s.CA.OpenDevice(s.Dir, thing); err != nil {
 		return Device{}, err
 	}
+	if s.Registry != nil { // else it is one of the first, which the registry begins with
+		s.Registry.Add(thing, nil)
+	}
 	d := Device{Thing: thing}
 	d.CertFile, d.KeyFile = pki.DeviceFiles(s.Dir, thing)
 	// The first thing has the short names.

@@ -3,6 +3,7 @@ package connect
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsiot "github.com/aws/aws-sdk-go-v2/service/iot"
+	awstypes "github.com/aws/aws-sdk-go-v2/service/iot/types"
 
 	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/internal/endpoints"
@@ -80,6 +83,10 @@ type Config struct {
 	TakeOver bool // reuse a tunnel even if somebody is connected to it, who loses the session
 	Keep     bool // leave a tunnel open that was opened here
 
+	// ThingExists, if set, reports whether the account has the thing, so that no tunnel is paid for in vain. An
+	// error, as of a caller who may not ask, leaves the question open.
+	ThingExists func(ctx context.Context, thing string) (bool, error)
+
 	// Progress, if set, is told what happens; one call at a time.
 	Progress func(Event)
 	// Logger gets what happens to connections; nil discards it.
@@ -91,7 +98,17 @@ type Config struct {
 // FromAWS returns a Config that calls AWS as cfg says, and trusts the data endpoint as cfg trusts the control API.
 func FromAWS(cfg aws.Config) Config {
 	client := iot.NewFromConfig(cfg)
-	return Config{API: client, Region: cfg.Region, TLS: operator.TLSConfig(cfg), fips: client.Options().EndpointOptions.FIPS}
+	things := awsiot.NewFromConfig(cfg, func(o *awsiot.Options) { o.RetryMaxAttempts = 1 })
+	return Config{
+		API: client, Region: cfg.Region, TLS: operator.TLSConfig(cfg), fips: client.Options().EndpointOptions.FIPS,
+		ThingExists: func(ctx context.Context, thing string) (bool, error) {
+			_, err := things.DescribeThing(ctx, &awsiot.DescribeThingInput{ThingName: &thing})
+			if _, missing := errors.AsType[*awstypes.ResourceNotFoundException](err); missing {
+				return false, nil
+			}
+			return true, err
+		},
+	}
 }
 
 // Kind is what an Event is about.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -50,10 +51,45 @@ type finder struct {
 	thing  string
 	wanted []string
 	skip   map[string]bool // tunnels that are no use
+	exists <-chan bool     // one answer, or nil; see lookUp
+}
+
+// lookUpTime bounds the wait for the answer.
+const lookUpTime = 3 * time.Second
+
+// lookUp asks whether the thing exists, while an open tunnel is looked for.
+func (f *finder) lookUp(ctx context.Context) {
+	if f.ThingExists == nil {
+		return
+	}
+	answer := make(chan bool, 1)
+	f.exists = answer
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, lookUpTime)
+		defer cancel()
+		exists, err := f.ThingExists(ctx, f.thing)
+		if err != nil {
+			f.Logger.Debug("thing not looked up", "error", err)
+		}
+		answer <- exists || err != nil
+	}()
+}
+
+// missing returns an error if there is no such thing.
+func (f *finder) missing() error {
+	if f.exists == nil || <-f.exists {
+		return nil
+	}
+	advice := "check the name, --profile and --region; culvert ls lists the things that are there"
+	if name, port, isPort := strings.Cut(f.thing, ":"); isPort && strings.Trim(port, "0123456789") == "" {
+		advice = "give the thing alone, and a local port as SERVICE=PORT: culvert connect " + name + " SSH=" + port
+	}
+	return &Error{Reason: DeviceAbsent, Text: "there is no thing " + f.thing + " in " + cmp.Or(f.Region, "this region") + " of this account", hint: advice}
 }
 
 // find returns an open tunnel whose tokens were rotated, or a new one.
 func (f *finder) find(ctx context.Context) (*tunnel, error) {
+	f.lookUp(ctx)
 	if !f.New {
 		f.step("looking for an open tunnel to %s", f.thing)
 		list, err := f.list(ctx)
@@ -191,6 +227,9 @@ func (f *finder) reserved(d *types.Tunnel) bool {
 }
 
 func (f *finder) open(ctx context.Context) (*tunnel, error) {
+	if err := f.missing(); err != nil {
+		return nil, err
+	}
 	f.step("opening a tunnel to %s", f.thing)
 	in := &iot.OpenTunnelInput{
 		Description:       aws.String(openedBy),

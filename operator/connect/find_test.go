@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 )
 
@@ -170,6 +171,33 @@ func TestWhatCannotBeIsSaidBeforeAnyCall(t *testing.T) {
 			_, err := Open(context.Background(), tt.config, tt.thing, tt.services...)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || len(api.asked()) > 0 {
 				t.Errorf("error %v, want %q; calls %v", err, tt.want, api.asked())
+			}
+		})
+	}
+}
+
+func TestNoTunnelIsOpenedToAThingThatIsNone(t *testing.T) {
+	for _, tt := range []struct {
+		name, thing string
+		exists      bool
+		err         error
+		want        string // in the hint; "" for a tunnel
+	}{
+		{"a thing", "pi-1", true, nil, ""},
+		{"no thing", "pi-9", false, nil, "check the name"},
+		{"a host and port", "pi-1:22", false, nil, "culvert connect pi-1 SSH=22"},
+		{"a caller who may not ask", "pi-1", false, apiError("AccessDeniedException"), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			api := &scripted{}
+			cfg := Config{API: api, Region: "eu-west-1", ThingExists: func(context.Context, string) (bool, error) { return tt.exists, tt.err }}
+			if err := cfg.check(tt.thing, []string{"SSH"}); err != nil {
+				t.Fatal(err)
+			}
+			_, err := (&finder{Config: &cfg, thing: tt.thing, wanted: []string{"SSH"}}).find(t.Context())
+			opened := strings.Contains(strings.Join(api.asked(), " "), "open")
+			if opened != (tt.want == "") || !strings.Contains(hint.Of(err), tt.want) {
+				t.Errorf("opened: %v; error %v, hint %q", opened, err, hint.Of(err))
 			}
 		})
 	}

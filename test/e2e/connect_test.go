@@ -372,6 +372,16 @@ func TestCulvertConnect(t *testing.T) {
 		}
 		o.allClosed(t)
 	})
+	t.Run("a name that no thing has", func(t *testing.T) {
+		before := len(box.Store.List(""))
+		_, errs, code := runSSH(o.culvert(t, "connect", "nobody"))
+		if code != 4 || !strings.Contains(errs, "there is no thing nobody") || len(box.Store.List("")) != before {
+			t.Errorf("exit code %d, want 4 and no tunnel\n%s", code, errs)
+		}
+	})
+	if _, err := box.Device("nobody"); err != nil {
+		t.Fatal(err)
+	}
 	t.Run("a device that is offline", func(t *testing.T) {
 		_, errs, code := runSSH(o.culvert(t, "connect", "--wait", "10s", "nobody"))
 		for _, want := range []string{"nobody did not connect within 10s\nhint: ", "may be offline", "policy", "region"} {
