@@ -13,13 +13,13 @@ import (
 	"github.com/culvert-iot/culvert/internal/secret"
 )
 
-// debugClient logs the control API's calls. What opens tunnels or accounts never gets into the log.
+// debugClient logs the control API's calls, without tokens and credentials.
 type debugClient struct {
 	next aws.HTTPClient
 	log  *slog.Logger
 }
 
-// maxShown bounds what is kept of a body for the log.
+// maxShown limits how much of a body is logged.
 const maxShown = 64 << 10
 
 func (c *debugClient) Do(r *http.Request) (*http.Response, error) {
@@ -34,12 +34,12 @@ func (c *debugClient) Do(r *http.Request) (*http.Response, error) {
 	c.log.Debug("request", "endpoint", r.URL.String(), "target", r.Header.Get("X-Amz-Target"), "headers", shownHeaders(r.Header), "body", withoutTokens(sent))
 	resp, err := c.next.Do(r)
 	if err != nil {
-		c.log.Debug("no answer", "error", err)
+		c.log.Debug("no response", "error", err)
 		return resp, err
 	}
-	// The body is read here, so that a line of the log is one answer; the client reads it again.
+	// Read the body here: one line of the log is one response. The client reads it again.
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxShown))
-	c.log.Debug("answer", "status", resp.StatusCode, "headers", shownHeaders(resp.Header), "body", withoutTokens(text))
+	c.log.Debug("response", "status", resp.StatusCode, "headers", shownHeaders(resp.Header), "body", withoutTokens(text))
 	resp.Body = &readAgain{Reader: io.MultiReader(bytes.NewReader(text), failing(err), resp.Body), Closer: resp.Body}
 	return resp, nil
 }
@@ -49,7 +49,7 @@ type readAgain struct {
 	io.Closer
 }
 
-// failing returns a reader that gives err, or nothing if that is nil.
+// failing returns a reader that fails with err. Without one, it is empty.
 func failing(err error) io.Reader {
 	if err == nil {
 		return bytes.NewReader(nil)
@@ -69,11 +69,11 @@ func shownHeaders(h http.Header) string {
 		}
 	}
 	var b bytes.Buffer
-	_ = shown.Write(&b) // never fails, in the order of the alphabet
+	_ = shown.Write(&b) // never fails, and sorts
 	return string(bytes.ReplaceAll(bytes.TrimSpace(b.Bytes()), []byte("\r\n"), []byte("; ")))
 }
 
-// tokenMember finds tokens even in what is no whole JSON.
+// tokenMember finds tokens even in incomplete JSON.
 var tokenMember = regexp.MustCompile(`("[a-zA-Z]*AccessToken"\s*:\s*")([^"]*)("?)`)
 
 func withoutTokens(body []byte) string {

@@ -7,9 +7,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// TLSConfig returns how the calls made with cfg trust their endpoints, for connections to other endpoints of the same
-// owner: the authorities of --ca-bundle or AWS_CA_BUNDLE, or none of them; and whether certificates are looked at. nil
-// is what Go does without being told.
+// TLSConfig returns the TLS settings of calls made with cfg, for connections to other endpoints of the same owner: the
+// authorities of --ca-bundle or AWS_CA_BUNDLE, and whether certificates are verified. Nil means Go's defaults.
 func TLSConfig(cfg aws.Config) *tls.Config {
 	client := cfg.HTTPClient
 	if d, ok := client.(*debugClient); ok {

@@ -7,9 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/culvert-iot/culvert/internal/textwrap"
 )
 
-// valueForm is the annotation of a flag that says how its value is written.
+// valueForm is the annotation of a flag for how its value is written.
 const valueForm = "culvert.aws.form"
 
 func bindParameter(f *pflag.FlagSet, s shape) {
@@ -65,8 +67,7 @@ func printUsage(w io.Writer, c *cobra.Command, sections []section) {
 		"usage, 253 configuration or credentials, 254 the service refused, 255 others.\n")
 }
 
-// printFlag writes a flag on a line and what it is for beside it or, where that does not fit, below; 80 columns are
-// enough.
+// printFlag writes a flag with its description beside it, or below it where that does not fit, in 80 columns.
 func printFlag(w io.Writer, f *pflag.Flag) {
 	const column, wide = 31, 79
 	kind, doc := pflag.UnquoteUsage(f)
@@ -83,21 +84,9 @@ func printFlag(w io.Writer, f *pflag.Flag) {
 	if f.DefValue != "" && f.DefValue != "[]" && f.DefValue != "false" && f.DefValue != "0" {
 		doc += " (default " + f.DefValue + ")"
 	}
-	line := head + strings.Repeat(" ", max(column-len(head), 0))
 	if len(head) >= column {
 		fmt.Fprintln(w, head)
-		line = strings.Repeat(" ", column)
+		head = ""
 	}
-	begin := true
-	for word := range strings.FieldsSeq(doc) {
-		if !begin && len(line)+1+len(word) > wide {
-			fmt.Fprintln(w, line)
-			line, begin = strings.Repeat(" ", column), true
-		}
-		if !begin {
-			line += " "
-		}
-		line, begin = line+word, false
-	}
-	fmt.Fprintln(w, line)
+	fmt.Fprint(w, textwrap.Hanging(fmt.Sprintf("%-*s", column, head), doc, wide))
 }
