@@ -37,7 +37,7 @@ type DestinationType string
 
 // The types. Culvert's own daemon takes all of them; the AWS IoT Device Client and the Greengrass component know V1.
 const (
-	Auto DestinationType = "auto" // V3, and V1 once the device has shown that it knows no more; see Config
+	Auto DestinationType = "auto" // V3, or V1 if that is all the device understands; see Config
 	V1   DestinationType = "V1"
 	V2   DestinationType = "V2"
 	V3   DestinationType = "V3"
@@ -73,10 +73,10 @@ type Config struct {
 	// Destination is how the device is spoken to; "" means Auto. V1 and V2 carry one connection a service at a time,
 	// and V1 needs a tunnel with exactly one service.
 	//
-	// Auto begins with V3. It changes to V1 when a connection got no byte from the device and the device's side of the
-	// tunnel was reconnected meanwhile: that is what the AWS IoT Device Client and others do with what they do not
-	// understand. It cannot tell a V1 device from a service that says nothing unless asked, on a device that stays
-	// connected.
+	// Auto begins with V3. It changes to V1 when two starts in a row, without a byte of the client's, each made
+	// the device drop its websocket, as the AWS IoT Device Client and others do with what they do not understand;
+	// and back when the device connects anew. Until the device has sent a byte, a client that speaks first waits
+	// up to a second.
 	Destination DestinationType
 
 	New      bool // always open a tunnel
