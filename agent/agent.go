@@ -87,6 +87,7 @@ func New(cfg *config.Config, opts Options) *Agent {
 		MaxTunnels:     cfg.Tunnel.MaxTunnels,
 		MaxConnections: opts.MaxConnections,
 		StateDir:       cfg.Tunnel.StateDir,
+		ResumeTimeout:  cfg.Tunnel.ResumeTimeout,
 		Services:       a.table,
 		TLS:            (&tunnelRoots{file: cfg.Tunnel.CAFile, now: a.clock.now, log: opts.Logger}).config,
 		NetDial:        opts.Dial,

@@ -106,6 +106,12 @@ func (a *Agent) writeMetrics(p *metrics.Page) {
 	p.Counter("culvertd_tunnel_connects_total", "Handshakes with the tunnel service that succeeded.")
 	p.Add("culvertd_tunnel_connects_total", float64(totals.Connects))
 
+	p.Gauge("culvertd_connections_detached", "Connections whose tunnel was lost and that wait to be resumed.")
+	p.Add("culvertd_connections_detached", float64(s.Detached.Connections))
+	p.Counter("culvertd_connections_resumed_total", "Connections that went on over another websocket.")
+	p.Add("culvertd_connections_resumed_total", float64(s.Detached.Resumed))
+	p.Counter("culvertd_connections_expired_total", "Connections that waited to be resumed in vain.")
+	p.Add("culvertd_connections_expired_total", float64(s.Detached.Expired))
 	writeServices(p, s, totals)
 	if h := s.Hooks; h != nil {
 		p.Counter("culvertd_hooks_run_total", "Runs of hooks.command.")

@@ -27,6 +27,7 @@ type Status struct {
 	Tunnels    []session.Status `json:"tunnels"` // live ones, oldest first, and the last few that ended, latest first
 	Services   []ServiceStatus  `json:"services"`
 	Limits     Limits           `json:"limits"`
+	Detached   Detached         `json:"detached"`
 	Hooks      *hook.Status     `json:"hooks,omitempty"` // absent without a command
 	// State says what is wrong with tunnel.state_dir; absent if nothing is.
 	State *StateStatus `json:"state,omitempty"`
@@ -79,6 +80,14 @@ type StateStatus struct {
 	Hint        string    `json:"hint"`
 }
 
+// Detached counts the connections whose tunnel was lost.
+type Detached struct {
+	Connections int     `json:"connections"` // that wait to be resumed
+	Longest     float64 `json:"longest"`     // how long the first of them has waited, in seconds
+	Resumed     uint64  `json:"resumed"`     // since the start
+	Expired     uint64  `json:"expired"`     // that waited in vain, since the start
+}
+
 // Limits is what is used of the daemon's own limits. Those of services are with the services.
 type Limits struct {
 	Tunnels        int      `json:"tunnels"` // live ones
@@ -118,6 +127,8 @@ func (a *Agent) Status() Status {
 		s.Limits.Regions = []string{}
 	}
 	s.Limits.Tunnels, s.Limits.MaxTunnels, s.Limits.TunnelsRefused = a.sessions.Counts()
+	kept := a.sessions.Resumption()
+	s.Detached = Detached{Connections: kept.Detached, Longest: kept.Longest.Seconds(), Resumed: kept.Resumed, Expired: kept.Expired}
 	if h, ok := a.hooks.Status(); ok {
 		s.Hooks = &h
 	}

@@ -24,6 +24,7 @@ const (
 	DefaultMQTTPort       = 8883
 	DefaultKeepAlive      = 60 * time.Second
 	DefaultMaxTunnels     = 8
+	DefaultResumeTimeout  = 10 * time.Minute
 	DefaultConnectTimeout = services.DefaultConnectTimeout
 	DefaultStateDir       = "/var/lib/culvert"
 	DefaultHookTimeout    = 10 * time.Second
@@ -91,6 +92,7 @@ type Tunnel struct {
 	CAFile         string   // added to the system's roots; "" adds none
 	Regions        []string // accepted ones; empty accepts all
 	MaxTunnels     int
+	ResumeTimeout  time.Duration // how long a connection waits for another websocket; 0 keeps none
 	IdleTimeout    time.Duration // of a connection, for services that do not set their own; 0 is never
 	ConnectTimeout time.Duration // to a service
 	StateDir       string        // "" keeps tokens in memory only
@@ -127,7 +129,7 @@ func defaults() *Config {
 	return &Config{
 		MQTT: MQTT{Port: defaultPortUnset, KeepAlive: DefaultKeepAlive, PersistentSession: true},
 		Tunnel: Tunnel{
-			MaxTunnels: DefaultMaxTunnels, ConnectTimeout: DefaultConnectTimeout, StateDir: DefaultStateDir,
+			MaxTunnels: DefaultMaxTunnels, ConnectTimeout: DefaultConnectTimeout, ResumeTimeout: DefaultResumeTimeout, StateDir: DefaultStateDir,
 		},
 		Hooks:   Hooks{Timeout: DefaultHookTimeout},
 		Log:     Log{Level: slog.LevelInfo, Format: DefaultLogFormat},

@@ -31,7 +31,7 @@ func TestEveryDefault(t *testing.T) {
 			CertFile: "/etc/culvert/c", KeyFile: "/etc/culvert/k",
 			KeepAlive: time.Minute, PersistentSession: true,
 		},
-		Tunnel:  Tunnel{MaxTunnels: 8, ConnectTimeout: 5 * time.Second, StateDir: "/var/lib/culvert"},
+		Tunnel:  Tunnel{MaxTunnels: 8, ConnectTimeout: 5 * time.Second, ResumeTimeout: 10 * time.Minute, StateDir: "/var/lib/culvert"},
 		Hooks:   Hooks{Timeout: 10 * time.Second},
 		Log:     Log{Level: slog.LevelInfo, Format: "text"},
 		Control: Control{Socket: "/run/culvert/culvertd.sock"},
@@ -59,6 +59,7 @@ ca_file = "certs/relay.pem"
 regions = ["eu-west-1", "cn-north-1", "eu-west-1"]
 max_tunnels = 1_000
 idle_timeout = "1h30m"
+resume_timeout = "24h"
 connect_timeout = "250ms"
 state_dir = "state"
 [services]
@@ -94,7 +95,7 @@ listen = "9273"
 		},
 		Tunnel: Tunnel{
 			Endpoint: "wss://relay.example:8443", CAFile: "/etc/culvert/certs/relay.pem", Regions: []string{"eu-west-1", "cn-north-1"},
-			MaxTunnels: 1000, IdleTimeout: 90 * time.Minute, ConnectTimeout: 250 * time.Millisecond, StateDir: "/etc/culvert/state",
+			MaxTunnels: 1000, IdleTimeout: 90 * time.Minute, ResumeTimeout: 24 * time.Hour, ConnectTimeout: 250 * time.Millisecond, StateDir: "/etc/culvert/state",
 		},
 		Services: []services.Service{
 			{Name: "SSH", Network: "tcp", Address: "127.0.0.1:22", IdleTimeout: 90 * time.Minute},

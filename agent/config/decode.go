@@ -54,6 +54,7 @@ var sections = []section{
 		{"regions", func(d *decoder, n *node) { d.regions(n) }},
 		{"max_tunnels", func(d *decoder, n *node) { d.integer(n, &d.cfg.Tunnel.MaxTunnels, 1, maxTunnels) }},
 		{"idle_timeout", func(d *decoder, n *node) { d.duration(n, &d.cfg.Tunnel.IdleTimeout, "15m") }},
+		{"resume_timeout", func(d *decoder, n *node) { d.resumeTimeout(n) }},
 		{"connect_timeout", func(d *decoder, n *node) { d.connectTimeout(n) }},
 		{"state_dir", func(d *decoder, n *node) { d.optionalPath(n, &d.cfg.Tunnel.StateDir) }},
 	}},

@@ -232,6 +232,21 @@ func (d *decoder) connectTimeout(n *node) {
 	d.cfg.Tunnel.ConnectTimeout = v
 }
 
+// maxResumeTimeout bounds how long a connection that was left behind keeps its target open.
+const maxResumeTimeout = 24 * time.Hour
+
+func (d *decoder) resumeTimeout(n *node) {
+	var v time.Duration
+	if !d.duration(n, &v, "10m") {
+		return
+	}
+	if v > maxResumeTimeout {
+		d.doc.problem(n.value, `write "24h" at most`, "tunnel.resume_timeout: %v is too long", v)
+		return
+	}
+	d.cfg.Tunnel.ResumeTimeout = v
+}
+
 func (d *decoder) logLevel(n *node) {
 	var s string
 	if d.oneOf(n, &s, "debug", "info", "warn", "error") {

@@ -27,6 +27,7 @@ func (c *Config) RestartNeeded(next *Config) []string {
 	changed("tunnel.endpoint", c.Tunnel.Endpoint != next.Tunnel.Endpoint)
 	changed("tunnel.ca_file", c.Tunnel.CAFile != next.Tunnel.CAFile)
 	changed("tunnel.state_dir", c.Tunnel.StateDir != next.Tunnel.StateDir)
+	changed("tunnel.resume_timeout", c.Tunnel.ResumeTimeout != next.Tunnel.ResumeTimeout)
 	changed("log.format", c.Log.Format != next.Log.Format)
 	changed("control.socket", c.Control.Socket != next.Control.Socket)
 	changed("control.group", c.Control.Group != next.Control.Group)

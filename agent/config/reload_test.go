@@ -53,7 +53,7 @@ func TestEveryFieldIsEitherReloadableOrNamed(t *testing.T) {
 		"MQTT.Username": "mqtt.username", "MQTT.PasswordFile": "mqtt.password_file", "MQTT.Authorizer": "mqtt.authorizer",
 		"MQTT.TokenFile": "mqtt.authorizer_token_file", "MQTT.KeepAlive": "mqtt.keep_alive",
 		"MQTT.PersistentSession": "mqtt.persistent_session", "Tunnel.Endpoint": "tunnel.endpoint", "Tunnel.CAFile": "tunnel.ca_file",
-		"Tunnel.StateDir": "tunnel.state_dir", "Log.Format": "log.format",
+		"Tunnel.StateDir": "tunnel.state_dir", "Tunnel.ResumeTimeout": "tunnel.resume_timeout", "Log.Format": "log.format",
 		"Control.Socket": "control.socket", "Control.Group": "control.group", "Metrics.Listen": "metrics.listen",
 	}
 	if diff := cmp.Diff(want, named); diff != "" {

@@ -119,6 +119,7 @@ func (a *attempt) config() proxy.DestinationConfig {
 		},
 		Logger:       s.log,
 		Budget:       s.cfg.budget,
+		Resume:       s.cfg.resume,
 		OnOpen:       a.open,
 		OnLost:       func(err error) { a.lost <- err },
 		OnConnection: func(o proxy.Opened) func(proxy.Closed) { return s.journal.connection(a, o) },

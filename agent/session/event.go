@@ -59,7 +59,9 @@ type Event struct {
 	BytesIn, BytesOut uint64 // to and from local targets
 	Duration          time.Duration
 	Reason            string
-	Err               error // may be nil
+	Resumed           int           // of a connection: how often it went on over another websocket
+	Detached          time.Duration // of a connection: without a websocket, in all
+	Err               error         // may be nil
 }
 
 // tunnelReason finds the reason for the end of a websocket.

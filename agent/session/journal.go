@@ -154,6 +154,7 @@ func (j *journal) connection(a *attempt, o proxy.Opened) func(proxy.Closed) {
 		e := e
 		e.Kind, e.Time = ConnectionClosed, time.Now()
 		e.BytesIn, e.BytesOut, e.Duration, e.Reason, e.Err = c.BytesIn, c.BytesOut, c.Duration, connectionReason(c), c.Err
+		e.Resumed, e.Detached = c.Resumed, c.Detached
 		if logged {
 			s.log.Info("connection closed", append(connectionFacts(e), closingFacts(e)...)...)
 		} else {
@@ -169,6 +170,9 @@ func connectionFacts(e Event) []any {
 
 func closingFacts(e Event) []any {
 	facts := []any{"bytes_in", e.BytesIn, "bytes_out", e.BytesOut, "duration", e.Duration.Round(time.Millisecond), "reason", e.Reason}
+	if e.Resumed > 0 || e.Detached > 0 {
+		facts = append(facts, "resumed", e.Resumed, "detached", e.Detached.Round(time.Millisecond))
+	}
 	if e.Err != nil && e.Reason != ReasonStopped && e.Reason != ReasonExpired { // it would say the same
 		facts = append(facts, "error", e.Err)
 	}

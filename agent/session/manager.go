@@ -38,6 +38,8 @@ type Config struct {
 	MaxTunnels int
 	// MaxConnections bounds the connections of all tunnels together. 0: each tunnel has its own limit only.
 	MaxConnections int
+	// ResumeTimeout is how long a connection whose tunnel was lost waits to be resumed; 0 keeps none.
+	ResumeTimeout time.Duration
 	// StateDir keeps the pairs of tokens over a restart. Empty: memory only.
 	StateDir string
 	// Services dials the local targets.
@@ -59,8 +61,9 @@ type Config struct {
 	// Connected, if set, is called each time that a tunnel's websocket stands. It must be quick.
 	Connected func()
 
-	files  fileSystem    // nil: the real one
-	budget *proxy.Budget // of all tunnels
+	files  fileSystem        // nil: the real one
+	budget *proxy.Budget     // of all tunnels
+	resume *proxy.Resumption // likewise
 }
 
 // Manager holds all sessions of a device. Its methods are safe for concurrent use.
@@ -92,6 +95,7 @@ func NewManager(cfg Config) *Manager {
 	if cfg.files == nil {
 		cfg.files = osFiles{}
 	}
+	cfg.resume = proxy.NewResumption(cfg.ResumeTimeout)
 	cfg.budget = proxy.NewBudget(proxy.BudgetConfig{Connections: cfg.MaxConnections})
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, store: newStore(cfg.StateDir, cfg.ThingName, cfg.files, cfg.Logger),
@@ -303,6 +307,9 @@ func (m *Manager) Status() []Status {
 	return append(all, recent...)
 }
 
+// Resumption counts the connections that wait to be resumed, and those that were.
+func (m *Manager) Resumption() proxy.ResumptionStats { return m.cfg.resume.Stats() }
+
 // Close ends all sessions and waits for them: streams are reset, websockets closed. The pairs stay in the
 // state directory, so that Resume finds them. It fails when ctx ends first.
 func (m *Manager) Close(ctx context.Context) error {
@@ -318,6 +325,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		m.tasks.Wait()
+		m.cfg.resume.Close()
 		m.journal.close()
 		if !m.store.close(ctx) {
 			m.log.Warn("not all tokens are in the state directory, their tunnels will not survive the restart", "target", m.cfg.StateDir)

@@ -17,6 +17,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/tlsdial"
 	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/operator/connect"
+	"github.com/culvert-iot/culvert/proxy"
 )
 
 // Exit codes of connect, and with them of ssh's ProxyCommand.
@@ -39,7 +40,7 @@ type reachOptions struct {
 	aws reachAWS
 
 	dataEndpoint, destination      string
-	lifetime, wait                 time.Duration
+	lifetime, wait, resume         time.Duration
 	fresh, takeOver, keep, isQuiet bool
 }
 
@@ -49,6 +50,7 @@ func (o *reachOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.takeOver, "take-over", false, "use an open tunnel even if somebody is connected to it, which ends that session")
 	f.DurationVar(&o.lifetime, "lifetime", 12*time.Hour, "`time` that an opened tunnel lasts at most, in whole minutes")
 	f.DurationVar(&o.wait, "wait", connect.DefaultWait, "`time` to wait for the device")
+	f.DurationVar(&o.resume, "resume-timeout", proxy.DefaultResumeTimeout, "`time` that connections are kept when the tunnel is lost; 0 keeps none")
 	f.StringVar(&o.destination, "destination-client-type", "auto", "`version` of the protocol that the device's side speaks: V1 (the AWS IoT Device Client, Greengrass), V2, V3, or auto: V3, and V1 once that is evident")
 	f.StringVar(&o.dataEndpoint, "data-endpoint", "", "`URL` wss://host[:port] to connect to instead of the region's data endpoint; environment: "+dataEndpointVariable)
 	f.BoolVarP(&o.isQuiet, "quiet", "q", false, "say nothing but errors")
@@ -74,6 +76,9 @@ func (o *reachOptions) config(ctx context.Context, show *progress, log io.Writer
 		cfg.DataEndpoint = os.Getenv(dataEndpointVariable)
 	}
 	cfg.Lifetime, cfg.Wait, cfg.Destination = o.lifetime, o.wait, connect.DestinationType(o.destination)
+	if cfg.ResumeTimeout = o.resume; o.resume <= 0 {
+		cfg.ResumeTimeout = -1
+	}
 	cfg.New, cfg.TakeOver, cfg.Keep = o.fresh, o.takeOver, o.keep
 	cfg.Progress = show.event
 	if options.Debug != nil {

@@ -101,7 +101,7 @@ func (o *sshOptions) run(cmd *cobra.Command, c openssh.Command) error {
 		if err != nil {
 			return usagef(cmd, "%w", err)
 		}
-		found := openssh.Settings(cmd.Context(), path, c, "HostKeyAlias "+thing, "Compression yes")
+		found := openssh.Settings(cmd.Context(), path, c, "HostKeyAlias "+thing, "Compression yes", "ServerAliveInterval 0")
 		var settings []string
 		// Without an answer ssh has something to say about its options, for which no tunnel is needed.
 		if found != nil && !c.Has("GOQV") && !isShared(cmd.Context(), path, found, c) {
@@ -109,7 +109,9 @@ func (o *sshOptions) run(cmd *cobra.Command, c openssh.Command) error {
 				return err
 			}
 		}
-		settings = append(settings, "HostKeyAlias="+cmp.Or(found["hostkeyalias"], thing), "Compression="+cmp.Or(found["compression"], "yes"))
+		settings = append(settings, "HostKeyAlias="+cmp.Or(found["hostkeyalias"], thing), "Compression="+cmp.Or(found["compression"], "yes"),
+			// ssh's own probe would end what is kept over a lost link.
+			"ServerAliveInterval="+cmp.Or(found["serveraliveinterval"], "0"))
 		args, err := openssh.Arguments(words, c, o.service, settings...)
 		if err != nil {
 			return usagef(cmd, "%w", err)

@@ -36,7 +36,7 @@ func table(s agent.Status) string {
 	if d := s.State; d != nil {
 		paragraph(&b, "state", fmt.Sprintf("%s: %s; %s", d.Directory, d.LastError, d.Hint))
 	}
-	paragraph(&b, "tunnels", tunnels(s.Limits))
+	paragraph(&b, "tunnels", tunnels(s.Limits)+detached(s.Detached))
 	if len(s.Tunnels) == 0 {
 		return b.String()
 	}
@@ -115,6 +115,14 @@ func ago(at, now time.Time) string {
 		return ""
 	}
 	return " " + age(now.Sub(at)) + " ago"
+}
+
+// detached says what waits to be resumed; "" is nothing.
+func detached(d agent.Detached) string {
+	if d.Connections == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d connections detached %.0f s", d.Connections, d.Longest)
 }
 
 func tunnels(l agent.Limits) string {

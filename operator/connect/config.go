@@ -79,6 +79,10 @@ type Config struct {
 	// up to a second.
 	Destination DestinationType
 
+	// ResumeTimeout is how long a connection is kept when its tunnel is lost, until the device has it again; 0 means
+	// [proxy.DefaultResumeTimeout], less than 0 keeps none.
+	ResumeTimeout time.Duration
+
 	New      bool // always open a tunnel
 	TakeOver bool // reuse a tunnel even if somebody is connected to it, who loses the session
 	Keep     bool // leave a tunnel open that was opened here
@@ -152,6 +156,9 @@ func (c *Config) check(thing string, wanted []string) error {
 	}
 	if c.Destination == V1 && len(wanted) > 1 {
 		return usage("a V1 destination serves one service a tunnel, and %d are asked for", len(wanted))
+	}
+	if c.ResumeTimeout == 0 {
+		c.ResumeTimeout = proxy.DefaultResumeTimeout
 	}
 	if c.Wait <= 0 {
 		c.Wait = DefaultWait

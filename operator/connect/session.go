@@ -42,6 +42,7 @@ const (
 type session struct {
 	cfg    *Config
 	tunnel *tunnel
+	resume *proxy.Resumption
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed at the end
 
@@ -62,6 +63,7 @@ type session struct {
 
 func newSession(cfg *Config, t *tunnel) *session {
 	s := &session{cfg: cfg, tunnel: t, done: make(chan struct{}), change: make(chan struct{}), connectedAt: t.sourceBefore, form: proxy.V3}
+	s.resume = proxy.NewResumption(cfg.ResumeTimeout)
 	switch cfg.Destination {
 	case V1:
 		s.form = proxy.V1
@@ -86,6 +88,7 @@ func (s *session) start(ctx context.Context) {
 		s.mu.Lock()
 		s.err = err
 		s.mu.Unlock()
+		s.resume.Close()
 		close(s.done)
 	}()
 }
@@ -170,7 +173,7 @@ func (s *session) connect(ctx context.Context, token, client secret.Value) (up b
 		Connection: proxy.Connection{
 			Endpoint: s.cfg.DataEndpoint, AccessToken: token, ClientToken: client, TLS: s.cfg.TLS, NetDial: s.cfg.NetDial,
 		},
-		Form: form, Logger: s.cfg.Logger,
+		Form: form, Logger: s.cfg.Logger, Resume: s.resume,
 		OnOpen: func(channelID, _ string) {
 			s.cfg.Logger.Info("source connected", "channel_id", channelID, "token", token.ID())
 		},

@@ -77,7 +77,7 @@ func run(t *testing.T, up, down []byte, size int, negotiate bool, cuts []int, st
 	first := true // the destination has seen no message of this transport
 	if negotiate {
 		a.s.Negotiate(ID{1})
-		b.s.Hello()
+		b.s.Hello(true)
 		first = false
 	} else {
 		a.s.Open(ID{1})

@@ -29,6 +29,9 @@ const (
 // Version is the version of the records in HELLO.
 const Version = 1
 
+// Keeps is the capability of a destination that keeps connections whose transport is lost.
+const Keeps = 1
+
 // MaxOverhead is the longest record other than Bytes, in bytes.
 const MaxOverhead = 1 + idSize + 2*binary.MaxVarintLen64 + sumSize
 

@@ -48,6 +48,7 @@ type Stream struct {
 	ended    bool // the application's input has ended
 	endSent  bool // on this transport
 	endAcked bool
+	keeps    bool // the destination keeps connections whose transport is lost
 	probed   bool // PING was sent and not answered
 
 	received uint64
@@ -85,13 +86,16 @@ func (s *Stream) Answer(p []byte) bool {
 		return false
 	}
 	s.in, s.out, s.due.mark, s.due.open = records, records, true, true
-	s.limit = max(s.limit, r.Limit)
+	s.limit, s.keeps = max(s.limit, r.Limit), r.Capabilities&Keeps != 0
 	return true
 }
 
 // Hello attaches a destination to a source that may speak records. Plain bytes come until the mark, an empty
-// message.
-func (s *Stream) Hello() { s.in, s.out, s.due.hello = plain, records, true }
+// message. keeps says whether the connection is kept when its transport is lost.
+func (s *Stream) Hello(keeps bool) { s.in, s.out, s.due.hello, s.keeps = plain, records, true, keeps }
+
+// Keeps reports whether the destination keeps the connection when its transport is lost, as its HELLO said.
+func (s *Stream) Keeps() bool { return s.keeps }
 
 // Open attaches a source whose far end speaks records.
 func (s *Stream) Open(id ID) { s.id, s.in, s.out, s.due.open = id, records, records, true }
@@ -384,6 +388,9 @@ func (s *Stream) Next(buf []byte) ([]byte, bool) {
 	case d.hello:
 		d.hello = false
 		r = Record{Type: Hello, Version: Version, Limit: s.grant()}
+		if s.keeps {
+			r.Capabilities = Keeps
+		}
 		s.granted = r.Limit
 	case d.mark:
 		d.mark = false

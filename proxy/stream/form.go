@@ -45,6 +45,7 @@ type stream struct {
 	name    string // the service's own name, also where the wire has none
 	conns   map[uint32]*connection
 	next    uint32 // source: the next connection's id
+	keeps   bool   // source: the destination keeps connections whose websocket is lost
 	records bool   // both ends know that the other one speaks records
 }
 

@@ -81,7 +81,7 @@ func (c *connection) heard(m *mux, payload []byte) {
 	case c.offered && m.source:
 		if c.res.Answer(payload) {
 			m.unanswered, m.answered = false, true
-			c.s.records = true
+			c.s.records, c.s.keeps = true, c.res.Keeps()
 			c.carry()
 			return
 		}
@@ -90,7 +90,7 @@ func (c *connection) heard(m *mux, payload []byte) {
 		m.deliver(c, payload)
 	case c.offered && first && len(payload) == 0:
 		c.res = resume.New(m.resume.Memory)
-		c.res.Hello()
+		c.res.Hello(m.resume.Enabled())
 		c.s.records = true
 		c.carry()
 	default:

@@ -47,7 +47,7 @@ func (m *mux) uncount(c *connection) {
 // lose takes c off its websocket. It waits for the next one, if it can.
 func (c *connection) lose() {
 	m := c.m
-	if !c.res.Speaks() {
+	if !c.res.Speaks() || m.source && !c.s.keeps {
 		c.broken = true
 		c.setReason(TunnelLost)
 		c.end(draining, false)
@@ -126,7 +126,7 @@ func (s *Source) resumeOne(c *connection) {
 	st := s.streams[key]
 	switch {
 	case st == nil:
-		st = &stream{id: offeringID(true), service: key, form: c.s.form, name: c.s.name, conns: make(map[uint32]*connection), next: 1, records: true}
+		st = &stream{id: offeringID(true), service: key, form: c.s.form, name: c.s.name, conns: make(map[uint32]*connection), next: 1, records: true, keeps: true}
 		s.streams[key] = st
 		s.tell(st.message(frame.StreamStart, 1))
 	case !st.records:
@@ -225,7 +225,7 @@ func (m *mux) firstRecord(c *connection, payload []byte) {
 	switch {
 	case len(payload) == 0: // the source has not seen HELLO yet
 		c.res = resume.New(m.resume.Memory)
-		c.res.Hello()
+		c.res.Hello(m.resume.Enabled())
 		c.carry()
 		m.startDial(c)
 	case err == nil && r.Type == resume.Open:

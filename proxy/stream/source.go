@@ -128,6 +128,7 @@ func (s *Source) Open(service string, local net.Conn) error {
 		st = &stream{id: s.lastID, service: key, form: form, name: service, conns: make(map[uint32]*connection), next: 1}
 		if s.mayCarry(form) {
 			st.records = s.resumes(key)
+			st.keeps = st.records
 			st.id = offeringID(st.records)
 		}
 		s.streams[key] = st
