@@ -48,6 +48,14 @@ func TestParseLocals(t *testing.T) {
 	}
 }
 
+func TestTheAnyAddressOfIPv4IsNotIPv6s(t *testing.T) {
+	for address, want := range map[string]string{"0.0.0.0:22": "tcp4", "127.0.0.1:0": "tcp4", "[::]:22": "tcp", "localhost:22": "tcp"} {
+		if got := networkOf(address); got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+	}
+}
+
 func TestSSHArguments(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

@@ -56,7 +56,7 @@ func closedError(id string) error {
 
 func takenError(id string) error {
 	return &Error{
-		Reason: TakenOver, Text: "somebody else has connected to tunnel " + id,
+		Reason: TakenOver, Text: "another operator has connected to tunnel " + id,
 		hint: "run the command again: it takes another tunnel",
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -62,7 +63,11 @@ func newSource(cfg *Config, j *journal) (*source, error) {
 }
 
 func (s *source) listen(m Mapping) (*listener, error) {
-	l, err := new(net.ListenConfig).Listen(s.ctx, m.Network, m.Address)
+	network := m.Network
+	if host, err := netip.ParseAddrPort(m.Address); err == nil && host.Addr().Is4() && network == "tcp" {
+		network = "tcp4" // 0.0.0.0 is not IPv6's "any" as well
+	}
+	l, err := new(net.ListenConfig).Listen(s.ctx, network, m.Address)
 	if err != nil {
 		advice := "correct -s or -b"
 		switch {
