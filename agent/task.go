@@ -40,6 +40,8 @@ func runTasks(ctx context.Context, tasks []task, started func()) error {
 	var left []string
 	for _, t := range tasks {
 		left = append(left, t.name)
+	}
+	for _, t := range tasks {
 		group.Go(func() error {
 			err := t.run(running)
 			mu.Lock()

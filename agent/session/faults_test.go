@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 // faults is a file system that fails, or dies as at a power failure, at a chosen operation.
 type faults struct {
 	osFiles
+	mu    sync.Mutex       // guards fail
 	fail  map[string]error // by operation
 	slow  time.Duration    // of a sync
 	dieAt int              // operation that dies, counted from 1; 0: never
@@ -27,7 +29,16 @@ func (f *faults) step(op string) error {
 	if f.dieAt > 0 && f.done >= f.dieAt {
 		return errDied
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	return f.fail[op]
+}
+
+// mend makes an operation succeed from now on.
+func (f *faults) mend(op string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.fail, op)
 }
 
 func (f *faults) MkdirAll(path string, perm fs.FileMode) error {

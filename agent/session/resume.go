@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // parkedFor is how long a pair that the configuration refuses stays on disk.
@@ -28,23 +31,27 @@ func (m *Manager) Resume() (int, error) {
 		err error
 	}
 	done := make(chan result, 1)
+	var late atomic.Bool
 	m.tasks.Go(func() {
 		n, err := m.resume()
+		if err != nil && late.Load() {
+			m.log.Error("tunnels not resumed", "error", err, "hint", hint.Of(err))
+		}
 		done <- result{n, err}
 	})
-	late := time.NewTimer(diskPatience)
-	defer late.Stop()
+	limit := time.NewTimer(diskPatience)
+	defer limit.Stop()
 	select {
 	case r := <-done:
 		return r.n, r.err
-	case <-late.C:
+	case <-limit.C:
+		late.Store(true)
 		return 0, nil
 	}
 }
 
 func (m *Manager) resume() (int, error) {
 	if err := m.store.open(); err != nil {
-		m.log.Warn("tunnels not resumed", "error", err)
 		return 0, err
 	}
 	now := time.Now()

@@ -77,7 +77,11 @@ func (p *program) run(args []string) error {
 	stop()
 	<-done
 	if err != nil {
-		log.Error("culvertd failed", "error", err)
+		facts := []any{"error", err}
+		if advice := hint.Of(err); advice != "" {
+			facts = append(facts, "hint", advice)
+		}
+		log.Error("culvertd failed", facts...)
 		return errLogged
 	}
 	log.Info("culvertd stopped")

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -121,4 +122,57 @@ func TestFloodsWithinAMemoryLimit(t *testing.T) {
 			live.lived(t, "floods in seven other tunnels")
 		})
 	}
+}
+
+// More connections than the unit's memory holds are asked for, in all tunnels that there may be: the daemon takes what
+// fits, refuses the others, and lives.
+func TestAllConnectionsWithinTheUnitsMemory(t *testing.T) {
+	t.Parallel()
+	group := newMemoryGroup(t, 128<<20) // MemoryMax of configs/culvertd.service
+	box := startSandbox(t, sandbox.Config{Services: map[string]string{"ECHO": echoServer(t)}})
+	files, err := box.Device("pi-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := group.start(t, files.ConfigFile)
+	d.waitLog(t, "mqtt subscribed", 20*time.Second)
+	const tunnels, each = 8, 250
+	limit := d.status(t).Limits.MaxConnections
+	if limit < tunnels*100 || limit >= tunnels*each {
+		t.Fatalf("the daemon allows %d connections", limit)
+	}
+	var opened, refused atomic.Int64
+	var all sync.WaitGroup
+	var sources []*proxy.Source
+	for range tunnels {
+		tunnel := openTunnel(t, box, d, "ECHO")
+		sources = append(sources, startSource(t, box, tunnel.SourceToken, proxy.V3))
+	}
+	for _, s := range sources {
+		eventually(t, 20*time.Second, "every tunnel answers", func() bool { return answers(s, "ECHO", time.Second) })
+	}
+	live := startPulse(t, connectTo(t, sources[0], "ECHO"))
+	for _, s := range sources {
+		for range each {
+			c := connectTo(t, s, "ECHO")
+			all.Go(func() {
+				if err := exchangeByte(c); err != nil {
+					refused.Add(1)
+				} else {
+					opened.Add(1)
+				}
+			})
+		}
+	}
+	all.Wait()
+	t.Logf("%d opened, %d refused, %d allowed; the group had %.1f MB at most, the daemon %.1f MB", opened.Load(), refused.Load(), limit,
+		float64(group.used())/1e6, float64(processFigure(t, d.Cmd.Process.Pid, "VmHWM"))/1e3)
+	// The limit, and the 16 that each tunnel may have in any case; a few may still be ending.
+	if n := int(opened.Load()); n < limit*9/10 || n > limit+tunnels*16 {
+		t.Errorf("%d connections were opened", n)
+	}
+	if refused.Load() == 0 {
+		t.Error("none was refused")
+	}
+	live.lived(t, "more connections than there is memory for")
 }
