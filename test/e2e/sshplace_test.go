@@ -18,6 +18,7 @@ import (
 // TestCulvertSSHInThePlaceOfSSH has other programs run culvert ssh as they run ssh.
 func TestCulvertSSHInThePlaceOfSSH(t *testing.T) {
 	o, ssh, _ := startSSHSite(t)
+	o.env = append(o.env, "XDG_RUNTIME_DIR="+o.home)
 	dir := t.TempDir()
 	config := filepath.Join(o.home, "config")
 	text := fmt.Sprintf("Host pi-1\n  HostKeyAlias fleet\nHost *\n  User %s\n  IdentityFile %s/client\n  IdentitiesOnly yes\n"+
@@ -128,7 +129,7 @@ func TestCulvertSSHInThePlaceOfSSH(t *testing.T) {
 			o.allClosed(t)
 		})
 	}
-	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "culvert-ssh-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(o.home, "culvert-ssh-*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
