@@ -9,8 +9,11 @@ import (
 
 const (
 	// resumeDelay is how long a source waits before it resumes a connection that was reset on a websocket that
-	// stands; it doubles with each try in a row, up to maxResumeDelay.
-	resumeDelay, maxResumeDelay = 50 * time.Millisecond, 10 * time.Second
+	// stands. It doubles with each try in a row: at first up to soonDelay, as the device may be back at once, and
+	// after soonTries up to maxResumeDelay.
+	resumeDelay, soonDelay, maxResumeDelay = 50 * time.Millisecond, 200 * time.Millisecond, 10 * time.Second
+
+	soonTries = 25
 	// probeEvery is how often a source asks a quiet stream whether it is still there: the destination may have
 	// another websocket, and its service need not say so.
 	probeEvery = 15 * time.Second
@@ -155,7 +158,10 @@ func (c *connection) tellNext() {
 
 // resumeLater attaches c to m in a while, unless it is attached by then.
 func (m *mux) resumeLater(c *connection) {
-	d := min(resumeDelay<<min(c.tries, 10), maxResumeDelay)
+	d := min(resumeDelay<<min(c.tries, 2), soonDelay)
+	if c.tries > soonTries {
+		d = min(soonDelay<<min(c.tries-soonTries, 6), maxResumeDelay)
+	}
 	c.tries++
 	epoch := c.epoch
 	time.AfterFunc(d, func() {
