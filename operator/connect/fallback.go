@@ -268,6 +268,14 @@ func (h *held) Write(p []byte) (int, error) {
 	return h.Conn.Write(p)
 }
 
+// Answered is called when a Culvert at the other end has answered: it understands the form, and nothing need be
+// held, even if the service waits for the client to speak first.
+func (h *held) Answered() {
+	if h.release() {
+		h.session.confirmForm()
+	}
+}
+
 // CloseWrite passes the end of the service's output on, after the release. As its first sign it says nothing
 // of the form: the tunnel ends a stream that was refused like that, too.
 func (h *held) CloseWrite() error {

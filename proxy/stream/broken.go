@@ -23,3 +23,18 @@ func (c *connection) breakOff() {
 		_ = t.SetLinger(0)
 	}
 }
+
+// Answerer is a local connection, given to [Source.Open], that wants to know when the destination has shown that it
+// understands the connection's form, before the first byte of the target.
+type Answerer interface {
+	net.Conn
+	// Answered is called once at most, on a goroutine of its own.
+	Answered()
+}
+
+// answered tells the local connection that the destination has answered.
+func (c *connection) answered() {
+	if a, ok := c.target.(Answerer); ok {
+		go a.Answered()
+	}
+}
