@@ -1,18 +1,42 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// flood logs with a logger as the daemon's, and returns it and what it wrote.
-func budgeted(level slog.Level) (*slog.Logger, *bytes.Buffer) {
-	var b bytes.Buffer
+// sharedBuffer is a buffer that the summary's goroutine writes to as well.
+type sharedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *sharedBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *sharedBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func (s *sharedBuffer) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.b.Reset()
+}
+
+// budgeted returns a logger like the daemon's, and what it writes to.
+func budgeted(level slog.Level) (*slog.Logger, *sharedBuffer) {
+	var b sharedBuffer
 	l := new(slog.LevelVar)
 	l.Set(level)
 	return newLogger(&b, "text", l, true), &b
@@ -53,9 +77,10 @@ func TestTheLogOfADayIsBounded(t *testing.T) {
 				if d := time.Since(began); d != flood.lasts {
 					t.Fatalf("the flood took %v", d)
 				}
-				t.Logf("%d bytes in %v", b.Len(), flood.lasts)
-				if b.Len() > flood.most {
-					t.Errorf("%d bytes, want at most %d", b.Len(), flood.most)
+				written := len(b.String())
+				t.Logf("%d bytes in %v", written, flood.lasts)
+				if written > flood.most {
+					t.Errorf("%d bytes, want at most %d", written, flood.most)
 				}
 				if !strings.Contains(b.String(), "lines of the log were left out") {
 					t.Error("nothing tells that lines are missing")
