@@ -178,8 +178,8 @@ func (c *Client) State() State {
 	c.mu.Lock()
 	s := c.state
 	c.mu.Unlock()
-	if at := c.inbox.lastArrival.Load(); at != 0 {
-		s.LastNotify = time.Unix(0, at)
+	if at := c.inbox.lastArrival.Load(); at != nil {
+		s.LastNotify = *at
 	}
 	return s
 }

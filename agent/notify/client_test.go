@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"runtime"
 	"strings"
@@ -115,6 +116,16 @@ func TestMessagesReachTheHandlerInOrderAndAreAcknowledgedAfterIt(t *testing.T) {
 			t.Errorf("%d of %d acknowledged", len(theBroker.puts), len(want))
 		}
 	})
+}
+
+// Without a monotonic clock reading, its age would be wrong after the clock is set. Times in a synctest bubble
+// have none.
+func TestLastNotifyHasAMonotonicClockReading(t *testing.T) {
+	c := New(Config{ThingName: "pi-1", Logger: slog.New(slog.DiscardHandler)})
+	c.inbox.put(c.topic, note("token"), func() {})
+	if at := c.State().LastNotify; at == at.Round(0) {
+		t.Errorf("LastNotify is %v", at)
+	}
 }
 
 func TestStoredMessagesThatComeBeforeTheSubackAreDelivered(t *testing.T) {

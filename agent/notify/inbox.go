@@ -40,9 +40,9 @@ type inbox struct {
 	// watchdog is of the handler.
 	watchdog watchdog
 
-	drops       loglimit.Limiter // of put, which one goroutine calls
-	overflown   atomic.Bool      // since the queue was last empty
-	lastArrival atomic.Int64     // Unix nanoseconds of the last message of our topic; 0 = none
+	drops       loglimit.Limiter          // of put, which one goroutine calls
+	overflown   atomic.Bool               // since the queue was last empty
+	lastArrival atomic.Pointer[time.Time] // of the last message on our topic; nil if there was none
 }
 
 func newInbox(topic string, invalid func(error), logger *slog.Logger) *inbox {
@@ -76,7 +76,7 @@ func (in *inbox) put(topic string, payload []byte, ack func()) {
 		ack()
 		return
 	}
-	in.lastArrival.Store(now.UnixNano())
+	in.lastArrival.Store(&now)
 	n, err := Decode(payload)
 	if err != nil {
 		if in.invalid != nil {
