@@ -72,6 +72,12 @@ func (p *progress) event(e connect.Event) {
 	if p.quiet || p.ended {
 		return
 	}
+	switch e.Kind {
+	case connect.Detached:
+		e.Kind = connect.Step
+	case connect.Resumed:
+		e.Kind = connect.Done
+	}
 	if e.Kind == connect.Step {
 		p.step, p.began = e.Text, time.Now()
 		if !p.live {

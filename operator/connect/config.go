@@ -120,10 +120,12 @@ type Kind int
 
 // The kinds of events.
 const (
-	Step   Kind = iota // something begins that may take a while
-	Done               // the last step is over; nothing is waited for
-	Notice             // something worth knowing, also later
-	Advice             // what is probably wrong; the step goes on
+	Step     Kind = iota // something begins that may take a while
+	Done                 // the last step is over; nothing is waited for
+	Notice               // something worth knowing, also later
+	Advice               // what is probably wrong; the step goes on
+	Detached             // the link is lost and connections wait for another one; a Step
+	Resumed              // they go on; a Done
 )
 
 // Event is one thing that happens, in words for a person. It never holds a token.

@@ -38,7 +38,7 @@ const (
 func (s *session) formUnknown() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.cfg.Destination == Auto && !s.confirmed && len(s.tunnel.services) == 1
+	return s.cfg.Destination == Auto && !s.confirmed && len(s.tunnel().services) == 1
 }
 
 // confirmForm records that the device understands the present form.
@@ -150,7 +150,7 @@ func (s *session) standsFor(ctx context.Context, h *held) bool {
 
 // deviceLeft reports whether the device's side is no longer connected as it was when it was waited for.
 func (s *session) deviceLeft(ctx context.Context) bool {
-	d, err := s.cfg.describe(ctx, s.tunnel.id)
+	d, err := s.cfg.describe(ctx, s.tunnel().id)
 	if err != nil || d.Status != types.TunnelStatusOpen {
 		return false
 	}
@@ -163,7 +163,7 @@ func (s *session) deviceLeft(ctx context.Context) bool {
 // awaitDevice waits until the device's side is connected, for backTime at most.
 func (s *session) awaitDevice(ctx context.Context) {
 	for began := time.Now(); time.Since(began) < backTime; {
-		d, err := s.cfg.describe(ctx, s.tunnel.id)
+		d, err := s.cfg.describe(ctx, s.tunnel().id)
 		if err == nil {
 			at, connected := changed(d.DestinationConnectionState)
 			if connected {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -40,11 +41,12 @@ const (
 // session is this side's connection to one tunnel. It comes back after a lost link with the same pair of tokens, and
 // with a new one when the service refuses that pair.
 type session struct {
-	cfg    *Config
-	tunnel *tunnel
-	resume *proxy.Resumption
-	cancel context.CancelCauseFunc
-	done   chan struct{} // closed at the end
+	cfg       *Config
+	current   atomic.Pointer[tunnel]
+	successor func(context.Context) (*tunnel, error) // finds or opens another tunnel to the same services; may be nil
+	resume    *proxy.Resumption
+	cancel    context.CancelCauseFunc
+	done      chan struct{} // closed at the end
 
 	mu          sync.Mutex
 	form        proxy.Form
@@ -62,7 +64,8 @@ type session struct {
 }
 
 func newSession(cfg *Config, t *tunnel) *session {
-	s := &session{cfg: cfg, tunnel: t, done: make(chan struct{}), change: make(chan struct{}), connectedAt: t.sourceBefore, form: proxy.V3}
+	s := &session{cfg: cfg, done: make(chan struct{}), change: make(chan struct{}), connectedAt: t.sourceBefore, form: proxy.V3}
+	s.current.Store(t)
 	s.resume = proxy.NewResumption(cfg.ResumeTimeout)
 	switch cfg.Destination {
 	case V1:
@@ -79,6 +82,9 @@ var (
 	errStopped = errors.New("the tunnel was left")
 	errNewForm = errors.New("the form changes")
 )
+
+// tunnel is the present one.
+func (s *session) tunnel() *tunnel { return s.current.Load() }
 
 // start runs the session until stop, or until it fails for good.
 func (s *session) start(ctx context.Context) {
@@ -106,7 +112,7 @@ func (s *session) failure() error {
 }
 
 func (s *session) run(ctx context.Context) error {
-	token, client := s.tunnel.token, secret.NewClientToken()
+	token, client := s.tunnel().token, secret.NewClientToken()
 	delays := backoff.Backoff{Min: 200 * time.Millisecond, Max: maxDelay}
 	for failures, refusals := 0, 0; ; {
 		began := time.Now()
@@ -120,7 +126,11 @@ func (s *session) run(ctx context.Context) error {
 		if up {
 			failures = 0
 			s.cfg.Logger.Info("source disconnected", "reason", err)
-			s.cfg.step("the link to the data endpoint is lost, connecting again")
+			if n := s.resume.Stats().Detached; n > 0 {
+				s.cfg.tell(Detached, "the link is lost, your session is kept; ^C ends it", nil)
+			} else {
+				s.cfg.step("the link to the data endpoint is lost, connecting again")
+			}
 		}
 		if up && time.Since(began) > stood {
 			delays.Reset()
@@ -130,14 +140,14 @@ func (s *session) run(ctx context.Context) error {
 		switch {
 		case isRefusal(err):
 			// The token is spent, was rotated away, or the tunnel has ended.
-			if !s.wasUp() && !s.tunnel.opened && !s.cfg.TakeOver {
-				return takenError(s.tunnel.id) // somebody found it, too, and rotated its tokens later: no fight for it
+			if !s.wasUp() && !s.tunnel().opened && !s.cfg.TakeOver {
+				return takenError(s.tunnel().id) // somebody found it, too, and rotated its tokens later: no fight for it
 			}
 			if refusals++; refusals >= firstRefusals && !s.wasUp() {
 				return s.unreachable(err)
 			}
 			fresh, err := s.renew(ctx, refused)
-			if err != nil {
+			if fresh, err = s.succeed(ctx, fresh, err); err != nil {
 				return err
 			}
 			if !fresh.IsZero() {
@@ -210,7 +220,11 @@ func (s *session) publish(source *proxy.Source) {
 		}
 		s.since = time.Now()
 		if s.redials++; s.redials > 1 {
-			s.cfg.done("connected again")
+			if s.resume.Stats().Detached > 0 {
+				s.cfg.tell(Resumed, "connected again, your session goes on", nil)
+			} else {
+				s.cfg.done("connected again")
+			}
 		}
 	}
 	s.source = source
@@ -227,7 +241,7 @@ func (s *session) wasUp() bool {
 // recordConnectedAt asks when the service saw this side connect, to tell it later from somebody else. It is no harm if it
 // cannot be asked.
 func (s *session) recordConnectedAt(ctx context.Context, source *proxy.Source) {
-	d, err := s.cfg.describe(ctx, s.tunnel.id)
+	d, err := s.cfg.describe(ctx, s.tunnel().id)
 	if err != nil {
 		return
 	}
@@ -255,7 +269,7 @@ func (s *session) isOthers(ctx context.Context) bool {
 	if !known { // it never connected, or just did
 		return false
 	}
-	d, err := s.cfg.describe(ctx, s.tunnel.id)
+	d, err := s.cfg.describe(ctx, s.tunnel().id)
 	if err != nil {
 		return false
 	}
@@ -266,10 +280,10 @@ func (s *session) isOthers(ctx context.Context) bool {
 // renew gets a new token for this side after a refusal. No token and no error means that the same pair may be tried
 // again.
 func (s *session) renew(ctx context.Context, refused *proxy.HandshakeError) (secret.Value, error) {
-	d, err := s.cfg.describe(ctx, s.tunnel.id)
+	d, err := s.cfg.describe(ctx, s.tunnel().id)
 	switch {
 	case isGone(err), err == nil && d.Status != types.TunnelStatusOpen:
-		return secret.Value{}, closedError(s.tunnel.id)
+		return secret.Value{}, closedError(s.tunnel().id)
 	case ctx.Err() != nil:
 		return secret.Value{}, context.Cause(ctx)
 	case err != nil && isDenied(err):
@@ -282,14 +296,14 @@ func (s *session) renew(ctx context.Context, refused *proxy.HandshakeError) (sec
 	ours := s.connectedAt
 	s.mu.Unlock()
 	if at, connected := changed(d.SourceConnectionState); connected && at.After(ours) {
-		return secret.Value{}, takenError(s.tunnel.id)
+		return secret.Value{}, takenError(s.tunnel().id)
 	}
 	s.cfg.Logger.Info("source refused", "error", refused)
-	s.cfg.step("rotating the source's token of tunnel %s", s.tunnel.id)
-	out, err := s.cfg.API.RotateTunnelAccessToken(ctx, &iot.RotateTunnelAccessTokenInput{TunnelId: &s.tunnel.id, ClientMode: types.ClientModeSource})
+	s.cfg.step("rotating the source's token of tunnel %s", s.tunnel().id)
+	out, err := s.cfg.API.RotateTunnelAccessToken(ctx, &iot.RotateTunnelAccessTokenInput{TunnelId: &s.tunnel().id, ClientMode: types.ClientModeSource})
 	switch {
 	case isGone(err):
-		return secret.Value{}, closedError(s.tunnel.id)
+		return secret.Value{}, closedError(s.tunnel().id)
 	case ctx.Err() != nil:
 		return secret.Value{}, context.Cause(ctx)
 	case err != nil && isDenied(err):
@@ -299,6 +313,26 @@ func (s *session) renew(ctx context.Context, refused *proxy.HandshakeError) (sec
 		return secret.Value{}, nil
 	}
 	return secret.New(aws.ToString(out.SourceAccessToken)), nil
+}
+
+// succeed looks for another tunnel where this one is over and connections wait to be resumed: the device knows them
+// whatever tunnel they come by. It returns that tunnel's token, or what renew returned.
+func (s *session) succeed(ctx context.Context, fresh secret.Value, err error) (secret.Value, error) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Reason != TunnelClosed || s.successor == nil || s.resume.Stats().Detached == 0 {
+		return fresh, err
+	}
+	s.cfg.notice("%v; looking for another one, your session is kept", err)
+	next, failed := s.successor(ctx)
+	if failed != nil {
+		s.cfg.Logger.Warn("no other tunnel", "error", failed)
+		return fresh, err
+	}
+	s.mu.Lock()
+	s.connectedAt, s.recorded, s.device = next.sourceBefore, 0, time.Time{}
+	s.mu.Unlock()
+	s.current.Store(next)
+	return next.token, nil
 }
 
 // ready waits for a source that is connected.
@@ -324,19 +358,19 @@ func (s *session) ready(ctx context.Context) (*proxy.Source, error) {
 // who looked at it before this side was connected: about as long as it took here from the look to the connection, and
 // as much again.
 func (s *session) confirmOwnership(ctx context.Context, source *proxy.Source) error {
-	if s.tunnel.opened || s.cfg.TakeOver {
+	if s.tunnel().opened || s.cfg.TakeOver {
 		return nil
 	}
 	s.mu.Lock()
 	since := s.since
 	s.mu.Unlock()
-	timer := time.NewTimer(time.Until(since.Add(min(max(2*since.Sub(s.tunnel.looked), minDispute), maxDispute))))
+	timer := time.NewTimer(time.Until(since.Add(min(max(2*since.Sub(s.tunnel().looked), minDispute), maxDispute))))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil
 	case <-source.Done():
-		return takenError(s.tunnel.id)
+		return takenError(s.tunnel().id)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

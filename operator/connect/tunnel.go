@@ -21,7 +21,6 @@ const closeTimeout = 5 * time.Second
 type Tunnel struct {
 	cfg     *Config
 	thing   string
-	tunnel  *tunnel
 	session *session
 	silence silence
 
@@ -58,7 +57,14 @@ func open(ctx context.Context, find *finder) (_ *Tunnel, err error) {
 		return nil, err
 	}
 	find.skip[found.id] = true
-	t := &Tunnel{cfg: cfg, thing: find.thing, tunnel: found, session: newSession(cfg, found)}
+	t := &Tunnel{cfg: cfg, thing: find.thing, session: newSession(cfg, found)}
+	t.session.successor = func(ctx context.Context) (*tunnel, error) {
+		next, err := find.find(ctx)
+		if err == nil {
+			find.skip[next.id] = true
+		}
+		return next, err
+	}
 	t.session.start(ctx)
 	defer func() {
 		if err != nil {
@@ -105,11 +111,11 @@ func open(ctx context.Context, find *finder) (_ *Tunnel, err error) {
 	return t, nil
 }
 
-// ID is the tunnel's.
-func (t *Tunnel) ID() string { return t.tunnel.id }
+// ID is the tunnel's. It changes where the tunnel was closed and another one carries on its connections.
+func (t *Tunnel) ID() string { return t.session.tunnel().id }
 
 // Opened tells whether the tunnel was opened here, and not found.
-func (t *Tunnel) Opened() bool { return t.tunnel.opened }
+func (t *Tunnel) Opened() bool { return t.session.tunnel().opened }
 
 // Done is closed when the tunnel cannot be used any more: it was closed or has expired, somebody took it over, or Close
 // was called. A lost link is no end.
@@ -181,7 +187,7 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 func (t *Tunnel) Close() error {
 	t.closing.Do(func() {
 		t.session.stop()
-		if !t.tunnel.opened || t.cfg.Keep {
+		if !t.session.tunnel().opened || t.cfg.Keep {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
@@ -189,7 +195,7 @@ func (t *Tunnel) Close() error {
 		if t.session.isOthers(ctx) {
 			return
 		}
-		if _, err := t.cfg.API.CloseTunnel(ctx, &iot.CloseTunnelInput{TunnelId: aws.String(t.tunnel.id)}); err != nil && !isGone(err) {
+		if _, err := t.cfg.API.CloseTunnel(ctx, &iot.CloseTunnelInput{TunnelId: aws.String(t.session.tunnel().id)}); err != nil && !isGone(err) {
 			t.closeErr = err
 		}
 	})

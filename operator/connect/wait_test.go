@@ -139,7 +139,7 @@ func TestADeviceThatLeftAnOpenTunnelIsNotifiedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		found := &tunnel{id: "a", services: []string{"SSH"}}
-		tunnel := &Tunnel{cfg: &cfg, thing: "pi-1", tunnel: found, session: newSession(&cfg, found)}
+		tunnel := &Tunnel{cfg: &cfg, thing: "pi-1", session: newSession(&cfg, found)}
 		tunnel.session.setDeviceSince(began)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()

@@ -28,7 +28,7 @@ func (t *Tunnel) watchDevice(ctx context.Context) {
 	var away time.Time // since when, or zero
 	var notified time.Time
 	for delay := watchPoll; backoff.Sleep(ctx, delay) == nil; {
-		d, err := t.cfg.describe(ctx, t.tunnel.id)
+		d, err := t.cfg.describe(ctx, t.session.tunnel().id)
 		if err != nil || d.Status != types.TunnelStatusOpen {
 			continue // the source learns of the tunnel's end
 		}
@@ -46,7 +46,7 @@ func (t *Tunnel) watchDevice(ctx context.Context) {
 		case now.Sub(away) >= awayGrace && now.Sub(notified) >= notifyEvery:
 			notified = now
 			t.cfg.step("notifying %s once more", t.thing)
-			if err := t.cfg.notify(ctx, t.tunnel, t.thing); err != nil && ctx.Err() == nil {
+			if err := t.cfg.notify(ctx, t.session.tunnel(), t.thing); err != nil && ctx.Err() == nil {
 				t.cfg.notice("the token of %s could not be rotated: %v", t.thing, err)
 			}
 			t.cfg.step("waiting for %s", t.thing)

@@ -53,6 +53,11 @@ func TestAShellOutlivesItsTunnel(t *testing.T) {
 		{"rotation of SOURCE", rotate(tunnels.RotateSource)},
 		{"rotation of DESTINATION", rotate(tunnels.RotateDestination)},
 		{"rotation of ALL", rotate(tunnels.RotateAll)},
+		{"the tunnel is closed by another operator", func() {
+			if err := o.box.Store.Close(only().ID, false); err != nil {
+				t.Error(err)
+			}
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			const lines = 80
