@@ -42,7 +42,7 @@ func reference(text string) string {
 			comment = nil
 		case header.MatchString(line):
 			section, table = header.FindStringSubmatch(line)[1], false
-			out.WriteString("\n### `[" + section + "]`\n\n" + prose(comment) + "\n")
+			out.WriteString("\n### `[" + section + "]`\n\n" + wrapped(prose(comment)) + "\n")
 			comment = nil
 		case section == "services" && serviceKey.MatchString(line):
 			m := serviceKey.FindStringSubmatch(line)
@@ -87,6 +87,32 @@ func serviceDefault(meaning string) string {
 		return "`true`"
 	}
 	return "that of `[tunnel]`"
+}
+
+// wrapped breaks the lines of a section's text at 100 columns, but not its examples.
+func wrapped(text string) string {
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "  ") {
+			out.WriteString(line)
+			continue
+		}
+		width := 0
+		for i, word := range strings.Fields(line) {
+			switch {
+			case i > 0 && width+1+len(word) > 100:
+				out.WriteString("\n")
+				width = 0
+			case i > 0:
+				out.WriteString(" ")
+				width++
+			}
+			out.WriteString(word)
+			width += len(word)
+		}
+		out.WriteString("\n")
+	}
+	return out.String()
 }
 
 // prose joins lines; those that are indented are examples.
