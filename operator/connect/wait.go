@@ -111,7 +111,7 @@ func (w *waiter) adviseAbsent(ctx context.Context) {
 		w.advise("Close one that is not needed (culvert list-tunnels, culvert close-tunnel), or raise the limit on the device")
 		return
 	}
-	w.advise("%s does not answer. It may be offline: a notification that it misses is not kept for it", w.thing)
+	w.advise("%s does not answer. It may be offline: the tunnel comes up when it is back", w.thing)
 	w.advise("Or its policy lets it neither subscribe to nor receive $aws/things/%s/tunnels/notify", w.thing)
 	where := "this region"
 	if w.Region != "" {
