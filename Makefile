@@ -3,6 +3,11 @@
 # Go and make are all that build, test and demo need. lint builds its tool once (a few minutes), race
 # needs a C compiler, test-arm needs qemu-user-static, e2e needs mosquitto, OpenSSH and the AWS CLI.
 
+ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),help)),)
+NO_GO := $(shell scripts/check-go)
+$(if $(NO_GO),$(error $(NO_GO)))
+endif
+
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 DATE    ?= $(shell git log -1 --format=%ct 2>/dev/null)
@@ -27,7 +32,7 @@ ARGS     ?=
 # What a device with a small flash can spare for the daemon, in bytes.
 ARM6_BUDGET := 8000000
 
-.PHONY: docs pictures man help build test race alloc cover lint fmt fuzz endurance soak bench cross cross-linux packages test-packages walk test-arm e2e demo sandbox clean
+.PHONY: docs pictures man help build test race alloc cover lint fmt fuzz endurance soak bench cross cross-linux linux-amd64 linux-arm64 linux-armv6 linux-armv7 packages test-packages walk test-arm e2e demo sandbox clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -97,11 +102,21 @@ define linux
 	$(call cross,linux,$(1),$(2),$(3),./cmd/culvert)
 endef
 
-cross-linux:
+# The architectures of packages: ARCH=arm64 makes one alone. Debian's armhf is built for ARMv6.
+ARCH  ?= amd64 arm64 armv6 armv7
+ARCHS := $(patsubst armhf,armv6,$(ARCH))
+$(if $(filter-out amd64 arm64 armv6 armv7,$(ARCHS)),$(error ARCH=$(ARCH): amd64, arm64, armv6, armv7 and armhf are known))
+
+linux-amd64:
 	$(call linux,amd64,,linux-amd64)
+linux-arm64:
 	$(call linux,arm64,,linux-arm64)
+linux-armv6:
 	$(call linux,arm,6,linux-arm6)
+linux-armv7:
 	$(call linux,arm,7,linux-arm7)
+
+cross-linux: linux-amd64 linux-arm64 linux-armv6 linux-armv7
 
 cross: cross-linux ## dist/ for every platform, with sizes; fails when the armv6 daemon is too big
 	$(call cross,darwin,arm64,,darwin-arm64,./cmd/culvert)
@@ -111,14 +126,15 @@ cross: cross-linux ## dist/ for every platform, with sizes; fails when the armv6
 		echo "culvertd for armv6 has $$size bytes, $(ARM6_BUDGET) at most are allowed"; exit 1; fi
 
 # nfpm makes the packages; bom writes what must come with them. Both are pinned in tools/release.
-PACKAGERS := bin/nfpm bin/bom
+PACKAGER := bin/nfpm
 
-$(PACKAGERS): tools/release/go.mod tools/release/go.sum $(wildcard tools/release/bom/*.go)
+$(PACKAGER): tools/release/go.mod tools/release/go.sum $(wildcard tools/release/bom/*.go)
 	@mkdir -p bin
+	@echo 'building the packager, which takes a few minutes the first time'
 	cd tools/release && CGO_ENABLED=0 go build -o ../../bin/ github.com/goreleaser/nfpm/v2/cmd/nfpm ./bom
 
-packages: cross-linux $(PACKAGERS) ## dist/packages: .deb, .rpm, .apk, tarballs, checksums, bills of materials
-	scripts/packages
+packages: $(ARCHS:%=linux-%) $(PACKAGER) ## dist/packages: .deb, .rpm, .apk, tarballs, checksums, SBOMs; ARCH=arm64 for one architecture
+	scripts/packages $(ARCHS)
 
 test-packages: ## install, upgrade, remove and purge the packages in a booted Debian (needs root and debootstrap)
 	scripts/test-packages

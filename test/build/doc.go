@@ -1,0 +1,2 @@
+// Package build tests what make says before it builds anything.
+package build
