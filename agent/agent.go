@@ -17,6 +17,7 @@ import (
 	"github.com/culvert-iot/culvert/agent/notify"
 	"github.com/culvert-iot/culvert/agent/session"
 	"github.com/culvert-iot/culvert/internal/changes"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/loglimit"
 	"github.com/culvert-iot/culvert/internal/netdial"
 	"github.com/culvert-iot/culvert/services"
@@ -254,7 +255,7 @@ func (a *Agent) listen() (*control.Server, error) {
 	}
 	server, err := control.Listen(path, a.running.Control.Group, a.log)
 	if err != nil && !errors.Is(err, control.ErrRunning) {
-		a.log.Warn("control socket cannot be made, status and notify will not work", "error", err)
+		a.log.Warn("control socket cannot be made, status and notify will not work", "error", hint.Line(err))
 		err = nil
 	}
 	return server, err
@@ -330,6 +331,6 @@ func (a *Agent) setLevel(cfg *config.Config) {
 // warn logs what a configuration allows and hardly means.
 func (a *Agent) warn(cfg *config.Config) {
 	for _, w := range cfg.Warnings() {
-		a.log.Warn("configuration looks wrong", "reason", w)
+		a.log.Warn("configuration looks wrong", "reason", hint.Line(w))
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/culvert-iot/culvert/agent/metrics"
 	"github.com/culvert-iot/culvert/agent/session"
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // notifications counts what came, by what became of it. The names are values of a label.
@@ -34,7 +35,7 @@ func (a *Agent) listenMetrics() *metrics.Server {
 	}
 	server, err := metrics.Listen(address, a.log)
 	if err != nil {
-		a.log.Warn("metrics cannot be served", "error", err)
+		a.log.Warn("metrics cannot be served", "error", hint.Line(err))
 		return nil
 	}
 	return server

@@ -15,11 +15,12 @@ import (
 
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/agent/tpmkey"
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // mqttTLS reads the device's certificate, its key and the broker's roots. It is called at each attempt to
 // connect, so that certificates which were rotated, or put there after the start, count at once. Its errors
-// name file and remedy.
+// name the file and carry a hint.
 //
 // Certificates are judged by now; nil is the clock.
 func mqttTLS(cfg *config.Config, now func() time.Time) (*tls.Config, error) {
@@ -78,7 +79,18 @@ func explain(cfg *config.Config, err error) error {
 		return err // not the files' fault
 	}
 	if clear := cfg.CheckFiles(); clear != nil {
-		return errors.New(strings.ReplaceAll(clear.Error(), "\n", "; "))
+		problems := []error{clear}
+		if joined, ok := clear.(interface{ Unwrap() []error }); ok {
+			problems = joined.Unwrap()
+		}
+		if len(problems) == 1 {
+			return problems[0]
+		}
+		lines := make([]string, len(problems))
+		for i, p := range problems {
+			lines[i] = hint.Line(p)
+		}
+		return errors.New(strings.Join(lines, "; "))
 	}
 	return err
 }
@@ -106,10 +118,10 @@ func (r *tunnelRoots) config() *tls.Config {
 	err := r.read()
 	text := ""
 	if err != nil {
-		text = err.Error()
+		text = hint.Line(err)
 	}
 	if text != r.warned && err != nil {
-		r.log.Warn("roots of tunnels cannot be read, others are used", "error", err)
+		r.log.Warn("roots of tunnels cannot be read, others are used", "error", text)
 	}
 	r.warned = text
 	c.RootCAs = r.pool
@@ -119,7 +131,7 @@ func (r *tunnelRoots) config() *tls.Config {
 func (r *tunnelRoots) read() error {
 	pem, err := os.ReadFile(r.file)
 	if err != nil {
-		return fmt.Errorf("tunnel.ca_file: %w: put the file there, or correct the path", err)
+		return hint.Wrap(fmt.Errorf("tunnel.ca_file: %w", err), "put the file there, or correct the path")
 	}
 	if bytes.Equal(pem, r.pem) {
 		return nil

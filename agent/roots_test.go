@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // certificate makes a self-signed certificate and its key, as PEM.
@@ -62,7 +63,7 @@ func TestCertificateFilesAreReadAtEachAttempt(t *testing.T) {
 	cfg := &config.Config{MQTT: config.MQTT{
 		Port: 8883, CAFile: filepath.Join(dir, "ca.pem"), CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"),
 	}}
-	if _, err := mqttTLS(cfg, nil); err == nil || !strings.Contains(err.Error(), "mqtt.cert_file: ") || !strings.Contains(err.Error(), "put the file there") || strings.Contains(err.Error(), "\n") {
+	if _, err := mqttTLS(cfg, nil); err == nil || !strings.Contains(err.Error(), "mqtt.cert_file: ") || !strings.Contains(hint.Line(err), "put the file there") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("without files: %v", err)
 	}
 	for range 2 { // the second pair takes the place of the first

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // hang is a target that never answers.
@@ -86,8 +88,8 @@ func TestConnectTimeoutBoundsAllOfADial(t *testing.T) {
 				if d := time.Since(start); d != 3*time.Second {
 					t.Errorf("returned after %v", d)
 				}
-				want := `service "a" at ` + tt.address + ` did not answer within 3s: check that the host is up and that no firewall drops the connection`
-				if kindOf(err) != Timeout || err.Error() != want {
+				want := `service "a" at ` + tt.address + ` did not answer within 3s; check that the host is up and that no firewall drops the connection`
+				if kindOf(err) != Timeout || hint.Line(err) != want {
 					t.Errorf("%v: %v", kindOf(err), err)
 				}
 				if table.Active("a") != 0 {
@@ -263,19 +265,19 @@ func TestErrorsOfRealTargetsNameTheRemedy(t *testing.T) {
 			"a closed port",
 			Service{Network: "tcp", Address: closed},
 			Refused, syscall.ECONNREFUSED,
-			`service "a" at ` + closed + ` refused the connection: start the program that should listen there, or correct the target`,
+			`service "a" at ` + closed + ` refused the connection; start the program that should listen there, or correct the target`,
 		},
 		{
 			"a socket nobody listens on",
 			Service{Network: "unix", Address: stale},
 			Refused, syscall.ECONNREFUSED,
-			`service "a" at unix:` + stale + ` refused the connection: start the program that should listen there, or correct the target`,
+			`service "a" at unix:` + stale + ` refused the connection; start the program that should listen there, or correct the target`,
 		},
 		{
 			"a socket that does not exist",
 			Service{Network: "unix", Address: dir + "/none"},
 			Other, syscall.ENOENT,
-			`service "a" at unix:` + dir + `/none: there is no such socket: start the program that makes it, or correct the path`,
+			`service "a" at unix:` + dir + `/none: there is no such socket; start the program that makes it, or correct the path`,
 		},
 	}
 	for _, tt := range tests {
@@ -285,7 +287,7 @@ func TestErrorsOfRealTargetsNameTheRemedy(t *testing.T) {
 			if err == nil {
 				t.Fatal("connected")
 			}
-			if diff := cmp.Diff(tt.want, err.Error()); diff != "" {
+			if diff := cmp.Diff(tt.want, hint.Line(err)); diff != "" {
 				t.Error(diff)
 			}
 			if kindOf(err) != tt.kind || !errors.Is(err, tt.is) {
@@ -301,8 +303,8 @@ func TestANameThatDoesNotResolve(t *testing.T) {
 		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 	}
 	_, err := table.Dial(t.Context(), "a")
-	want := `service "a" at nope.invalid:22: the host name does not resolve: lookup nope.invalid: no such host: correct it, or write an address`
-	if kindOf(err) != Resolve || err.Error() != want {
+	want := `service "a" at nope.invalid:22: the host name does not resolve: lookup nope.invalid: no such host; correct it, or write an address`
+	if kindOf(err) != Resolve || hint.Line(err) != want {
 		t.Errorf("%v: %v", kindOf(err), err)
 	}
 }

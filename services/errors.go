@@ -19,7 +19,7 @@ const (
 	Unknown               // no service has the name
 	Disabled              // the configuration turned the service off
 	Full                  // the service has its max_connections
-	Refused               // nobody listens at the target
+	Refused               // nothing listens at the target
 	Timeout               // the target did not answer within the connect timeout
 	Resolve               // the target's host name does not resolve
 	Forbidden             // the target's host name leads to a link-local or metadata address
@@ -47,7 +47,7 @@ func (k Kind) String() string {
 	}
 }
 
-// DialError says why Table.Dial made no connection, and what would help.
+// DialError says why Table.Dial made no connection. Its hint says what would help.
 type DialError struct {
 	Service string
 	Target  string // as the configuration writes it; empty for an unknown service
@@ -58,38 +58,61 @@ type DialError struct {
 	timeout time.Duration // Timeout
 }
 
-// Error names service, target, reason and remedy.
+// Error names the service, its target and the reason.
 func (e *DialError) Error() string {
 	at := fmt.Sprintf("service %q at %s", e.Service, e.Target)
 	switch e.Kind {
 	case Unknown:
-		return fmt.Sprintf("service %q is not configured: add it to the services, or leave it out of the tunnel", e.Service)
+		return fmt.Sprintf("service %q is not configured", e.Service)
 	case Disabled:
-		return at + " is disabled: enable it in the configuration"
+		return at + " is disabled"
 	case Full:
-		return fmt.Sprintf("%s has its %d connections: close one, or raise max_connections", at, e.limit)
+		return fmt.Sprintf("%s has its %d connections", at, e.limit)
 	case Refused:
-		return at + " refused the connection: start the program that should listen there, or correct the target"
+		return at + " refused the connection"
 	case Timeout:
-		return fmt.Sprintf("%s did not answer within %v: check that the host is up and that no firewall drops the connection", at, e.timeout)
+		return fmt.Sprintf("%s did not answer within %v", at, e.timeout)
+	case Resolve:
+		return fmt.Sprintf("%s: the host name does not resolve: %v", at, e.Err)
+	case Forbidden, Other:
+	}
+	if errors.Is(e.Err, fs.ErrNotExist) {
+		return at + ": there is no such socket"
+	}
+	return fmt.Sprintf("%s: %v", at, e.Err)
+}
+
+// Hint says what to do; "" where only the cause can tell.
+func (e *DialError) Hint() string {
+	switch e.Kind {
+	case Unknown:
+		return "add it to the services, or leave it out of the tunnel"
+	case Disabled:
+		return "enable it in the configuration"
+	case Full:
+		return "close one, or raise max_connections"
+	case Refused:
+		return "start the program that should listen there, or correct the target"
+	case Timeout:
+		return "check that the host is up and that no firewall drops the connection"
 	case Resolve:
 		if isLocalName(e.Target) {
-			return fmt.Sprintf("%s: the host name does not resolve: %v: names in .local are found by mDNS, and this program asks DNS and /etc/hosts alone; write the address, or put the name into /etc/hosts", at, e.Err)
+			return "names in .local are found by mDNS, and this program asks DNS and /etc/hosts alone; write the address, or put the name into /etc/hosts"
 		}
-		return fmt.Sprintf("%s: the host name does not resolve: %v: correct it, or write an address", at, e.Err)
+		return "correct it, or write an address"
 	case Forbidden:
-		return fmt.Sprintf("%s: %v: if this is meant, write that address instead of the name", at, e.Err)
+		return "if this is meant, write that address instead of the name"
 	case Other:
 	}
 	switch {
 	case errors.Is(e.Err, fs.ErrNotExist):
-		return at + ": there is no such socket: start the program that makes it, or correct the path"
+		return "start the program that makes it, or correct the path"
 	case errors.Is(e.Err, fs.ErrPermission):
-		return fmt.Sprintf("%s: %v: give this program's user access to the target", at, e.Err)
+		return "give this program's user access to the target"
 	case errors.Is(e.Err, syscall.EMFILE):
-		return fmt.Sprintf("%s: %v: close connections, or raise this program's limit of open files (LimitNOFILE= of its unit, ulimit -n)", at, e.Err)
+		return "close connections, or raise this program's limit of open files (LimitNOFILE= of its unit, ulimit -n)"
 	}
-	return fmt.Sprintf("%s: %v", at, e.Err)
+	return ""
 }
 
 // isLocalName reports whether a target is host:port with a name that mDNS is for (RFC 6762, section 3).

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // pipes is a network whose every connect gives one end of a net.Pipe and keeps the other.
@@ -128,7 +130,7 @@ func TestAFullServiceTakesANewConnectionAfterOneCloses(t *testing.T) {
 	pipes(table)
 	c1, c2 := mustDial(t, table, "a"), mustDial(t, table, "a")
 	_, err := table.Dial(t.Context(), "a")
-	if want := `service "a" at 127.0.0.1:1 has its 2 connections: close one, or raise max_connections`; err == nil || err.Error() != want {
+	if want := `service "a" at 127.0.0.1:1 has its 2 connections; close one, or raise max_connections`; err == nil || hint.Line(err) != want {
 		t.Errorf("err = %v, want %s", err, want)
 	}
 	_ = c1.Close()
@@ -187,12 +189,12 @@ func TestNamesThatCannotBeDialled(t *testing.T) {
 		kind Kind
 		want string
 	}{
-		{"nope", Unknown, `service "nope" is not configured: add it to the services, or leave it out of the tunnel`},
-		{"off", Disabled, `service "off" at unix:/run/x is disabled: enable it in the configuration`},
+		{"nope", Unknown, `service "nope" is not configured; add it to the services, or leave it out of the tunnel`},
+		{"off", Disabled, `service "off" at unix:/run/x is disabled; enable it in the configuration`},
 	}
 	for _, tt := range tests {
 		_, err := table.Dial(t.Context(), tt.name)
-		if kindOf(err) != tt.kind || err.Error() != tt.want {
+		if kindOf(err) != tt.kind || hint.Line(err) != tt.want {
 			t.Errorf("%s: %v: %v", tt.name, kindOf(err), err)
 		}
 		if n := table.Active(tt.name); n != 0 {

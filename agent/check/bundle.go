@@ -13,6 +13,8 @@ import (
 
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/agent/control"
+	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // logLimit bounds how much of a log's end goes into a bundle, in bytes.
@@ -48,7 +50,7 @@ before you send it.
 func WriteBundle(ctx context.Context, w io.Writer, b Bundle) error {
 	now := time.Now()
 	c := &checkup{Options: Options{Root: b.Root}.withDefaults(), cfg: b.Config}
-	clean := newFilter(b.Config)
+	secrets := newFilter(b.Config)
 	var text strings.Builder
 	for _, r := range b.Report.Checks {
 		if err := r.Write(&text); err != nil {
@@ -63,7 +65,7 @@ func WriteBundle(ctx context.Context, w io.Writer, b Bundle) error {
 	members := []struct{ name, content string }{
 		{"README.txt", bundleReadme},
 		{"check.txt", text.String()},
-		{"check.json", string(report) + "\n"},
+		{"check.json", string(clean.JSON(report)) + "\n"},
 		{"config.toml", readText(b.Config.Path, 1<<20)},
 		{"status.json", c.statusText(ctx)},
 		{"system.txt", c.systemText()},
@@ -80,7 +82,7 @@ func WriteBundle(ctx context.Context, w io.Writer, b Bundle) error {
 	zipped := gzip.NewWriter(w)
 	for i, m := range members {
 		if i > 0 {
-			m.content = clean.text(m.content)
+			m.content = secrets.text(m.content)
 		}
 		if err := writeMember(zipped, "culvertd-check/"+m.name, m.content, now); err != nil {
 			return err
@@ -130,12 +132,12 @@ func (c *checkup) statusText(ctx context.Context) string {
 	defer cancel()
 	var raw json.RawMessage
 	if err := control.Call(ctx, c.cfg.Control.Socket, control.Request{Command: control.Status}, &raw); err != nil {
-		return err.Error() + "\n"
+		return hint.Line(err) + "\n"
 	}
 	if pretty, err := json.MarshalIndent(raw, "", "  "); err == nil {
 		raw = pretty
 	}
-	return string(raw) + "\n"
+	return string(clean.JSON(raw)) + "\n"
 }
 
 // filesText lists the files that a tunnel needs, without their contents.

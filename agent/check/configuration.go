@@ -1,16 +1,16 @@
 package check
 
 import (
-	"errors"
 	"os"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // configuration reports the file, which the caller has parsed, and what in it is probably not intended.
 func (c *checkup) configuration() []*Result {
 	list := []*Result{well("config", "%s%s", c.cfg.Path, modeNote(c.cfg.Path))}
 	for _, w := range c.cfg.Warnings() {
-		what, remedy := advice(errors.New(w))
-		list = append(list, warning("config", remedy, "%s", what))
+		list = append(list, warning("config", hint.Of(w), "%v", w))
 	}
 	return list
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/agent/tpmkey"
 	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // expirySoon is how early to warn about a certificate's end.
@@ -65,14 +66,14 @@ func problemsByKey(err error) map[string]error {
 
 // fileFailure is the result for an error of CheckFiles.
 func (c *checkup) fileFailure(id string, err error) *Result {
-	what, remedy := advice(err)
+	remedy := hint.Of(err)
 	switch {
 	case errors.Is(err, fs.ErrPermission) && c.EUID() != 0:
 		remedy = "run the check as root, or as the user that runs the daemon"
-	case errors.Is(err, fs.ErrNotExist) && strings.Contains(what, " /run/credentials/"):
+	case errors.Is(err, fs.ErrNotExist) && strings.Contains(err.Error(), " /run/credentials/"):
 		remedy = "systemd puts it there while the unit runs: start the unit, and check again"
 	}
-	return failed(id, remedy, "%s", what)
+	return failed(id, remedy, "%v", err)
 }
 
 func (c *checkup) certificate(problem error) *Result {
@@ -155,8 +156,7 @@ func (c *checkup) tpmKey(key config.TPMKey, certificate bool) *Result {
 	}
 	cert, err := tpmkey.Certificate(c.cfg.MQTT.CertFile, key.Device, key.Handle)
 	if err != nil {
-		what, remedy := advice(err)
-		return failed(id, remedy, "mqtt.key_file: %s", what)
+		return failed(id, hint.Of(err), "mqtt.key_file: %v", err)
 	}
 	signer, _ := cert.PrivateKey.(*tpmkey.Key)
 	digest := sha256.Sum256([]byte("culvertd check"))
@@ -165,8 +165,7 @@ func (c *checkup) tpmKey(key config.TPMKey, certificate bool) *Result {
 		options = &rsa.PSSOptions{Hash: crypto.SHA256}
 	}
 	if _, err := signer.Sign(nil, digest[:], options); err != nil {
-		what, remedy := advice(err)
-		return failed(id, remedy, "mqtt.key_file: %s", what)
+		return failed(id, hint.Of(err), "mqtt.key_file: %v", err)
 	}
 	return well(id, "%s, %s, fits the certificate and signs", signer, keyName(cert.Leaf.PublicKey))
 }

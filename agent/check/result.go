@@ -158,19 +158,6 @@ func skipRest(why string, ids ...string) []*Result {
 	return list
 }
 
-// advice separates what is wrong from what to do: an error's hint, or what follows the last ": " of its
-// text where the error has none.
-func advice(err error) (what, remedy string) {
-	text := err.Error()
-	if h := hint.Of(err); h != "" {
-		return strings.TrimSuffix(text, ": "+h), h
-	}
-	if i := strings.LastIndex(text, ": "); i >= 0 {
-		return text[:i], text[i+2:]
-	}
-	return text, ""
-}
-
 func plural(n int, one string) string {
 	if n == 1 {
 		return "1 " + one

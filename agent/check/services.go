@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,11 +55,7 @@ func (c *checkup) service(ctx context.Context, table *services.Table, s services
 	if ctx.Err() != nil || !errors.As(err, &d) {
 		return failed(id, "", "%s: no result: %v", s.Target(), c.late(ctx, err))
 	}
-	what, remedy := advice(d)
-	if d.Kind == services.Other && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
-		what, remedy = d.Error(), "correct the target, or what listens there"
-	}
-	return failed(id, remedy, "%s", what)
+	return failed(id, cmp.Or(d.Hint(), "correct the target, or what listens there"), "%v", d)
 }
 
 // late replaces err if the whole check's time was over.

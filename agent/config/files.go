@@ -15,7 +15,7 @@ import (
 )
 
 // FileError is what is wrong with a file that the configuration names, or with two of them together. Its text
-// names the keys and ends with what to do.
+// names the keys; its hint says what to do.
 type FileError struct {
 	Keys []string // as "mqtt.cert_file"
 	Err  error
@@ -52,7 +52,7 @@ func (c *Config) CheckFiles() error {
 		}
 		data, err := readPEM(ca[0], ca[1], "CERTIFICATE")
 		if err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
-			err = fmt.Errorf("%s: %s: no certificate in it can be read: fetch the file again", ca[0], ca[1])
+			err = hint.New(ca[0]+": "+ca[1]+": no certificate in it can be read", "fetch the file again")
 		}
 		errs = append(errs, fileProblem(err, ca[0]))
 	}
@@ -71,8 +71,8 @@ func (c *Config) CheckFiles() error {
 	errs = append(errs, fileProblem(certErr, "mqtt.cert_file"), fileProblem(keyErr, "mqtt.key_file"))
 	if cert != nil && key != nil {
 		if _, err := tls.X509KeyPair(cert, key); err != nil {
-			errs = append(errs, fileProblem(fmt.Errorf("mqtt.cert_file, mqtt.key_file: %s and %s do not fit together: %w: use the key that was made with this certificate",
-				c.MQTT.CertFile, c.MQTT.KeyFile, err), "mqtt.cert_file", "mqtt.key_file"))
+			errs = append(errs, fileProblem(hint.Wrap(fmt.Errorf("mqtt.cert_file, mqtt.key_file: %s and %s do not fit together: %w", c.MQTT.CertFile, c.MQTT.KeyFile, err),
+				"use the key that was made with this certificate"), "mqtt.cert_file", "mqtt.key_file"))
 		}
 	}
 	return errors.Join(errs...)
@@ -85,7 +85,7 @@ func readPEM(key, path, want string) ([]byte, error) {
 		return nil, fileError(key, path, err)
 	}
 	if flaw := pemFlaw(data); flaw != nil {
-		return nil, fmt.Errorf("%s: %s %w: %s", key, path, flaw, hint.Of(flaw))
+		return nil, fmt.Errorf("%s: %s %w", key, path, flaw)
 	}
 	var found []string
 	for rest := data; ; {
@@ -97,7 +97,7 @@ func readPEM(key, path, want string) ([]byte, error) {
 			return data, nil
 		}
 		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
-			return nil, fmt.Errorf("%s: the key in %s has a pass phrase, which nobody can type at a device: remove it with openssl pkey", key, path)
+			return nil, hint.Wrap(fmt.Errorf("%s: the key in %s has a pass phrase, which cannot be typed at a device", key, path), "remove it with openssl pkey")
 		}
 		found = append(found, strings.ToLower(block.Type))
 	}
@@ -107,13 +107,13 @@ func readPEM(key, path, want string) ([]byte, error) {
 	}
 	switch {
 	case len(found) > 0:
-		return nil, fmt.Errorf("%s: %s has a %s where a %s is expected: check whether files were mixed up", key, path, strings.Join(found, ", a "), article)
+		return nil, hint.Wrap(fmt.Errorf("%s: %s has a %s where a %s is expected", key, path, strings.Join(found, ", a "), article), "check whether files were mixed up")
 	case len(bytes.TrimSpace(data)) == 0:
-		return nil, fmt.Errorf("%s: %s is empty: copy the file again", key, path)
+		return nil, hint.Wrap(fmt.Errorf("%s: %s is empty", key, path), "copy the file again")
 	case data[0] == 0x30: // an ASN.1 sequence
-		return nil, fmt.Errorf("%s: %s is in DER form, a %s in PEM form is expected: convert it with openssl", key, path, article)
+		return nil, hint.Wrap(fmt.Errorf("%s: %s is in DER form, a %s in PEM form is expected", key, path, article), "convert it with openssl")
 	}
-	return nil, fmt.Errorf("%s: %s has no %s in PEM form, which begins with -----BEGIN: copy the file again", key, path, article)
+	return nil, hint.Wrap(fmt.Errorf("%s: %s has no %s in PEM form, which begins with -----BEGIN", key, path, article), "copy the file again")
 }
 
 // pemFlaw names what an editor or a copy did to a PEM file, with the command that undoes it. It is nil for a file
@@ -158,14 +158,16 @@ func indented(text []byte) bool {
 }
 
 func fileError(key, path string, err error) error {
+	advice := "check the file and the disk that it is on"
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s: %w: put the file there, or correct the path", key, err)
+		advice = "put the file there, or correct the path"
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%s: %w: give the user that runs the daemon access to it", key, err)
+		advice = "give the user that runs the daemon access to it"
+	default:
+		if info, serr := os.Stat(path); serr == nil && info.IsDir() {
+			return hint.Wrap(fmt.Errorf("%s: %s is a directory", key, path), "name the file in it")
+		}
 	}
-	if info, serr := os.Stat(path); serr == nil && info.IsDir() {
-		return fmt.Errorf("%s: %s is a directory: name the file in it", key, path)
-	}
-	return fmt.Errorf("%s: %w: check the file and the disk that it is on", key, err)
+	return hint.Wrap(fmt.Errorf("%s: %w", key, err), advice)
 }

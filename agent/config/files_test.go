@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/services"
 )
 
@@ -79,17 +80,17 @@ func TestCheckFiles(t *testing.T) {
 		{"a pair, though expired", "", "", "cert", "key", ""},
 		{"a pair with roots and a chain with text between", "cert", "chain", "chain", "key", ""},
 		{"certificate and key in one file", "", "", "both", "both", ""},
-		{"a missing certificate", "", "", "none", "key", "mqtt.cert_file: open DIR/none: no such file or directory: put the file there, or correct the path"},
-		{"two that are missing", "none", "", "cert", "none", "mqtt.ca_file: open DIR/none: no such file or directory: put the file there, or correct the path\nmqtt.key_file: open DIR/none: no such file or directory: put the file there, or correct the path"},
-		{"a directory", "", ".", "cert", "key", "tunnel.ca_file: DIR is a directory: name the file in it"},
-		{"files that were mixed up", "", "", "key", "cert", "mqtt.cert_file: DIR/key has a private key where a certificate is expected: check whether files were mixed up\nmqtt.key_file: DIR/cert has a certificate where a private key is expected: check whether files were mixed up"},
-		{"a key of another certificate", "", "", "cert", "other", "mqtt.cert_file, mqtt.key_file: DIR/cert and DIR/other do not fit together: tls: private key does not match public key: use the key that was made with this certificate"},
-		{"an empty file", "", "", "empty", "key", "mqtt.cert_file: DIR/empty is empty: copy the file again"},
-		{"DER instead of PEM", "", "", "der", "key", "mqtt.cert_file: DIR/der is in DER form, a certificate in PEM form is expected: convert it with openssl"},
-		{"a text", "", "", "cert", "words", "mqtt.key_file: DIR/words has no private key in PEM form, which begins with -----BEGIN: copy the file again"},
-		{"a key with a pass phrase", "", "", "cert", "locked", "mqtt.key_file: the key in DIR/locked has a pass phrase, which nobody can type at a device: remove it with openssl pkey"},
-		{"a key with a pass phrase in the old form", "", "", "cert", "locked1", "mqtt.key_file: the key in DIR/locked1 has a pass phrase, which nobody can type at a device: remove it with openssl pkey"},
-		{"roots that are garbled", "garbled", "", "cert", "key", "mqtt.ca_file: DIR/garbled: no certificate in it can be read: fetch the file again"},
+		{"a missing certificate", "", "", "none", "key", "mqtt.cert_file: open DIR/none: no such file or directory; put the file there, or correct the path"},
+		{"two that are missing", "none", "", "cert", "none", "mqtt.ca_file: open DIR/none: no such file or directory; put the file there, or correct the path\nmqtt.key_file: open DIR/none: no such file or directory; put the file there, or correct the path"},
+		{"a directory", "", ".", "cert", "key", "tunnel.ca_file: DIR is a directory; name the file in it"},
+		{"files that were mixed up", "", "", "key", "cert", "mqtt.cert_file: DIR/key has a private key where a certificate is expected; check whether files were mixed up\nmqtt.key_file: DIR/cert has a certificate where a private key is expected; check whether files were mixed up"},
+		{"a key of another certificate", "", "", "cert", "other", "mqtt.cert_file, mqtt.key_file: DIR/cert and DIR/other do not fit together: tls: private key does not match public key; use the key that was made with this certificate"},
+		{"an empty file", "", "", "empty", "key", "mqtt.cert_file: DIR/empty is empty; copy the file again"},
+		{"DER instead of PEM", "", "", "der", "key", "mqtt.cert_file: DIR/der is in DER form, a certificate in PEM form is expected; convert it with openssl"},
+		{"a text", "", "", "cert", "words", "mqtt.key_file: DIR/words has no private key in PEM form, which begins with -----BEGIN; copy the file again"},
+		{"a key with a pass phrase", "", "", "cert", "locked", "mqtt.key_file: the key in DIR/locked has a pass phrase, which cannot be typed at a device; remove it with openssl pkey"},
+		{"a key with a pass phrase in the old form", "", "", "cert", "locked1", "mqtt.key_file: the key in DIR/locked1 has a pass phrase, which cannot be typed at a device; remove it with openssl pkey"},
+		{"roots that are garbled", "garbled", "", "cert", "key", "mqtt.ca_file: DIR/garbled: no certificate in it can be read; fetch the file again"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -102,7 +103,11 @@ func TestCheckFiles(t *testing.T) {
 			}
 			got := ""
 			if err := c.CheckFiles(); err != nil {
-				got = strings.ReplaceAll(err.Error(), dir, "DIR")
+				var lines []string
+				for _, problem := range err.(interface{ Unwrap() []error }).Unwrap() { //nolint:errorlint // CheckFiles joins them
+					lines = append(lines, hint.Line(problem))
+				}
+				got = strings.ReplaceAll(strings.Join(lines, "\n"), dir, "DIR")
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
@@ -133,25 +138,25 @@ func TestWarnings(t *testing.T) {
 	}{
 		{"nothing to warn of", 0o644, 0o600, nil, nil, false},
 		{"a key for root's group to read", 0o640, 0o440, nil, nil, false},
-		{"a key for all to read", 0o644, 0o644, nil, []string{"mqtt.key_file: every user of this machine can read or change DIR/key: chmod 600 DIR/key"}, false},
-		{"a key for the group to change", 0o644, 0o660, nil, []string{"mqtt.key_file: the group can change DIR/key: chmod 600 DIR/key"}, false},
-		{"a configuration for all to change", 0o666, 0o600, nil, []string{"DIR/c.toml: every user of this machine can change it, and so choose what tunnels reach: chmod 644 DIR/c.toml"}, false},
+		{"a key for all to read", 0o644, 0o644, nil, []string{"mqtt.key_file: every user of this machine can read or change DIR/key; chmod 600 DIR/key"}, false},
+		{"a key for the group to change", 0o644, 0o660, nil, []string{"mqtt.key_file: the group can change DIR/key; chmod 600 DIR/key"}, false},
+		{"a configuration for all to change", 0o666, 0o600, nil, []string{"DIR/c.toml: every user of this machine can change it, and so choose what tunnels reach; chmod 644 DIR/c.toml"}, false},
 		{
 			"roots for all to change", 0o644, 0o600,
 			func(c *Config) { c.Tunnel.CAFile = openFile(c, "ca") },
-			[]string{"tunnel.ca_file: every user of this machine can change DIR/ca, and so choose whom the device trusts: chmod 644 DIR/ca"},
+			[]string{"tunnel.ca_file: every user of this machine can change DIR/ca, and so choose whom the device trusts; chmod 644 DIR/ca"},
 			false,
 		},
 		{
 			"a hook for all to change", 0o644, 0o600,
 			func(c *Config) { c.Hooks.Command = []string{openFile(c, "hook")} },
-			[]string{"hooks.command will not be run: every user of this machine can change DIR/hook: chmod o-w DIR/hook"},
+			[]string{"hooks.command will not be run: every user of this machine can change DIR/hook; chmod o-w DIR/hook"},
 			false,
 		},
 		{
 			"a hook that is not there", 0o644, 0o600,
 			func(c *Config) { c.Hooks.Command = []string{filepath.Join(filepath.Dir(c.Path), "hook")} },
-			[]string{"hooks.command will not be run: there is no DIR/hook: put the command there, or correct its path"},
+			[]string{"hooks.command will not be run: there is no DIR/hook; put the command there, or correct its path"},
 			false,
 		},
 		{
@@ -163,7 +168,7 @@ func TestWarnings(t *testing.T) {
 				_ = os.WriteFile(c.MQTT.KeyFile, nil, 0o600)
 				_ = os.Chmod(dir, 0o777)
 			},
-			[]string{"mqtt.key_file: every user of this machine can replace what is in DIR/open: chmod o-w DIR/open"},
+			[]string{"mqtt.key_file: every user of this machine can replace what is in DIR/open; chmod o-w DIR/open"},
 			false,
 		},
 		{
@@ -175,23 +180,23 @@ func TestWarnings(t *testing.T) {
 				_ = os.WriteFile(c.Path, nil, 0o600)
 				_ = os.Chmod(dir, 0o777)
 			},
-			[]string{"the configuration, and so what tunnels reach, is not this user's alone: every user of this machine can replace what is in DIR/open: chmod o-w DIR/open"},
+			[]string{"the configuration, and so what tunnels reach, is not this user's alone: every user of this machine can replace what is in DIR/open; chmod o-w DIR/open"},
 			false,
 		},
 		{
 			"the thing's name as client id", 0o644, 0o600,
 			func(c *Config) { c.MQTT.ClientID = "t" },
-			[]string{`mqtt.client_id is the thing's name: if the device's own MQTT client uses it too, each will disconnect the other for ever; leave client_id out to get "t-tunnel"`},
+			[]string{`mqtt.client_id is the thing's name: if the device's own MQTT client uses it too, the two keep disconnecting each other; leave client_id out to get "t-tunnel"`},
 			false,
 		},
 		{
 			"an endpoint of the old kind", 0o644, 0o600,
 			func(c *Config) { c.MQTT.Endpoint = "a1b2.iot.eu-west-1.amazonaws.com" },
-			[]string{"mqtt.endpoint: a1b2.iot.eu-west-1.amazonaws.com is an endpoint of the old kind, whose certificate current root files do not know: use the one told by " + endpointHint},
+			[]string{"mqtt.endpoint: a1b2.iot.eu-west-1.amazonaws.com is an endpoint of the old kind, whose certificate current root files do not know; use the one printed by " + endpointHint},
 			false,
 		},
 		{"endpoints of the new kind", 0o644, 0o600, func(c *Config) { c.MQTT.Endpoint = "a1b2-ats.iot.eu-west-1.amazonaws.com" }, nil, false},
-		{"no services", 0o644, 0o600, func(c *Config) { c.Services = nil }, []string{"services: none is configured, so every connection will be refused: write [services] and beneath it SSH = 22"}, false},
+		{"no services", 0o644, 0o600, func(c *Config) { c.Services = nil }, []string{"services: none is configured, so every connection will be refused; write [services] and beneath it SSH = 22"}, false},
 		{"no service that is enabled", 0o644, 0o600, func(c *Config) { c.Services = []services.Service{{Name: "a", Disabled: true}} }, []string{"services: all are disabled, so every connection will be refused"}, false},
 		{"files that are not there", 0o644, 0o644, nil, nil, true},
 	}
@@ -211,7 +216,7 @@ func TestWarnings(t *testing.T) {
 			}
 			var got []string
 			for _, w := range c.Warnings() {
-				got = append(got, strings.ReplaceAll(w, dir, "DIR"))
+				got = append(got, strings.ReplaceAll(hint.Line(w), dir, "DIR"))
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)

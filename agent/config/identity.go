@@ -5,6 +5,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // tpmPrefix begins a reference to a key that a TPM keeps.
@@ -61,7 +63,7 @@ func (d *decoder) authorizer(n *node) {
 	d.cfg.MQTT.Authorizer = s
 }
 
-// username reads what the broker, or an authorizer, is told.
+// username reads what the broker or an authorizer gets.
 func (d *decoder) username(n *node) {
 	s, ok := d.str(n)
 	switch {
@@ -96,7 +98,7 @@ func (d *decoder) identify() {
 	}
 }
 
-// identified tells whether the device says who it is without a certificate.
+// identified reports whether the device authenticates without a certificate.
 func (d *decoder) identified(table *node) bool {
 	for _, key := range []string{"authorizer", "username", "password_file"} {
 		if n := table.child(key); n != nil && n.text != "" {
@@ -106,11 +108,11 @@ func (d *decoder) identified(table *node) bool {
 	return false
 }
 
-// ByName tells whether the device says who it is by a user name or an authorizer's token.
+// ByName reports whether the device authenticates by a user name or an authorizer's token.
 func (m MQTT) ByName() bool { return m.Authorizer != "" || m.Username != "" || m.PasswordFile != "" }
 
 // Login reads what CONNECT carries: the user name with an authorizer's parameters, and the password. Both are secret.
-// Its errors name the file and what to do.
+// Its errors name the file and carry hints.
 func (m MQTT) Login() (username, password string, err error) {
 	username = m.Username
 	if m.Authorizer != "" {
@@ -123,7 +125,8 @@ func (m MQTT) Login() (username, password string, err error) {
 			return "", "", err
 		}
 		if !strings.Contains(token, "=") || strings.ContainsAny(token, " \n?") {
-			return "", "", fmt.Errorf("mqtt.authorizer_token_file: %s is not what follows the name of an authorizer: write KEY=TOKEN&x-amz-customauthorizer-signature=SIGNATURE into it, URL-encoded, on one line", m.TokenFile)
+			return "", "", hint.Wrap(fmt.Errorf("mqtt.authorizer_token_file: %s is not what follows the name of an authorizer", m.TokenFile),
+				"write KEY=TOKEN&x-amz-customauthorizer-signature=SIGNATURE into it, URL-encoded, on one line")
 		}
 		username += "&" + token
 	}
@@ -147,9 +150,9 @@ func readSecret(key, path string) (string, error) {
 	text := strings.TrimRight(string(data), "\r\n")
 	switch {
 	case text == "":
-		return "", fmt.Errorf("%s: %s is empty: copy the file again", key, path)
+		return "", hint.Wrap(fmt.Errorf("%s: %s is empty", key, path), "copy the file again")
 	case len(text) > maxSecret:
-		return "", fmt.Errorf("%s: %s has %d bytes, more than the %d that MQTT carries: check the path", key, path, len(text), maxSecret)
+		return "", hint.Wrap(fmt.Errorf("%s: %s has %d bytes, more than the %d that MQTT carries", key, path, len(text), maxSecret), "check the path")
 	}
 	return text, nil
 }

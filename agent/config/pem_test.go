@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // TestABentPEMFileIsNamedAndItsCureWorks does to a certificate what editors, copies and environment variables
@@ -43,7 +45,7 @@ func TestABentPEMFileIsNamedAndItsCureWorks(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), "mqtt.cert_file: "+cfg.MQTT.CertFile+" "+c.want) || !strings.Contains(err.Error(), c.cure) {
+			if err == nil || !strings.Contains(err.Error(), "mqtt.cert_file: "+cfg.MQTT.CertFile+" "+c.want) || !strings.Contains(hint.Of(err), c.cure) {
 				t.Fatalf("got %v, want %q and %q", err, c.want, c.cure)
 			}
 			if c.cure == "" {

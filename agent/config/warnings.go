@@ -6,27 +6,30 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/trust"
 )
 
-// Warnings are what is allowed and yet probably not meant. Each names its key and what to do. It looks at
-// the modes of files; a file that is not there is CheckFiles' business.
-func (c *Config) Warnings() []string {
-	var list []string
-	warn := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+// Warnings returns what is allowed and yet probably not meant. Each error names its key; its hint says what to
+// do. Warnings looks at the modes of files; missing ones are left to CheckFiles.
+func (c *Config) Warnings() []error {
+	var list []error
+	warn := func(advice, format string, args ...any) {
+		list = append(list, hint.Wrap(fmt.Errorf(format, args...), advice))
+	}
 	if runtime.GOOS != "windows" { // where these bits mean nothing
 		for _, f := range c.secrets() {
 			if mode, ok := modeOf(f[1]); ok && mode&0o006 != 0 {
-				warn("%s: every user of this machine can read or change %s: chmod 600 %[2]s", f[0], f[1])
+				warn("chmod 600 "+f[1], "%s: every user of this machine can read or change %s", f[0], f[1])
 			} else if ok && mode&0o020 != 0 {
-				warn("%s: the group can change %s: chmod 600 %[2]s", f[0], f[1])
+				warn("chmod 600 "+f[1], "%s: the group can change %s", f[0], f[1])
 			}
 		}
 		if mode, ok := modeOf(c.Path); ok && mode&0o002 != 0 {
-			warn("%s: every user of this machine can change it, and so choose what tunnels reach: chmod 644 %[1]s", c.Path)
+			warn("chmod 644 "+c.Path, "%s: every user of this machine can change it, and so choose what tunnels reach", c.Path)
 		} else if ok {
 			if err := trust.File(c.Path); err != nil {
-				warn("the configuration, and so what tunnels reach, is not this user's alone: %v", err)
+				warn("", "the configuration, and so what tunnels reach, is not this user's alone: %w", err)
 			}
 		}
 	}
@@ -36,27 +39,28 @@ func (c *Config) Warnings() []string {
 		switch {
 		case !ok:
 		case i < secrets:
-			if err := trust.Place(f[1]); err != nil { // of the file itself was told
-				warn("%s: %v", f[0], err)
+			if err := trust.Place(f[1]); err != nil { // the file itself is covered above
+				warn("", "%s: %w", f[0], err)
 			}
 		case mode&0o002 != 0 && runtime.GOOS != "windows":
-			warn("%s: every user of this machine can change %s, and so choose whom the device trusts: chmod 644 %[2]s", f[0], f[1])
+			warn("chmod 644 "+f[1], "%s: every user of this machine can change %s, and so choose whom the device trusts", f[0], f[1])
 		default:
 			if err := trust.File(f[1]); err != nil {
-				warn("%s: %v", f[0], err)
+				warn("", "%s: %w", f[0], err)
 			}
 		}
 	}
 	if len(c.Hooks.Command) > 0 {
 		if err := trust.Command(c.Hooks.Command); err != nil {
-			warn("hooks.command will not be run: %v", err)
+			warn("", "hooks.command will not be run: %w", err)
 		}
 	}
 	if c.MQTT.ClientID == c.ThingName {
-		warn("mqtt.client_id is the thing's name: if the device's own MQTT client uses it too, each will disconnect the other for ever; leave client_id out to get %q", c.ThingName+"-tunnel")
+		warn(fmt.Sprintf("leave client_id out to get %q", c.ThingName+"-tunnel"),
+			"mqtt.client_id is the thing's name: if the device's own MQTT client uses it too, the two keep disconnecting each other")
 	}
 	if legacyEndpoint(c.MQTT.Endpoint) {
-		warn("mqtt.endpoint: %s is an endpoint of the old kind, whose certificate current root files do not know: use the one told by %s", c.MQTT.Endpoint, endpointHint)
+		warn("use the one printed by "+endpointHint, "mqtt.endpoint: %s is an endpoint of the old kind, whose certificate current root files do not know", c.MQTT.Endpoint)
 	}
 	enabled := 0
 	for _, s := range c.Services {
@@ -66,9 +70,9 @@ func (c *Config) Warnings() []string {
 	}
 	switch {
 	case len(c.Services) == 0:
-		warn("services: none is configured, so every connection will be refused: write [services] and beneath it SSH = 22")
+		warn("write [services] and beneath it SSH = 22", "services: none is configured, so every connection will be refused")
 	case enabled == 0:
-		warn("services: all are disabled, so every connection will be refused")
+		warn("", "services: all are disabled, so every connection will be refused")
 	}
 	return list
 }

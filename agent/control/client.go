@@ -11,10 +11,12 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // Call sends one request to the daemon that listens on path and unmarshals its result into result, which
-// may be nil. The errors say what to do, or are the daemon's own words.
+// may be nil. The errors carry hints, or are the daemon's own words.
 func Call(ctx context.Context, path string, r Request, result any) error {
 	if len(r.Payload) > MaxPayload {
 		return fmt.Errorf("the payload has %d bytes, more than %d", len(r.Payload), MaxPayload)
@@ -40,7 +42,7 @@ func Call(ctx context.Context, path string, r Request, result any) error {
 	}
 	var a answer
 	if err := json.Unmarshal(line, &a); err != nil {
-		return fmt.Errorf("what answers on %s is no culvertd: %w", path, err)
+		return fmt.Errorf("what answers on %s is not culvertd: %w", path, err)
 	}
 	if a.Error != "" {
 		return errors.New(a.Error)
@@ -49,7 +51,7 @@ func Call(ctx context.Context, path string, r Request, result any) error {
 		return nil
 	}
 	if err := json.Unmarshal(a.Result, result); err != nil {
-		return fmt.Errorf("culvertd on %s answers in a form that this one does not know, is it of another version? %w", path, err)
+		return hint.Wrap(fmt.Errorf("culvertd on %s answers in an unknown form: %w", path, err), "it may be of another version: restart it after an upgrade")
 	}
 	return nil
 }
@@ -57,9 +59,9 @@ func Call(ctx context.Context, path string, r Request, result any) error {
 func unreachable(path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no culvertd answers on %s: start it, or name its configuration or socket: %w", path, err)
+		return hint.Wrap(fmt.Errorf("no culvertd answers on %s: %w", path, err), "start it, or name its configuration or socket")
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("this user may not talk to culvertd on %s: use root or culvertd's user: %w", path, err)
+		return hint.Wrap(fmt.Errorf("this user may not talk to culvertd on %s: %w", path, err), "use root or culvertd's user")
 	}
 	return fmt.Errorf("connect to culvertd on %s: %w", path, err)
 }
@@ -69,9 +71,9 @@ func broken(ctx context.Context, path string, err error) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("culvertd on %s does not answer: it hangs or the machine is overloaded: %w", path, err)
+		return hint.Wrap(fmt.Errorf("culvertd on %s does not answer: %w", path, err), "it hangs or the machine is overloaded")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
-		return fmt.Errorf("culvertd on %s ended while it was asked: try again: %w", path, err)
+		return hint.Wrap(fmt.Errorf("culvertd on %s ended while it was asked: %w", path, err), "try again")
 	}
 	return fmt.Errorf("talk to culvertd on %s: %w", path, err)
 }

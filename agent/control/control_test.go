@@ -23,6 +23,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -300,14 +302,14 @@ func TestSocketsThatCannotBeMadeSaySo(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := []struct{ name, path, want string }{
-		{"a file in its place", plain, "exists and is no socket: correct control.socket"},
+		{"a file in its place", plain, "exists and is no socket; correct control.socket"},
 		{"a directory in its place", dir, "exists and is no socket"},
 		{"a file as its directory", filepath.Join(plain, "sock"), "not a directory"},
 		{"too long", "/" + strings.Repeat("x", maxPath), "set control.socket to a shorter one"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := Listen(tt.path, "", discard); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := Listen(tt.path, "", discard); err == nil || !strings.Contains(hint.Line(err), tt.want) {
 				t.Errorf("%v, want %q", err, tt.want)
 			}
 		})
@@ -319,7 +321,7 @@ func TestSocketsThatCannotBeMadeSaySo(t *testing.T) {
 
 func TestTheClientSaysWhatIsWrong(t *testing.T) {
 	path := socketPath(t)
-	if err := Call(t.Context(), path, Request{Command: Ping}, nil); err == nil || !strings.HasPrefix(err.Error(), "no culvertd answers on "+path+": start it") {
+	if err := Call(t.Context(), path, Request{Command: Ping}, nil); err == nil || !strings.HasPrefix(err.Error(), "no culvertd answers on "+path+": ") || !strings.HasPrefix(hint.Of(err), "start it") {
 		t.Errorf("no socket: %v", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -328,8 +330,8 @@ func TestTheClientSaysWhatIsWrong(t *testing.T) {
 	answers := map[string]struct{ answer, want string }{
 		"hangs up":           {"", "ended while it was asked"},
 		"in the middle":      {`{"result":`, "ended while it was asked"},
-		"another program":    {"HTTP/1.1 400 Bad Request\n", "is no culvertd"},
-		"of another version": {`{"result":{"command":5}}` + "\n", "is it of another version?"},
+		"another program":    {"HTTP/1.1 400 Bad Request\n", "is not culvertd"},
+		"of another version": {`{"result":{"command":5}}` + "\n", "it may be of another version"},
 		"without end":        {strings.Repeat("x", maxAnswer+1), "a line of more than"},
 	}
 	for name, tt := range answers {
@@ -351,7 +353,7 @@ func TestTheClientSaysWhatIsWrong(t *testing.T) {
 				_ = conn.Close()
 			}()
 			var r Request
-			if err := Call(t.Context(), path, Request{Command: Ping}, &r); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if err := Call(t.Context(), path, Request{Command: Ping}, &r); err == nil || !strings.Contains(hint.Line(err), tt.want) {
 				t.Errorf("%v, want %q", err, tt.want)
 			}
 			<-done

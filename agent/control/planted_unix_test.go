@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/culvert-iot/culvert/internal/filelock"
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // Another user of the machine, who can write into the directory, must not be able to keep the daemon from running: what
@@ -28,13 +29,13 @@ func TestWhatAStrangerPutsThereIsNoOtherDaemon(t *testing.T) {
 		running bool
 		want    string
 	}{
-		{"a socket that answers", listening(stranger), 0, false, "culvertd.sock belongs to user 12345: remove it"},
-		{"a lock that is held", locked(stranger), 0, false, "culvertd.sock.lock belongs to user 12345: remove it"},
-		{"a pipe in the lock's place", piped, 0, false, "culvertd.sock.lock is no regular file: remove it"},
+		{"a socket that answers", listening(stranger), 0, false, "culvertd.sock belongs to user 12345; remove it"},
+		{"a lock that is held", locked(stranger), 0, false, "culvertd.sock.lock belongs to user 12345; remove it"},
+		{"a pipe in the lock's place", piped, 0, false, "culvertd.sock.lock is not a regular file; remove it"},
 		{"a link in the lock's place", linked, 0, false, "too many levels of symbolic links"},
 		{"the socket of the daemon's own user", listening(owner), owner, true, "another culvertd is running"},
 		{"the lock of the daemon's own user", locked(owner), owner, true, "another culvertd is running"},
-		{"a stranger's socket in its directory", listening(stranger), owner, false, "culvertd.sock belongs to user 12345: remove it"},
+		{"a stranger's socket in its directory", listening(stranger), owner, false, "culvertd.sock belongs to user 12345; remove it"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := socketPath(t)
@@ -49,7 +50,7 @@ func TestWhatAStrangerPutsThereIsNoOtherDaemon(t *testing.T) {
 			if err == nil {
 				s.Close()
 			}
-			if err == nil || errors.Is(err, ErrRunning) != tt.running || !strings.Contains(err.Error(), tt.want) {
+			if err == nil || errors.Is(err, ErrRunning) != tt.running || !strings.Contains(hint.Line(err), tt.want) {
 				t.Errorf("%v, want %q", err, tt.want)
 			}
 		})

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/filelock"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/trust"
 )
 
@@ -43,10 +44,11 @@ type Server struct {
 
 // Listen makes the socket with mode 0600, and its directory with 0700 if it is missing. With a group, by its
 // name or number, they have 0660 and 0750 and are the group's. A socket without a daemon behind it is replaced; if
-// a daemon does, the error is ErrRunning. The other errors say what to do.
+// a daemon does, the error is ErrRunning. The other errors carry hints.
 func Listen(path, group string, log *slog.Logger) (*Server, error) {
 	if len(path) > maxPath {
-		return nil, fmt.Errorf("control socket %s: the path has %d characters, more than the %d that a socket's may have: set control.socket to a shorter one", path, len(path), maxPath)
+		return nil, hint.Wrap(fmt.Errorf("control socket %s: the path has %d characters, more than the %d that a socket's may have", path, len(path), maxPath),
+			"set control.socket to a shorter one")
 	}
 	who, err := findAudience(group)
 	if err != nil {
@@ -56,7 +58,7 @@ func Listen(path, group string, log *slog.Logger) (*Server, error) {
 		return nil, advise(path, err)
 	}
 	if err := trust.Directory(filepath.Dir(path)); err != nil {
-		log.Warn("the control socket's directory is open to others, who could answer in culvertd's place", "error", err)
+		log.Warn("the control socket's directory is open to others, who could answer in culvertd's place", "error", hint.Line(err))
 	}
 	// Two daemons that start at the same moment may both find the socket dead: the lock tells them apart.
 	// The kernel drops it with its holder.
@@ -87,7 +89,7 @@ func listen(path string, who audience) (*net.UnixListener, error) {
 		return nil, fmt.Errorf("%s exists and is no socket", path)
 	}
 	if err == nil {
-		// Whoever plants a socket must not be able to keep the daemon from running.
+		// A socket that another user plants must not keep the daemon from running.
 		if err := trust.Planted(path, info); err != nil {
 			return nil, err
 		}
@@ -130,19 +132,23 @@ func alive(path string) bool {
 	return true
 }
 
+// advise names the socket and attaches a hint, unless err has a more precise one.
 func advise(path string, err error) error {
-	switch {
-	case errors.Is(err, ErrRunning):
+	if errors.Is(err, ErrRunning) {
 		return err
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("control socket %s: %w: let culvertd's user write to %s, or set control.socket", path, err, filepath.Dir(path))
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("control socket %s: %w: free some space or inodes for %s, or set control.socket", path, err, filepath.Dir(path))
-	case errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("control socket %s: %w: set control.socket to a path on a writable file system", path, err)
-	default:
-		return fmt.Errorf("control socket %s: %w: correct control.socket, or set it to \"\" to do without", path, err)
 	}
+	advice := "correct control.socket, or set it to \"\" to do without"
+	switch dir := filepath.Dir(path); {
+	case hint.Of(err) != "":
+		advice = ""
+	case errors.Is(err, fs.ErrPermission):
+		advice = "let culvertd's user write to " + dir + ", or set control.socket"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		advice = "free some space or inodes for " + dir + ", or set control.socket"
+	case errors.Is(err, syscall.EROFS):
+		advice = "set control.socket to a path on a writable file system"
+	}
+	return hint.Wrap(fmt.Errorf("control socket %s: %w", path, err), advice)
 }
 
 // Serve answers requests until ctx ends, and then removes the socket. It returns when the last answer is
@@ -213,7 +219,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn, handle Handler) {
 		a.Result, err = json.Marshal(result)
 	}
 	if err != nil {
-		a.Error = err.Error()
+		a.Error = hint.Line(err)
 	}
 	data, err := json.Marshal(a)
 	if err != nil {

@@ -309,7 +309,7 @@ func TestACommandThatOthersCanChangeIsNotRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := runCommand(t.Context(), Config{Command: []string{name}, Timeout: time.Minute}, Event{})
-	if err == nil || !strings.Contains(err.Error(), "chmod o-w "+name) {
+	if err == nil || !strings.Contains(hint.Line(err), "chmod o-w "+name) {
 		t.Errorf("%v", err)
 	}
 }
@@ -333,7 +333,7 @@ func TestAScriptThatOthersCanChangeIsNotRunByItsInterpreter(t *testing.T) {
 	if err := os.Chmod(script, 0o602); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(); err == nil || !strings.Contains(err.Error(), "chmod o-w "+script) {
+	if err := run(); err == nil || !strings.Contains(hint.Line(err), "chmod o-w "+script) {
 		t.Errorf("error %v", err)
 	}
 	if _, err := os.Stat(ran); err == nil {

@@ -3,7 +3,6 @@ package metrics
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 const (
@@ -24,6 +24,8 @@ const (
 	answerLimit  = 10 * time.Second
 	// acceptPause is the wait after the system had no file descriptor left.
 	acceptPause = time.Second
+
+	elsewhere = "set metrics.listen to another path"
 )
 
 // Handler makes the answer to a GET of a path. It is called from several goroutines.
@@ -37,13 +39,13 @@ type Server struct {
 }
 
 // Listen opens address: "host:port", or "unix:" and a path. A unix socket without a server is replaced; its mode is
-// 0666, so that its directory's mode says who may use it. Errors say what to do.
+// 0666, so that its directory's mode says who may use it. Errors carry hints.
 func Listen(address string, log *slog.Logger) (*Server, error) {
 	path, unix := strings.CutPrefix(address, "unix:")
 	if !unix {
 		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
 		if err != nil {
-			return nil, fmt.Errorf("%w: choose another port for metrics.listen, or end the program that has it", err)
+			return nil, hint.Wrap(err, "choose another port for metrics.listen, or end the program that has it")
 		}
 		return &Server{l, loopbackHost(address), log}, nil
 	}
@@ -55,7 +57,7 @@ func Listen(address string, log *slog.Logger) (*Server, error) {
 		err = os.Chmod(path, 0o666) //nolint:gosec // the directory's mode decides, as for a port of loopback the machine's users do
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: let culvertd's user write to the directory, or set metrics.listen to another path", err)
+		return nil, hint.Wrap(err, "let culvertd's user write to the directory, or "+elsewhere)
 	}
 	return &Server{l, nil, log}, nil
 }
@@ -67,16 +69,16 @@ func removeDead(path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("%w: set metrics.listen to another path", err)
+		return hint.Wrap(err, elsewhere)
 	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s exists and is no socket: set metrics.listen to another path", path)
+		return hint.New(path+" exists and is no socket", elsewhere)
 	}
 	if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "unix", path); err == nil {
 		_ = conn.Close()
-		return fmt.Errorf("another program answers on %s: set metrics.listen to another path", path)
+		return hint.New("another program answers on "+path, elsewhere)
 	}
 	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("%w: remove it, or set metrics.listen to another path", err)
+		return hint.Wrap(err, "remove it, or "+elsewhere)
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -260,7 +262,7 @@ func TestASocketOfAnEndedDaemonIsReplaced(t *testing.T) {
 		"unix:" + path: "another program answers", "unix:" + file: "no socket", "unix:" + dir + "/none/m": "let culvertd's user write",
 		fmt.Sprint(taken.Addr()): "choose another port",
 	} {
-		if _, err := Listen(address, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Listen(address, nil); err == nil || !strings.Contains(hint.Line(err), want) {
 			t.Errorf("%s: %v, want it to say %q", address, err, want)
 		}
 	}

@@ -3,6 +3,8 @@ package session
 import (
 	"fmt"
 	"strings"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // defaultService finds the target of a stream that names no service: a V1 source's, such as the browser
@@ -18,8 +20,8 @@ func defaultService(tunnel, notified, configured []string) (string, error) {
 		tunnel = notified
 	}
 	if len(tunnel) == 0 {
-		return "", fmt.Errorf("the tunnel and its source name no service and %d are configured here: open the tunnel with one service", len(configured))
+		return "", hint.Wrap(fmt.Errorf("the tunnel and its source name no service and %d are configured here", len(configured)), "open the tunnel with one service")
 	}
-	return "", fmt.Errorf("the tunnel has several services (%s) and the source named none: open a tunnel with one service, or use a source that speaks V2 or V3",
-		strings.Join(tunnel, ", "))
+	return "", hint.Wrap(fmt.Errorf("the tunnel has several services (%s) and the source named none", strings.Join(tunnel, ", ")),
+		"open a tunnel with one service, or use a source that speaks V2 or V3")
 }

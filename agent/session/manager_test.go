@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/secret"
 )
 
@@ -362,16 +363,16 @@ func TestTheTargetOfAStreamWithoutAServiceName(t *testing.T) {
 		{"else the notification's only service", nil, []string{"SSH"}, []string{"A", "B"}, "SSH", ""},
 		{"else the only one that is configured", nil, nil, []string{"SSH"}, "SSH", ""},
 		{"several in the tunnel, one in the notification", []string{"A", "B"}, []string{"A"}, nil, "A", ""},
-		{"several everywhere", []string{"A", "B"}, []string{"A", "B"}, []string{"A", "B"}, "", "the tunnel has several services (A, B) and the source named none: open a tunnel with one service, or use a source that speaks V2 or V3"},
-		{"nothing is named and several are configured", nil, nil, []string{"A", "B"}, "", "the tunnel and its source name no service and 2 are configured here: open the tunnel with one service"},
-		{"nothing at all", nil, nil, nil, "", "the tunnel and its source name no service and 0 are configured here: open the tunnel with one service"},
+		{"several everywhere", []string{"A", "B"}, []string{"A", "B"}, []string{"A", "B"}, "", "the tunnel has several services (A, B) and the source named none; open a tunnel with one service, or use a source that speaks V2 or V3"},
+		{"nothing is named and several are configured", nil, nil, []string{"A", "B"}, "", "the tunnel and its source name no service and 2 are configured here; open the tunnel with one service"},
+		{"nothing at all", nil, nil, nil, "", "the tunnel and its source name no service and 0 are configured here; open the tunnel with one service"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := defaultService(tt.tunnel, tt.notified, tt.configured)
 			text := ""
 			if err != nil {
-				text = err.Error()
+				text = hint.Line(err)
 			}
 			if got != tt.want || text != tt.err {
 				t.Errorf("%q, %q; want %q, %q", got, text, tt.want, tt.err)

@@ -83,7 +83,7 @@ func decodePair(data []byte) (pair, error) {
 	if err := decodeVersioned(data, pairVersion, &f); err != nil {
 		return pair{}, err
 	}
-	if n := len(f.AccessToken); n < 1 || n > 4096 || !printable(f.AccessToken) {
+	if n := len(f.AccessToken); n < 1 || n > 4096 || !isGraphic(f.AccessToken) {
 		return pair{}, errors.New("access_token is not 1 to 4096 printable characters")
 	}
 	if !isClientToken(f.ClientToken) {
@@ -126,7 +126,8 @@ func decodeVersioned(data []byte, want int, into any) error {
 	return nil
 }
 
-func printable(s string) bool {
+// isGraphic reports whether s is ASCII without spaces and control characters.
+func isGraphic(s string) bool {
 	for _, c := range []byte(s) {
 		if c < '!' || c > '~' {
 			return false

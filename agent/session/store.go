@@ -169,7 +169,7 @@ func (s *store) load(now time.Time) []pair {
 		return nil
 	}
 	if err := s.fs.CheckDir(s.dir); err != nil {
-		s.log.Warn("state directory is open to others, who could bring the device into tunnels of theirs", "error", err)
+		s.log.Warn("state directory is open to others, who could bring the device into tunnels of theirs", "error", hint.Line(err))
 	}
 	var pairs []pair
 	for _, entry := range entries {
@@ -260,7 +260,7 @@ func (s *store) read(name string) ([]byte, error) {
 // setAside renames a file that can't be understood, and keeps the latest few.
 func (s *store) setAside(name string, why error) {
 	path := filepath.Join(s.dir, name)
-	s.log.Warn("state file set aside", "target", path+badSuffix, "error", why)
+	s.log.Warn("state file set aside", "target", path+badSuffix, "error", hint.Line(why))
 	if err := s.fs.Rename(path, path+badSuffix); err != nil {
 		s.log.Warn("state file cannot be set aside", "target", path, "error", err)
 		return

@@ -1,7 +1,3 @@
-// Package tpmkey signs with a private key that never leaves a TPM 2.0: one that was made persistent in it, under a handle.
-//
-// It knows no TLS beyond the signatures that a handshake asks for. Of go-tpm it uses the older of two interfaces, whose
-// commands are functions: the newer one encodes all of TPM 2.0 by reflection, which is too large for a small device.
 package tpmkey
 
 import (
@@ -22,6 +18,8 @@ import (
 
 	"github.com/google/go-tpm/legacy/tpm2"
 	"github.com/google/go-tpm/tpmutil"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // devices are tried in order where none is named: the kernel's resource manager, which lets programs share the TPM, first.
@@ -41,7 +39,7 @@ type Key struct {
 }
 
 // Load reads the public part of the key under a persistent handle. device is a character device, or the unix socket of an
-// emulator; "" is the system's TPM. Errors say what to do.
+// emulator; "" is the system's TPM. Errors carry hints.
 func Load(device string, handle uint32) (*Key, error) {
 	k := &Key{device: device, handle: tpmutil.Handle(handle)}
 	var public tpm2.Public
@@ -53,14 +51,14 @@ func Load(device string, handle uint32) (*Key, error) {
 		return nil, err
 	}
 	if k.public, err = public.Key(); err != nil {
-		return nil, fmt.Errorf("%s: %w: RSA, and ECDSA on P-256, P-384 and P-521 are known", k, err)
+		return nil, hint.Wrap(fmt.Errorf("%s: %w", k, err), "use RSA, or ECDSA on P-256, P-384 or P-521")
 	}
 	if public.Attributes&tpm2.FlagSign == 0 || public.Attributes&tpm2.FlagRestricted != 0 {
-		return nil, fmt.Errorf("%s may not sign what it is given: make a key that is for signing and not restricted", k)
+		return nil, hint.Wrap(fmt.Errorf("%s may not sign what it is given", k), "make a key that is for signing and not restricted")
 	}
 	k.usable = k.schemes(public)
 	if len(k.usable) == 0 {
-		return nil, fmt.Errorf("%s signs in no way that TLS knows: make it without a scheme of its own", k)
+		return nil, hint.Wrap(fmt.Errorf("%s signs in no way that TLS knows", k), "make it without a scheme of its own")
 	}
 	return k, nil
 }
@@ -89,23 +87,23 @@ func Certificate(file, device string, handle uint32) (tls.Certificate, error) {
 		}
 	}
 	if len(cert.Certificate) == 0 {
-		return cert, fmt.Errorf("%s has no certificate in PEM form: copy the file again", file)
+		return cert, hint.New(file+" has no certificate in PEM form", "copy the file again")
 	}
 	if cert.Leaf, err = x509.ParseCertificate(cert.Certificate[0]); err != nil {
-		return cert, fmt.Errorf("%s: %w: copy the file again", file, err)
+		return cert, hint.Wrap(fmt.Errorf("%s: %w", file, err), "copy the file again")
 	}
 	k, err := Load(device, handle)
 	if err != nil {
 		return cert, err
 	}
 	if fits, ok := k.public.(interface{ Equal(crypto.PublicKey) bool }); !ok || !fits.Equal(cert.Leaf.PublicKey) {
-		return cert, fmt.Errorf("%s and %s do not fit together: use the certificate that was made with this key", k, file)
+		return cert, hint.Wrap(fmt.Errorf("%s and %s do not fit together", k, file), "use the certificate that was made with this key")
 	}
 	cert.PrivateKey, cert.SupportedSignatureAlgorithms = k, k.usable
 	return cert, nil
 }
 
-// TLS13 tells whether TLS 1.3 allows one of a certificate's signatures: RSA needs PSS there (RFC 8446, section 4.2.3).
+// TLS13 reports whether TLS 1.3 allows one of a certificate's signatures: RSA needs PSS there (RFC 8446, section 4.2.3).
 func TLS13(cert tls.Certificate) bool {
 	for _, s := range cert.SupportedSignatureAlgorithms {
 		if s != tls.PKCS1WithSHA256 && s != tls.PKCS1WithSHA384 && s != tls.PKCS1WithSHA512 {
@@ -219,7 +217,7 @@ func (k *Key) open(use func(io.ReadWriter) error) error {
 	return k.explain(err)
 }
 
-// explain adds what to do.
+// explain attaches a hint.
 func (k *Key) explain(err error) error {
 	var handle tpm2.HandleError
 	var session tpm2.SessionError
@@ -234,7 +232,7 @@ func (k *Key) explain(err error) error {
 	case errors.As(err, &handle) && handle.Code == tpm2.RCHandle:
 		advice = "no key is kept there; tpm2_evictcontrol keeps one, and tpm2_getcap handles-persistent lists them"
 	case errors.As(err, &session) && (session.Code == tpm2.RCAuthFail || session.Code == tpm2.RCBadAuth):
-		advice = "it has a password, which nobody can type at a device: make a key without one"
+		advice = "it has a password, which cannot be typed at a device: make a key without one"
 	}
-	return fmt.Errorf("%s: %w: %s", k, err, advice)
+	return hint.Wrap(fmt.Errorf("%s: %w", k, err), advice)
 }

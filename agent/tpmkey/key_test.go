@@ -24,6 +24,8 @@ import (
 
 	"github.com/google/go-tpm/legacy/tpm2"
 	"github.com/google/go-tpm/tpmutil"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // emulator starts swtpm, the TPM 2.0 of virtual machines, and returns its socket.
@@ -243,7 +245,7 @@ func TestWhatTheTPMRefusesIsExplained(t *testing.T) {
 		}, "is not known"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if err := tt.do(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if err := tt.do(); err == nil || !strings.Contains(hint.Line(err), tt.want) {
 				t.Errorf("%v, want it to say %q", err, tt.want)
 			}
 		})
@@ -252,7 +254,7 @@ func TestWhatTheTPMRefusesIsExplained(t *testing.T) {
 		if _, err := os.Stat(devices[1]); err == nil {
 			t.Skip("this machine has a TPM")
 		}
-		if _, err := Load("", 0x81000001); err == nil || !strings.Contains(err.Error(), "no TPM 2.0") {
+		if _, err := Load("", 0x81000001); err == nil || !strings.Contains(hint.Of(err), "no TPM 2.0") {
 			t.Error(err)
 		}
 	})

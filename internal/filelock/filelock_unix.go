@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/trust"
 )
 
@@ -22,7 +23,7 @@ func Lock(path string) (io.Closer, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file: remove it", path)
+		err = hint.New(path+" is not a regular file", "remove it")
 	}
 	if err == nil {
 		err = trust.Planted(path, info)

@@ -4,12 +4,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // Remedy says which package to install, by distribution.
 const Remedy = "install ca-certificates (apt, apk, dnf, pacman or zypper), on OpenWrt ca-bundle, in Buildroot and Yocto the package ca-certificates"
 
-var errMissing = errors.New("this system has no root certificates: " + Remedy)
+var errMissing = hint.New("this system has no root certificates", Remedy)
 
 // Missing reports whether the system has no root certificates at all.
 func Missing() bool {

@@ -1,7 +1,3 @@
-// Package trust looks at files as another user of the same machine would: who can read them, change them,
-// or put others in their place.
-//
-// It knows nothing of what is in them. Its errors say what to do, with the command that does it.
 package trust
 
 import (
@@ -13,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // Private is a file that only its owner may read.
@@ -25,8 +23,8 @@ type Private struct {
 }
 
 // ReadPrivate reads at most limit bytes of a secret file. It follows no symbolic link at the end of path,
-// and takes neither another thing than a regular file nor one of another user, except root: somebody may
-// have put it there. What is looked at is the open file, so that it cannot be exchanged in between.
+// and accepts only a regular file of this user or root: another user may have put it there. It checks the
+// open file, so that it cannot be replaced in between.
 func ReadPrivate(path string, limit int64) (Private, error) {
 	f, err := openNoFollow(path)
 	if err != nil {
@@ -41,7 +39,7 @@ func ReadPrivate(path string, limit int64) (Private, error) {
 		return Private{}, fmt.Errorf("it is no regular file (%v)", info.Mode().Type())
 	}
 	if uid, ok := foreignOwner(info); ok {
-		return Private{}, fmt.Errorf("it belongs to user %d: remove it", uid)
+		return Private{}, hint.Wrap(fmt.Errorf("it belongs to user %d", uid), "remove it")
 	}
 	var p Private
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
@@ -51,8 +49,8 @@ func ReadPrivate(path string, limit int64) (Private, error) {
 	return p, err
 }
 
-// Planted tells of a file, which info is of, that some other user has put into the directory of path: it belongs
-// neither to root, nor to this process's user, nor to the owner of the directory.
+// Planted returns an error if another user has put the file at path there: if it belongs neither to root, nor to
+// this process's user, nor to the owner of its directory. info is the file's.
 func Planted(path string, info fs.FileInfo) error {
 	uid, foreign := foreignOwner(info)
 	if !foreign {
@@ -65,28 +63,28 @@ func Planted(path string, info fs.FileInfo) error {
 	if owner, foreign := foreignOwner(dir); foreign && owner == uid {
 		return nil
 	}
-	return fmt.Errorf("%s belongs to user %d: remove it, and close its directory to others", path, uid)
+	return hint.Wrap(fmt.Errorf("%s belongs to user %d", path, uid), "remove it, and close its directory to others")
 }
 
-// Executable reports whether a command may be run: it must be an executable file that nobody but root and
+// Executable reports whether a command may be run: it must be an executable file that only root and
 // this process's own user can change or replace.
 func Executable(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("there is no %s: put the command there, or correct its path", path)
+		return hint.New("there is no "+path, "put the command there, or correct its path")
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is no file that can be run: correct its path", path)
+		return hint.New(path+" is no file that can be run", "correct its path")
 	case info.Mode().Perm()&0o111 == 0:
-		return fmt.Errorf("%s may not be executed: chmod 755 %[1]s", path)
+		return hint.New(path+" may not be executed", "chmod 755 "+path)
 	}
 	return File(path)
 }
 
 // Command is [Executable] for a program with its arguments. The script that an interpreter is called with
-// must be safe too: whoever can change it chooses what is run.
+// must be safe too: it decides what is run.
 func Command(argv []string) error {
 	if err := Executable(argv[0]); err != nil {
 		return err
@@ -132,10 +130,10 @@ func File(path string) error {
 		return err
 	}
 	if who, command := writers(info); who != "" {
-		return fmt.Errorf("%s can change %s: %s %[2]s", who, path, command)
+		return hint.New(who+" can change "+path, command+" "+path)
 	}
 	if uid, ok := foreignOwner(info); ok {
-		return fmt.Errorf("%s belongs to user %d, who can change it: chown root %[1]s", path, uid)
+		return hint.Wrap(fmt.Errorf("%s belongs to user %d, who can change it", path, uid), "chown root "+path)
 	}
 	return Place(path)
 }
@@ -158,13 +156,13 @@ func Place(path string) error {
 			return nil // likewise
 		}
 		if who, command := writers(info); who != "" && info.IsDir() && info.Mode()&fs.ModeSticky == 0 {
-			return fmt.Errorf("%s can replace what is in %s: %s %[2]s", who, step, command)
+			return hint.New(who+" can replace what is in "+step, command+" "+step)
 		}
 		switch uid, ok := foreignOwner(info); {
 		case ok && info.IsDir():
-			return fmt.Errorf("%s belongs to user %d, who can replace what is in it: chown root %[1]s", step, uid)
+			return hint.Wrap(fmt.Errorf("%s belongs to user %d, who can replace what is in it", step, uid), "chown root "+step)
 		case ok:
-			return fmt.Errorf("the symbolic link %s belongs to user %d, who can lead it elsewhere: chown -h root %[1]s", step, uid)
+			return hint.Wrap(fmt.Errorf("the symbolic link %s belongs to user %d, who can point it elsewhere", step, uid), "chown -h root "+step)
 		}
 	}
 	return nil
@@ -178,7 +176,7 @@ func writers(info fs.FileInfo) (who, command string) {
 		return "every user of this machine", "chmod o-w"
 	}
 	if gid, ok := foreignGroup(info); ok && mode&0o020 != 0 {
-		return fmt.Sprintf("whoever is in group %d", gid), "chmod g-w"
+		return fmt.Sprintf("every user in group %d", gid), "chmod g-w"
 	}
 	return "", ""
 }
@@ -243,10 +241,10 @@ func Directory(path string) error {
 		return err
 	}
 	if uid, ok := foreignOwner(info); ok {
-		return fmt.Errorf("%s belongs to user %d: chown it to culvertd's user", path, uid)
+		return hint.Wrap(fmt.Errorf("%s belongs to user %d", path, uid), "chown it to culvertd's user")
 	}
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return fmt.Errorf("%s has mode %04o, which lets others write into it: chmod 700 %[1]s", path, mode)
+		return hint.Wrap(fmt.Errorf("%s has mode %04o, which lets others write into it", path, mode), "chmod 700 "+path)
 	}
 	return Place(path)
 }

@@ -8,16 +8,18 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
-// hasModes tells whether modes of files mean something here.
+// hasModes reports whether file modes mean something on this system.
 const hasModes = true
 
 // openNoFollow opens a file to read it, without waiting where it is a pipe.
 func openNoFollow(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) {
-		return nil, fmt.Errorf("it is a symbolic link: remove it: %w", err)
+		return nil, hint.Wrap(fmt.Errorf("it is a symbolic link: %w", err), "remove it")
 	}
 	return f, err
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/loglimit"
 	"github.com/culvert-iot/culvert/proxy/frame"
 	"github.com/culvert-iot/culvert/proxy/resume"
@@ -450,8 +451,9 @@ func (m *mux) forget(c *connection) {
 // refused notes that a service's target could not be had.
 func (m *mux) refused(service string, err error) {
 	m.stats.refused(service)
-	m.stats.failed(service, err.Error())
-	m.warn("refused "+service, "connection refused", "service", service, "error", err)
+	text := hint.Line(err)
+	m.stats.failed(service, text)
+	m.warn("refused "+service, "connection refused", "service", service, "error", text)
 }
 
 // warn logs msg, but not again for the same key within a while: a flood is logged once, not once each.
