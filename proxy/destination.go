@@ -28,6 +28,8 @@ type DestinationConfig struct {
 	Budget *Budget
 	// Resume keeps connections whose websocket is lost, for all tunnels of the process. nil keeps none.
 	Resume *Resumption
+	// Owner is the same for all websockets of one tunnel. It is compared; nil is this one alone.
+	Owner any
 	// OnOpen, if set, is called when the handshake is done.
 	OnOpen func(channelID, subprotocol string)
 	// OnServices, if set, is told of the tunnel's services, each time that the service names them. It must be
@@ -63,7 +65,7 @@ func (d *Destination) Run(ctx context.Context) error {
 	mux := stream.NewDestination(stream.DestinationConfig{
 		Config: stream.Config{
 			Transport: conn, Logger: d.cfg.Logger, OnStream: conn.RequirePong, OnServices: d.cfg.OnServices,
-			Observer: d.cfg.OnConnection, Budget: d.cfg.Budget, Resume: resumption(d.cfg.Resume), OnLost: d.cfg.OnLost,
+			Observer: d.cfg.OnConnection, Budget: d.cfg.Budget, Resume: resumption(d.cfg.Resume), Owner: d.cfg.Owner, OnLost: d.cfg.OnLost,
 		},
 		Dial:           d.cfg.DialService,
 		DefaultService: d.cfg.DefaultService,

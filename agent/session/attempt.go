@@ -120,6 +120,7 @@ func (a *attempt) config() proxy.DestinationConfig {
 		Logger:       s.log,
 		Budget:       s.cfg.budget,
 		Resume:       s.cfg.resume,
+		Owner:        s.key,
 		OnOpen:       a.open,
 		OnLost:       func(err error) { a.lost <- err },
 		OnConnection: func(o proxy.Opened) func(proxy.Closed) { return s.journal.connection(a, o) },

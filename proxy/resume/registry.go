@@ -48,6 +48,7 @@ type Registry struct {
 
 type entry struct {
 	conn  Conn
+	owner any       // the tunnel that it was on
 	since time.Time // detached since then; zero: attached
 	timer *time.Timer
 }
@@ -80,8 +81,9 @@ func (r *Registry) Find(id ID) (Conn, bool) {
 }
 
 // Detach notes that a connection lost its transport, and ends it after the window. It returns false where the
-// connection cannot wait.
-func (r *Registry) Detach(id ID) bool {
+// connection cannot wait. Where too many wait, one of the owner that has most of them ends, the one that has
+// waited the longest: nobody else's. owner is compared.
+func (r *Registry) Detach(id ID, owner any) bool {
 	e := r.conns[id]
 	if e == nil || r.closed || !r.Enabled() {
 		return false
@@ -93,7 +95,7 @@ func (r *Registry) Detach(id ID) bool {
 		r.evict()
 	}
 	r.detached++
-	e.since = time.Now()
+	e.since, e.owner = time.Now(), owner
 	e.timer = time.AfterFunc(r.window, func() {
 		r.Lock()
 		defer r.Unlock()
@@ -159,12 +161,21 @@ func (r *Registry) expire(id ID, e *entry, why Reason) {
 	e.conn.Expire(why)
 }
 
-// evict ends the connection that has waited the longest.
+// evict ends the connection that has waited the longest, of the owner that has most.
 func (r *Registry) evict() {
+	owners := make(map[any]int)
+	var most any
+	for _, e := range r.conns {
+		if !e.since.IsZero() {
+			if owners[e.owner]++; most == nil || owners[e.owner] > owners[most] {
+				most = e.owner
+			}
+		}
+	}
 	var oldest *entry
 	var which ID
 	for id, e := range r.conns {
-		if !e.since.IsZero() && (oldest == nil || e.since.Before(oldest.since)) {
+		if !e.since.IsZero() && e.owner == most && (oldest == nil || e.since.Before(oldest.since)) {
 			oldest, which = e, id
 		}
 	}

@@ -15,7 +15,7 @@ func newTestRegistry() *Registry { return NewRegistry(10*time.Minute, NewMemory(
 func TestDetachedConnectionExpiresAfterTheWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, c := newTestRegistry(), &fakeConn{}
-		locked(r, func() { r.Add(ID{1}, c); r.Detach(ID{1}) })
+		locked(r, func() { r.Add(ID{1}, c); r.Detach(ID{1}, 1) })
 		time.Sleep(10*time.Minute - 1)
 		synctest.Wait()
 		locked(r, func() {
@@ -39,7 +39,7 @@ func TestDetachedConnectionExpiresAfterTheWindow(t *testing.T) {
 func TestAttachedAgainDoesNotExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, c := newTestRegistry(), &fakeConn{}
-		locked(r, func() { r.Add(ID{1}, c); r.Detach(ID{1}) })
+		locked(r, func() { r.Add(ID{1}, c); r.Detach(ID{1}, 1) })
 		time.Sleep(9 * time.Minute)
 		locked(r, func() {
 			if d := r.Attach(ID{1}); d != 9*time.Minute {
@@ -47,7 +47,7 @@ func TestAttachedAgainDoesNotExpire(t *testing.T) {
 			}
 		})
 		time.Sleep(2 * time.Minute)
-		locked(r, func() { r.Detach(ID{1}) })
+		locked(r, func() { r.Detach(ID{1}, 1) })
 		time.Sleep(9 * time.Minute)
 		synctest.Wait()
 		locked(r, func() {
@@ -66,10 +66,11 @@ func TestDetachedConnectionsAreBounded(t *testing.T) {
 	all := make([]fakeConn, 10000)
 	locked(r, func() {
 		r.Add(ID{0xff}, mine)
+		r.Detach(ID{0xff}, 2)
 		for i := range all {
 			id := ID{1, byte(i >> 8), byte(i)}
 			r.Add(id, &all[i])
-			r.Detach(id)
+			r.Detach(id, 1)
 		}
 	})
 	if s := r.Stats(); s.Detached != MaxDetached {
@@ -118,7 +119,7 @@ func TestSwitchedOffKeepsNothing(t *testing.T) {
 	r := NewRegistry(0, NewMemory(1<<20))
 	locked(r, func() {
 		r.Add(ID{1}, &fakeConn{})
-		if r.Detach(ID{1}) || r.Enabled() {
+		if r.Detach(ID{1}, 1) || r.Enabled() {
 			t.Error("a connection waits")
 		}
 	})

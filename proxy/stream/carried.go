@@ -314,7 +314,7 @@ func (c *connection) considerEnd() {
 		c.watch.reason = c.half.first
 		c.tellClose()
 		c.leaveTunnel()
-		c.m.resume.Detach(c.res.ID()) // it ends when the registry does, or the window has passed
+		c.m.resume.Detach(c.res.ID(), c.m.owner) // it ends when the registry does, or the window has passed
 		c.end(draining, false)
 	}
 }

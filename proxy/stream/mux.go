@@ -70,6 +70,9 @@ type Config struct {
 	// direction when the other has ended, and stall without holding up others. It is shared by the websockets
 	// between which connections may move, and ends what still waits in it when it is closed.
 	Resume *resume.Registry
+	// Owner is the same for all websockets of one tunnel: what it leaves behind counts as one's. It is compared. nil is
+	// this websocket alone.
+	Owner any
 	// StallTimeout is how long a target may take nothing while the tunnel waits for it; 0 means
 	// DefaultStallTimeout.
 	StallTimeout time.Duration
@@ -89,6 +92,7 @@ type mux struct {
 	dials     *dialTurns
 	starts    startPace
 	resume    *resume.Registry
+	owner     any
 	source    bool // this side starts connections
 
 	ctx    context.Context //nolint:containedctx // it bounds dials, which outlive the call that starts them
@@ -127,6 +131,9 @@ func newMux(cfg Config) *mux {
 		transport: cfg.Transport, log: cfg.Logger, stall: cfg.StallTimeout, onStream: cfg.OnStream, announced: cfg.OnServices,
 		lost: cfg.OnLost, observer: cfg.Observer, resume: cfg.Resume, answerTimeout: defaultAnswerTimeout,
 		streams: make(map[string]*stream), conns: make(map[*connection]struct{}),
+	}
+	if m.owner = cfg.Owner; m.owner == nil {
+		m.owner = m
 	}
 	m.mu = new(sync.Mutex)
 	if m.resume != nil {

@@ -62,7 +62,7 @@ func (c *connection) lose() {
 	m.remove(c)
 	c.leaveTunnel()
 	c.detached, c.deferred = true, false
-	if !m.resume.Detach(c.res.ID()) {
+	if !m.resume.Detach(c.res.ID(), m.owner) {
 		c.broken = true
 		c.setReason(TunnelLost)
 		c.end(draining, false)
@@ -287,7 +287,7 @@ func (m *mux) resumed(c *connection, r *resume.Record) {
 		was.m.remove(was)
 		was.leaveTunnel()
 		was.deferred = false
-		m.resume.Detach(r.ID)
+		m.resume.Detach(r.ID, was.m.owner)
 		was.detached = true
 	}
 	m.backlog.budget.reconnect(&m.backlog)
