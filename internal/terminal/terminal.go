@@ -1,4 +1,3 @@
-// Package terminal reports whether a person reads what a program writes.
 package terminal
 
 import "os"

@@ -1,4 +1,3 @@
-// Package textwrap breaks paragraphs for a terminal of fixed width.
 package textwrap
 
 import (

@@ -1,0 +1,2 @@
+// Package textwrap breaks paragraphs for a terminal of fixed width.
+package textwrap
