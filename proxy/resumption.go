@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"log/slog"
+	"net"
 	"time"
 
 	"github.com/culvert-iot/culvert/proxy/resume"
+	"github.com/culvert-iot/culvert/proxy/stream"
 )
 
 // DefaultResumeTimeout is how long a connection waits for the next websocket.
@@ -46,4 +49,26 @@ func resumption(r *Resumption) *resume.Registry {
 		r = NewResumption(0)
 	}
 	return r.registry
+}
+
+// Saved is a connection for another process to go on with; see [Resumption.HandOver].
+type Saved = stream.Saved
+
+// KeepForHandOver makes the websockets that end from now on leave their connections detached, for HandOver.
+func (r *Resumption) KeepForHandOver() {
+	r.registry.Lock()
+	defer r.registry.Unlock()
+	r.registry.HandOver = r.registry.Enabled()
+}
+
+// HandOver gives the connections that wait to keep, which copies each socket's descriptor, and returns how many it took.
+// Call it when all websockets have ended.
+func (r *Resumption) HandOver(keep func(Saved, net.Conn) error) int {
+	return stream.HandOver(r.registry, keep)
+}
+
+// TakeOver goes on with a connection that another process handed over: it waits for a websocket. On an error the target
+// is left to the caller.
+func (r *Resumption) TakeOver(v Saved, target net.Conn, observer func(Opened) func(Closed), log *slog.Logger) error {
+	return stream.TakeOver(r.registry, v, target, observer, log)
 }

@@ -41,6 +41,7 @@ type connection struct {
 	targetDone bool // the target is closed, or there will be none
 	drained    bool // all that was received is written
 	broken     bool // the target must not take the end for an orderly one
+	handing    bool // another process goes on with the target: it is neither read nor written here
 	forgotten  bool
 
 	// tunnel -> target
@@ -202,6 +203,9 @@ func (c *connection) settle() {
 
 // mustWrite reports whether there is something to do for the writer.
 func (c *connection) mustWrite() bool {
+	if c.handing {
+		return false
+	}
 	return c.state == draining || c.state == open && !c.dead && (!c.inbox.empty() || c.mustCloseWriting())
 }
 
@@ -261,6 +265,9 @@ func (c *connection) await() bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.handing {
+		return false
+	}
 	if c.closed {
 		return err == nil && (c.raw == nil || c.discard())
 	}

@@ -299,7 +299,10 @@ func (m *mux) Shutdown(ctx context.Context) {
 	m.closing = true
 	for _, s := range m.streams {
 		for _, c := range s.conns {
-			if c.carried {
+			switch {
+			case c.carried && m.resume.HandOver:
+				c.lose()
+			case c.carried:
 				c.why = resume.Stopped
 				c.tellClose()
 			}

@@ -12,14 +12,15 @@ type Reason string
 
 // The reasons. Services may have limits of their own that end a connection; those are told by Closed.Err.
 const (
-	ByPeer     Reason = "peer"      // the far side ended the connection or its stream, or its half of it first
-	ByTarget   Reason = "target"    // the target did
-	BrokenOff  Reason = "broken"    // reading from the target, or writing to it, failed
-	Idle       Reason = "idle"      // one direction had ended, and the other one was silent for too long
-	Stalled    Reason = "stalled"   // the target took nothing for too long
-	Violation  Reason = "violation" // the far side sent what the connection's form does not have
-	TunnelLost Reason = "tunnel"    // the websocket ended
-	Stopped    Reason = "stopped"   // this side was told to stop
+	ByPeer     Reason = "peer"        // the far side ended the connection or its stream, or its half of it first
+	ByTarget   Reason = "target"      // the target did
+	BrokenOff  Reason = "broken"      // reading from the target, or writing to it, failed
+	Idle       Reason = "idle"        // one direction had ended, and the other one was silent for too long
+	Stalled    Reason = "stalled"     // the target took nothing for too long
+	Violation  Reason = "violation"   // the far side sent what the connection's form does not have
+	TunnelLost Reason = "tunnel"      // the websocket ended
+	Stopped    Reason = "stopped"     // this side was told to stop
+	HandedOver Reason = "handed_over" // another process goes on with it
 )
 
 // Opened tells of a connection whose target is connected.

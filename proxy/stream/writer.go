@@ -13,11 +13,15 @@ func (c *connection) write() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.giveWrite()
-	for c.state != aborted {
+	for c.state != aborted && !c.handing {
 		switch {
 		case !c.dead && !c.inbox.empty():
 			b := c.inbox.take()
-			err := c.writeOut(b.b[b.done:])
+			err := c.writeOut(b)
+			if c.handing && b.done < len(b.b) && err == nil {
+				c.inbox.untake(b)
+				return
+			}
 			c.releaseChunk(b)
 			if err != nil {
 				c.refuses()
@@ -58,10 +62,11 @@ func (c *connection) refuses() {
 // something only once that is all that one write gave it.
 const slowWrite = 8 << 10
 
-// writeOut writes p to the target, with mu given up meanwhile. A blocked write is interrupted now and then, to see
-// what a slow target took until then.
-func (c *connection) writeOut(p []byte) error {
-	for piece := len(p); len(p) > 0; {
+// writeOut writes b to the target, with mu given up meanwhile. A blocked write is interrupted now and then, to see
+// what a slow target took until then. A hand-over ends it with some of b left.
+func (c *connection) writeOut(b *chunk) error {
+	for piece := len(b.b) - b.done; b.done < len(b.b) && !c.handing; {
+		p := b.b[b.done:]
 		deadline := time.Now().Add(c.m.stall / writeSteps)
 		if c.state == draining && c.drainBy.Before(deadline) {
 			deadline = c.drainBy
@@ -75,7 +80,7 @@ func (c *connection) writeOut(p []byte) error {
 			c.inbox.progress = time.Now()
 			c.drainBy = c.inbox.progress.Add(c.drainFor())
 		}
-		p = p[n:]
+		b.done += n
 		switch {
 		case c.state == aborted:
 			return net.ErrClosed

@@ -1,0 +1,183 @@
+//go:build unix
+
+package stream
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/culvert-iot/culvert/proxy/resume"
+)
+
+// duplicate returns another descriptor of a socket, as another process would have it.
+func duplicate(t *testing.T, c net.Conn) net.Conn {
+	t.Helper()
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := -1
+	if err := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); err != nil || fd < 0 {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "target")
+	defer f.Close()
+	other, err := net.FileConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return other
+}
+
+// loopback returns both ends of a TCP connection.
+func loopback(t *testing.T) (near, far *net.TCPConn) {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	a, err := new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.(*net.TCPConn), b.(*net.TCPConn)
+}
+
+// A daemon that is replaced gives its connections to the next one: the applications see nothing of it, wherever they are
+// in what they say, and also if one of them takes nothing for now.
+func TestAnotherProcessGoesOnWithConnections(t *testing.T) {
+	for name, stalled := range map[string]bool{"both talk": false, "the target takes nothing": true} {
+		t.Run(name, func(t *testing.T) {
+			target, server := loopback(t)
+			client, local := loopback(t)
+			defer server.Close()
+			defer client.Close()
+			r := newRig(t, func() (net.Conn, error) { return target, nil })
+			r.link(-1, -1)
+			if err := r.source.Open("X", local); err != nil {
+				t.Fatal(err)
+			}
+			question, answer := bytesOf(3<<20, 1), bytesOf(3<<20, 2)
+			half := make(chan struct{})
+			heard := make(chan []byte, 2)
+			say := func(c *net.TCPConn, p []byte) {
+				_, _ = c.Write(p[:len(p)/2])
+				<-half
+				_, _ = c.Write(p[len(p)/2:])
+				_ = c.CloseWrite()
+			}
+			hear := func(c *net.TCPConn, wait <-chan struct{}) {
+				<-wait
+				p, err := io.ReadAll(c)
+				if err != nil {
+					t.Errorf("heard %d bytes: %v", len(p), err)
+				}
+				heard <- p
+			}
+			now := make(chan struct{})
+			close(now)
+			go say(client, question)
+			go say(server, answer)
+			go hear(client, now)
+			if stalled {
+				go hear(server, half)
+			} else {
+				go hear(server, now)
+			}
+			// Until something is under way in each direction.
+			moving := func() bool {
+				r.far.Lock()
+				defer r.far.Unlock()
+				for c := range r.destination.conns {
+					if c.out > 1<<19 && (c.in > 1<<19 || stalled && c.in > 0) {
+						return true
+					}
+				}
+				return false
+			}
+			for until := time.Now().Add(10 * time.Second); !moving(); {
+				if time.Now().After(until) {
+					t.Fatal("nothing moves")
+				}
+				time.Sleep(time.Millisecond) //nolint:forbidigo // real sockets
+			}
+
+			first := r.far
+			first.Lock()
+			first.HandOver = true
+			first.Unlock()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			r.destination.Shutdown(ctx)
+			cancel()
+			r.cut()
+			next := resume.NewRegistry(resume.DefaultWindow, resume.NewMemory(resume.DefaultMemory))
+			var saved []Saved
+			var sockets []net.Conn
+			if n := HandOver(first, func(v Saved, c net.Conn) error {
+				saved, sockets = append(saved, v), append(sockets, duplicate(t, c))
+				return nil
+			}); n != 1 {
+				t.Fatalf("%d connections were handed over: %+v", n, first.Stats())
+			}
+			first.Ending.Wait()
+			if n := first.Memory.Used(); n != 0 {
+				t.Errorf("%d bytes are kept by the first process", n)
+			}
+			if err := sockets[0].(*net.TCPConn).SetLinger(-1); err != nil {
+				t.Fatal(err)
+			}
+			if err := TakeOver(next, saved[0], sockets[0], nil, nil); err != nil {
+				t.Fatal(err)
+			}
+			r.far = next
+			r.link(-1, -1)
+			close(half)
+			a, b := <-heard, <-heard
+			if len(a) > 0 && a[0] == answer[0] && bytes.Equal(a, answer) {
+				a, b = b, a
+			}
+			if !bytes.Equal(a, question) || !bytes.Equal(b, answer) {
+				t.Errorf("heard %d and %d bytes of %d", len(a), len(b), len(question))
+			}
+		})
+	}
+}
+
+func TestAStateThatMakesNoSenseIsNotTakenOver(t *testing.T) {
+	registry := resume.NewRegistry(resume.DefaultWindow, resume.NewMemory(resume.DefaultMemory))
+	good := resume.New(registry.Memory)
+	good.Open(resume.NewID())
+	good.Fill(make([]byte, 1), []byte("hello"))
+	good.Detach()
+	for name, bend := range map[string]func(*resume.Saved){
+		"another version":              func(v *resume.Saved) { v.Version++ },
+		"no identity":                  func(v *resume.Saved) { v.ID = resume.ID{} },
+		"replay is too short":          func(v *resume.Saved) { v.Replay = v.Replay[1:] },
+		"more taken than came":         func(v *resume.Saved) { v.Taken = v.Received + 1 },
+		"confirmed more than was sent": func(v *resume.Saved) { v.Acked = v.Sent + 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := good.Save()
+			bend(&v)
+			near, far := loopback(t)
+			defer near.Close()
+			defer far.Close()
+			if err := TakeOver(registry, Saved{Service: "X", Stream: v}, near, nil, nil); err == nil {
+				t.Error("it was taken over")
+			}
+		})
+	}
+}
