@@ -41,6 +41,8 @@ type Options struct {
 	// Settled, if set, is called each time that a connection to AWS has been made: the work and the memory of a
 	// handshake are over. It must be quick.
 	Settled func()
+	// HandOver keeps connections while this process is replaced by the next.
+	HandOver session.HandOver
 	// MaxConnections bounds the connections of all tunnels together. 0: each tunnel has its own limit only.
 	MaxConnections int
 	// Dial opens the connections to AWS. nil: through the web proxy of the environment, if it names one.
@@ -87,6 +89,7 @@ func New(cfg *config.Config, opts Options) *Agent {
 		Regions:        cfg.Tunnel.Regions,
 		MaxTunnels:     cfg.Tunnel.MaxTunnels,
 		MaxConnections: opts.MaxConnections,
+		HandOver:       opts.HandOver,
 		StateDir:       cfg.Tunnel.StateDir,
 		ResumeTimeout:  cfg.Tunnel.ResumeTimeout,
 		Services:       a.table,

@@ -22,6 +22,8 @@ type (
 	Opened = stream.Opened
 	// Closed tells how a connection ended.
 	Closed = stream.Closed
+	// Answerer learns that the destination has answered; see [stream.Answerer].
+	Answerer = stream.Answerer
 	// Breaker learns that its connection did not end in order; see [stream.Breaker].
 	Breaker = stream.Breaker
 	// Reason is why a connection ended; see [stream.Reason].

@@ -62,6 +62,17 @@ func (t *Table) Dial(ctx context.Context, name string) (net.Conn, error) {
 	return newConn(c, s, func() { t.release(name) }), nil
 }
 
+// Adopt takes a connection to the service of that name that was made elsewhere: it counts against the service's limit, even
+// above it, and has the service's timeouts from now on. It fails where the service is gone or switched off; the
+// connection is left to the caller then.
+func (t *Table) Adopt(name string, c net.Conn) (net.Conn, error) {
+	s, err := t.adopt(name)
+	if err != nil {
+		return nil, err
+	}
+	return newConn(c, s, func() { t.release(name) }), nil
+}
+
 // connect tries every address of the service until one accepts or the time is over.
 func (n network) connect(parent context.Context, s Service, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(parent, timeout)

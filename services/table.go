@@ -120,6 +120,21 @@ func (t *Table) reserve(name string) (Service, time.Duration, *DialError) {
 	return s, t.connectTimeout, nil
 }
 
+// adopt is reserve without a limit, for a connection that stands already.
+func (t *Table) adopt(name string) (Service, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, ok := t.byName[name]
+	switch {
+	case !ok:
+		return s, &DialError{Service: name, Kind: Unknown}
+	case s.Disabled:
+		return s, &DialError{Service: name, Target: s.Target(), Kind: Disabled}
+	}
+	t.active[name]++
+	return s, nil
+}
+
 // release gives the place back.
 func (t *Table) release(name string) {
 	t.mu.Lock()

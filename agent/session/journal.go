@@ -138,6 +138,12 @@ func (j *journal) tell(e Event) {
 	}
 }
 
+// adopted is a proxy.Observer for the connections of another process.
+func (j *journal) adopted(log *slog.Logger) func(proxy.Opened) func(proxy.Closed) {
+	a := &attempt{s: &session{id: "handed-over", log: log}}
+	return func(o proxy.Opened) func(proxy.Closed) { return j.connection(a, o) }
+}
+
 // connection is a proxy.Observer for the connections of one websocket.
 func (j *journal) connection(a *attempt, o proxy.Opened) func(proxy.Closed) {
 	s, e := a.s, a.event(ConnectionOpened)

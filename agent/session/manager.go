@@ -42,6 +42,8 @@ type Config struct {
 	ResumeTimeout time.Duration
 	// StateDir keeps the pairs of tokens over a restart. Empty: memory only.
 	StateDir string
+	// HandOver keeps connections for the next process.
+	HandOver HandOver
 	// Services dials the local targets.
 	Services *services.Table
 	// TLS is asked before each handshake. nil: the system's roots.
@@ -318,6 +320,9 @@ func (m *Manager) Close(ctx context.Context) error {
 	if m.arranger != nil {
 		m.arranger.Stop()
 	}
+	if m.cfg.HandOver.Limit > 0 {
+		m.cfg.resume.KeepForHandOver()
+	}
 	for _, s := range m.live {
 		s.cancel(errShutdown)
 	}
@@ -325,6 +330,9 @@ func (m *Manager) Close(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		m.tasks.Wait()
+		if m.cfg.HandOver.Limit > 0 {
+			m.handOver()
+		}
 		m.cfg.resume.Close()
 		m.journal.close()
 		if !m.store.close(ctx) {

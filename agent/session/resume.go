@@ -30,6 +30,7 @@ func (m *Manager) Resume() (int, error) {
 		n   int
 		err error
 	}
+	m.takeOver() // before a source can ask for them
 	done := make(chan result, 1)
 	var late atomic.Bool
 	m.tasks.Go(func() {

@@ -57,7 +57,10 @@ func (p *program) run(args []string) error {
 	})
 
 	ready := make(chan struct{})
-	a := agent.New(cfg, agent.Options{Logger: log, Level: level, Ready: func() { close(ready) }, Settled: newTrimmer().settled, MaxConnections: limitMemory()})
+	a := agent.New(cfg, agent.Options{
+		Logger: log, Level: level, Ready: func() { close(ready) }, Settled: newTrimmer().settled, MaxConnections: limitMemory(),
+		HandOver: keptByManager(log),
+	})
 	log.Info("culvertd started", "thing", cfg.ThingName, "endpoint", cfg.MQTT.Address(), "client_id", cfg.MQTT.ClientID,
 		"services", serviceNames(cfg), "status", version.Get().String())
 

@@ -8,6 +8,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/culvert-iot/culvert/agent"
+	"github.com/culvert-iot/culvert/agent/handover"
 	"github.com/culvert-iot/culvert/agent/session"
 )
 
@@ -16,6 +17,15 @@ func sdNotify(log *slog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		log.Debug("systemd cannot be notified", "error", err)
 	}
+}
+
+// keptByManager lets the service manager keep connections while this process is replaced by the next.
+func keptByManager(log *slog.Logger) session.HandOver {
+	state, sockets, err := handover.Take()
+	if err != nil {
+		log.Warn("connections of the last process are lost", "error", err)
+	}
+	return session.HandOver{Limit: handover.Limit(), Put: handover.Put, State: state, Sockets: sockets}
 }
 
 // sdReloading announces a reload with the time that Type=notify-reload asks for.

@@ -68,7 +68,11 @@ type farEnd struct {
 
 	source atomic.Pointer[proxy.Source] // the websocket that carries it
 	reset  atomic.Bool                  // instead of an orderly end
+	exact  atomic.Bool                  // an end without a reset is an orderly one: a Culvert is at the other end
 }
+
+// Answered is called when a Culvert at the other end has answered.
+func (f *farEnd) Answered() { f.exact.Store(true) }
 
 // SetLinger is how the tunnel resets a connection.
 func (f *farEnd) SetLinger(seconds int) error {
@@ -120,6 +124,9 @@ func (c *conn) why() error {
 	ctx, cancel := context.WithTimeout(context.Background(), linkGrace+reasonTime)
 	defer cancel()
 	reset := c.far.reset.Load()
+	if !reset && c.far.exact.Load() {
+		return io.EOF
+	}
 	if reset && c.lostLink(linkGrace/2) {
 		return c.lost(ctx)
 	}

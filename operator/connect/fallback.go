@@ -274,6 +274,9 @@ func (h *held) Answered() {
 	if h.release() {
 		h.session.confirmForm()
 	}
+	if a, ok := h.local.(proxy.Answerer); ok {
+		a.Answered()
+	}
 }
 
 // CloseWrite passes the end of the service's output on, after the release. As its first sign it says nothing

@@ -46,6 +46,7 @@ func (c *connection) carry() {
 	c.stopTimer()
 	if c.m.source {
 		c.m.resume.Add(c.res.ID(), c)
+		c.answered()
 	}
 	if c.half.held {
 		c.half.held = false
@@ -126,7 +127,7 @@ func (c *connection) serveBytes(m *mux, buf, payload []byte) (data []byte, ok bo
 			c.touch()
 		}
 		c.relock()
-		c.reading = false
+		c.readDone()
 		n, c.more, c.readErr = got, got == room, err
 	} else {
 		n = copy(into, c.plain.buf[c.plain.off:c.plain.n])

@@ -173,7 +173,18 @@ func (c *connection) takeWrite() {
 // giveWrite gives the write side back. What the state has come to ask for meanwhile begins here.
 func (c *connection) giveWrite() {
 	c.writing = false
+	if c.handing {
+		c.served.Broadcast()
+	}
 	c.leave()
+}
+
+// readDone is called when the sender has read from the target.
+func (c *connection) readDone() {
+	c.reading = false
+	if c.handing {
+		c.served.Broadcast()
+	}
 }
 
 // settle looks at the connection's state and does what it asks for: it closes the target, starts the
@@ -319,7 +330,7 @@ func (c *connection) serve(buf []byte, limit int) (data []byte, ended bool) {
 			c.touch()
 		}
 		c.relock()
-		c.reading = false
+		c.readDone()
 		n, c.more, c.readErr = got, got == limit, err
 	default:
 		n = copy(payload, c.plain.buf[c.plain.off:c.plain.n])

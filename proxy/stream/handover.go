@@ -42,6 +42,7 @@ func HandOver(registry *resume.Registry, keep func(Saved, net.Conn) error) (n in
 		}
 		if keep(c.save(), c.target) != nil {
 			c.handing = false
+			c.settle()
 			continue
 		}
 		n++
@@ -58,14 +59,19 @@ func (c *connection) quiesce(deadline time.Time) bool {
 	}
 	c.handing = true
 	_ = c.target.SetWriteDeadline(time.Now()) // it ends a write under way
+	late := time.AfterFunc(time.Until(deadline), func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.served.Broadcast()
+	})
+	defer late.Stop()
 	for c.writing || c.reading {
-		if time.Now().After(deadline) {
+		if !time.Now().Before(deadline) {
 			c.handing = false
+			c.settle()
 			return false
 		}
-		c.unlock()
-		time.Sleep(time.Millisecond) //nolint:forbidigo // goroutines in a system call cannot be waited for otherwise
-		c.relock()
+		c.served.Wait()
 	}
 	return c.state == open && !c.dead && !c.closed && c.detached
 }
@@ -117,7 +123,7 @@ func TakeOver(registry *resume.Registry, v Saved, target net.Conn, observer Obse
 		p = p[n:]
 	}
 	registry.Ending.Add(1)
-	if !registry.Detach(res.ID()) {
+	if !registry.Detach(res.ID(), m.owner) {
 		registry.Remove(res.ID(), resume.Unknown)
 		registry.Ending.Done()
 		res.Release()

@@ -81,7 +81,6 @@ func (c *connection) heard(m *mux, payload []byte) {
 	case c.offered && m.source:
 		if c.res.Answer(payload) {
 			m.unanswered, m.answered = false, true
-			c.answered()
 			c.s.records, c.s.keeps = true, c.res.Keeps()
 			c.carry()
 			return

@@ -1,0 +1,141 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/culvert-iot/culvert/proxy"
+)
+
+// HandOver is how connections outlive this process: a place that keeps sockets and state for the next one.
+type HandOver struct {
+	// Limit is how many sockets can be kept, the state's own included. 0: none, and connections end with the process.
+	Limit int
+	Put   func(state []byte, sockets []*os.File) error
+	// State and Sockets are what the last process has put.
+	State   []byte
+	Sockets []*os.File
+}
+
+// handOver gives the connections that wait for a websocket to the next process. It is called when all sessions have
+// ended.
+func (m *Manager) handOver() {
+	var all []proxy.Saved
+	var sockets []*os.File
+	defer func() {
+		for _, s := range sockets {
+			_ = s.Close()
+		}
+	}()
+	n := m.cfg.resume.HandOver(func(v proxy.Saved, target net.Conn) error {
+		if len(all)+1 >= m.cfg.HandOver.Limit {
+			return errors.New("there is no more room")
+		}
+		socket, err := duplicate(target)
+		if err != nil {
+			return err
+		}
+		all, sockets = append(all, v), append(sockets, socket)
+		return nil
+	})
+	if n == 0 {
+		return
+	}
+	state, err := json.Marshal(all)
+	if err == nil {
+		err = m.cfg.HandOver.Put(state, sockets)
+	}
+	if err != nil {
+		m.log.Warn("connections could not be kept for the next process", "connections", n, "error", err)
+		return
+	}
+	m.log.Info("connections kept for the next process", "connections", n)
+}
+
+// takeOver goes on with the connections that the last process has kept. Each waits for its source to resume it.
+func (m *Manager) takeOver() {
+	h := &m.cfg.HandOver
+	if len(h.State) == 0 {
+		return
+	}
+	var all []proxy.Saved
+	err := json.Unmarshal(h.State, &all)
+	taken := 0
+	for i, s := range h.Sockets {
+		if s == nil {
+			continue
+		}
+		if err == nil && i < len(all) {
+			if oneErr := m.takeOne(all[i], s); oneErr == nil {
+				taken++
+			} else {
+				m.log.Warn("connection of the last process ends", "service", all[i].Service, "error", oneErr)
+			}
+		}
+		_ = s.Close() // a copy, if it was taken; else its end, by a reset
+	}
+	h.State, h.Sockets = nil, nil
+	if err != nil {
+		m.log.Warn("connections of the last process are lost", "error", err)
+		return
+	}
+	m.log.Info("connections of the last process wait to be resumed", "connections", taken)
+}
+
+func (m *Manager) takeOne(v proxy.Saved, socket *os.File) error {
+	conn, err := net.FileConn(socket)
+	if err != nil {
+		return err
+	}
+	if t, ok := conn.(*net.TCPConn); ok {
+		_ = t.SetLinger(-1) // as it was before it was put
+	}
+	target, err := m.cfg.Services.Adopt(v.Service, conn)
+	if err == nil {
+		err = m.cfg.resume.TakeOver(v, target, m.journal.adopted(m.log), m.log)
+		conn = target
+	}
+	if err != nil {
+		if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
+			reset(t.NetConn())
+		} else {
+			reset(conn)
+		}
+		_ = conn.Close()
+	}
+	return err
+}
+
+// reset makes the close of a TCP connection a reset.
+func reset(c net.Conn) {
+	if t, ok := c.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+}
+
+// duplicate returns another descriptor of a target's socket, which is reset unless a process takes it over.
+func duplicate(target net.Conn) (*os.File, error) {
+	s, ok := target.(syscall.Conn)
+	if !ok {
+		return nil, errors.New("the target has no descriptor")
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd := -1
+	if controlErr := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); controlErr != nil {
+		return nil, controlErr
+	}
+	if err != nil {
+		return nil, fmt.Errorf("copy a descriptor: %w", err)
+	}
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	return os.NewFile(uintptr(fd), "target"), nil
+}
