@@ -128,7 +128,7 @@ func pingState(ctx context.Context, out io.Writer, client *presence.Client, thin
 	case err != nil:
 		return pingError(err)
 	}
-	fmt.Fprintln(out, describeState(thing, state, time.Now()))
+	fmt.Fprintln(out, state.Describe(thing, time.Now()))
 	switch {
 	case iotdata.IsDenied(cause):
 		advice := "allow iot:SendDirectMessage on client/" + state.ClientID + " to measure round trips"
@@ -142,31 +142,6 @@ func pingState(ctx context.Context, out io.Writer, client *presence.Client, thin
 			"its policy must allow iot:Receive on topic/"+presence.PingTopic(thing)+"; a link that broke a moment ago looks the same")}
 	}
 	return &exitError{code: exitNoAnswer}
-}
-
-// describeState is one line about an agent's connection.
-func describeState(thing string, s presence.State, now time.Time) string {
-	from := ""
-	if s.Address != "" {
-		from = " from " + s.Address
-	}
-	ago := s.Ago(now)
-	switch {
-	case s.Connected && ago != "":
-		return fmt.Sprintf("%s is connected%s, for %s", thing, from, ago)
-	case s.Connected:
-		return fmt.Sprintf("%s is connected%s", thing, from)
-	case !s.Known:
-		return fmt.Sprintf("%s has never connected as %s", thing, s.ClientID)
-	}
-	text := fmt.Sprintf("%s is not connected", thing)
-	if ago != "" {
-		text += ": last seen " + ago + " ago" + from
-	}
-	if s.Reason != "" {
-		text += " (" + s.Reason + ")"
-	}
-	return text
 }
 
 func pingError(err error) error {

@@ -17,6 +17,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/tlsdial"
 	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/operator/connect"
+	"github.com/culvert-iot/culvert/operator/presence"
 	"github.com/culvert-iot/culvert/proxy"
 )
 
@@ -42,6 +43,9 @@ type reachOptions struct {
 	dataEndpoint, destination      string
 	lifetime, wait, resume         time.Duration
 	fresh, takeOver, keep, isQuiet bool
+	noLook                         bool
+
+	given *pflag.FlagSet
 }
 
 func (o *reachOptions) register(f *pflag.FlagSet) {
@@ -49,12 +53,14 @@ func (o *reachOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.fresh, "new", false, "open a tunnel even if there is one")
 	f.BoolVar(&o.takeOver, "take-over", false, "use an open tunnel even if somebody is connected to it, which ends that session")
 	f.DurationVar(&o.lifetime, "lifetime", 12*time.Hour, "`time` that an opened tunnel lasts at most, in whole minutes")
-	f.DurationVar(&o.wait, "wait", connect.DefaultWait, "`time` to wait for the device")
+	f.DurationVar(&o.wait, "wait", connect.DefaultWait, "`time` to wait for the device; a device that AWS IoT knows to be away is waited for only if this is given")
+	f.BoolVar(&o.noLook, "no-look", false, "do not ask AWS IoT whether the device is connected")
 	f.DurationVar(&o.resume, "resume-timeout", proxy.DefaultResumeTimeout, "`time` that connections are kept when the tunnel is lost; 0 keeps none")
 	f.StringVar(&o.destination, "destination-client-type", "auto", "`version` of the protocol that the device's side speaks: V1 (the AWS IoT Device Client, Greengrass), V2, V3, or auto: V3, and V1 once that is evident")
 	f.StringVar(&o.dataEndpoint, "data-endpoint", "", "`URL` wss://host[:port] to connect to instead of the region's data endpoint; environment: "+dataEndpointVariable)
 	f.BoolVarP(&o.isQuiet, "quiet", "q", false, "say nothing but errors")
 	o.aws.register(f)
+	o.given = f
 }
 
 // config loads what AWS needs and puts the rest beside it.
@@ -80,6 +86,9 @@ func (o *reachOptions) config(ctx context.Context, show *progress, log io.Writer
 		cfg.ResumeTimeout = -1
 	}
 	cfg.New, cfg.TakeOver, cfg.Keep = o.fresh, o.takeOver, o.keep
+	if cfg.WaitForAway = o.given.Changed("wait"); !o.noLook {
+		cfg.Presence = presence.New(loaded).Look
+	}
 	cfg.Progress = show.event
 	if options.Debug != nil {
 		cfg.Logger = options.Debug

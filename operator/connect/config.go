@@ -19,6 +19,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/netdial"
 	"github.com/culvert-iot/culvert/operator"
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/operator/presence"
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/services"
 )
@@ -90,6 +91,13 @@ type Config struct {
 	// ThingExists, if set, reports whether the account has the thing, so that no tunnel is paid for in vain. An
 	// error, as of a caller who may not ask, leaves the question open.
 	ThingExists func(ctx context.Context, thing string) (bool, error)
+
+	// Presence, if set, returns the state of the MQTT connection of the thing's agent. A device that is away for more
+	// than a minute is an error before a tunnel is opened or rotated. An error, an agent that was never connected, or
+	// an answer that comes too late leaves the question open.
+	Presence func(ctx context.Context, thing string) (presence.State, error)
+	// WaitForAway waits up to Wait for a device that is away, instead.
+	WaitForAway bool
 
 	// Progress, if set, is told what happens; one call at a time.
 	Progress func(Event)

@@ -52,6 +52,7 @@ type finder struct {
 	wanted []string
 	skip   map[string]bool // tunnels that are no use
 	exists <-chan bool     // one answer, or nil; see lookUp
+	sight  <-chan sight    // one answer, or nil; see lookOut
 }
 
 // lookUpTime bounds the wait for the answer.
@@ -163,6 +164,12 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 		}
 		f.notice("taking over tunnel %s, in use%s", id, since)
 	}
+	// A device that is connected to the tunnel is there, whatever its other connection does.
+	if _, connected := changed(d.DestinationConnectionState); !connected {
+		if err := f.present(ctx); err != nil {
+			return nil, err
+		}
+	}
 	t := &tunnel{id: id, services: d.DestinationConfig.Services, looked: looked}
 	t.sourceBefore, _ = changed(d.SourceConnectionState)
 	t.destinationBefore, _ = changed(d.DestinationConnectionState)
@@ -228,6 +235,9 @@ func (f *finder) reserved(d *types.Tunnel) bool {
 
 func (f *finder) open(ctx context.Context) (*tunnel, error) {
 	if err := f.missing(); err != nil {
+		return nil, err
+	}
+	if err := f.present(ctx); err != nil {
 		return nil, err
 	}
 	f.step("opening a tunnel to %s", f.thing)

@@ -39,6 +39,9 @@ func Open(ctx context.Context, cfg Config, thing string, services ...string) (*T
 		return nil, err
 	}
 	find := &finder{Config: &cfg, thing: thing, wanted: services, skip: map[string]bool{}}
+	looking, stop := context.WithCancel(ctx)
+	defer stop()
+	find.lookOut(looking)
 	for {
 		t, err := open(ctx, find)
 		if e, ok := errors.AsType[*Error](err); ok && e.Reason == TakenOver && !cfg.New {

@@ -40,6 +40,31 @@ func (s State) Ago(now time.Time) string {
 	return Rough(now.Sub(s.Since))
 }
 
+// Describe returns one line about the connection of a thing's agent.
+func (s State) Describe(thing string, now time.Time) string {
+	from := ""
+	if s.Address != "" {
+		from = " from " + s.Address
+	}
+	ago := s.Ago(now)
+	switch {
+	case s.Connected && ago != "":
+		return fmt.Sprintf("%s is connected%s, for %s", thing, from, ago)
+	case s.Connected:
+		return fmt.Sprintf("%s is connected%s", thing, from)
+	case !s.Known:
+		return fmt.Sprintf("%s has never connected as %s", thing, s.ClientID)
+	}
+	text := fmt.Sprintf("%s is not connected", thing)
+	if ago != "" {
+		text += ": last seen " + ago + " ago" + from
+	}
+	if s.Reason != "" {
+		text += " (" + s.Reason + ")"
+	}
+	return text
+}
+
 // Rough prints a duration as a person says it: "12 s", "5 min", "3 h", "2 days".
 func Rough(d time.Duration) string {
 	switch d = max(0, d); {
@@ -171,7 +196,7 @@ func (c *Client) Endpoint(ctx context.Context) (string, error) {
 // cacheKey tells accounts, regions and endpoints apart; "" if that cannot be done.
 func (c *Client) cacheKey(ctx context.Context) string {
 	if c.cfg.Credentials == nil || c.cfg.BaseEndpoint != nil {
-		return "" // an endpoint of somebody's own may change from run to run
+		return "" // an endpoint of the user's own may change from run to run
 	}
 	credentials, err := c.cfg.Credentials.Retrieve(ctx)
 	if err != nil || credentials.AccessKeyID == "" {
