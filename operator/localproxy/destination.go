@@ -19,10 +19,12 @@ type destination struct {
 	cfg   *Config
 	j     *journal
 	table *services.Table
+
+	resume *proxy.Resumption // of connections from culvert
 }
 
 func newDestination(cfg *Config, j *journal) *destination {
-	d := &destination{cfg: cfg, j: j, table: services.NewTable(nil)}
+	d := &destination{cfg: cfg, j: j, table: services.NewTable(nil), resume: proxy.NewResumption(proxy.DefaultResumeTimeout)}
 	d.name(unnamed)
 	return d
 }
@@ -43,7 +45,7 @@ func (d *destination) name(name string) {
 func (d *destination) tunnel(c proxy.Connection, onOpen func(channelID, subprotocol string)) tunnel {
 	return proxy.NewDestination(proxy.DestinationConfig{
 		Connection: c, DialService: d.dial, DefaultService: d.defaultService,
-		Logger: d.j.logger(), OnOpen: onOpen, OnServices: d.announced,
+		Logger: d.j.logger(), OnOpen: onOpen, OnServices: d.announced, Resume: d.resume, Owner: d,
 	})
 }
 
@@ -97,5 +99,5 @@ func (d *destination) dial(ctx context.Context, service string) (net.Conn, error
 	return c, nil
 }
 
-func (*destination) lost()  {}
-func (*destination) close() {}
+func (*destination) lost()    {}
+func (d *destination) close() { d.resume.Close() }

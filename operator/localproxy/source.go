@@ -24,6 +24,7 @@ type source struct {
 	ctx    context.Context //nolint:containedctx // ends with the source, not with a call
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	resume *proxy.Resumption // of connections to culvertd
 
 	mu        sync.Mutex
 	listeners []*listener
@@ -51,7 +52,7 @@ func (l *listener) port() int {
 
 // newSource binds the ports that are asked for, before the first handshake: a port in use must not cost a token.
 func newSource(cfg *Config, j *journal) (*source, error) {
-	s := &source{cfg: cfg, j: j, changed: make(chan struct{})}
+	s := &source{cfg: cfg, j: j, changed: make(chan struct{}), resume: proxy.NewResumption(proxy.DefaultResumeTimeout)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for _, m := range cfg.Mappings {
 		if _, err := s.listen(m); err != nil {
@@ -86,7 +87,7 @@ func (s *source) listen(m Mapping) (*listener, error) {
 }
 
 func (s *source) tunnel(c proxy.Connection, onOpen func(channelID, subprotocol string)) tunnel {
-	return &sourceTunnel{s, proxy.NewSource(proxy.SourceConfig{Connection: c, Form: s.cfg.Form, Logger: s.j.logger(), OnOpen: onOpen})}
+	return &sourceTunnel{s, proxy.NewSource(proxy.SourceConfig{Connection: c, Form: s.cfg.Form, Logger: s.j.logger(), OnOpen: onOpen, Resume: s.resume})}
 }
 
 // sourceTunnel is a websocket whose readiness is noted.
@@ -279,4 +280,5 @@ func (s *source) close() {
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
+	s.resume.Close()
 }

@@ -78,8 +78,8 @@ type plainInput struct {
 }
 
 // connect dials the target. It is a goroutine of its own, so that the stack which that takes goes with it.
-func (c *connection) connect(ctx context.Context, m *mux) {
-	target, err := m.dial(ctx, c.s.name)
+func (c *connection) connect(ctx context.Context, m *mux, service string) {
+	target, err := m.dial(ctx, service)
 	c.mu.Lock()
 	c.cancel()
 	c.cancel = nil

@@ -421,7 +421,7 @@ func (m *mux) startDial(c *connection) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(m.ctx))
 	c.cancel, c.targetDone = cancel, false
 	c.running++
-	go c.connect(ctx, m)
+	go c.connect(ctx, m, c.s.name)
 }
 
 // remove takes c out of its stream's table, so that nothing more is delivered to it. Without connection

@@ -88,7 +88,10 @@ func (c *connection) tellOpened() {
 		return
 	}
 	c.watch.opened = time.Now()
-	c.watch.closed = c.observer(Opened{Service: c.s.name, Stream: c.s.id, Connection: c.id, Form: c.s.form, Target: c.target})
+	c.mu.Lock() // it may move to another websocket meanwhile
+	opened := Opened{Service: c.s.name, Stream: c.s.id, Connection: c.id, Form: c.s.form, Target: c.target}
+	c.mu.Unlock()
+	c.watch.closed = c.observer(opened)
 }
 
 // tellClosed is called when the connection is over, without mu. Nobody else has it then.
