@@ -22,7 +22,7 @@ const (
 // file descriptor must not lose its port for that. Meanwhile clients wait in the listener's own queue.
 type Acceptor struct {
 	Listener net.Listener
-	// Warn, if set, is told of a passing error, at most once a minute.
+	// Warn, if set, is called with a temporary error, at most once a minute.
 	Warn func(error)
 
 	delay  time.Duration // 0 unless the last Accept failed

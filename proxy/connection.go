@@ -16,7 +16,7 @@ type (
 	HandshakeError = wsconn.HandshakeError
 	// CloseError tells how the service closed the websocket.
 	CloseError = wsconn.CloseError
-	// Observer is told of connections to local targets.
+	// Observer is called for each connection to a local target.
 	Observer = stream.Observer
 	// Opened tells of a connection whose target is connected.
 	Opened = stream.Opened

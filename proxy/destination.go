@@ -22,7 +22,7 @@ type DestinationConfig struct {
 	DefaultService func(tunnelServices []string) (string, error)
 	// Logger gets what happens to connections. nil discards it.
 	Logger *slog.Logger
-	// OnConnection, if set, is told of each connection that reached its target, and of its end.
+	// OnConnection, if set, is called for each connection that reached its target; what it returns, at its end.
 	OnConnection Observer
 	// Budget is shared with the process's other tunnels. nil leaves this one to its own limits.
 	Budget *Budget
@@ -32,10 +32,10 @@ type DestinationConfig struct {
 	Owner any
 	// OnOpen, if set, is called when the handshake is done.
 	OnOpen func(channelID, subprotocol string)
-	// OnServices, if set, is told of the tunnel's services, each time that the service names them. It must be
+	// OnServices, if set, is called with the tunnel's services, each time that the service names them. It must be
 	// quick.
 	OnServices func(services []string)
-	// OnLost, if set, is told once why the websocket ended, if it was not ctx that ended it. The websocket is closed
+	// OnLost, if set, is called once with why the websocket ended, if it was not ctx that ended it. The websocket is closed
 	// then, so that a new one may be made, while Run still gives connections to local targets up to a second to end
 	// in order.
 	OnLost func(error)

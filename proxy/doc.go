@@ -4,5 +4,5 @@
 //	Source, at the operator:      wsconn.Dial -> frame -> stream.Source      <- Open, Serve <- client
 //
 // It knows no MQTT, no configuration file and no AWS API, and it does not retry: Run returns why the
-// websocket ended, and whoever holds the tokens decides what that means.
+// websocket ended, and the holder of the tokens decides what that means.
 package proxy

@@ -9,7 +9,7 @@ import (
 	"github.com/culvert-iot/culvert/proxy/wsconn"
 )
 
-// shutdownTimeout bounds the orderly end: resets sent, websocket closed. A daemon that is told to stop
+// shutdownTimeout bounds the orderly end: resets sent, websocket closed. A daemon that must stop
 // has 5 s for all of its tunnels.
 const shutdownTimeout = 2 * time.Second
 

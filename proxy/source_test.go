@@ -16,7 +16,7 @@ func (over) Read([]byte) (int, error)     { return 0, io.EOF }
 func (over) WriteBuffers(...[]byte) error { return io.ErrClosedPipe }
 func (over) Close(int, string) error      { return nil }
 
-// Whoever opens a connection at the moment of a lost link must be able to tell it from a tunnel that never stood: the
+// A caller of Open at the moment of a lost link must be able to tell it from a tunnel that never stood: the
 // one is worth another try.
 func TestOpenTellsALostTunnelFromOneThatNeverStood(t *testing.T) {
 	lost, never := NewSource(SourceConfig{Form: V3}), NewSource(SourceConfig{Form: V3})

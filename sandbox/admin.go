@@ -65,7 +65,7 @@ func (s *Sandbox) admin() http.Handler {
 		reply(w, http.StatusNotFound, problem(fmt.Errorf("there is no %s %s; GET / lists what there is, curl -d '' makes a POST", r.Method, r.URL.Path)))
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// A web page that somebody has open must not be able to call this, not even by a name of its own for 127.0.0.1.
+		// A web page in a browser must not be able to call this, not even by a name of its own for 127.0.0.1.
 		if r.Header.Get("Origin") != "" || !isLoopback(r.Host) {
 			reply(w, http.StatusForbidden, problem(errors.New("not for browsers: call 127.0.0.1 from this machine")))
 			return

@@ -184,7 +184,7 @@ func (n *notifier) note(notice Notice) {
 	case notice.Lost:
 		log.Warn("notification lost on purpose")
 	case notice.Delivery.Sent == 0 && notice.Delivery.Stored == 0:
-		log.Warn("notification published, and nobody there to receive it")
+		log.Warn("notification published, but no subscriber received it")
 	case notice.Delivery.Sent == 0:
 		log.Info("notification stored for a device that is away")
 	default:

@@ -33,7 +33,7 @@ type Config struct {
 	Dir string
 
 	// Listen is the host or address of all listeners but the admin endpoint, which is always on 127.0.0.1.
-	// Default 127.0.0.1. The control API is plain HTTP and asks nobody who they are: think before you open it.
+	// Default 127.0.0.1. The control API is plain HTTP without authentication: think before you open it.
 	Listen string
 	// Advertise is the host that URLs and written files name. Default: Listen, or 127.0.0.1 if that means all
 	// interfaces.

@@ -152,7 +152,7 @@ func (t *idleTimer) start(timeout time.Duration, expire func()) {
 	})
 }
 
-// tick tells whether this step was the last one.
+// tick reports whether this step was the last one.
 func (t *idleTimer) tick(step time.Duration) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

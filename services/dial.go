@@ -54,7 +54,7 @@ func (t *Table) Dial(ctx context.Context, name string) (net.Conn, error) {
 	c, err := t.net.connect(ctx, s, timeout)
 	if err != nil {
 		t.release(name)
-		if ctx.Err() == nil { // else nobody was refused: whoever asked has gone
+		if ctx.Err() == nil { // otherwise the caller gave up, and the target refused nothing
 			t.refuse(name, reasonOf(err))
 		}
 		return nil, err

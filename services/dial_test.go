@@ -143,7 +143,7 @@ func TestANameMustNotLeadToReservedAddresses(t *testing.T) {
 	}
 }
 
-// Whoever answers DNS may answer another thing each time: what was checked is what is dialled, and a name
+// DNS may give another answer each time: what was checked is what is dialled, and a name
 // that has been good is looked at again.
 func TestANameThatLaterLeadsToAReservedAddressIsRefusedThen(t *testing.T) {
 	table := NewTable([]Service{{Name: "a", Network: "tcp", Address: "rebind.example:80"}})
@@ -199,7 +199,7 @@ func TestRefusalsAreCountedByTheirReason(t *testing.T) {
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, _ = table.Dial(gone, "down") // whoever asked has gone: nobody was refused
+	_, _ = table.Dial(gone, "down") // the caller gave up: nothing was refused
 	for name, want := range map[string]map[Kind]uint64{
 		"one": {Full: 2}, "off": {Disabled: 1}, "down": {Refused: 1}, "": {Unknown: 3}, "nobody": nil, // a flood of names leaves no trace
 	} {

@@ -21,7 +21,7 @@ type Service struct {
 // maxName is the longest service name, in bytes (protocol guide, service identifiers).
 const maxName = 128
 
-// ValidName tells whether name is a service name that the service accepts: 1 to 128 letters, digits,
+// ValidName reports whether name is a service name that the service accepts: 1 to 128 letters, digits,
 // ":", "_" and "-" (AWS IoT API reference, DestinationConfig). There is no dot among them, whatever
 // older examples show.
 func ValidName(name string) bool {

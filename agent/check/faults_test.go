@@ -50,7 +50,7 @@ func provoke(t *testing.T, faults []fault) {
 	}
 }
 
-// has tells whether s has all parts, in their order.
+// has reports whether s has all parts, in their order.
 func has(s, parts string) bool {
 	if parts == "" {
 		return true

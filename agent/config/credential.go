@@ -28,7 +28,7 @@ func (d *decoder) credential(n *node, name string, to *string) bool {
 	return true
 }
 
-// IsCredential tells whether path is a credential that this process cannot have.
+// IsCredential reports whether path is a credential that this process cannot read.
 func IsCredential(path string) bool {
 	return os.Getenv("CREDENTIALS_DIRECTORY") == "" && filepath.Dir(path) == credentialDirectory
 }

@@ -211,7 +211,7 @@ func (d *decoder) elsewhere(name string, in section) string {
 	return name + " belongs in " + strings.Join(places, " or ")
 }
 
-// endpointHint says where the one thing comes from that nobody can guess.
+// endpointHint names the command that prints the endpoint, which cannot be guessed.
 const endpointHint = "aws iot describe-endpoint --endpoint-type iot:Data-ATS"
 
 // required reports what is missing. What is there and wrong, or under a name that is nearly right, has been
@@ -231,13 +231,13 @@ func (d *decoder) required() {
 	m := root.child("mqtt")
 	switch {
 	case m == nil && absent(root, "mqtt"):
-		d.doc.problem(top, "add [mqtt] with endpoint, cert_file and key_file; the endpoint is told by "+endpointHint, "the table [mqtt] is missing")
+		d.doc.problem(top, "add [mqtt] with endpoint, cert_file and key_file; the endpoint is printed by "+endpointHint, "the table [mqtt] is missing")
 		return
 	case m == nil, m.kind != tableKind, d.cfg.MQTT.Disabled:
 		return
 	}
 	if absent(m, "endpoint") {
-		d.doc.problem(m.key, `write endpoint = "…" beneath [mqtt]: the host that is told by `+endpointHint, "mqtt.endpoint is missing")
+		d.doc.problem(m.key, `write endpoint = "…" beneath [mqtt]: the host printed by `+endpointHint, "mqtt.endpoint is missing")
 	}
 	byName := d.identified(m)
 	for _, pair := range [][2]string{{"cert_file", "key_file"}, {"key_file", "cert_file"}} {

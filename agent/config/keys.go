@@ -70,7 +70,7 @@ func (d *decoder) clientID(n *node) {
 	}
 }
 
-// defaultClientID derives the client id, since two clients of one id push each other out for ever.
+// defaultClientID derives the client id, since two clients with one id keep disconnecting each other.
 func (d *decoder) defaultClientID() {
 	c := d.cfg
 	if c.MQTT.ClientID != "" || c.ThingName == "" {
@@ -100,7 +100,7 @@ func (d *decoder) mqttEndpoint(n *node) {
 func hostPort(s string, port int) (host string, _ int, flaw, hint string) {
 	switch {
 	case s == "":
-		return "", 0, "is empty", "it is told by " + endpointHint
+		return "", 0, "is empty", "it is printed by " + endpointHint
 	case strings.Contains(s, "://"):
 		_, rest, _ := strings.Cut(s, "://")
 		rest, _, _ = strings.Cut(rest, "/")
@@ -121,14 +121,14 @@ func hostPort(s string, port int) (host string, _ int, flaw, hint string) {
 		var digits string
 		var err error
 		if host, digits, err = net.SplitHostPort(s); err != nil {
-			return "", 0, fmt.Sprintf("%q is not host or host:port", s), "it is told by " + endpointHint
+			return "", 0, fmt.Sprintf("%q is not host or host:port", s), "it is printed by " + endpointHint
 		}
 		if port, err = services.ParsePort(digits); err != nil {
 			return "", 0, fmt.Sprintf("%q: %v", s, err), advice.Of(err)
 		}
 	}
 	if host == "" {
-		return "", 0, fmt.Sprintf("%q names no host", s), "it is told by " + endpointHint
+		return "", 0, fmt.Sprintf("%q names no host", s), "it is printed by " + endpointHint
 	}
 	if err := services.CheckHost(host); err != nil {
 		return "", 0, err.Error(), advice.Of(err)

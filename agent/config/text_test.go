@@ -201,7 +201,7 @@ type wrapped struct{}
 func (w *wrapped) UnmarshalText([]byte) error { return errors.New("refused") }
 
 // go-toml 2.4 passes over UnmarshalText of named string types. This package decodes no values by go-toml
-// for that reason among others; whoever lets it do so must wrap the type in a struct.
+// for that reason among others; a caller that needs it must wrap the type in a struct.
 func TestDurationsAreCheckedWhateverTheDecoderDoes(t *testing.T) {
 	var inStruct struct{ V wrapped }
 	if err := toml.Unmarshal([]byte(`V = "x"`), &inStruct); err == nil {

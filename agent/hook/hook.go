@@ -20,7 +20,7 @@ type Config struct {
 	Events  []string      // their names; empty: all
 }
 
-// Event is what a command is told.
+// Event is what a command gets in its environment.
 type Event struct {
 	Name  string
 	Facts []string // "KEY=value", for the environment. Never a secret.

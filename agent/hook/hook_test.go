@@ -80,7 +80,7 @@ func TestEventsRunOneAtATimeInTheirOrderAndOnlyThoseAskedFor(t *testing.T) {
 			r.Tell(Event{Name: "b", Facts: []string{fmt.Sprint(i)}})
 		}
 		if time.Since(begin) != 0 {
-			t.Error("whoever told of an event had to wait")
+			t.Error("the caller had to wait")
 		}
 		if r.Wants("c") || !r.Wants("a") {
 			t.Error("Wants is wrong")

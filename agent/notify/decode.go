@@ -30,7 +30,7 @@ type Notification struct {
 	Received    time.Time    // when Decode ran
 }
 
-// Decode reads a notification and checks every field, since whoever can publish can write it: the size is
+// Decode reads a notification and checks every field, since any publisher can write it: the size is
 // at most MaxPayload, clientMode is "destination", the token has 1 to 4,096 printable ASCII characters
 // without spaces, the region matches ^[a-z0-9-]{1,64}$ and each service ^[a-zA-Z0-9:_-]{1,128}$. Unknown
 // members are ignored; of a repeated one the last counts; services may be absent, null or empty.

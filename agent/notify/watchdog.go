@@ -11,7 +11,7 @@ import (
 const stepLimit = 3 * time.Minute
 
 // watchdog is how a loop shows that it is alive: it says when it begins a step that must end, and when it
-// waits for something that may take for ever.
+// waits for something that may never come.
 type watchdog struct {
 	mu   sync.Mutex
 	step string    // "" while it waits

@@ -37,7 +37,7 @@ const (
 	ReasonMaxDuration = "max_duration" // of a connection: its service's max_duration
 )
 
-// Event is what Config.Observe is told. It holds no token.
+// Event is what Config.Observe is called with. It holds no token.
 type Event struct {
 	Kind      EventKind
 	Time      time.Time

@@ -19,7 +19,7 @@ func (c counted) Create(path string) (file, error) {
 	return c.osFiles.Create(path)
 }
 
-// A flash memory has so many writes in its life, and whoever publishes made-up tokens could use them up. Of a token
+// A flash memory has so many writes in its life, and a publisher of made-up tokens could use them up. Of a token
 // that comes in a flood nothing is written before it has worked.
 func TestAFloodOfTokensDoesNotWearTheDiskOut(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {

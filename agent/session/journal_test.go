@@ -189,7 +189,7 @@ func TestAConnectionHasBothLinesOrNone(t *testing.T) {
 	})
 }
 
-// Whoever can publish notifications can make up tokens.
+// Any publisher of notifications can make up tokens.
 func TestAFloodOfTokensIsBoundedAndSummarized(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		m := w.manager(func(c *Config) { c.MaxTunnels = 3 })
@@ -234,7 +234,7 @@ func TestAFloodOfTokensIsBoundedAndSummarized(t *testing.T) {
 	})
 }
 
-// Whoever publishes tokens without end, with as many services as a notification may have, fills no disk.
+// A publisher of endless tokens, with as many services as a notification may have, fills no disk.
 func TestTokensWithoutEndWriteLittle(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		m := w.manager(func(c *Config) { c.StateDir = "" })

@@ -137,7 +137,7 @@ func TestADirectoryThatOthersCanWriteIntoIsWarnedAboutWithTheCommandThatMendsIt(
 	}
 }
 
-// Whoever can write into the directory might put a link in the place of the file that is about to be made.
+// A user who can write into the directory might put a link in the place of the file that is about to be made.
 func TestAStateFileIsNeverWrittenThroughALink(t *testing.T) {
 	dir := t.TempDir()
 	victim, link := filepath.Join(dir, "victim"), filepath.Join(dir, "link")

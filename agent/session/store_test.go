@@ -81,7 +81,7 @@ func TestAPowerFailureAtAnyPointLeavesTheOldOrTheNewPair(t *testing.T) {
 				}
 				for _, name := range dirNames(t, dir) {
 					if strings.HasSuffix(name, tempSuffix) {
-						t.Errorf("death at operation %d: %s is left for ever", dieAt, name)
+						t.Errorf("death at operation %d: %s is never removed", dieAt, name)
 					}
 				}
 				switch {

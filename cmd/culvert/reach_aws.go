@@ -14,7 +14,7 @@ import (
 type reachAWS struct {
 	operator.Options
 
-	readTimeout, connectTimeout int // seconds; 0 is for ever
+	readTimeout, connectTimeout int // seconds; 0 waits indefinitely
 	debug                       bool
 }
 
@@ -25,8 +25,8 @@ func (o *reachAWS) register(f *pflag.FlagSet) {
 	f.StringVar(&o.CABundle, "ca-bundle", "", "PEM `file` of the authorities to trust, also at the data endpoint")
 	f.BoolVar(&o.NoVerifySSL, "no-verify-ssl", false, "trust any certificate, also at the data endpoint")
 	f.BoolVar(&o.NoSignRequest, "no-sign-request", false, "call without credentials")
-	f.IntVar(&o.readTimeout, "cli-read-timeout", 60, "`seconds`; 0 is for ever")
-	f.IntVar(&o.connectTimeout, "cli-connect-timeout", 60, "`seconds`; 0 is for ever")
+	f.IntVar(&o.readTimeout, "cli-read-timeout", 60, "`seconds`; 0 waits indefinitely")
+	f.IntVar(&o.connectTimeout, "cli-connect-timeout", 60, "`seconds`; 0 waits indefinitely")
 	f.BoolVar(&o.debug, "debug", false, "log calls and connections")
 }
 

@@ -10,7 +10,7 @@ import threading
 
 
 def hand_over(culvertd, payload):
-    """Gives one payload to the daemon. Tells whether it was taken."""
+    """Hands one payload to the daemon. Returns whether the daemon accepted it."""
     done = subprocess.run([culvertd, "notify"], input=payload, capture_output=True, timeout=30, check=False)
     print((done.stdout or done.stderr).decode(errors="replace").strip(), flush=True)
     return done.returncode == 0

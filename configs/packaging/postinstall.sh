@@ -15,7 +15,7 @@ if command -v systemctl >/dev/null && [ -n "$systemd" ]; then systemctl daemon-r
 
 if /usr/bin/culvertd check --offline >/dev/null 2>&1; then
   if command -v systemctl >/dev/null; then
-    # An upgrade leaves a daemon that somebody has disabled as it is.
+    # An upgrade leaves a disabled daemon disabled.
     [ -z "$new" ] || systemctl enable culvertd.service >/dev/null 2>&1 || true
     if [ -n "$systemd" ] && [ -n "$new" ]; then
       systemctl start --no-block culvertd.service || true

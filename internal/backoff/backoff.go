@@ -26,8 +26,8 @@ type Backoff struct {
 
 // Next returns how long to wait before the next attempt: evenly drawn between Min/2, for the sake of the
 // service, and a bound that doubles with each call, from Min to Max. floor, if larger, is
-// the service's own wish (Retry-After); jitter up to the bound is added to it, so that a fleet that was
-// told the same second does not return in it, and spreads more each time that it is told again.
+// the service's own wish (Retry-After); jitter up to the bound is added to it, so that a fleet that got
+// the same answer does not return in the same second, and spreads more with each answer.
 func (b *Backoff) Next(floor time.Duration) time.Duration {
 	minimum, limit := b.Min, b.Max
 	if minimum <= 0 {

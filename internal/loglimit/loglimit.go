@@ -5,7 +5,7 @@ import "time"
 const (
 	// DefaultEvery is how often one kind of event is written.
 	DefaultEvery = 30 * time.Second
-	// DefaultKinds bounds the kinds that are told apart. Names in them often come from a peer, and a
+	// DefaultKinds bounds the kinds that are counted separately. Names in them often come from a peer, and a
 	// flood of new names must not become a flood of lines.
 	DefaultKinds = 32
 )

@@ -149,7 +149,7 @@ func TestProxyErrorsNameTheCauseAndTheRemedyButNoPassword(t *testing.T) {
 		{"not HTTP", "http://", hangUp("SSH-2.0-OpenSSH_9.2\r\n"), nil, 0, []string{"not HTTP", "check the scheme and the port"}},
 		{"TLS where http:// was written", "http://", hangUp("\x15\x03\x01\x00\x02\x02\x16"), nil, 0, []string{"in TLS", "check the scheme"}},
 		{"header without an end", "http://", say("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*answerLimit)), nil, 0, []string{"longer than 16384 bytes"}},
-		{"interim answers for ever", "http://", say(strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 50)), nil, 0, []string{"only interim answers"}},
+		{"interim answers without end", "http://", say(strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 50)), nil, 0, []string{"only interim answers"}},
 		{"https:// to a plain proxy", "https://", nil, hangUp("HTTP/1.1 400 Bad Request\r\n\r\n"), 0, []string{"does not speak TLS", "http:// instead of https://"}},
 		{"https:// with an expired certificate", "https://", nil, expired, 0, []string{"expired", "valid today"}},
 		{"nobody listens", "http://joe:hunter2@" + nobody, nil, nil, 0, []string{"cannot connect to the proxy", "refused", "https_proxy", "no_proxy"}},

@@ -12,7 +12,7 @@ import (
 // Values compare equal when their contents do.
 //
 // The content sits behind a handle, not in the struct: package fmt cannot call Format on an unexported
-// field of somebody's struct and prints its bare fields instead, which here are a pointer.
+// field of another struct and prints its bare fields instead, which here are a pointer.
 type Value struct{ h unique.Handle[string] }
 
 // New wraps s.
@@ -31,7 +31,7 @@ func (v Value) Reveal() string {
 	return v.h.Value()
 }
 
-// IsZero tells whether there is no secret at all.
+// IsZero reports whether there is no secret.
 func (v Value) IsZero() bool { return v == Value{} }
 
 // Fingerprint is the SHA-256 of the content: the key under which a token is known.

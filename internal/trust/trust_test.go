@@ -144,7 +144,7 @@ func TestAFileOfAGroupThatCanChangeItIsTold(t *testing.T) {
 	wantError(t, Executable(in("shared/hook")), "")
 }
 
-// Whoever can change one link of the way can lead to another file, however closed the files at its end are.
+// A user who can change one link of the path can lead to another file, however closed the files at its end are.
 func TestLinksThatOthersCanExchangeAreTold(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }

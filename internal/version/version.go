@@ -22,7 +22,7 @@ var (
 // Info names a build.
 type Info struct {
 	Version  string `json:"version"`  // of the release, as in v1.2.3; "devel" for a build from a work tree
-	Commit   string `json:"commit"`   // of the source, shortened to 12 digits; "unknown" where nobody noted it
+	Commit   string `json:"commit"`   // of the source, shortened to 12 digits; "unknown" if the build did not record it
 	Go       string `json:"go"`       // version of the Go toolchain
 	Platform string `json:"platform"` // operating system and processor, as in linux/arm
 }

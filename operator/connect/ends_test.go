@@ -116,7 +116,7 @@ func talkPost(t *testing.T, c net.Conn) {
 	}
 }
 
-// Whoever has lost a tunnel to another operator leaves it open, whether this was noticed yet or not.
+// An operator who has lost a tunnel to another one leaves it open, noticed yet or not.
 func TestATunnelThatWasTakenOverIsLeftOpen(t *testing.T) {
 	t.Parallel()
 	for name, behaviour := range map[string]tunnels.Behaviour{

@@ -171,7 +171,7 @@ func (s *session) run(ctx context.Context) error {
 	}
 }
 
-// connect is one websocket's life; up tells whether it was of use.
+// connect is one websocket's life; up reports whether it was of use.
 func (s *session) connect(ctx context.Context, token, client secret.Value) (up bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -354,7 +354,7 @@ func (s *session) ready(ctx context.Context) (*proxy.Source, error) {
 	}
 }
 
-// confirmOwnership tells whether a tunnel that was found is still this side's after a while in which somebody else could come
+// confirmOwnership reports whether a tunnel that was found is still this side's after a while in which somebody else could come
 // who looked at it before this side was connected: about as long as it took here from the look to the connection, and
 // as much again.
 func (s *session) confirmOwnership(ctx context.Context, source *proxy.Source) error {

@@ -117,7 +117,7 @@ func open(ctx context.Context, find *finder) (_ *Tunnel, err error) {
 // ID is the tunnel's. It changes where the tunnel was closed and another one carries on its connections.
 func (t *Tunnel) ID() string { return t.session.tunnel().id }
 
-// Opened tells whether the tunnel was opened here, and not found.
+// Opened reports whether the tunnel was opened here, and not found.
 func (t *Tunnel) Opened() bool { return t.session.tunnel().opened }
 
 // Done is closed when the tunnel cannot be used any more: it was closed or has expired, somebody took it over, or Close

@@ -314,7 +314,7 @@ func (l *loader) network() error {
 		return usagef("%s: %w", l.show(optCAPath), err)
 	}
 	if l.has(optNoVerify) {
-		l.warn("the endpoint's certificate is not verified (-k): whoever sits in between can read the token and the tunnel")
+		l.warn("the endpoint's certificate is not verified (-k): a man in the middle can read the token and the tunnel")
 	}
 	dialer := netdial.FromEnvironment()
 	dialer.RootCAs = roots.RootCAs

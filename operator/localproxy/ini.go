@@ -104,7 +104,7 @@ func files(dir string) ([]string, error) {
 	return list, err
 }
 
-// isDirectory tells whether path is a directory, and fails where there is nothing at all.
+// isDirectory reports whether path is a directory, and fails where there is nothing at all.
 func isDirectory(path string) (bool, error) {
 	info, err := os.Stat(path)
 	if err != nil {

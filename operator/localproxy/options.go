@@ -15,7 +15,7 @@ type Option struct {
 	Help     string
 }
 
-// IsList tells whether the option may come more than once; its values are joined with commas.
+// IsList reports whether the option may come more than once; its values are joined with commas.
 func (o Option) IsList() bool { return o.Name == optSource || o.Name == optDestination }
 
 // The options' long names, as the reference local proxy documents them.

@@ -54,7 +54,7 @@ func TestWhatFollowsAnEnd(t *testing.T) {
 		{"closed, then refused for another reason", policy{}, []end{closed}, end{refusal(400, "Invalid client token."), 0}, "rejected"},
 		{"lost, then refused: the service may hold the dead connection", policy{}, []end{worked}, end{refusal(400, "connected already"), 0}, "again"},
 		{"and once more", policy{}, waits(end{refusal(400, ""), 0})[:3], end{refusal(400, ""), 0}, "again"},
-		{"but not for ever", policy{}, waits(end{refusal(400, ""), 0}), end{refusal(400, ""), 0}, "rejected"},
+		{"but not indefinitely", policy{}, waits(end{refusal(400, ""), 0}), end{refusal(400, ""), 0}, "rejected"},
 		{"tries are counted in a row", policy{}, append(waits(end{refusal(400, ""), 0}), worked), end{refusal(400, ""), 0}, "again"},
 		{"a limit of failed connects", policy{retries: 2}, []end{{broken, 0}, {broken, 0}}, end{broken, 0}, "given up after 3"},
 		{"which is of those in a row", policy{retries: 2}, []end{{broken, 0}, {broken, 0}, worked}, end{broken, 0}, "again"},

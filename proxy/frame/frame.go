@@ -43,7 +43,7 @@ var typeNames = [...]string{
 	"UNKNOWN", "DATA", "STREAM_START", "STREAM_RESET", "SESSION_RESET", "SERVICE_IDS", "CONNECTION_START", "CONNECTION_RESET",
 }
 
-// Known tells whether t is one of the message types above other than Unknown.
+// Known reports whether t is one of the message types above other than Unknown.
 func (t Type) Known() bool { return t > Unknown && int(t) < len(typeNames) }
 
 // String is the type's name in the protocol guide.

@@ -291,7 +291,7 @@ func TestAnIdleReaderGivesItsLargeBufferBack(t *testing.T) {
 	}
 }
 
-// single returns the same frame for ever, never two in one read.
+// single returns the same frame again and again, never two in one read.
 type single struct {
 	b    []byte
 	next int

@@ -25,7 +25,7 @@ const (
 // fields are guarded by mux.mu, except where a comment names their goroutine.
 //
 // An idle connection is this struct, its socket and one goroutine with a shallow stack, the poller, which waits
-// until there is something to read. Whoever reads the tunnel also writes to targets that take it at once; only for
+// until there is something to read. The reader of the tunnel also writes to targets that take it at once; only for
 // a target that does not there is a second goroutine, the writer, until all is written.
 type connection struct {
 	mu     *sync.Mutex // m's; the same wherever it is attached
@@ -265,7 +265,7 @@ func (c *connection) poll() {
 	c.mu.Unlock()
 }
 
-// await waits for bytes once, and until they are sent. It tells whether there may be more.
+// await waits for bytes once, and until they are sent. It reports whether there may be more.
 func (c *connection) await() bool {
 	var n int
 	var err error
@@ -297,7 +297,7 @@ func (c *connection) await() bool {
 	return c.readErr == nil
 }
 
-// discard reads away what is there, with mu given up meanwhile, and tells whether there may be more.
+// discard reads away what is there, with mu given up meanwhile, and reports whether there may be more.
 func (c *connection) discard() bool {
 	c.unlock()
 	defer c.relock()

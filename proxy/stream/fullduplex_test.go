@@ -15,7 +15,7 @@ import (
 )
 
 // inOrder is a Transport whose probes are answered as the service answers them: behind all that is on its way to this
-// side by then. Whoever does not read on does not see them.
+// side by then. A side that has stopped reading does not see them.
 type inOrder struct {
 	*end
 	passed func(probe uint64)

@@ -239,7 +239,7 @@ func (s *sourceScript) queued() {
 	}
 }
 
-// over tells whether the websocket has ended, which only what is no protocol may cause.
+// over reports whether the websocket has ended, which only what is no protocol may cause.
 func (s *sourceScript) over() bool {
 	s.t.Helper()
 	select {

@@ -67,7 +67,7 @@ func (d *deed) spare() {
 // sessionReset is the deed that ends all streams.
 const sessionReset = 11
 
-// endsOthers tells whether a start may be of another form than V3, which ends all V3 streams.
+// endsOthers reports whether a start may be of another form than V3, which ends all V3 streams.
 func endsOthers(m *frame.Message) bool {
 	return (m.Type == frame.StreamStart || m.Type == frame.ConnectionStart) && (m.ServiceID == "" || m.ConnectionID == 0)
 }

@@ -85,7 +85,7 @@ func (l *link) take() []byte {
 	return b
 }
 
-// stop makes the link full for ever, or as it was again.
+// stop makes the link full until further notice, or as it was again.
 func (l *link) stop(full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,7 +96,7 @@ func (l *link) stop(full bool) {
 	l.moved.Broadcast()
 }
 
-// full tells whether a writer has to wait.
+// full reports whether a writer has to wait.
 func (l *link) full() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

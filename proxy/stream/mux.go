@@ -54,17 +54,17 @@ type Config struct {
 	Transport Transport
 	Logger    *slog.Logger // nil discards
 	// OnStream is called when a stream is seen to start: from then on the service answers pings. It must
-	// be quick and bear being called again.
+	// be quick, and may be called more than once.
 	OnStream func()
-	// OnServices is told of the tunnel's services, each time that the service names them. It must be quick, and
+	// OnServices is called with the tunnel's services, each time that the service names them. It must be quick, and
 	// call nothing here.
 	OnServices func(services []string)
-	// Observer, if set, is told of each connection that reached its target, and of its end.
+	// Observer, if set, is called for each connection that reached its target; what it returns, at its end.
 	Observer Observer
 	// Budget is shared with other tunnels; nil leaves this one to its own limits.
 	Budget *Budget
-	// OnLost, if set, is told once why the websocket ended, when it is closed and its connections may still need the
-	// moment that Serve gives them to end. It is not told of an end by Shutdown.
+	// OnLost, if set, is called once with why the websocket ended, when it is closed and its connections may still need the
+	// moment that Serve gives them to end. It is not called after Shutdown.
 	OnLost func(error)
 	// Resume, if set, lets connections to another program of this kind outlive the websocket, stay open in one
 	// direction when the other has ended, and stall without holding up others. It is shared by the websockets
@@ -321,7 +321,7 @@ func (m *mux) Shutdown(ctx context.Context) {
 	_ = m.transport.Close(closeNormal, "")
 }
 
-// stopping tells whether Shutdown has begun.
+// stopping reports whether Shutdown has begun.
 func (m *mux) stopping() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -43,7 +43,7 @@ type Closed struct {
 	Detached time.Duration // without a websocket, in all
 }
 
-// Observer is told of each connection that was opened. What it returns, if anything, is told of that
+// Observer is called for each connection that was opened. What it returns, if not nil, is called at that
 // connection's end. Both are called without a lock from the connection's own goroutine, which waits for
 // them: one that blocks holds up no other connection, but it does hold up the tunnel's end.
 type Observer func(Opened) func(Closed)

@@ -130,7 +130,7 @@ func turns(t *testing.T, n int, m **mux, each func(number int, sent []frame.Mess
 	<-ended
 }
 
-// attached tells whether n connections have their targets.
+// attached reports whether n connections have their targets.
 func (m *mux) attached(n int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 // what typing waits for is the same on any path. It starts by doubling (slow start), and takes larger steps
 // while the path shows no queue at all.
 //
-// A queue of one's own must not be taken for the path for ever: every epoch the window shrinks for about a round
+// A queue of one's own must not be taken for the path indefinitely: every epoch the window shrinks for about a round
 // trip, to somewhat less than the path holds, and base is measured anew (as in BBR's ProbeRTT and LEDBAT++'s
 // periodic slowdown, but by a quarter or the target at most). What stands still at the smallest window is nobody's queue but
 // the path's, or that of the other direction: then base is what was measured.
@@ -103,7 +103,7 @@ func (w *window) allowed() int {
 	return w.size
 }
 
-// open tells whether there is no window: the service has not answered yet, or no more.
+// open reports whether there is no window: the service has not answered yet, or no more.
 func (w *window) open() bool { return w.size == 0 || w.starved }
 
 // room is how many bytes may be sent; none or fewer than none means to wait for an answer.
@@ -189,11 +189,11 @@ func (w *window) sending(now time.Duration, n int) uint64 {
 // grace is how many bytes of those that send little may be on their way beyond the window.
 func (w *window) grace() int { return max(w.allowed()/4, minWindow) }
 
-// deaf tells whether somebody who waits for the window would wait for an answer that nobody was asked for: then a
+// deaf reports whether somebody who waits for the window would wait for an answer that nobody was asked for: then a
 // probe must be sent by itself, as a message of no bytes.
 func (w *window) deaf(now time.Duration) bool { return w.first == w.next && w.room(now) <= 0 }
 
-// due tells whether what was sent needs a probe.
+// due reports whether what was sent needs a probe.
 func (w *window) due(now time.Duration) bool {
 	if w.open() {
 		return w.first == w.next || now-w.probes[(w.next-1)%maxProbes].at >= time.Second

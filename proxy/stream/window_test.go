@@ -136,7 +136,7 @@ func TestTheWindowFollowsThePath(t *testing.T) {
 	}
 }
 
-// A queue of the window's own that was there when it first looked is not taken for the path for ever.
+// A queue of the window's own that was there when it first looked is not taken for the path indefinitely.
 func TestAStandingQueueDoesNotBecomeThePath(t *testing.T) {
 	p := newPath(800e3, 50*time.Millisecond)
 	p.run(5 * time.Second)
@@ -233,7 +233,7 @@ func TestTimeInWhichNobodyReadsIsNotThePaths(t *testing.T) {
 	}
 }
 
-// Whoever waits for the window must not wait for answers that nobody reads, and for no longer than it takes.
+// A sender that waits for the window must not wait for answers that nobody reads, and for no longer than it takes.
 func TestTheWindowIsSetAsideWhileNobodyReads(t *testing.T) {
 	p := newPath(10e6, 20*time.Millisecond)
 	p.run(5 * time.Second)

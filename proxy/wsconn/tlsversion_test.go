@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A service, or whoever is in its place, cannot talk this side into an older TLS.
+// A service, or an impostor, cannot talk this side into an older TLS.
 func TestTLSBefore12IsRefusedAndNotFallenBackTo(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11} {
 		handshakes := 0

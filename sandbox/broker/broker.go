@@ -138,7 +138,7 @@ func newBroker(cfg Config) (*Broker, error) {
 			InlineClient: true,
 			// Mochi logs whole packets; their payloads hold tokens. What matters is logged by the hook.
 			Logger:                 slog.New(slog.DiscardHandler),
-			SysTopicResendInterval: 24 * 60 * 60, // nobody may read them
+			SysTopicResendInterval: 24 * 60 * 60, // no client may read them
 		}),
 	}
 	if err := b.server.AddHook(&rules{b: b}, nil); err != nil {

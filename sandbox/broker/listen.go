@@ -49,7 +49,7 @@ func (b *Broker) Restart() error {
 }
 
 // Stop plays an outage: nothing listens, all connections drop. Sessions and what they wait for are kept, and Publish
-// goes on working: the service lives, only nobody reaches it.
+// goes on working: the service runs and cannot be reached.
 func (b *Broker) Stop() {
 	b.mu.Lock()
 	b.running = false

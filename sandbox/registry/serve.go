@@ -14,7 +14,7 @@ import (
 // maxBody bounds a request: a policy document has 2,048 characters at most, a signing request not many more.
 const maxBody = 64 << 10
 
-// Mine reports whether a request is for this API, and not for the tunnels', which shares its port: AWS IoT's is told by
+// Mine reports whether a request is for this API, and not for the tunnels', which shares its port: AWS IoT's is recognized by
 // its paths, STS by its form.
 func Mine(req *http.Request) bool {
 	if req.URL.Path == "/" {

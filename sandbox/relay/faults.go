@@ -342,7 +342,7 @@ func (f *Faults) Ping(t Target, payload string) int {
 	})
 }
 
-// Pong sends a websocket pong that nobody has asked for.
+// Pong sends an unsolicited websocket pong.
 func (f *Faults) Pong(t Target, payload string) int {
 	return f.each(t, func(p *peer) bool {
 		return p.ws.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(linger)) == nil

@@ -80,7 +80,7 @@ func (l *link) attach(p *peer) bool {
 	if p.version >= 2 {
 		l.send(p, &frame.Message{Type: frame.ServiceIDs, AvailableServiceIDs: p.adm.Services})
 	}
-	p.adm.Connected() // not before: whoever reads of it may send at once
+	p.adm.Connected() // not before: a reader of the state may send at once
 	return true
 }
 
@@ -191,7 +191,7 @@ func (l *link) forward(p *peer, m *frame.Message, raw []byte) {
 	key := l.key(p, m.ServiceID)
 	l.track(key, m)
 	if o == nil {
-		// Routing broke: nobody is there to answer.
+		// Routing broke: nothing answers.
 		l.observe(p.side, "", m)
 		delete(l.streams, key)
 		if m.Type == frame.StreamStart || m.Type == frame.ConnectionStart {

@@ -24,7 +24,7 @@ type Behaviour struct {
 	// False: a client token can never serve another access token.
 	ClientTokenSurvivesRotation bool
 
-	// RotateBeforeConnectFails refuses to rotate a tunnel to which nobody was ever connected.
+	// RotateBeforeConnectFails refuses to rotate a tunnel to which neither side ever connected.
 	// False, as documented uses imply: it works.
 	RotateBeforeConnectFails bool
 

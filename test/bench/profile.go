@@ -28,7 +28,7 @@ func profiledDevice(ctx context.Context, args []string) (err error) {
 	if len(args) != 4 {
 		return errors.New("usage: profiled-device ENDPOINT ROOTS TARGETS FILE")
 	}
-	pem, err := os.ReadFile(args[1]) //nolint:gosec // whoever runs this names its files
+	pem, err := os.ReadFile(args[1]) //nolint:gosec // the user names the files
 	if err != nil {
 		return err
 	}

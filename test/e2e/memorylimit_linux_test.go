@@ -62,7 +62,7 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 // All tunnels that the daemon takes, each flooded from both ends by those who take nothing: with half of the limit that
-// its unit has, and with less and a limit of the Go runtime's own. The kernel kills whoever has more.
+// its unit has, and with less and a limit of the Go runtime's own. The kernel kills a process that takes more.
 func TestFloodsWithinAMemoryLimit(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

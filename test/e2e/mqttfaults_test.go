@@ -188,7 +188,7 @@ func TestAPolicyThatRefuses(t *testing.T) {
 	}
 }
 
-// writeDevice puts a certificate and its key in the place of a device's files, as whoever rotates them does.
+// writeDevice puts a certificate and its key in the place of a device's files, as a rotation does.
 func writeDevice(t testing.TB, files sandbox.Device, ca *pki.Authority) {
 	t.Helper()
 	device, err := ca.Device("pi-1")

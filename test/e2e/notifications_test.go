@@ -105,7 +105,7 @@ func TestAStaleNotificationEndsAtInfo(t *testing.T) {
 	live.lived(t, "a stale notification")
 }
 
-// TestNotificationsThatAreNone publishes what whoever may publish could write to the device's topic. Each is dropped with
+// TestNotificationsThatAreNone publishes what any publisher could write to the device's topic. Each is dropped with
 // one line that says why and repeats nothing of it; tunnels that stand do not notice, and the next good one works.
 func TestNotificationsThatAreNone(t *testing.T) {
 	t.Parallel()

@@ -90,7 +90,7 @@ func serveEcho(l net.Listener) {
 	}
 }
 
-// Whoever accepts and then thinks better of it ends that connection and no other, with what it said before.
+// A target that accepts and then changes its mind ends that connection and no other, with what it said before.
 func TestAServiceThatAcceptsAndCloses(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*net.TCPConn){

@@ -89,7 +89,7 @@ func websocketFaults() []fault {
 			},
 			after: func(b *bed) {
 				if n := elsewhere.Load(); n != 0 {
-					b.t.Errorf("a redirect was followed %d times: whoever is there gets the token", n)
+					b.t.Errorf("a redirect was followed %d times: its target gets the token", n)
 				}
 			},
 		},
