@@ -99,6 +99,15 @@ func (p *progress) event(e connect.Event) {
 	p.draw()
 }
 
+// aside runs write, which may write to the same terminal, without the live line.
+func (p *progress) aside(write func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	write()
+	p.draw()
+}
+
 // note prints a line of its own.
 func (p *progress) note(format string, args ...any) {
 	p.event(connect.Event{Kind: connect.Notice, Text: fmt.Sprintf(format, args...)})

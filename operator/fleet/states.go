@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"sync"
 
 	"github.com/culvert-iot/culvert/operator/presence"
 )
@@ -25,20 +24,12 @@ type Looker interface {
 // Look asks for the states of things, some at a time, and returns them in the order of names.
 func Look(ctx context.Context, looker Looker, names []string) []Thing {
 	things := make([]Thing, len(names))
-	var workers sync.WaitGroup
-	next := make(chan int)
-	for range min(atATime, len(names)) {
-		workers.Go(func() {
-			for i := range next {
-				state, err := looker.Look(ctx, names[i])
-				things[i] = Thing{names[i], state, err}
-			}
-		})
+	for i, name := range names {
+		things[i] = Thing{Name: name, Err: context.Canceled} // unless it is asked for
 	}
-	for i := range names {
-		next <- i
-	}
-	close(next)
-	workers.Wait()
+	Each(ctx, atATime, names, func(i int, name string) {
+		state, err := looker.Look(ctx, name)
+		things[i] = Thing{name, state, err}
+	})
 	return things
 }

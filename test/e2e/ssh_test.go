@@ -64,6 +64,7 @@ StrictModes no
 UsePAM no
 PasswordAuthentication no
 PermitRootLogin prohibit-password
+MaxStartups 100
 Subsystem sftp internal-sftp
 `, port, s.dir)
 	path := filepath.Join(s.dir, "sshd_config")

@@ -1,0 +1,22 @@
+//go:build !unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/culvert-iot/culvert/operator/connect"
+)
+
+// offer serves a tunnel's service at a local port until ctx ends, and returns the settings with which ssh connects to it.
+func offer(ctx context.Context, serving *sync.WaitGroup, t *connect.Tunnel, service, _ string) ([]string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen for ssh: %w", err)
+	}
+	serving.Go(func() { _ = t.Serve(ctx, service, l) })
+	return []string{"HostName=127.0.0.1", fmt.Sprintf("Port=%d", l.Addr().(*net.TCPAddr).Port), "ProxyCommand=none"}, nil
+}

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/operator"
+	"github.com/culvert-iot/culvert/operator/connect"
+	"github.com/culvert-iot/culvert/operator/fleet"
+	"github.com/culvert-iot/culvert/operator/openssh"
+	"github.com/culvert-iot/culvert/operator/presence"
+)
+
+// execRun is one run of exec.
+type execRun struct {
+	*execOptions
+
+	path     string // of ssh
+	cfg      connect.Config
+	show     *progress
+	out, err io.Writer
+
+	dir        string   // for sockets
+	failedFile *os.File // nil: not wanted
+
+	mu                                      sync.Mutex // for what follows, and for out
+	running, done, failures, skipped, total int
+	succeeded                               map[string]bool
+	began                                   time.Time
+}
+
+// prepare makes what the run writes to, before anything is paid for.
+func (r *execRun) prepare() (err error) {
+	r.succeeded, r.began = map[string]bool{}, time.Now()
+	r.cfg.Progress = nil // of many devices at once
+	if !r.aws.debug {
+		r.cfg.Logger = nil
+	}
+	if r.outputDir != "" {
+		if err := os.MkdirAll(r.outputDir, 0o700); err != nil {
+			return fmt.Errorf("--output-dir: %w", err)
+		}
+	}
+	if r.failed != "" {
+		if r.failedFile, err = os.OpenFile(r.failed, os.O_WRONLY|os.O_CREATE, 0o600); err != nil {
+			return fmt.Errorf("--failed: %w", err)
+		}
+	}
+	r.dir, err = socketDir()
+	return err
+}
+
+func (r *execRun) cleanUp() {
+	_ = os.RemoveAll(r.dir)
+	if r.failedFile != nil {
+		_ = r.failedFile.Close()
+	}
+}
+
+// socketDir makes a directory for the user alone, whose name is short enough for sockets.
+func socketDir() (string, error) {
+	dir, err := os.MkdirTemp(os.Getenv("XDG_RUNTIME_DIR"), "culvert-exec-*")
+	if err != nil {
+		dir, err = os.MkdirTemp("", "culvert-exec-*")
+	}
+	return dir, err
+}
+
+// skipAway returns the things that are not known to be away.
+func (r *execRun) skipAway(ctx context.Context, names []string) (present []string) {
+	r.total = len(names)
+	if r.cfg.Presence == nil {
+		return names
+	}
+	for _, t := range fleet.Look(ctx, looker(r.cfg.Presence), names) {
+		if t.Err == nil && !t.State.Connected && !r.cfg.WaitForAway {
+			r.end(execResult{Thing: t.Name, State: "offline", Error: t.State.Describe(t.Name, time.Now())})
+			continue
+		}
+		present = append(present, t.Name)
+	}
+	return present
+}
+
+type looker func(context.Context, string) (presence.State, error)
+
+func (l looker) Look(ctx context.Context, thing string) (presence.State, error) { return l(ctx, thing) }
+
+// each runs the command on things.
+func (r *execRun) each(ctx context.Context, things []string) {
+	fleet.Each(ctx, r.parallel, things, func(i int, thing string) {
+		r.mu.Lock()
+		r.running++
+		r.progress()
+		r.mu.Unlock()
+		result := r.one(ctx, i, thing)
+		r.mu.Lock()
+		r.running--
+		r.mu.Unlock()
+		r.end(result)
+	})
+}
+
+// one runs the command on one thing.
+func (r *execRun) one(ctx context.Context, i int, thing string) (result execResult) {
+	result = execResult{Thing: thing, State: "failed", ExitCode: -1}
+	began := time.Now()
+	defer func() { result.Seconds = time.Since(began).Round(time.Millisecond).Seconds() }()
+	out, err := r.output(thing)
+	if err != nil {
+		result.Error = err.Error()
+		return result
+	}
+	defer func() { out.finish(&result) }()
+	t, err := connect.Open(ctx, r.cfg, thing, r.service)
+	if err != nil {
+		result.Error = explained(err)
+		return result
+	}
+	defer func() {
+		if err := t.Close(); err != nil && result.Error == "" {
+			result.Error = fmt.Sprintf("tunnel %s is still open: %s", t.ID(), explained(err))
+		}
+	}()
+	ctx, stop := context.WithCancel(ctx)
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer stop()
+	way, err := offer(ctx, &serving, t, r.service, filepath.Join(r.dir, fmt.Sprint(i)))
+	if err != nil {
+		result.Error = err.Error()
+		return result
+	}
+	err = r.ssh(ctx, thing, way, out)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		result.ExitCode = exit.ExitCode()
+	} else if err != nil {
+		result.Error = err.Error()
+	} else {
+		result.State, result.ExitCode = "done", 0
+	}
+	return result
+}
+
+// ssh runs the real ssh, which gets its connection by the settings in way.
+func (r *execRun) ssh(ctx context.Context, thing string, way []string, out *execOutput) error {
+	c := openssh.Command{Destination: thing}
+	if r.user != "" {
+		c.Destination = r.user + "@" + thing
+	}
+	for _, o := range r.sshOptions {
+		c.Options = append(c.Options, "-o", o)
+	}
+	found := openssh.Settings(ctx, r.path, c, "HostKeyAlias "+thing, "ServerAliveInterval 0")
+	args := []string{"-n", "-T"}
+	for _, s := range append(way, "BatchMode=yes", "ControlMaster=no", "ControlPath=none",
+		"HostKeyAlias="+cmp.Or(found["hostkeyalias"], thing), "ServerAliveInterval="+cmp.Or(found["serveraliveinterval"], "0")) {
+		args = append(args, "-o", s)
+	}
+	args = append(append(args, c.Options...), "--", c.Destination)
+	cmd := exec.CommandContext(ctx, r.path, append(args, r.command...)...)
+	cmd.Stdout, cmd.Stderr = out.stdout, out.stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	return cmd.Run()
+}
+
+// explained is an error and what to do about it, in one line.
+func explained(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "interrupted"
+	}
+	return hint.Line(operator.Explain(err))
+}
+
+// end takes what became of a thing.
+func (r *execRun) end(result execResult) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch result.State {
+	case "done":
+		r.done++
+		r.succeeded[result.Thing] = true
+	case "offline":
+		r.skipped++
+	default:
+		r.failures++
+	}
+	if r.json {
+		r.show.aside(func() { result.print(r.out) })
+	} else if !r.isQuiet || result.State != "done" {
+		r.show.aside(func() { fmt.Fprintln(r.err, "culvert: "+result.line()) })
+	}
+	r.progress()
+}
+
+// progress shows the counts on a terminal. r.mu is held.
+func (r *execRun) progress() {
+	if r.show.live {
+		r.show.event(connect.Event{Kind: connect.Step, Text: r.counts()})
+	}
+}
+
+func (r *execRun) counts() string {
+	text := fmt.Sprintf("%d of %d done, %d failed", r.done, r.total, r.failures)
+	if r.running > 0 {
+		text += fmt.Sprintf(", %d running", r.running)
+	}
+	if r.skipped > 0 {
+		text += fmt.Sprintf(", %d offline skipped", r.skipped)
+	}
+	return text
+}
+
+// sumUp says how it went, and writes the list of those that are still to be done.
+func (r *execRun) sumUp(names []string) error {
+	r.show.settle()
+	r.show.note("%s, in %v", r.counts(), time.Since(r.began).Round(100*time.Millisecond))
+	if r.failedFile == nil {
+		return nil
+	}
+	var b strings.Builder
+	for _, name := range names {
+		if !r.succeeded[name] {
+			b.WriteString(name + "\n")
+		}
+	}
+	if err := r.failedFile.Truncate(0); err != nil {
+		return fmt.Errorf("--failed: %w", err)
+	}
+	if _, err := r.failedFile.WriteAt([]byte(b.String()), 0); err != nil {
+		return fmt.Errorf("--failed: %w", err)
+	}
+	return nil
+}
