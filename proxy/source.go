@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 
+	"github.com/culvert-iot/culvert/internal/accept"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/proxy/stream"
 	"github.com/culvert-iot/culvert/proxy/wsconn"
 )
@@ -133,13 +135,13 @@ func (s *Source) Open(ctx context.Context, service string, local net.Conn) error
 func (s *Source) Serve(ctx context.Context, service string, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
-	accept := Acceptor{Listener: l, Warn: func(err error) {
+	accepting := accept.Acceptor{Listener: l, Warn: func(err error) {
 		if s.cfg.Logger != nil {
-			s.cfg.Logger.Warn("connections cannot be accepted for now", "service", service, "error", err)
+			s.cfg.Logger.Warn("connections cannot be accepted for now", "service", service, "error", hint.Line(err))
 		}
 	}}
 	for {
-		local, err := accept.Next(ctx)
+		local, err := accepting.Next(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)

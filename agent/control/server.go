@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/accept"
 	"github.com/culvert-iot/culvert/internal/filelock"
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/trust"
@@ -162,14 +163,16 @@ func (s *Server) Serve(ctx context.Context, handle Handler) error {
 		s.Close()
 	}()
 	places := make(chan struct{}, maxClients)
-	troubled := false
+	accepting := accept.Acceptor{Listener: s.listener, Warn: func(err error) {
+		s.log.Warn("control socket cannot accept for now", "error", hint.Line(err))
+	}}
 	for {
 		select {
 		case places <- struct{}{}:
 		case <-ctx.Done():
 			return nil
 		}
-		conn, err := s.listener.AcceptUnix()
+		conn, err := accepting.Next(ctx)
 		if ctx.Err() != nil {
 			if err == nil {
 				_ = conn.Close()
@@ -177,19 +180,8 @@ func (s *Server) Serve(ctx context.Context, handle Handler) error {
 			return nil
 		}
 		if err != nil {
-			// Out of file descriptors, most likely. It passes, and must not stop the tunnels.
-			if !troubled {
-				troubled = true
-				s.log.Warn("control socket cannot accept for now", "error", err)
-			}
-			<-places
-			select {
-			case <-time.After(time.Second):
-			case <-ctx.Done():
-			}
-			continue
+			return err
 		}
-		troubled = false
 		clients.Go(func() {
 			defer func() { <-places }()
 			s.serve(ctx, conn, handle)

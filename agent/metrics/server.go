@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/culvert-iot/culvert/internal/backoff"
+	"github.com/culvert-iot/culvert/internal/accept"
 	"github.com/culvert-iot/culvert/internal/hint"
 )
 
@@ -22,8 +22,6 @@ const (
 	// requestLimit is for the whole request to arrive, answerLimit for the answer to be taken.
 	requestLimit = 5 * time.Second
 	answerLimit  = 10 * time.Second
-	// acceptPause is the wait after the system had no file descriptor left.
-	acceptPause = time.Second
 
 	elsewhere = "set metrics.listen to another path"
 )
@@ -93,24 +91,20 @@ func (s *Server) Serve(ctx context.Context, handle Handler) error {
 	var clients sync.WaitGroup
 	defer clients.Wait()
 	var places places
-	troubled := false
+	accepting := accept.Acceptor{Listener: s.listener, Warn: func(err error) {
+		s.log.Warn("metrics cannot be asked for now", "error", hint.Line(err))
+	}}
 	for {
-		conn, err := s.listener.Accept()
-		switch {
-		case ctx.Err() != nil:
+		conn, err := accepting.Next(ctx)
+		if ctx.Err() != nil {
 			if err == nil {
 				_ = conn.Close()
 			}
 			return nil
-		case err != nil: // out of file descriptors, most likely: it passes, and must not stop the tunnels
-			if !troubled {
-				s.log.Warn("metrics cannot be asked for now", "error", err)
-			}
-			troubled = true
-			_ = backoff.Sleep(ctx, acceptPause)
-			continue
 		}
-		troubled = false
+		if err != nil {
+			return err
+		}
 		place := places.take(conn)
 		clients.Go(func() {
 			defer places.leave(place)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/culvert-iot/culvert/internal/accept"
+	"github.com/culvert-iot/culvert/internal/hint"
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/proxy"
 )
@@ -155,11 +157,11 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 	})
 	defer cancel()
 	all.Go(func() { t.watching.Do(func() { t.watchDevice(ctx) }) })
-	accept := proxy.Acceptor{Listener: l, Warn: func(err error) {
-		t.cfg.notice("new connections to %s wait: %v", service, err)
+	accepting := accept.Acceptor{Listener: l, Warn: func(err error) {
+		t.cfg.notice("new connections to %s wait: %s", service, hint.Line(err))
 	}}
 	for {
-		local, err := accept.Next(ctx)
+		local, err := accepting.Next(ctx)
 		if err != nil {
 			select {
 			case <-t.Done():

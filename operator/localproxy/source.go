@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/accept"
 	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/proxy"
@@ -200,11 +201,11 @@ func (s *source) lost() {
 const fullDelay = 50 * time.Millisecond
 
 func (s *source) serve(l *listener) {
-	accept := proxy.Acceptor{Listener: l, Warn: func(err error) {
-		s.j.printf(levelWarning, "new connections on port %d wait: %v", l.port(), err)
+	accepting := accept.Acceptor{Listener: l, Warn: func(err error) {
+		s.j.printf(levelWarning, "new connections on port %d wait: %s", l.port(), hint.Line(err))
 	}}
 	for {
-		local, err := accept.Next(s.ctx)
+		local, err := accepting.Next(s.ctx)
 		switch {
 		case s.ctx.Err() != nil:
 			if err == nil {

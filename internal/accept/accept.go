@@ -1,16 +1,17 @@
-package proxy
+package accept
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
-// How long Acceptor waits after a passing error, as package net/http does, and how often it tells of one: at the
+// How long Acceptor waits after a temporary error, as package net/http does, and how often it warns: at the
 // edge of a limit each connection that ends lets one in, and the next fails again.
 const (
 	acceptDelay    = 5 * time.Millisecond
@@ -18,8 +19,8 @@ const (
 	acceptWarning  = time.Minute
 )
 
-// Acceptor takes connections from a listener and outlives what passes by itself: a process without a free
-// file descriptor must not lose its port for that. Meanwhile clients wait in the listener's own queue.
+// Acceptor takes connections from a listener and survives temporary errors: a process without a free file
+// descriptor must not lose its port. Meanwhile clients wait in the listener's own queue.
 type Acceptor struct {
 	Listener net.Listener
 	// Warn, if set, is called with a temporary error, at most once a minute.
@@ -39,7 +40,7 @@ func (a *Acceptor) Next(ctx context.Context) (net.Conn, error) {
 			a.delay = 0
 			return c, nil
 		}
-		if !passes(err) {
+		if !temporary(err) {
 			return nil, err
 		}
 		if now := time.Now(); a.Warn != nil && (a.warned.IsZero() || now.Sub(a.warned) >= acceptWarning) {
@@ -57,22 +58,22 @@ func (a *Acceptor) Next(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-// ending are the errors of accept(2) that are about the listener itself. All others pass: besides a lack of
+// ending are the errors of accept(2) that are about the listener itself. All others are temporary: besides a lack of
 // descriptors and memory, what the network had to say of a client that is gone already.
 var ending = []syscall.Errno{
 	syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, syscall.EOPNOTSUPP, syscall.EFAULT,
 	10009, 10022, 10038, 10045, 10014, // the same of Windows' sockets
 }
 
-func passes(err error) bool {
+func temporary(err error) bool {
 	errno, ok := errors.AsType[syscall.Errno](err)
 	return ok && !errors.Is(err, net.ErrClosed) && !slices.Contains(ending, errno)
 }
 
-// advise adds what helps against a lack of file descriptors.
+// advise attaches a hint about a lack of file descriptors.
 func advise(err error) error {
 	if errors.Is(err, syscall.EMFILE) {
-		return fmt.Errorf("%w: close connections, or raise the limit of open files (ulimit -n)", err)
+		return hint.Wrap(err, "close connections, or raise the limit of open files (ulimit -n)")
 	}
 	return err
 }

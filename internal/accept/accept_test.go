@@ -1,4 +1,4 @@
-package proxy
+package accept
 
 import (
 	"context"
