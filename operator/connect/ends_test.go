@@ -12,6 +12,8 @@ import (
 
 	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/proxy"
+	"github.com/culvert-iot/culvert/proxy/frame"
+	"github.com/culvert-iot/culvert/proxy/wsconn"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/relay"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
@@ -103,6 +105,61 @@ func TestARequestIsNeverSentTwice(t *testing.T) {
 	}
 	for range 2 { // V1 would have room for one
 		talkPost(t, dial(t, tunnel, "SSH"))
+	}
+}
+
+// refusing is a device that speaks V3, but is no Culvert, and whose services are all down. It comes back when its
+// websocket is lost.
+func refusing(ctx context.Context, cfg proxy.Connection) {
+	cfg.Mode = "destination"
+	for ctx.Err() == nil {
+		conn, err := wsconn.Dial(ctx, cfg)
+		if err != nil {
+			return
+		}
+		stop := context.AfterFunc(ctx, func() { _ = conn.Close(1000, "") })
+		for in := frame.NewReader(conn); ; {
+			var m frame.Message
+			if err := in.Next(&m); err != nil {
+				break
+			}
+			if m.Type == frame.StreamStart {
+				reset := frame.Message{Type: frame.StreamReset, StreamID: m.StreamID, ServiceID: m.ServiceID}
+				b, err := reset.AppendFrame(nil)
+				if err != nil || conn.WriteBuffers(b) != nil {
+					break
+				}
+			}
+		}
+		stop()
+		_ = conn.Close(1000, "")
+	}
+}
+
+// A link that was lost before a connection began is no evidence of V1.
+func TestADeviceThatCameBackBeforeDoesNotSpeakV1(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t, refusing)
+	cfg, heard := c.config(), &news{}
+	cfg.Destination, cfg.Progress = connect.Auto, heard.event
+	tunnel := openTunnel(t, cfg, "SSH")
+	for range 3 { // one more than the evidence takes
+		before, err := c.Store.Describe(tunnel.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Relay.Faults().Cut(relay.Target{Side: tunnels.Destination})
+		eventually(t, "the device is back", func() bool {
+			now, err := c.Store.Describe(tunnel.ID())
+			return err == nil && now.DestinationState.Status == tunnels.Connected &&
+				now.DestinationState.LastUpdatedAt.After(before.DestinationState.LastUpdatedAt)
+		})
+		if got, err := io.ReadAll(dial(t, tunnel, "SSH")); len(got) > 0 || err == nil {
+			t.Errorf("read %q, %v", got, err)
+		}
+	}
+	if strings.Contains(heard.String(), "V1") {
+		t.Errorf("told:\n%s", heard)
 	}
 }
 

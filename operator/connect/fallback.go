@@ -81,6 +81,7 @@ func (s *session) changeForm(form proxy.Form) {
 // openHeld carries local, whose bytes are held until the device's form is known. An error means that local is
 // left to the caller.
 func (s *session) openHeld(ctx context.Context, service string, local net.Conn) error {
+	s.lookAtDevice(ctx)
 	h := hold(s, local)
 	if err := s.open(ctx, service, h); err != nil {
 		return err
@@ -92,6 +93,18 @@ func (s *session) openHeld(ctx context.Context, service string, local net.Conn) 
 		}
 	}()
 	return nil
+}
+
+// lookAtDevice records since when the device is connected, so that what it went through before a start is not
+// taken for a consequence of that start.
+func (s *session) lookAtDevice(ctx context.Context) {
+	d, err := s.cfg.describe(ctx, s.tunnel().id)
+	if err != nil {
+		return
+	}
+	if at, connected := changed(d.DestinationConnectionState); connected {
+		s.deviceReturned(at)
+	}
 }
 
 // settle starts the connection again until the device understands it, and reports whether it does. If not, the
