@@ -60,6 +60,7 @@ func TestWrongUsage(t *testing.T) {
 		{"a negative time", []string{"list", "--cli-connect-timeout", "-1"}, "seconds, 0 for no limit"},
 		{"to ask and not", []string{"list", "--cli-auto-prompt", "--no-cli-auto-prompt"}, "cannot be specified at the same time"},
 		{"an endpoint that is none", []string{"list", "--endpoint-url", "localhost:80"}, `Bad value for --endpoint-url "localhost:80"`},
+		{"tokens to standard output", []string{"open", "--token-file", "-"}, "without it the tokens are printed"},
 		{"tokens to a directory", []string{"open", "--token-file", t.TempDir()}, "it is not a regular file"},
 	}
 	for _, tt := range tests {

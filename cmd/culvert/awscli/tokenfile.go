@@ -26,6 +26,9 @@ func (r *run) openTokenFile() (*tokenFile, error) {
 	if r.tokenFile == "" {
 		return nil, usagef("--token-file needs a name")
 	}
+	if r.tokenFile == "-" {
+		return nil, usagef("--token-file takes the name of a file: without it the tokens are printed, and ./- is a file of that name")
+	}
 	if info, err := os.Stat(r.tokenFile); err == nil && !info.Mode().IsRegular() {
 		return nil, usagef("--token-file %s: it is not a regular file", r.tokenFile)
 	}
