@@ -58,14 +58,34 @@ var demoLines = []string{
 	`^ 6  fetch from it  +[\d.]+ [kM]?B/s   1000\.1 KiB, 6 connections, SHA-256 equal$`,
 	`^ 7  rotate the token  +[\d.]+ m?s   in mid-transfer, new token [0-9a-f]{8}$`,
 	`^ 8  connect anew  +[\d.]+ m?s   until SSH, HTTP and APP answered again$`,
-	`^ 9  count what was cut  +[\d.]+ MiB   arrived on 6 connections first, all correct$`,
+	`^ 9  carry on  +[\d.]+ m?s   until all 6 transfers went on, none wrong$`,
 	`^10  cut the network  +[\d.]+ m?s   in mid-transfer, same token [0-9a-f]{8}$`,
 	`^11  connect anew  +[\d.]+ m?s   until SSH, HTTP and APP answered again$`,
-	`^12  count what was cut  +[\d.]+ MiB   arrived on 6 connections first, all correct$`,
+	`^12  carry on  +[\d.]+ m?s   until all 6 transfers went on, none wrong$`,
 	`^13  close the tunnel  +[\d.]+ m?s   until culvertd reported its session ended$`,
 	`^14  stop culvertd  +[\d.]+ m?s   after SIGTERM, exit code 0$`,
 	`^All right in [\d.]+ m?s: 2,048,202 bytes sent and fetched, none wrong\.$`,
-	`^The rotation and the cut broke 12 running transfers,`,
+	`^The rotation and the cut interrupted 12 running transfers\.`,
+	`^ends, every one went on where it was: [\d,]+ bytes, none wrong\.$`,
+}
+
+// TestTheREADMEShowsTheDemo compares the output in the README with what the demo writes, but for the amount of bytes.
+func TestTheREADMEShowsTheDemo(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, found := strings.Cut(string(text), "$ make demo\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	if !found {
+		t.Fatal("the README does not show the demo")
+	}
+	bytes := strings.NewReplacer(`1000\.1 KiB`, `64 MiB`, `2,048,202`, `134,217,728`)
+	for _, l := range demoLines {
+		if !regexp.MustCompile("(?m)" + bytes.Replace(l)).MatchString(shown) {
+			t.Errorf("the README's demo has no line like %s", l)
+		}
+	}
 }
 
 func TestDemo(t *testing.T) {

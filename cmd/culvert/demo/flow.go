@@ -233,13 +233,36 @@ func (r result) complete() error {
 	return nil
 }
 
-// interrupted judges flows that were meant to be cut: every one must have ended, and none by a wrong byte.
-func (r result) interrupted() error {
+// errEnough ends flows that have shown what they were to show.
+var errEnough = errors.New("moved enough")
+
+// each is how many bytes of each flow arrived so far.
+func (m *moving) each() []int64 {
+	moved := make([]int64, len(m.list))
+	for i, f := range m.list {
+		moved[i] = f.moved.Load()
+	}
+	return moved
+}
+
+// beyond reports whether each flow has moved n bytes more than before.
+func (m *moving) beyond(before []int64, n int64) bool {
+	for i, f := range m.list {
+		if f.moved.Load() < before[i]+n {
+			return false
+		}
+	}
+	return true
+}
+
+// carried judges flows that were ended by errEnough: none may have ended in another way, by a wrong byte or a lost
+// connection.
+func (r result) carried() error {
 	for _, err := range r.errs {
 		switch {
 		case err == nil:
-			return errors.New("a connection that should have been cut was not")
-		case errors.Is(err, errWrong), errors.Is(err, errStalled), errors.Is(err, context.Canceled):
+			return errors.New("a transfer ended too early")
+		case !errors.Is(err, errEnough):
 			return err
 		}
 	}

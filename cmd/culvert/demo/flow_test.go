@@ -117,8 +117,8 @@ func TestWholeTransfersBothWays(t *testing.T) {
 	if err := target.complaint(); err != nil {
 		t.Error(err)
 	}
-	if err := m.result.interrupted(); err == nil {
-		t.Error("whole transfers pass for interrupted ones")
+	if err := m.result.carried(); err == nil {
+		t.Error("transfers that ended pass for some that went on")
 	}
 }
 
@@ -130,8 +130,8 @@ func TestAWrongByteIsSeen(t *testing.T) {
 		if n != at || !errors.Is(err, errWrong) || !strings.Contains(err.Error(), "after 100,000 bytes") {
 			t.Errorf("%d bytes, %v", n, err)
 		}
-		if err := (result{errs: []error{err}}).interrupted(); !errors.Is(err, errWrong) {
-			t.Errorf("it passes for an interruption: %v", err)
+		if err := (result{errs: []error{errEnough, err}}).carried(); !errors.Is(err, errWrong) {
+			t.Errorf("it passes for a transfer that went on: %v", err)
 		}
 	})
 	t.Run("in the far side's SHA-256", func(t *testing.T) {
@@ -166,21 +166,38 @@ func TestAConnectionAtAnotherServiceIsSeen(t *testing.T) {
 	}
 }
 
-func TestInterruptedTransfersCountTheBytesThatArrived(t *testing.T) {
+func TestATransferThatIsCutDoesNotPassForOneThatWentOn(t *testing.T) {
 	f, _, tun := newFixture(t, noHarm)
 	address := tun.listener.Addr().String()
 	m := start(t.Context(), []*flow{f.make("SSH", address, toDevice, 1<<50), f.make("SSH", address, fromDevice, 1<<50)})
 	m.watch(func(_, least int64) bool { return least > 1<<20 })
+	before := m.each()
+	m.watch(func(_, _ int64) bool { return m.beyond(before, 1<<20) })
+	if !m.beyond(before, 1<<20) || before[0] <= 1<<20 || before[1] <= 1<<20 {
+		t.Errorf("they moved from %d to %d bytes", before, m.each())
+	}
 	tun.cut()
 	<-m.ended
-	if err := m.result.interrupted(); err != nil {
-		t.Error(err)
+	if err := m.result.carried(); err == nil || errors.Is(err, errEnough) {
+		t.Errorf("cut transfers pass for some that went on: %v", err)
 	}
 	if err := m.result.complete(); err == nil {
-		t.Error("interrupted transfers pass for whole ones")
+		t.Error("cut transfers pass for whole ones")
 	}
 	if sum, _ := m.moved(); m.result.bytes <= 2<<20 || m.result.bytes != sum {
 		t.Errorf("%d bytes arrived, %d were seen to", m.result.bytes, sum)
+	}
+}
+
+func TestTransfersThatWentOnAreEnded(t *testing.T) {
+	f, _, tun := newFixture(t, noHarm)
+	address := tun.listener.Addr().String()
+	m := start(t.Context(), []*flow{f.make("SSH", address, toDevice, 1<<50), f.make("SSH", address, fromDevice, 1<<50)})
+	m.watch(func(_, least int64) bool { return least > 1<<20 })
+	m.cancel(errEnough)
+	<-m.ended
+	if err := m.result.carried(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 // operator is the other end of the tunnel: local ports that lead to the device's services.
 type operator struct {
 	source    *proxy.Source
+	resume    *proxy.Resumption // keeps connections whose tunnel is lost
 	addresses map[string]string // of the local ports, by service
 	cancel    context.CancelFunc
 	tasks     sync.WaitGroup
@@ -26,9 +27,12 @@ type operator struct {
 func newOperator(ctx context.Context, endpoint string, trust *tls.Config, accessToken token) (*operator, error) {
 	// The source outlives the step that starts it.
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	o := &operator{addresses: map[string]string{}, cancel: cancel, ended: make(chan struct{})}
+	o := &operator{
+		resume:    proxy.NewResumption(proxy.DefaultResumeTimeout),
+		addresses: map[string]string{}, cancel: cancel, ended: make(chan struct{}),
+	}
 	o.source = proxy.NewSource(proxy.SourceConfig{
-		Form: proxy.V3,
+		Form: proxy.V3, Resume: o.resume,
 		Connection: proxy.Connection{
 			Endpoint: endpoint, AccessToken: accessToken, ClientToken: secret.New(rand.Text() + rand.Text()), TLS: trust,
 		},
@@ -70,5 +74,6 @@ func (o *operator) alive() error {
 // close ends the source and waits for it.
 func (o *operator) close() {
 	o.cancel()
+	o.resume.Close()
 	o.tasks.Wait()
 }

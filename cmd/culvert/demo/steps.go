@@ -245,29 +245,32 @@ func (r *run) transfer(ctx context.Context, d direction) (string, string, error)
 	return rate(total, m.result.took), fmt.Sprintf("%s, %s, SHA-256 equal", size(total), plural(n, "connection")), nil
 }
 
-// startCut starts transfers that have no end, both ways to every service, and waits until bytes flow on each.
-func (r *run) startCut(ctx context.Context) error {
-	const enough, endless = 1 << 20, 1 << 50
+// enough is how many bytes a transfer moves before an event, and at least after it.
+const enough = 1 << 20
+
+// startEndless starts transfers that have no end, both ways to every service, and waits until bytes flow on each.
+func (r *run) startEndless(ctx context.Context) error {
+	const endless = 1 << 50
 	var list []*flow
 	for _, s := range services {
 		for _, d := range []direction{toDevice, fromDevice} {
 			list = append(list, r.flows.make(s, r.operator.addresses[s], d, endless))
 		}
 	}
-	r.cut = start(ctx, list)
+	r.kept = start(ctx, list)
 	ready := false
-	r.cut.watch(func(_, least int64) bool {
+	r.kept.watch(func(_, least int64) bool {
 		ready = least >= enough
 		return ready
 	})
 	if !ready {
-		return fmt.Errorf("a transfer ended before it was to be cut: %w", errors.Join(r.cut.result.errs...))
+		return fmt.Errorf("a transfer ended too early: %w", errors.Join(r.kept.result.errs...))
 	}
 	return nil
 }
 
 func (r *run) rotate(ctx context.Context) (string, string, error) {
-	if err := r.startCut(ctx); err != nil {
+	if err := r.startEndless(ctx); err != nil {
 		return "", "", err
 	}
 	n := r.signals.count()
@@ -287,12 +290,12 @@ func (r *run) rotate(ctx context.Context) (string, string, error) {
 	if err != nil {
 		return "", "", err
 	}
-	r.event = published
+	r.event, r.before = published, r.kept.each()
 	return duration(at.Sub(published)), fmt.Sprintf("in mid-transfer, new token %s", rotated.DestinationAccessToken.ID()), nil
 }
 
 func (r *run) cutNetwork(ctx context.Context) (string, string, error) {
-	if err := r.startCut(ctx); err != nil {
+	if err := r.startEndless(ctx); err != nil {
 		return "", "", err
 	}
 	n := r.signals.count()
@@ -304,6 +307,7 @@ func (r *run) cutNetwork(ctx context.Context) (string, string, error) {
 	if err != nil {
 		return "", "", err
 	}
+	r.before = r.kept.each()
 	return duration(at.Sub(r.event)), fmt.Sprintf("in mid-transfer, same token %s", r.tunnel.DestinationAccessToken.ID()), nil
 }
 
@@ -337,17 +341,24 @@ func (r *run) connectedBy(ctx context.Context, t token, nth int) error {
 	return fmt.Errorf("culvertd knows no session %s", t.ID())
 }
 
-// countCut checks the transfers that an event cut: all must have ended, and every byte that arrived
-// before must be correct.
-func (r *run) countCut(context.Context) (string, string, error) {
-	r.cut.watch(func(_, _ int64) bool { return false })
-	<-r.cut.ended
-	if err := errors.Join(r.cut.result.interrupted(), r.checkPeers()); err != nil {
+// carryOn waits until each transfer that the event interrupted has moved on, and then ends them. None may have ended
+// before, and every byte that arrived must be correct.
+func (r *run) carryOn(context.Context) (string, string, error) {
+	r.kept.watch(func(int64, int64) bool { return r.kept.beyond(r.before, enough) })
+	went := time.Now()
+	all := r.kept.beyond(r.before, enough)
+	r.kept.cancel(errEnough)
+	<-r.kept.ended
+	if err := errors.Join(r.kept.result.carried(), r.checkPeers()); err != nil {
 		return "", "", err
 	}
-	r.partial += r.cut.result.bytes
-	r.broken += len(r.cut.list)
-	return size(r.cut.result.bytes), fmt.Sprintf("arrived on %d connections first, all correct", len(r.cut.list)), nil
+	if !all {
+		return "", "", errors.New("a transfer did not go on")
+	}
+	moved, _ := r.kept.moved()
+	r.survived += len(r.kept.list)
+	r.moved += moved
+	return duration(went.Sub(r.event)), fmt.Sprintf("until all %d transfers went on, none wrong", len(r.kept.list)), nil
 }
 
 func (r *run) closeTunnel(ctx context.Context) (string, string, error) {
