@@ -31,12 +31,12 @@ func newConn(c net.Conn, s Service, release func()) *conn {
 	w := &conn{Conn: c, target: s.Target(), release: release}
 	if s.IdleTimeout > 0 {
 		w.idle = &idleTimer{err: &IdleError{Service: s.Name, After: s.IdleTimeout}}
-		w.idle.start(s.IdleTimeout, func() { _ = w.close() })
+		w.idle.start(s.IdleTimeout, w.expire)
 	}
 	if s.MaxDuration > 0 {
 		w.life = time.AfterFunc(s.MaxDuration, func() {
 			w.over.Store(&DurationError{Service: s.Name, After: s.MaxDuration})
-			_ = w.close()
+			w.expire()
 		})
 	}
 	return w
@@ -99,6 +99,15 @@ func (c *conn) close() error {
 		c.release()
 	})
 	return c.err
+}
+
+// expire ends a connection at a limit of its service. For TCP that is a reset: after an orderly end the
+// target would take what it has read for complete.
+func (c *conn) expire() {
+	if t, ok := c.Conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = t.SetLinger(0)
+	}
+	_ = c.close()
 }
 
 // CloseWrite tells the target that no more will come. It fails with errors.ErrUnsupported where the

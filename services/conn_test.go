@@ -247,3 +247,31 @@ func BenchmarkReadUnderAnIdleTimeout(b *testing.B) {
 		_, _ = c.Read(p)
 	}
 }
+
+// A limit that ends a connection is no orderly end for its target.
+func TestALimitResetsTheTarget(t *testing.T) {
+	for name, s := range map[string]Service{
+		"idle_timeout": {IdleTimeout: 20 * time.Millisecond},
+		"max_duration": {MaxDuration: 20 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			s.Name, s.Network, s.Address = "a", "tcp", l.Addr().String()
+			c := mustDial(t, NewTable([]Service{s}), "a")
+			defer c.Close()
+			target, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer target.Close()
+			_ = target.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if _, err := target.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the target reads %v, want a reset", err)
+			}
+		})
+	}
+}
