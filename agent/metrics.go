@@ -99,49 +99,36 @@ func (a *Agent) writeMetrics(p *metrics.Page) {
 	for _, state := range []session.State{session.Connecting, session.Connected, session.Waiting} {
 		p.Add("culvertd_tunnels", float64(tunnels[state]), "state", string(state))
 	}
-	p.Gauge("culvertd_tunnels_max", "Live tunnels that are allowed, tunnel.max_tunnels.")
-	p.Add("culvertd_tunnels_max", float64(s.Limits.MaxTunnels))
+	p.Gauge("culvertd_tunnels_max", "Live tunnels that are allowed, tunnel.max_tunnels.", float64(s.Limits.MaxTunnels))
 	totals := a.sessions.Totals()
-	p.Counter("culvertd_tunnel_connect_attempts_total", "Handshakes with the tunnel service that were tried.")
-	p.Add("culvertd_tunnel_connect_attempts_total", float64(totals.Attempts))
-	p.Counter("culvertd_tunnel_connects_total", "Handshakes with the tunnel service that succeeded.")
-	p.Add("culvertd_tunnel_connects_total", float64(totals.Connects))
+	p.Counter("culvertd_tunnel_connect_attempts_total", "Handshakes with the tunnel service that were tried.", float64(totals.Attempts))
+	p.Counter("culvertd_tunnel_connects_total", "Handshakes with the tunnel service that succeeded.", float64(totals.Connects))
 
-	p.Gauge("culvertd_connections_detached", "Connections whose tunnel was lost and that wait to be resumed.")
-	p.Add("culvertd_connections_detached", float64(s.Detached.Connections))
-	p.Counter("culvertd_connections_resumed_total", "Connections that went on over another websocket.")
-	p.Add("culvertd_connections_resumed_total", float64(s.Detached.Resumed))
-	p.Counter("culvertd_connections_expired_total", "Connections that waited to be resumed in vain.")
-	p.Add("culvertd_connections_expired_total", float64(s.Detached.Expired))
+	p.Gauge("culvertd_connections_detached", "Connections whose tunnel was lost and that wait to be resumed.", float64(s.Detached.Connections))
+	p.Counter("culvertd_connections_resumed_total", "Connections that went on over another websocket.", float64(s.Detached.Resumed))
+	p.Counter("culvertd_connections_expired_total", "Connections that waited to be resumed in vain.", float64(s.Detached.Expired))
 	writeServices(p, s, totals)
 	if h := s.Hooks; h != nil {
-		p.Counter("culvertd_hooks_run_total", "Runs of hooks.command.")
-		p.Add("culvertd_hooks_run_total", float64(h.Run))
-		p.Counter("culvertd_hooks_failed_total", "Runs of hooks.command that failed.")
-		p.Add("culvertd_hooks_failed_total", float64(h.Failed))
-		p.Counter("culvertd_hooks_dropped_total", "Events that hooks.command was too slow for.")
-		p.Add("culvertd_hooks_dropped_total", float64(h.Dropped))
+		p.Counter("culvertd_hooks_run_total", "Runs of hooks.command.", float64(h.Run))
+		p.Counter("culvertd_hooks_failed_total", "Runs of hooks.command that failed.", float64(h.Failed))
+		p.Counter("culvertd_hooks_dropped_total", "Events that hooks.command was too slow for.", float64(h.Dropped))
 	}
 	writeProcess(p, s)
 }
 
 func writeMQTT(p *metrics.Page, s MQTTStatus) {
 	flag := func(name, help string, on bool) {
-		p.Gauge(name, help)
 		value := 0.0
 		if on {
 			value = 1
 		}
-		p.Add(name, value)
+		p.Gauge(name, help, value)
 	}
 	flag("culvertd_mqtt_connected", "Whether the MQTT broker has accepted the connection.", s.State != Connecting)
 	flag("culvertd_mqtt_subscribed", "Whether notifications arrive: the device can be reached.", s.State == Subscribed)
-	p.Gauge("culvertd_mqtt_state_timestamp_seconds", "Since when the MQTT connection is as it is.")
-	p.Add("culvertd_mqtt_state_timestamp_seconds", unixSeconds(s.Since))
-	p.Gauge("culvertd_mqtt_connect_attempts", "Attempts to connect since there was last a subscription.")
-	p.Add("culvertd_mqtt_connect_attempts", float64(s.Attempts))
-	p.Gauge("culvertd_last_notification_timestamp_seconds", "When the last notification came by MQTT; 0 if none did.")
-	p.Add("culvertd_last_notification_timestamp_seconds", unixSeconds(s.LastNotify))
+	p.Gauge("culvertd_mqtt_state_timestamp_seconds", "Since when the MQTT connection is as it is.", unixSeconds(s.Since))
+	p.Gauge("culvertd_mqtt_connect_attempts", "Attempts to connect since there was last a subscription.", float64(s.Attempts))
+	p.Gauge("culvertd_last_notification_timestamp_seconds", "When the last notification came by MQTT; 0 if none did.", unixSeconds(s.LastNotify))
 }
 
 func writeServices(p *metrics.Page, s Status, totals session.Totals) {
@@ -171,23 +158,17 @@ func writeServices(p *metrics.Page, s Status, totals session.Totals) {
 	each("culvertd_service_received_bytes_total", func(v ServiceStatus) float64 { return float64(totals.Services[v.Service].BytesIn) })
 	p.Counter("culvertd_service_sent_bytes_total", "Bytes from the target to tunnels.")
 	each("culvertd_service_sent_bytes_total", func(v ServiceStatus) float64 { return float64(totals.Services[v.Service].BytesOut) })
-	p.Counter("culvertd_unknown_service_refused_total", "Connections to services that are not configured.")
-	p.Add("culvertd_unknown_service_refused_total", float64(s.Limits.UnknownRefused))
+	p.Counter("culvertd_unknown_service_refused_total", "Connections to services that are not configured.", float64(s.Limits.UnknownRefused))
 }
 
 // writeProcess has the figures that monitoring systems know of every program, by their usual names.
 func writeProcess(p *metrics.Page, s Status) {
-	p.Gauge("process_start_time_seconds", "When the daemon started.")
-	p.Add("process_start_time_seconds", unixSeconds(s.Started))
+	p.Gauge("process_start_time_seconds", "When the daemon started.", unixSeconds(s.Started))
 	use := metrics.Usage()
-	p.Counter("process_cpu_seconds_total", "CPU time of the daemon, user and system.")
-	p.Add("process_cpu_seconds_total", use.CPU.Seconds())
-	p.Gauge("process_resident_memory_bytes", "Memory that the daemon has in RAM.")
-	p.Add("process_resident_memory_bytes", float64(use.Resident))
-	p.Gauge("process_open_fds", "Open file descriptors of the daemon.")
-	p.Add("process_open_fds", float64(use.Descriptors))
-	p.Gauge("go_goroutines", "Threads of work; one that only grows is a fault of the daemon.")
-	p.Add("go_goroutines", float64(s.Goroutines))
+	p.Counter("process_cpu_seconds_total", "CPU time of the daemon, user and system.", use.CPU.Seconds())
+	p.Gauge("process_resident_memory_bytes", "Memory that the daemon has in RAM.", float64(use.Resident))
+	p.Gauge("process_open_fds", "Open file descriptors of the daemon.", float64(use.Descriptors))
+	p.Gauge("go_goroutines", "Threads of work; one that only grows is a fault of the daemon.", float64(s.Goroutines))
 }
 
 func unixSeconds(t time.Time) float64 {

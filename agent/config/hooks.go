@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/culvert-iot/culvert/internal/suggest"
 )
@@ -34,15 +33,7 @@ func (d *decoder) hookCommand(n *node) {
 }
 
 func (d *decoder) hookTimeout(n *node) {
-	var v time.Duration
-	if !d.duration(n, &v, "10s") {
-		return
-	}
-	if v == 0 {
-		d.doc.problem(n.value, `write "10s", or leave the key out`, "hooks.timeout: nothing runs in no time")
-		return
-	}
-	d.cfg.Hooks.Timeout = v
+	d.positive(n, &d.cfg.Hooks.Timeout, "10s", "nothing runs in no time")
 }
 
 func (d *decoder) hookEvents(n *node) {

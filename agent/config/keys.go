@@ -221,15 +221,19 @@ func (d *decoder) regions(n *node) {
 }
 
 func (d *decoder) connectTimeout(n *node) {
+	d.positive(n, &d.cfg.Tunnel.ConnectTimeout, "5s", "nothing connects in no time")
+}
+
+// positive reads a duration that must not be 0, for the reason why.
+func (d *decoder) positive(n *node, into *time.Duration, example, why string) {
 	var v time.Duration
-	if !d.duration(n, &v, "5s") {
-		return
+	switch {
+	case !d.duration(n, &v, example):
+	case v == 0:
+		d.doc.problem(n.value, `write "`+example+`", or leave the key out`, "%s: %s", n.path, why)
+	default:
+		*into = v
 	}
-	if v == 0 {
-		d.doc.problem(n.value, `write "5s", or leave the key out`, "tunnel.connect_timeout: nothing connects in no time")
-		return
-	}
-	d.cfg.Tunnel.ConnectTimeout = v
 }
 
 // maxResumeTimeout bounds how long a connection that was left behind keeps its target open.

@@ -9,14 +9,18 @@ import (
 // Page is a text in Prometheus's exposition format, version 0.0.4. The zero value is empty.
 type Page struct{ text []byte }
 
-// Counter begins a family whose figures only grow, until the daemon starts anew. Its name ends with _total.
-func (p *Page) Counter(name, help string) { p.family(name, "counter", help) }
+// Counter begins a family whose figures only grow, until the daemon restarts. Its name ends with _total. values are
+// figures without labels.
+func (p *Page) Counter(name, help string, values ...float64) { p.family(name, "counter", help, values) }
 
-// Gauge begins a family whose figures go up and down.
-func (p *Page) Gauge(name, help string) { p.family(name, "gauge", help) }
+// Gauge begins a family whose figures go up and down. values are figures without labels.
+func (p *Page) Gauge(name, help string, values ...float64) { p.family(name, "gauge", help, values) }
 
-func (p *Page) family(name, kind, help string) {
+func (p *Page) family(name, kind, help string, values []float64) {
 	p.text = append(p.text, "# HELP "+name+" "+help+"\n# TYPE "+name+" "+kind+"\n"...)
+	for _, v := range values {
+		p.Add(name, v)
+	}
 }
 
 // Add writes one figure of the family that was begun last. labels are names and values by turns; a value may be anything.
