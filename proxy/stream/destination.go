@@ -178,6 +178,11 @@ func (d *Destination) streamStart(msg *frame.Message) {
 		d.tell(s.reset(connectionID(msg)))
 		return
 	}
+	// The stream may have begun on a websocket that this one replaced. Its source may have seen HELLO there, and
+	// then its connections begin with a record.
+	if records, _ := offers(s.id); msg.Type == frame.ConnectionStart && d.resume != nil {
+		s.records = records
+	}
 	d.streams[s.service] = s
 	d.begin(s, connectionID(msg), nil)
 }
