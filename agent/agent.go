@@ -219,7 +219,7 @@ func (a *Agent) keepClock(ctx context.Context) {
 // clockSet is called after the wall clock was set: certificates that were not valid yet may be.
 func (a *Agent) clockSet() {
 	a.log.Info("the clock was set", "reason", time.Now().UTC().Format(time.RFC3339))
-	a.retryMQTT()
+	a.retryConnections()
 }
 
 // addressesChanged is called after an address of this machine has come or gone.
@@ -231,11 +231,12 @@ func (a *Agent) addressesChanged() {
 	if n := a.links.drop(present); n > 0 {
 		a.log.Info("the network address has changed, reconnecting", "connections", n)
 	}
-	a.retryMQTT()
+	a.retryConnections()
 }
 
-// retryMQTT ends a wait for the next attempt.
-func (a *Agent) retryMQTT() {
+// retryConnections ends waits for the next attempt.
+func (a *Agent) retryConnections() {
+	a.sessions.Retry()
 	if !a.running.MQTT.Disabled && !a.mqtt.State().Connected {
 		a.mqtt.Renew()
 	}

@@ -309,6 +309,19 @@ func (m *Manager) Status() []Status {
 	return append(all, recent...)
 }
 
+// Retry makes sessions connect at once that wait after a lost or failed connection: the network or the clock has
+// changed. It does not shorten a wait that the service's answer asked for.
+func (m *Manager) Retry() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.live {
+		select {
+		case s.retry <- struct{}{}:
+		default:
+		}
+	}
+}
+
 // Resumption counts the connections that wait to be resumed, and those that were.
 func (m *Manager) Resumption() proxy.ResumptionStats { return m.cfg.resume.Stats() }
 

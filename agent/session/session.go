@@ -50,6 +50,7 @@ type session struct {
 	resumedOK bool          // and has worked there
 	persisted chan struct{} // closed when the pair is on disk, or can't be
 	admitted  chan struct{} // closed when it may connect
+	retry     chan struct{} // has room for one request to connect without waiting longer
 
 	// Guarded by the manager's lock.
 	place place
@@ -76,7 +77,7 @@ func newSession(p pair, resumed bool, endpoint string, cfg *Config, st *store, j
 	s := &session{
 		id: id, key: p.key(), endpoint: endpoint, region: p.region, notified: p.services, received: p.received, began: now, downSince: now,
 		cfg: cfg, store: st, journal: j, log: log.With("session", id), pair: p, saved: resumed, resumed: resumed, resumedOK: p.worked,
-		persisted: make(chan struct{}), admitted: make(chan struct{}),
+		persisted: make(chan struct{}), admitted: make(chan struct{}), retry: make(chan struct{}, 1),
 		policy: policy{retry.Policy{Worked: p.worked, Backoff: backoff.Backoff{Random: cfg.Random}}},
 	}
 	s.status = Status{
@@ -99,6 +100,10 @@ func (s *session) run(ctx context.Context) error {
 	close(s.persisted)
 	s.awaitPlace(ctx)
 	for ctx.Err() == nil {
+		select {
+		case <-s.retry: // it is about an earlier wait
+		default:
+		}
 		stood, err := s.connect(ctx)
 		if ctx.Err() != nil {
 			break
@@ -108,7 +113,7 @@ func (s *session) run(ctx context.Context) error {
 			return &endError{next.reason, err}
 		}
 		s.wait(err, stood, next.delay)
-		if backoff.Sleep(ctx, next.delay) == nil {
+		if s.pause(ctx, err, next.delay) == nil {
 			s.to(Connecting, func(st *Status) { st.NextAttempt = time.Time{} })
 		}
 	}
@@ -116,6 +121,24 @@ func (s *session) run(ctx context.Context) error {
 		s.save()
 	}
 	return context.Cause(ctx)
+}
+
+// pause waits for delay, or until the network has changed, unless the service itself asked for the wait.
+func (s *session) pause(ctx context.Context, err error, delay time.Duration) error {
+	if _, answered := errors.AsType[*proxy.HandshakeError](err); answered {
+		return backoff.Sleep(ctx, delay)
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-s.retry:
+		s.policy.Backoff.Reset()
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // lifetime is how long the session may last. A pair of an earlier process that looks too old may only have
