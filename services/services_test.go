@@ -6,8 +6,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/culvert-iot/culvert/internal/hint"
 	"go.uber.org/goleak"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

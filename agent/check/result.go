@@ -69,7 +69,7 @@ func (r *Report) add(c *Result) {
 func NotConfigured(path string, now time.Time, err error) Report {
 	r := Report{Version: version.Get(), Config: path, Started: now, Checks: []*Result{}}
 	all := []error{err}
-	if joined, ok := err.(config.Errors); ok {
+	if joined, ok := errors.AsType[config.Errors](err); ok {
 		all = joined.Unwrap()
 	}
 	for _, err := range all {

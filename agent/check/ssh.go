@@ -41,7 +41,7 @@ func greet(conn net.Conn, target string) *Result {
 			"%s refuses this device for now: %s", target, line)
 	case line != "":
 		return warning(id, "correct the target, if this service is meant to be SSH", "%s accepts connections, but is not an SSH server: it sends %q", target, line)
-	case err == io.EOF: //nolint:errorlint // it is never wrapped here
+	case err == io.EOF:
 		return warning(id, "see the log of sshd: it may have too many connections, or refuse this device's own address", "%s accepts connections and closes them at once", target)
 	}
 	return warning(id, "correct the target, if this service is meant to be SSH", "%s accepts connections, and sends no SSH banner within %v", target, bannerLimit)
@@ -64,7 +64,7 @@ func leave(conn net.Conn) {
 	if padding < least {
 		padding += block
 	}
-	packet := binary.BigEndian.AppendUint32(nil, uint32(1+len(payload)+padding))
+	packet := binary.BigEndian.AppendUint32(nil, uint32(1+len(payload)+padding)) //nolint:gosec // a packet is small
 	packet = append(append(append(packet, byte(padding)), payload...), make([]byte, padding)...)
 	_ = conn.SetDeadline(time.Now().Add(goodbyeLimit))
 	if _, err := fmt.Fprintf(conn, "SSH-2.0-culvertd_check\r\n%s", packet); err != nil {

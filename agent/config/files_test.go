@@ -104,7 +104,7 @@ func TestCheckFiles(t *testing.T) {
 			got := ""
 			if err := c.CheckFiles(); err != nil {
 				var lines []string
-				for _, problem := range err.(interface{ Unwrap() []error }).Unwrap() { //nolint:errorlint // CheckFiles joins them
+				for _, problem := range err.(interface{ Unwrap() []error }).Unwrap() {
 					lines = append(lines, hint.Line(problem))
 				}
 				got = strings.ReplaceAll(strings.Join(lines, "\n"), dir, "DIR")

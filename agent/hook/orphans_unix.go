@@ -56,7 +56,7 @@ func (r *reaper) watch(ctx context.Context) {
 func reap() {
 	for {
 		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
-		if err == syscall.EINTR { //nolint:errorlint // an Errno, never wrapped
+		if err == syscall.EINTR {
 			continue
 		}
 		if err != nil || pid <= 0 {

@@ -98,9 +98,9 @@ func (f *filter) header(out []byte) []byte {
 	out = append(out, f.first)
 	for n := f.remaining - f.cut; ; n >>= 7 {
 		if n < 0x80 {
-			return append(out, byte(n))
+			return append(out, byte(n)) //nolint:gosec // n is below 128
 		}
-		out = append(out, byte(n&0x7f|0x80))
+		out = append(out, byte(n&0x7f|0x80)) //nolint:gosec // eight bits
 	}
 }
 

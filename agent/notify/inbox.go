@@ -113,9 +113,9 @@ func (in *inbox) drop(now time.Time, event, reason string) {
 	switch {
 	case !ok:
 	case suppressed > 0:
-		in.logger.Warn(event, "reason", reason, "suppressed", suppressed)
+		in.logger.Warn(event, "reason", reason, "suppressed", suppressed) //nolint:sloglint // the callers' messages are constants
 	default:
-		in.logger.Warn(event, "reason", reason)
+		in.logger.Warn(event, "reason", reason) //nolint:sloglint // the callers' messages are constants
 	}
 }
 

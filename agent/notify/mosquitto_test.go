@@ -19,8 +19,10 @@ func TestMosquittoDeliversWhatComesAfterAnOversizedMessage(t *testing.T) {
 	port := mosquitto(t)
 	got := make(chan string, 4)
 	run := func(during func()) {
-		c := New(Config{ThingName: testThing, ClientID: testID, Host: "127.0.0.1", Port: port, PersistentSession: true,
-			Dial: new(net.Dialer).DialContext})
+		c := New(Config{
+			ThingName: testThing, ClientID: testID, Host: "127.0.0.1", Port: port, PersistentSession: true,
+			Dial: new(net.Dialer).DialContext,
+		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {

@@ -207,7 +207,7 @@ func (s *store) open() error {
 	}
 	defer s.watchDisk()()
 	if err := s.fs.MkdirAll(s.dir, 0o700); err != nil {
-		return nil //nolint:nilerr // load reports it
+		return nil
 	}
 	lock, err := s.fs.LockDir(s.dir)
 	if errors.Is(err, filelock.ErrLocked) {

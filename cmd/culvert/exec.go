@@ -236,7 +236,7 @@ func (o *execOptions) ask(ctx context.Context, cmd *cobra.Command, n int, price 
 		answer, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
 		read <- answer
 	}()
-	answer := ""
+	var answer string
 	select {
 	case answer = <-read:
 	case <-ctx.Done():

@@ -72,7 +72,7 @@ func (p *progress) event(e connect.Event) {
 	if p.quiet || p.ended {
 		return
 	}
-	switch e.Kind {
+	switch e.Kind { //nolint:exhaustive // all others are lines
 	case connect.Detached:
 		e.Kind = connect.Step
 	case connect.Resumed:

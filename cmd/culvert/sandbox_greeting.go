@@ -25,7 +25,7 @@ func namesAsTyped(typed string) programNames {
 	if runtime.GOOS == "windows" {
 		beside += ".exe"
 	}
-	if _, err := os.Stat(beside); err == nil {
+	if _, err := os.Stat(beside); err == nil { //nolint:gosec // beside this program
 		names.culvertd = beside
 	}
 	return names
@@ -34,8 +34,12 @@ func namesAsTyped(typed string) programNames {
 // environment returns the variables with which culvert and the AWS CLI reach the sandbox.
 func environment(a sandbox.Addresses) [][2]string {
 	return [][2]string{
-		{"AWS_ACCESS_KEY_ID", "any"}, {"AWS_SECRET_ACCESS_KEY", "thing"}, {"AWS_DEFAULT_REGION", a.Region},
-		{"AWS_ENDPOINT_URL", a.API}, {"AWS_CA_BUNDLE", a.CAFile}, {dataEndpointVariable, a.Relay},
+		{"AWS_ACCESS_KEY_ID", "any"},
+		{"AWS_SECRET_ACCESS_KEY", "thing"},
+		{"AWS_DEFAULT_REGION", a.Region},
+		{"AWS_ENDPOINT_URL", a.API},
+		{"AWS_CA_BUNDLE", a.CAFile},
+		{dataEndpointVariable, a.Relay},
 	}
 }
 

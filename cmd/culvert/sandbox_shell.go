@@ -28,7 +28,7 @@ func runShell(ctx context.Context, a sandbox.Addresses, stdin, stdout, stderr *o
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, name)
+	cmd := exec.CommandContext(ctx, name) //nolint:gosec // the user's own shell
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = stdin, stdout, stderr, env
 	// Ctrl-C is for what runs in the shell. It is caught and not ignored, because the shell would inherit that.
 	interrupts := make(chan os.Signal, 1)

@@ -39,7 +39,7 @@ func openFirst(words []string, thing, service string) (settings []string, err er
 	}
 	defer func() {
 		if err != nil {
-			_ = os.RemoveAll(dir)
+			_ = os.RemoveAll(dir) //nolint:gosec // a directory of this program
 		}
 	}()
 	socket := filepath.Join(dir, "s")

@@ -46,7 +46,7 @@ func planMemory(limit uint64) memoryPlan {
 	n := min(max(room, leastConnections), mostConnections)
 	// Below half of the limit the collector would work all the time, for a kernel that seldom needs the rest.
 	heap := max(limit-min(limit, n*socketMemory), limit/2)
-	return memoryPlan{connections: int(n), heap: int64(min(heap, math.MaxInt64))} //nolint:gosec // bounded
+	return memoryPlan{connections: int(n), heap: int64(min(heap, math.MaxInt64))}
 }
 
 // limitMemory applies the plan for the memory that this process may use, unless the environment has a limit for the Go

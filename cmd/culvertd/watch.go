@@ -41,7 +41,7 @@ func repeat(ctx context.Context, show func() error, report func(error)) error {
 		err := show()
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the user has ended it
 		case err != nil && first:
 			return err
 		case err == nil:
@@ -51,7 +51,7 @@ func repeat(ctx context.Context, show func() error, report func(error)) error {
 			report(err)
 		}
 		if backoff.Sleep(ctx, watchInterval) != nil {
-			return nil
+			return nil //nolint:nilerr // likewise
 		}
 	}
 }

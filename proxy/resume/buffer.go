@@ -75,14 +75,6 @@ func (q *buffer) put(p []byte, force bool) bool {
 	return true
 }
 
-// front is the longest piece at the front that lies together.
-func (q *buffer) front() []byte {
-	if q.size == 0 {
-		return nil
-	}
-	return q.chunks[0].b[q.done:]
-}
-
 // drop forgets n bytes at the front.
 func (q *buffer) drop(n int) {
 	q.size -= n

@@ -132,7 +132,7 @@ func TestCreditGrowsOnlyForAnApplicationThatKeepsUp(t *testing.T) {
 				typ = BytesFull
 			}
 			receive(t, s, Record{Type: typ, Data: make([]byte, n)})
-			untaken += int(n) //nolint:gosec // small
+			untaken += int(n)
 		}
 		if keepsUp && s.window != maxWindow {
 			t.Errorf("window of an application that keeps up: %d, want %d", s.window, maxWindow)

@@ -151,7 +151,7 @@ func run(t *testing.T, up, down []byte, size int, negotiate bool, cuts []int, st
 
 func script(n int, seed uint64) []byte {
 	p := make([]byte, n)
-	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test
+	r := rand.New(rand.NewPCG(seed, 1))
 	for i := range p {
 		p[i] = byte(r.Uint32())
 	}
@@ -190,7 +190,7 @@ func TestModelCutAfterEachByte(t *testing.T) {
 }
 
 func TestModelRandomCuts(t *testing.T) {
-	r := rand.New(rand.NewPCG(5, 6)) //nolint:gosec // a test
+	r := rand.New(rand.NewPCG(5, 6))
 	up, down := script(300_000, 7), script(500_000, 8)
 	for range 60 {
 		cuts := make([]int, 20)

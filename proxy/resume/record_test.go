@@ -226,7 +226,7 @@ func FuzzRecordOrder(f *testing.F) {
 				t.Fatalf("counters: %+v", s)
 			}
 		}
-		if uint64(heard) != s.received { //nolint:gosec // never negative
+		if uint64(heard) != s.received {
 			t.Fatalf("%d bytes for the application, %d counted", heard, s.received)
 		}
 		s.Release()

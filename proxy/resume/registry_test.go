@@ -23,7 +23,7 @@ func TestDetachedConnectionExpiresAfterTheWindow(t *testing.T) {
 				t.Fatal("expired early")
 			}
 		})
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		synctest.Wait()
 		locked(r, func() {
 			if _, ok := r.Find(ID{1}); ok || len(c.expired) != 1 || c.expired[0] != Unknown {

@@ -255,7 +255,7 @@ func (s *Stream) credit(r *Record) error {
 	switch {
 	case r.Received < s.acked || s.endAcked && r.Received <= s.sent:
 		return violation("%d bytes confirmed after %d", r.Received, s.acked)
-	case r.Received > s.next && !(s.endSent && r.Received == s.sent+1):
+	case r.Received > s.next && (!s.endSent || r.Received != s.sent+1):
 		return violation("%d bytes confirmed, %d sent", r.Received, s.next)
 	case r.Limit < s.limit:
 		return violation("credit was taken back")
@@ -307,8 +307,8 @@ func (s *Stream) Finished() bool { return s.farEnded && s.endAcked }
 
 // Took notes that the application took n bytes.
 func (s *Stream) Took(n int) {
-	s.taken += uint64(n) //nolint:gosec // never negative
-	if s.starved && s.received-s.taken <= uint64(s.window)/2 {
+	s.taken += uint64(n)                                       //nolint:gosec // never negative
+	if s.starved && s.received-s.taken <= uint64(s.window)/2 { //nolint:gosec // never negative
 		s.starved = false
 		if n := min(s.window, maxWindow-s.window); n > 0 && s.memory.promise(n) {
 			s.window += n
@@ -326,10 +326,10 @@ func (s *Stream) seen() uint64 {
 	return s.received
 }
 
-func (s *Stream) grant() uint64 { return max(s.granted, s.taken+uint64(s.window)) }
+func (s *Stream) grant() uint64 { return max(s.granted, s.taken+uint64(s.window)) } //nolint:gosec // never negative
 
 func (s *Stream) considerCredit() {
-	step := uint64(s.window / creditFraction)
+	step := uint64(s.window / creditFraction) //nolint:gosec // never negative
 	if s.seen()-s.told >= step || s.grant()-s.granted >= step {
 		s.due.credit = true
 	}
@@ -370,8 +370,9 @@ func (s *Stream) Pending() bool {
 		return s.due != due{} || s.next < s.sent || s.ended && !s.endSent
 	case resuming:
 		return s.due.resume
+	default:
+		return false
 	}
-	return false
 }
 
 // Next appends the next record to buf, within its capacity, and reports whether there was one: all that is due but
@@ -455,7 +456,7 @@ func (s *Stream) Room() int {
 	case s.out != records || s.next < s.sent || s.limit <= s.sent:
 		return 0
 	}
-	credit := int(min(s.limit-s.sent, maxWindow)) //nolint:gosec // bounded
+	credit := int(min(s.limit-s.sent, maxWindow))
 	return max(min(credit, s.memory.share()-s.replay.size), 0)
 }
 

@@ -117,7 +117,8 @@ func (c *connection) serveBytes(m *mux, buf, payload []byte) (data []byte, ok bo
 	if room <= 0 {
 		return nil, false // until there is credit
 	}
-	n, epoch := 0, c.epoch
+	var n int
+	epoch := c.epoch
 	into := payload[1 : 1+room]
 	if c.raw != nil {
 		c.reading = true

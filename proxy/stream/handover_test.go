@@ -112,7 +112,7 @@ func TestAnotherProcessGoesOnWithConnections(t *testing.T) {
 				if time.Now().After(until) {
 					t.Fatal("nothing moves")
 				}
-				time.Sleep(time.Millisecond) //nolint:forbidigo // real sockets
+				time.Sleep(time.Millisecond)
 			}
 
 			first := r.far

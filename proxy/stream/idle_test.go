@@ -49,7 +49,7 @@ func inUse() int {
 	runtime.GC()
 	var s runtime.MemStats
 	runtime.ReadMemStats(&s)
-	return int(s.HeapInuse + s.StackInuse) //nolint:gosec // small
+	return int(s.HeapInuse + s.StackInuse)
 }
 
 // echoSmall echoes once and then holds no buffer.

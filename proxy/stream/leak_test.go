@@ -86,7 +86,7 @@ func TestTargetsThatHalfCloseEarlyLeaveNothing(t *testing.T) {
 		t.Errorf("%d of %d connections left", n, total)
 	}
 	_ = far.Close(closeNormal, "")
-	<-served
+	<-served //nolint:errcheck // only the end counts
 	checkEmpty(t, d.mux)
 }
 

@@ -56,14 +56,16 @@ func (r *rig) link(up, down int) {
 	a, b := newPair()
 	r.ends = []*end{a, b}
 	r.destination = NewDestination(DestinationConfig{
-		Config: Config{Transport: &ending{end: a, left: up}, Resume: r.far, Logger: slog.New(slog.DiscardHandler),
+		Config: Config{
+			Transport: &ending{end: a, left: up}, Resume: r.far, Logger: slog.New(slog.DiscardHandler),
 			Observer: func(Opened) func(Closed) {
 				return func(c Closed) {
 					r.opened.Lock()
 					defer r.opened.Unlock()
 					r.closed = append(r.closed, c)
 				}
-			}},
+			},
+		},
 		Dial: func(context.Context, string) (net.Conn, error) {
 			r.opened.Lock()
 			r.dials++

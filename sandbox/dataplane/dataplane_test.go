@@ -221,7 +221,7 @@ func TestListSubscriptionsInPages(t *testing.T) {
 	}
 	var filters []string
 	path := "/connections/pi-1/subscriptions?maxResults=2"
-	for pages := 0; pages < 4; pages++ {
+	for range 4 {
 		out := b.want("GET", path, "", 200, nil)
 		list, _ := out["subscriptions"].([]any)
 		for _, s := range list {

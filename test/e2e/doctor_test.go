@@ -148,12 +148,12 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		return `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
 	}
 	notify := func(thing string) string { return "$aws/things/" + thing + "/tunnels/notify" }
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a port that nothing listens on
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = listener.Close()
-	quiet, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // what accepts and closes
+	quiet, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -158,7 +158,7 @@ func TestSignalsOfConnect(t *testing.T) {
 			t.Errorf("it died of a SIGHUP that it was told to ignore: %v", err)
 		case <-time.After(1500 * time.Millisecond):
 			send(syscall.SIGTERM)
-			<-ended
+			<-ended //nolint:errcheck // only the end counts
 		}
 		o.allClosed(t)
 	})

@@ -81,7 +81,7 @@ func (p *Process) WaitFor(ctx context.Context, from int, text string) (string, e
 			}
 		}
 		if !running {
-			return "", fmt.Errorf("%s ended (%v) without saying %q", p.Name, p.Err(), text)
+			return "", fmt.Errorf("%s ended (%v) without saying %q", p.Name, p.Err(), text) //nolint:errorlint // it may be nil
 		}
 		select {
 		case <-more:

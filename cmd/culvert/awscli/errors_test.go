@@ -105,7 +105,9 @@ func TestWhatTheAWSCLIRefusesIsNotSent(t *testing.T) {
 	}
 	// What looks odd and is right.
 	for _, args := range [][]string{
-		{"open-tunnel", "--description", "- a", "--tags", "key=a,value=-1"}, {"open-tunnel", "--description", "-1"}, {"open-tunnel", "--description=--foo"},
+		{"open-tunnel", "--description", "- a", "--tags", "key=a,value=-1"},
+		{"open-tunnel", "--description", "-1"},
+		{"open-tunnel", "--description=--foo"},
 		{"open-tunnel", "--tags", "key='a b',value=\"\""},
 	} {
 		if _, errs, code := culvert(t, append(args, "--endpoint-url", b.url)...); code != 0 {

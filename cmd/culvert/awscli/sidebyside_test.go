@@ -125,9 +125,7 @@ func TestSideBySideWithTheAWSCLI(t *testing.T) {
 		{"list-tunnels", "--endpoint-url", "localhost"},
 		{"describe-tunnel", "--tunnel-id", id, "--query", "tunnel.{b: tunnelId, a: status}"},
 	}...)
-	for _, args := range refused {
-		tests = append(tests, args)
-	}
+	tests = append(tests, refused...)
 	for _, args := range sample(tests) {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			t.Parallel()

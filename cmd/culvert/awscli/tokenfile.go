@@ -34,7 +34,7 @@ func (r *run) openTokenFile() (*tokenFile, error) {
 	}
 	f, err := os.CreateTemp(filepath.Dir(r.tokenFile), ".culvert-tokens-*") // mode 0600
 	if err != nil {
-		return nil, &Error{exitOther, hint.Wrap(fmt.Errorf("Cannot write the token file: %w", err), "give --token-file a name in a directory that you can write to")}
+		return nil, &Error{exitOther, hint.Wrap(fmt.Errorf("Cannot write the token file: %w", err), "give --token-file a name in a directory that you can write to")} //nolint:staticcheck // as the AWS CLI writes its errors
 	}
 	return &tokenFile{r.tokenFile, f}, nil
 }
@@ -55,7 +55,7 @@ func (t *tokenFile) keep(result output.Object, region string) (rest output.Objec
 	}
 	if err != nil {
 		err = &Error{exitOther, hint.Wrap(
-			fmt.Errorf("Cannot write the token file %s, and the tokens are lost: %w", t.path, err),
+			fmt.Errorf("Cannot write the token file %s, and the tokens are lost: %w", t.path, err), //nolint:staticcheck // likewise
 			"make new ones: culvert rotate-tunnel-access-token")}
 	}
 	return rest, err

@@ -33,7 +33,7 @@ func compile(text string) (*query, error) {
 }
 
 func checkNodes(n parsing.ASTNode) error {
-	switch n.NodeType {
+	switch n.NodeType { //nolint:exhaustive // all others need nothing here
 	case parsing.ASTArithmeticExpression, parsing.ASTArithmeticUnaryExpression, parsing.ASTRootNode,
 		parsing.ASTLetExpression, parsing.ASTVariable, parsing.ASTBindings, parsing.ASTBinding:
 		return errors.New("arithmetic, variables and $ are not supported")
@@ -93,7 +93,7 @@ type expression func(any) (any, error)
 // eval applies a node to a value.
 func (q *query) eval(n parsing.ASTNode, v any) (any, error) {
 	child := func(i int, v any) (any, error) { return q.eval(n.Children[i], v) }
-	switch n.NodeType {
+	switch n.NodeType { //nolint:exhaustive // all others need nothing here
 	case parsing.ASTIdentity, parsing.ASTCurrentNode:
 		return v, nil
 	case parsing.ASTLiteral:
@@ -194,7 +194,7 @@ func (q *query) project(n parsing.ASTNode, v any) (any, error) {
 	}
 	out := []any{}
 	for _, e := range list {
-		switch n.NodeType {
+		switch n.NodeType { //nolint:exhaustive // all others need nothing here
 		case parsing.ASTFlatten:
 			if inner, ok := e.([]any); ok {
 				out = append(out, inner...)
