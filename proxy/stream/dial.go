@@ -14,6 +14,11 @@ const (
 	// startBurst connections of a tunnel may start at once, and startRate a second after that. The reader
 	// does not read on from a tunnel that starts more: a start costs its peer nothing.
 	startBurst, startRate = 2 * maxConnections, 500
+	// smallBurst frames of less than smallFrame bytes may come at once, and smallRate a second after that: a
+	// flood of them would take the processor from the other tunnels. A sender that has more to say fills frames.
+	smallBurst, smallRate, smallFrame = 20_000, 100_000, 512
+	// paceStep is the shortest wait for a turn.
+	paceStep = 5 * time.Millisecond
 )
 
 // dialTurns bounds the dials of a tunnel at a time, within the budget that it shares.
@@ -59,32 +64,49 @@ func (m *mux) dial(ctx context.Context, service string) (net.Conn, error) {
 	return m.dialFunc(ctx, service)
 }
 
-// startPace is a token bucket of connections that start.
-type startPace struct {
-	rate float64 // tokens a second
-	used float64 // tokens
-	last time.Time
+// bucket is a token bucket of what a peer may cause without any cost of its own.
+type bucket struct {
+	rate, burst float64 // tokens a second, and at once
+	used        float64 // tokens
+	last        time.Time
 }
 
-// start takes a token and returns how long to wait until there is one for the next start.
-func (p *startPace) start(now time.Time) time.Duration {
+// take takes a token and returns how long to wait until there is one for the next.
+func (p *bucket) take(now time.Time) time.Duration {
 	p.used = max(p.used-now.Sub(p.last).Seconds()*p.rate, 0) + 1
 	p.last = now
-	return time.Duration((p.used - startBurst) / p.rate * float64(time.Second))
+	return time.Duration((p.used - p.burst) / p.rate * float64(time.Second))
 }
 
 // slowStarts keeps the reader from reading on while the peer starts more connections than it may.
 func (m *mux) slowStarts() {
 	now := time.Now()
-	wait := m.starts.start(now)
+	wait := m.starts.take(now)
 	if wait < time.Second/startRate {
 		return
 	}
 	m.warn("starts", "tunnel slowed down: it starts too many connections", "limit", startRate)
+	m.slowDown(now.Add(wait))
+}
+
+// slowSmallFrames is slowStarts for frames that carry next to nothing.
+func (m *mux) slowSmallFrames(payload int) {
+	if payload >= smallFrame {
+		return
+	}
+	now := time.Now()
+	if wait := m.smalls.take(now); wait >= paceStep {
+		m.warn("small frames", "tunnel slowed down: it sends too many small frames", "limit", smallRate)
+		m.slowDown(now.Add(wait))
+	}
+}
+
+// slowDown keeps the reader from reading on until then.
+func (m *mux) slowDown(until time.Time) {
 	since := m.pauseReads(time.Time{})
 	defer m.resumeReads(since)
 	m.writeDeferred()
-	for end := now.Add(wait); !m.ended && time.Now().Before(end); {
-		m.backlog.waitFor(time.Until(end))
+	for !m.ended && time.Now().Before(until) {
+		m.backlog.waitFor(time.Until(until))
 	}
 }

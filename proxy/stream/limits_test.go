@@ -1,11 +1,13 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -156,4 +158,39 @@ func TestConnectionsOfAllTunnelsAreBounded(t *testing.T) {
 			t.Errorf("%d connections are left", budget.connections)
 		}
 	})
+}
+
+// A flood of frames that carry nothing is slowed down likewise, whatever they are; bulk is not.
+func TestAFloodOfSmallFramesIsSlowedDown(t *testing.T) {
+	bulk := "DATA 7 X#1 " + strings.Repeat("x", smallFrame)
+	for name, c := range map[string]struct {
+		frame string
+		least time.Duration
+	}{
+		"data":   {"DATA 7 X#1 x", 3 * time.Second},
+		"resets": {"CONNECTION_RESET 7 X#1", 3 * time.Second},
+		"bulk":   {bulk, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := newPair()
+				d := NewDestination(DestinationConfig{Config: Config{Transport: near}})
+				served := make(chan struct{})
+				go func() { defer close(served); _ = d.Serve() }()
+				began := time.Now()
+				batch := bytes.Repeat(frames(c.frame), 1000)
+				for range (smallBurst + 3*smallRate) / 1000 {
+					if _, err := far.Write(batch); err != nil {
+						t.Fatal(err)
+					}
+				}
+				synctest.Wait()
+				if took := time.Since(began); took < c.least*4/5 || took > c.least+time.Second/10 {
+					t.Errorf("the flood took %v, want %v", took, c.least)
+				}
+				_ = far.Close(closeNormal, "")
+				<-served
+			})
+		})
+	}
 }

@@ -90,7 +90,8 @@ type mux struct {
 	dialFunc  func(ctx context.Context, service string) (net.Conn, error)
 	notice    loglimit.Limiter
 	dials     *dialTurns
-	starts    startPace
+	starts    bucket
+	smalls    bucket // frames
 	resume    *resume.Registry
 	owner     any
 	source    bool // this side starts connections
@@ -145,7 +146,8 @@ func newMux(cfg Config) *mux {
 	if m.stall <= 0 {
 		m.stall = DefaultStallTimeout
 	}
-	m.dials, m.starts.rate = newDialTurns(cfg.Budget), startRate
+	m.dials = newDialTurns(cfg.Budget)
+	m.starts, m.smalls = bucket{rate: startRate, burst: startBurst}, bucket{rate: smallRate, burst: smallBurst}
 	m.sched.quantum = turn
 	m.pace = pacer{began: time.Now(), wake: m.answersLate}
 	if p, ok := cfg.Transport.(Prober); ok {
@@ -262,6 +264,7 @@ func (m *mux) step(msg *frame.Message, handle func(*frame.Message) error) error 
 	if err := handle(msg); err != nil {
 		return err
 	}
+	m.slowSmallFrames(len(msg.Payload))
 	// A peer that provokes answers faster than they can be sent is not read any further.
 	for len(m.control) > controlHigh && !m.ended {
 		m.writeDeferred()
