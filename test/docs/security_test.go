@@ -14,8 +14,8 @@ var (
 	definedTest = regexp.MustCompile(`(?m)^func (Test[A-Za-z0-9_]+)\(`)
 )
 
-func TestEveryTestThatTheSecurityGuideNamesExists(t *testing.T) {
-	guide, err := os.ReadFile("../../docs/security.md")
+func TestEveryTestThatTheTestingGuideNamesExists(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/testing.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,13 +33,39 @@ func TestEveryTestThatTheSecurityGuideNamesExists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	security, err := os.ReadFile("../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := defences(string(security))
+	if len(listed) < 12 {
+		t.Errorf("only %d defences are listed", len(listed))
+	}
+	for _, d := range listed {
+		if !strings.Contains(string(guide), "| "+d+" | `Test") {
+			t.Errorf("docs/testing.md names no test of the defence %q", d)
+		}
+	}
 	named := namedTest.FindAllSubmatch(guide, -1)
 	if len(named) < 20 {
 		t.Errorf("only %d tests are named", len(named))
 	}
 	for _, m := range named {
 		if !defined[string(m[1])] {
-			t.Errorf("docs/security.md names %s, which does not exist", m[1])
+			t.Errorf("docs/testing.md names %s, which does not exist", m[1])
 		}
 	}
+}
+
+// defences are the first cells of the security guide's table of defences.
+func defences(guide string) (names []string) {
+	_, table, _ := strings.Cut(guide, "| defence | how |\n| --- | --- |\n")
+	for line := range strings.Lines(table) {
+		if !strings.HasPrefix(line, "| ") {
+			break
+		}
+		name, _, _ := strings.Cut(line[2:], " | ")
+		names = append(names, name)
+	}
+	return names
 }
