@@ -247,6 +247,7 @@ func (r *run) restartDaemon(ctx context.Context, e event, end func()) bool {
 		return false
 	}
 	defer r.daemonBusy.Unlock()
+	defer r.ledger.dies()()
 	for i, t := range r.tunnels {
 		defer r.ledger.disturb(i, e.fault)()
 		t.expectDevice(time.Now())

@@ -17,6 +17,8 @@ type ledger struct {
 	conns      map[uint64]*conversation
 	calm       []*calm           // by tunnel
 	outages    map[string][]span // of targets, by service
+	deaths     []span            // in which the daemon is not there, or was not
+	resumes    []bool            // by tunnel: its connections outlive whatever happens to it
 	events     []string
 	violations []string
 	tally      tally
@@ -27,6 +29,9 @@ type ledger struct {
 type tally struct {
 	operations [kinds]int
 	cut        int // connections that a fault ended early
+	between    int // connections between two Culverts
+	ended      int // of these, those that the daemon's or the target's end has ended
+	refused    int // of these, those that did not reach the device
 	unmade     int // connections that could not be begun
 	bytes      int64
 	faults     map[string]int
@@ -265,9 +270,30 @@ func (l *ledger) ended(c *conversation, target bool, got int64, err error) {
 	}
 }
 
-// excuses reports whether a connection may have ended early by a time.
+// excuses reports whether a connection may have ended early by a time. Between two Culverts only the end of the
+// daemon, or of the target, may end a connection that has reached its target: one that is opened while the device is
+// away may be refused.
 func (l *ledger) excuses(c *conversation, by time.Time) bool {
-	return c.kind.mayBeShort() || l.calm[c.tunnel].excused(c.opened, by) || meets(l.outages[c.service], c.opened, by)
+	switch {
+	case c.kind.mayBeShort(), meets(l.outages[c.service], c.opened, by):
+		return true
+	case l.resumes != nil && l.resumes[c.tunnel] && c.target.begun:
+		return meets(l.deaths, c.opened, by)
+	}
+	return l.calm[c.tunnel].excused(c.opened, by)
+}
+
+// dies is called before the daemon ends, and what it returns once it is there again and knows its tunnels.
+func (l *ledger) dies() (back func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.deaths = append(l.deaths, span{from: time.Now()})
+	n := len(l.deaths) - 1
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.deaths[n].to = time.Now()
+	}
 }
 
 func (c *conversation) String() string {
@@ -281,6 +307,9 @@ func (l *ledger) judge(c *conversation, by time.Time) {
 	c.judged = true
 	if first {
 		l.tally.operations[c.kind]++
+		if l.resumes != nil && l.resumes[c.tunnel] {
+			l.tally.between++
+		}
 	}
 	if c.target.begun {
 		delete(l.conns, c.id)
@@ -291,6 +320,13 @@ func (l *ledger) judge(c *conversation, by time.Time) {
 	case l.excuses(c, by):
 		if first && !c.kind.mayBeShort() {
 			l.tally.cut++
+			switch {
+			case l.resumes == nil || !l.resumes[c.tunnel]:
+			case c.target.begun:
+				l.tally.ended++
+			default:
+				l.tally.refused++
+			}
 		}
 	default:
 		l.violatedLocked("%s of tunnel %d ended early though no fault was felt: the client got %d of %d bytes (%v), the target %d of %d (%v, begun: %v), after %v",

@@ -68,7 +68,7 @@ func (opts options) execute(plan bool) int {
 		for _, e := range r.ledger.events {
 			say("%s", e)
 		}
-		say("\nthe rule: no byte wrong, missing or twice; a connection ends early only where a fault was felt; all ends and returns are bounded")
+		say("\nthe rule: no byte wrong, missing or twice; a connection ends early only where a fault was felt, and between two Culverts for none but the daemon's or the target's end; all ends and returns are bounded")
 		for _, v := range r.ledger.violations {
 			say("VIOLATION: %s", v)
 		}
@@ -90,6 +90,8 @@ func (r *run) summary(say func(string, ...any)) {
 		operations += n
 	}
 	say("%d connections carried %.1f MB, all of it as sent; faults ended %d of them early, and %d could not begin", operations, float64(t.bytes)/1e6, t.cut, t.unmade)
+	say("between two Culverts: %d connections, 0 ended early but for %d whose daemon or target was gone; %d were opened in vain while the device was away",
+		t.between, t.ended, t.refused)
 	line := ""
 	for k, n := range t.operations {
 		line += fmt.Sprintf("  %s %d", kind(k), n)

@@ -13,7 +13,7 @@ import (
 // tunnelPlan is what a tunnel is for, all through a run.
 type tunnelPlan struct {
 	form     proxy.Form
-	half     bool     // its source knows half close
+	half     bool     // its source speaks records: connections are half closed and resumed
 	services []string // of the tunnel; the last one is probed
 	workers  int      // who open connections, one after the other
 	idlers   int      // who open connections that are silent most of the time

@@ -18,6 +18,7 @@ import (
 
 	"github.com/culvert-iot/culvert/agent/session"
 	aws "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/broker"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
@@ -144,7 +145,12 @@ func (r *run) startWorld(ctx context.Context, dir, program string) (err error) {
 		r.daemon.logFile = r.opts.log
 	}
 	for i, plan := range tunnelPlans {
-		r.tunnels = append(r.tunnels, &tunnel{index: i, plan: plan, run: r})
+		t := &tunnel{index: i, plan: plan, run: r}
+		if plan.half {
+			t.resume = proxy.NewResumption(proxy.DefaultResumeTimeout)
+		}
+		r.tunnels = append(r.tunnels, t)
+		r.ledger.resumes = append(r.ledger.resumes, plan.half)
 	}
 	return r.daemon.start()
 }
@@ -307,6 +313,7 @@ func (r *run) baseline(ctx context.Context) (err error) {
 		return nil
 	}
 	r.idle.usage, _ = r.daemon.measure()
+	defer r.ledger.dies()()
 	for i, t := range r.tunnels {
 		defer r.ledger.disturb(i, "list of goroutines")()
 		t.expectDevice(time.Now())

@@ -23,6 +23,8 @@ type tunnel struct {
 	plan  tunnelPlan
 	run   *run
 
+	resume *proxy.Resumption // nil where the source knows nothing of it
+
 	tokens     sync.Mutex // held while tokens change
 	conditions sync.Mutex // held while the relay holds conditions for it
 	serial     sync.Mutex // where a service carries one connection at a time: held for each
@@ -38,7 +40,7 @@ type tunnel struct {
 	needSource int           // the source must be this one at least
 }
 
-// carrier is an operator's side of a tunnel: proxy.Source, or one that knows no half close.
+// carrier is an operator's side of a tunnel: proxy.Source, or one that speaks no records.
 type carrier interface {
 	Run(ctx context.Context) error
 	Ready() <-chan struct{}
@@ -92,6 +94,7 @@ func (t *tunnel) renew(id, token string) {
 
 // operate keeps a source connected until ctx ends.
 func (t *tunnel) operate(ctx context.Context) {
+	defer t.resume.Close()
 	for ctx.Err() == nil {
 		t.mu.Lock()
 		token, client, renewed := t.token, t.client, t.renewed
@@ -107,6 +110,7 @@ func (t *tunnel) operate(ctx context.Context) {
 		ended := make(chan error, 1)
 		go func() { ended <- c.Run(running) }()
 		var err error
+		var cut <-chan time.Time
 		for up := c.Ready(); err == nil; {
 			select {
 			case <-up:
@@ -116,8 +120,16 @@ func (t *tunnel) operate(ctx context.Context) {
 				t.count++
 				t.mu.Unlock()
 			case <-renewed:
-				stop()
-				err = <-ended
+				if t.resume == nil {
+					stop()
+					err = <-ended
+					continue
+				}
+				// A source that is told to stop ends its connections: this one loses its websocket instead.
+				renewed, cut = nil, time.After(0)
+			case <-cut:
+				t.run.relayFaults().Cut(source(t))
+				cut = time.After(100 * ms)
 			case err = <-ended:
 			}
 		}
@@ -136,7 +148,7 @@ func (t *tunnel) operate(ctx context.Context) {
 
 func (t *tunnel) newCarrier(c proxy.Connection) carrier {
 	if t.plan.half || !t.plan.form.Connection {
-		return proxy.NewSource(proxy.SourceConfig{Connection: c, Form: t.plan.form})
+		return proxy.NewSource(proxy.SourceConfig{Connection: c, Form: t.plan.form, Resume: t.resume})
 	}
 	return &plainSource{connection: c, form: t.plan.form, ready: make(chan struct{})}
 }
@@ -174,7 +186,7 @@ func (t *tunnel) open(ctx context.Context, service string, tcp bool) (net.Conn, 
 	}
 }
 
-// plainSource is a source as others have it: without half close.
+// plainSource is a source as others have it: it speaks no records.
 type plainSource struct {
 	connection proxy.Connection
 	form       stream.Form
