@@ -78,7 +78,7 @@ func interruptions() []interruption {
 		{name: "rotation of SOURCE", play: rotateAll(tunnels.RotateSource)},
 		{name: "rotation of DESTINATION", play: rotateAll(tunnels.RotateDestination)},
 		{name: "rotation of ALL", play: rotateAll(tunnels.RotateAll)},
-		{name: "the tunnel is closed", long: true, play: func(t *testing.T, s *survival) {
+		{name: "the tunnel is closed", play: func(t *testing.T, s *survival) {
 			for _, one := range s.open() {
 				if err := s.box.Store.Close(one.ID, false); err != nil {
 					t.Error(err)
