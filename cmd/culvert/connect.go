@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/culvert-iot/culvert/internal/hint"
-	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/services"
 )
 
@@ -55,6 +54,7 @@ func newConnectCommand() *cobra.Command {
 	f.StringVar(&o.bind, "bind", "127.0.0.1", "local `address` to listen on")
 	f.BoolVar(&o.handover, "handover", false, "be the other half of culvert ssh")
 	_ = f.MarkHidden("handover") // it is there
+	o.share.register(f)
 	o.register(f)
 	reachHelp(cmd)
 	return cmd
@@ -123,7 +123,7 @@ func (o *connectOptions) run(cmd *cobra.Command, thing string, list []local) err
 	defer stop()
 	show := newProgress(cmd.ErrOrStderr(), o.isQuiet)
 	defer show.end()
-	cfg, err := o.config(ctx, show, cmd.ErrOrStderr())
+	cfg, err := o.sharedConfig(ctx, cmd, show)
 	if err != nil {
 		return reachError(cmd, err)
 	}
@@ -146,7 +146,7 @@ func (o *connectOptions) run(cmd *cobra.Command, thing string, list []local) err
 		}
 		listeners = append(listeners, l)
 	}
-	t, err := connect.Open(ctx, cfg, thing, names...)
+	t, err := o.open(ctx, cmd, cfg, show, thing, names)
 	show.settle()
 	if err != nil {
 		return reachError(cmd, err)
@@ -181,7 +181,7 @@ func networkOf(address string) string {
 }
 
 // serve listens until a signal or the tunnel's end.
-func serve(ctx context.Context, cmd *cobra.Command, show *progress, t *connect.Tunnel, names []string, listeners []net.Listener) error {
+func serve(ctx context.Context, cmd *cobra.Command, show *progress, t tunnel, names []string, listeners []net.Listener) error {
 	ends := make(chan error, len(listeners))
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -56,6 +56,7 @@ func newInventoryCommand() *cobra.Command {
 	f.BoolVar(&o.online, "online", false, "only things that are connected")
 	f.StringVar(&o.user, "user", "", "`name` of the user on the devices")
 	f.StringVar(&o.service, "service", defaultService, "`name` of the tunnel's service that is ssh")
+	o.share.register(f)
 	o.register(f)
 	reachHelp(cmd)
 	return cmd

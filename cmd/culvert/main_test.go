@@ -28,6 +28,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv("CULVERT_TEST_MAIN") != "" {
 		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 	}
+	// A command that shares its tunnel would start this program as the holder.
+	_ = os.Setenv(persistVariable, "0")
 	os.Exit(m.Run())
 }
 

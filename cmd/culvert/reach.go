@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -38,7 +40,9 @@ const dataEndpointVariable = "CULVERT_DATA_ENDPOINT"
 
 // reachOptions are the flags of the commands that reach a thing.
 type reachOptions struct {
-	aws reachAWS
+	aws    reachAWS
+	share  shareOptions
+	loaded aws.Config // by config
 
 	dataEndpoint, destination      string
 	lifetime, wait, resume         time.Duration
@@ -49,18 +53,28 @@ type reachOptions struct {
 }
 
 func (o *reachOptions) register(f *pflag.FlagSet) {
-	f.BoolVar(&o.keep, "keep", false, "leave the tunnel open at the end, to be used again")
-	f.BoolVar(&o.fresh, "new", false, "open a tunnel even if there is one")
+	f.BoolVar(&o.keep, "keep", false, "leave the tunnel open at the end, to be used again, and void its source's token")
+	f.BoolVar(&o.fresh, "new", false, "open a tunnel even if there is one, and keep it to this command")
 	f.BoolVar(&o.takeOver, "take-over", false, "use an open tunnel even if somebody is connected to it, which ends that session")
 	f.DurationVar(&o.lifetime, "lifetime", 12*time.Hour, "`time` that an opened tunnel lasts at most, in whole minutes")
 	f.DurationVar(&o.wait, "wait", connect.DefaultWait, "`time` to wait for the device; a device that AWS IoT knows to be away is waited for only if this is given")
+	f.BoolVarP(&o.isQuiet, "quiet", "q", false, "say nothing but errors")
+	o.registerWay(f)
+}
+
+// registerWay registers the flags that say how and as whom things are reached: the ones that a holder needs as well.
+func (o *reachOptions) registerWay(f *pflag.FlagSet) {
 	f.BoolVar(&o.noLook, "no-look", false, "do not ask AWS IoT whether the device is connected")
 	f.DurationVar(&o.resume, "resume-timeout", proxy.DefaultResumeTimeout, "`time` that connections are kept when the tunnel is lost; 0 keeps none")
 	f.StringVar(&o.destination, "destination-client-type", "auto", "`version` of the protocol that the device's side speaks: V1 (the AWS IoT Device Client, Greengrass), V2, V3, or auto: V3, and V1 once that is evident")
 	f.StringVar(&o.dataEndpoint, "data-endpoint", "", "`URL` wss://host[:port] to connect to instead of the region's data endpoint; environment: "+dataEndpointVariable)
-	f.BoolVarP(&o.isQuiet, "quiet", "q", false, "say nothing but errors")
 	o.aws.register(f)
 	o.given = f
+}
+
+// dataEndpointURL is the data endpoint that a flag or the environment names.
+func (o *reachOptions) dataEndpointURL() string {
+	return cmp.Or(o.dataEndpoint, os.Getenv(dataEndpointVariable))
 }
 
 // config loads what AWS needs and puts the rest beside it.
@@ -77,15 +91,13 @@ func (o *reachOptions) config(ctx context.Context, show *progress, log io.Writer
 		return connect.Config{}, err
 	}
 	cfg := connect.FromAWS(loaded)
-	cfg.DataEndpoint = o.dataEndpoint
-	if cfg.DataEndpoint == "" {
-		cfg.DataEndpoint = os.Getenv(dataEndpointVariable)
-	}
+	o.loaded = loaded
+	cfg.DataEndpoint = o.dataEndpointURL()
 	cfg.Lifetime, cfg.Wait, cfg.Destination = o.lifetime, o.wait, connect.DestinationType(o.destination)
 	if cfg.ResumeTimeout = o.resume; o.resume <= 0 {
 		cfg.ResumeTimeout = -1
 	}
-	cfg.New, cfg.TakeOver, cfg.Keep = o.fresh, o.takeOver, o.keep
+	cfg.New, cfg.TakeOver, cfg.Keep, cfg.Price = o.fresh, o.takeOver, o.keep, o.share.price
 	if cfg.WaitForAway = o.given.Changed("wait"); !o.noLook {
 		cfg.Presence = presence.New(loaded).Look
 	}
@@ -128,6 +140,20 @@ func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 		})
 	}()
 	return ctx, cancel
+}
+
+// notifyContext is [untilSignal] for a process that becomes another program: it leaves no signal ignored.
+func notifyContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	var wanted []os.Signal
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+		if !signal.Ignored(s) {
+			wanted = append(wanted, s)
+		}
+	}
+	if len(wanted) == 0 {
+		return context.WithCancel(ctx)
+	}
+	return signal.NotifyContext(ctx, wanted...)
 }
 
 // reachError puts an error into words, with a hint and an exit code.

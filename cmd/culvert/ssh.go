@@ -55,6 +55,7 @@ func newSSHCommand() *cobra.Command {
 	f.SortFlags = false
 	f.StringVar(&o.service, "service", defaultService, "`name` of the tunnel's service that is ssh")
 	f.StringVar(&o.program, "ssh", "ssh", "ssh `program` to run")
+	o.share.register(f)
 	o.register(f)
 	f.Lookup("quiet").Shorthand = "" // -q is ssh's; Arguments sees to both
 	reachHelp(cmd)
@@ -104,8 +105,8 @@ func (o *sshOptions) run(cmd *cobra.Command, c openssh.Command) error {
 		found := openssh.Settings(cmd.Context(), path, c, "HostKeyAlias "+thing, "Compression yes", "ServerAliveInterval 0")
 		var settings []string
 		// Without an answer ssh has something to say about its options, for which no tunnel is needed.
-		if found != nil && !c.Has("GOQV") && !isShared(cmd.Context(), path, found, c) {
-			if settings, err = openFirst(words, thing, o.service); err != nil {
+		if found != nil && !c.Has("GOQV") && !sshHasMaster(cmd.Context(), path, found, c) {
+			if settings, err = o.openFirst(cmd, words, thing); err != nil {
 				return err
 			}
 		}
@@ -125,8 +126,42 @@ func (o *sshOptions) run(cmd *cobra.Command, c openssh.Command) error {
 	return err
 }
 
-// isShared reports whether ssh will use the connection of a master that runs already.
-func isShared(ctx context.Context, path string, settings map[string]string, c openssh.Command) bool {
+// openFirst opens the way before ssh starts, whose own complaint about a ProxyCommand that failed says nothing. It returns
+// settings for ssh.
+func (o *sshOptions) openFirst(cmd *cobra.Command, words []string, thing string) (settings []string, err error) {
+	if err := o.share.resolve(cmd.Flags()); err != nil {
+		return nil, reachError(cmd, err)
+	}
+	if !o.isShared() {
+		return openOwn(words, thing, o.service)
+	}
+	// No handler is left when this process becomes ssh.
+	ctx, stop := notifyContext(cmd.Context())
+	defer stop()
+	show := newProgress(cmd.ErrOrStderr(), o.isQuiet)
+	defer show.end()
+	cfg, err := o.config(ctx, show, cmd.ErrOrStderr())
+	var t tunnel
+	if err == nil {
+		t, err = o.open(ctx, cmd, cfg, show, thing, []string{o.service})
+	}
+	if err == nil {
+		// The holder waits for ssh's own connection from here on.
+		return nil, t.Close()
+	}
+	show.end()
+	err = reachError(cmd, err)
+	if e, ok := errors.AsType[*exitError](err); ok {
+		if e.code == exitInterrupted {
+			return nil, e
+		}
+		err = e.err
+	}
+	return nil, &exitError{exitNoConnection, err}
+}
+
+// sshHasMaster reports whether ssh will use the connection of a master that runs already.
+func sshHasMaster(ctx context.Context, path string, settings map[string]string, c openssh.Command) bool {
 	if socket := settings["controlpath"]; socket == "" || socket == "none" {
 		return false
 	}
@@ -147,14 +182,17 @@ func connectWords(flags *pflag.FlagSet) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	words := []string{self, "connect", "--stdio"}
-	known := newConnectCommand().Flags()
-	flags.Visit(func(f *pflag.Flag) {
+	return append([]string{self, "connect", "--stdio"}, knownWords(newConnectCommand().Flags(), flags)...), nil
+}
+
+// knownWords are the flags that were given and that are known.
+func knownWords(known, given *pflag.FlagSet) (words []string) {
+	given.Visit(func(f *pflag.Flag) {
 		if known.Lookup(f.Name) != nil {
 			words = append(words, connectWord(f.Name, f.Value.String()))
 		}
 	})
-	return words, nil
+	return words
 }
 
 // connectWord is a flag as one word, for a program that may run elsewhere.

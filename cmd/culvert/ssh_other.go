@@ -21,8 +21,8 @@ func runInstead(path string, argv []string) error {
 	return cmd.Run()
 }
 
-// openFirst does nothing here: ssh itself runs culvert connect as its ProxyCommand.
-func openFirst([]string, string, string) ([]string, error) { return nil, nil }
+// openOwn does nothing here: ssh itself runs culvert connect as its ProxyCommand.
+func openOwn([]string, string, string) ([]string, error) { return nil, nil }
 
 func awaitSSH(context.Context) (net.Conn, error) {
 	return nil, errors.New("--handover is not for this system")

@@ -24,13 +24,13 @@ func runInstead(path string, argv []string) error {
 	return fmt.Errorf("run %s: %w", path, syscall.Exec(path, argv, os.Environ()))
 }
 
-// handoverFD is where the process that openFirst starts finds its listener.
+// handoverFD is where the process that openOwn starts finds its listener.
 const handoverFD = 3
 
-// openFirst starts culvert connect --stdio in a process of its own and waits until it is connected, so that ssh
+// openOwn starts culvert connect --stdio in a process of its own and waits until it is connected, so that ssh
 // starts only when there is something to talk to: its own complaint about a ProxyCommand that failed says nothing.
 // It returns the settings with which ssh gets the connection from that process.
-func openFirst(words []string, thing, service string) (settings []string, err error) {
+func openOwn(words []string, thing, service string) (settings []string, err error) {
 	dir, err := os.MkdirTemp(os.Getenv("XDG_RUNTIME_DIR"), "culvert-ssh-*")
 	if err != nil {
 		if dir, err = os.MkdirTemp("", "culvert-ssh-*"); err != nil {
@@ -85,7 +85,7 @@ func openFirst(words []string, thing, service string) (settings []string, err er
 	return nil, &exitError{exitNoConnection, nil} // it has said why
 }
 
-// awaitSSH returns the connection of the ssh that openFirst's caller has become. It gives up when that has ended.
+// awaitSSH returns the connection of the ssh that openOwn's caller has become. It gives up when that has ended.
 func awaitSSH(ctx context.Context) (net.Conn, error) {
 	file := os.NewFile(handoverFD, "listener")
 	l, err := net.FileListener(file)

@@ -81,6 +81,7 @@ func newSSHConfigCommand() *cobra.Command {
 	f.StringVar(&service, "service", defaultService, "`name` of the tunnel's service that is ssh")
 	f.StringVar(&user, "user", "", "`name` to log in as")
 	f.BoolVar(&share, "share", false, "let connections share a tunnel (ControlMaster)")
+	o.share.register(f)
 	o.register(f)
 	reachHelp(cmd)
 	return cmd

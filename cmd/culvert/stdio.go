@@ -15,7 +15,7 @@ import (
 // not be as it should.
 //
 // It fails when the tunnel, the link or the device was lost: an output that was cut short must not look complete.
-func carryStdio(ctx context.Context, t *connect.Tunnel, thing, service string, in io.Reader, out io.Writer, note func(string, ...any)) error {
+func carryStdio(ctx context.Context, t tunnel, thing, service string, in io.Reader, out io.Writer, note func(string, ...any)) error {
 	conn, err := t.Dial(ctx, service)
 	if err != nil {
 		return err

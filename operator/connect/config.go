@@ -50,8 +50,8 @@ const (
 
 	// maxLifetime is the service's limit and default of a tunnel's life (API reference).
 	maxLifetime = 720 * time.Minute
-	// minLeft is how long an open tunnel must still live to be worth reusing.
-	minLeft = 5 * time.Minute
+	// MinLeft is how long an open tunnel must still live to be worth reusing.
+	MinLeft = 5 * time.Minute
 )
 
 // Config says how to reach things. API, and Region or DataEndpoint, are required; FromAWS fills them in.
@@ -86,7 +86,10 @@ type Config struct {
 
 	New      bool // always open a tunnel
 	TakeOver bool // reuse a tunnel even if somebody is connected to it, who loses the session
-	Keep     bool // leave a tunnel open that was opened here
+	Keep     bool // leave a tunnel open that was opened here, with a source token that nobody knows
+
+	// Price is what one tunnel costs, for a person to read before it is opened; "" says that it costs something.
+	Price string
 
 	// ThingExists, if set, reports whether the account has the thing, so that no tunnel is paid for in vain. An
 	// error, as of a caller who may not ask, leaves the question open.
@@ -141,6 +144,9 @@ type Event struct {
 	Kind Kind
 	Text string // one line, no full stop
 }
+
+// Check reports what is wrong with the configuration, or with the names of the thing and the services. [Open] does the same.
+func (c Config) Check(thing string, services []string) error { return c.check(thing, services) }
 
 func (c *Config) check(thing string, wanted []string) error {
 	if !services.ValidName(thing) {

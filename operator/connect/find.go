@@ -36,6 +36,7 @@ type tunnel struct {
 	id       string
 	services []string
 	opened   bool // here
+	expires  time.Time
 	token    secret.Value
 
 	// When the sides' states last changed before the tokens were made; zero for a new tunnel. The service's own
@@ -170,7 +171,7 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 			return nil, err
 		}
 	}
-	t := &tunnel{id: id, services: d.DestinationConfig.Services, looked: looked}
+	t := &tunnel{id: id, services: d.DestinationConfig.Services, expires: expiry(d), looked: looked}
 	t.sourceBefore, _ = changed(d.SourceConnectionState)
 	t.destinationBefore, _ = changed(d.DestinationConnectionState)
 	f.step("rotating the tokens of tunnel %s", id)
@@ -203,16 +204,24 @@ func (f *finder) unfit(d *types.Tunnel) string {
 	case slices.ContainsFunc(f.wanted, func(s string) bool { return !slices.Contains(c.Services, s) }):
 		return "other services"
 	}
-	if d.CreatedAt != nil {
-		life := maxLifetime
-		if d.TimeoutConfig != nil && d.TimeoutConfig.MaxLifetimeTimeoutMinutes != nil {
-			life = time.Duration(*d.TimeoutConfig.MaxLifetimeTimeoutMinutes) * time.Minute
-		}
-		if left := time.Until(d.CreatedAt.Add(life)); left < min(minLeft, life/2) {
+	if at := expiry(d); !at.IsZero() {
+		if left := time.Until(at); left < min(MinLeft, at.Sub(*d.CreatedAt)/2) {
 			return fmt.Sprintf("ends in %v", left.Round(time.Second))
 		}
 	}
 	return ""
+}
+
+// expiry returns when a tunnel ends at the latest; zero if that is not known.
+func expiry(d *types.Tunnel) time.Time {
+	if d.CreatedAt == nil {
+		return time.Time{}
+	}
+	life := maxLifetime
+	if d.TimeoutConfig != nil && d.TimeoutConfig.MaxLifetimeTimeoutMinutes != nil {
+		life = time.Duration(*d.TimeoutConfig.MaxLifetimeTimeoutMinutes) * time.Minute
+	}
+	return d.CreatedAt.Add(life)
 }
 
 // reserved reports whether a tunnel is left alone because it is young and its source has never connected: the
@@ -241,6 +250,7 @@ func (f *finder) open(ctx context.Context) (*tunnel, error) {
 		return nil, err
 	}
 	f.step("opening a tunnel to %s", f.thing)
+	f.notice("opens a tunnel, which AWS charges for%s", f.price())
 	in := &iot.OpenTunnelInput{
 		Description:       aws.String(openedBy),
 		DestinationConfig: &types.DestinationConfig{ThingName: &f.thing, Services: f.wanted},
@@ -256,7 +266,15 @@ func (f *finder) open(ctx context.Context) (*tunnel, error) {
 	if id == "" || token == "" {
 		return nil, fmt.Errorf("open a tunnel: the answer of the control API has no tunnel id or no source access token")
 	}
-	return &tunnel{id: id, services: f.wanted, opened: true, token: secret.New(token)}, nil
+	return &tunnel{id: id, services: f.wanted, opened: true, expires: time.Now().Add(cmp.Or(f.Lifetime, maxLifetime)), token: secret.New(token)}, nil
+}
+
+// price is what the user says a tunnel costs, in brackets; "" if that is not known.
+func (c *Config) price() string {
+	if c.Price == "" {
+		return ""
+	}
+	return " (" + c.Price + ")"
 }
 
 func (c *Config) describe(ctx context.Context, id string) (*types.Tunnel, error) {

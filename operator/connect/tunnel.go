@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,6 +14,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/accept"
 	"github.com/culvert-iot/culvert/internal/hint"
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 	"github.com/culvert-iot/culvert/proxy"
 )
 
@@ -27,6 +29,7 @@ type Tunnel struct {
 	silence silence
 
 	watching sync.Once
+	keep     atomic.Bool
 
 	closing  sync.Once
 	closeErr error
@@ -63,6 +66,7 @@ func open(ctx context.Context, find *finder) (_ *Tunnel, err error) {
 	}
 	find.skip[found.id] = true
 	t := &Tunnel{cfg: cfg, thing: find.thing, session: newSession(cfg, found)}
+	t.keep.Store(cfg.Keep)
 	t.session.successor = func(ctx context.Context) (*tunnel, error) {
 		next, err := find.find(ctx)
 		if err == nil {
@@ -122,6 +126,19 @@ func (t *Tunnel) ID() string { return t.session.tunnel().id }
 // Opened reports whether the tunnel was opened here, and not found.
 func (t *Tunnel) Opened() bool { return t.session.tunnel().opened }
 
+// Services are the tunnel's, which are fixed at its opening.
+func (t *Tunnel) Services() []string { return slices.Clone(t.session.tunnel().services) }
+
+// Expires is when the tunnel ends at the latest; zero if the service did not say.
+func (t *Tunnel) Expires() time.Time { return t.session.tunnel().expires }
+
+// Watch reports to [Config].Progress when the device leaves the tunnel and comes back, and notifies a device that does
+// not come back by itself, until ctx ends. [Tunnel.Serve] does the same.
+func (t *Tunnel) Watch(ctx context.Context) { t.watching.Do(func() { t.watchDevice(ctx) }) }
+
+// Keep decides anew about [Config].Keep.
+func (t *Tunnel) Keep(keep bool) { t.keep.Store(keep) }
+
 // Done is closed when the tunnel cannot be used any more: it was closed or has expired, somebody took it over, or Close
 // was called. A lost link is no end.
 func (t *Tunnel) Done() <-chan struct{} { return t.session.done }
@@ -156,7 +173,7 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 		}
 	})
 	defer cancel()
-	all.Go(func() { t.watching.Do(func() { t.watchDevice(ctx) }) })
+	all.Go(func() { t.Watch(ctx) })
 	accepting := accept.Acceptor{Listener: l, Warn: func(err error) {
 		t.cfg.notice("new connections to %s wait: %s", service, hint.Line(err))
 	}}
@@ -187,17 +204,24 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 	}
 }
 
-// Close disconnects this side, and closes the tunnel if it was opened here, unless [Config].Keep says otherwise
-// or another operator has taken it over. It takes 5 s at most.
+// Close disconnects this side, and closes the tunnel if it was opened here, unless another operator has taken it over. With
+// [Config].Keep it leaves the tunnel open and voids the source's token by rotating it. It takes 5 s at most.
 func (t *Tunnel) Close() error {
 	t.closing.Do(func() {
 		t.session.stop()
-		if !t.session.tunnel().opened || t.cfg.Keep {
+		if !t.session.tunnel().opened {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		if t.session.isOthers(ctx) {
+			return
+		}
+		if t.keep.Load() {
+			_, err := t.cfg.API.RotateTunnelAccessToken(ctx, &iot.RotateTunnelAccessTokenInput{TunnelId: aws.String(t.session.tunnel().id), ClientMode: types.ClientModeSource})
+			if err != nil && !isGone(err) {
+				t.closeErr = err
+			}
 			return
 		}
 		if _, err := t.cfg.API.CloseTunnel(ctx, &iot.CloseTunnelInput{TunnelId: aws.String(t.session.tunnel().id)}); err != nil && !isGone(err) {

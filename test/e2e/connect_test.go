@@ -35,6 +35,7 @@ func newOperatorSite(t *testing.T, box *sandbox.Sandbox) *operatorSite {
 		"HOME="+home, "AWS_ACCESS_KEY_ID=any", "AWS_SECRET_ACCESS_KEY=thing", "AWS_REGION="+box.Region,
 		"AWS_EC2_METADATA_DISABLED=true", "AWS_ENDPOINT_URL="+box.APIURL, "AWS_CA_BUNDLE="+filepath.Join(box.Dir, "ca.pem"),
 		"CULVERT_DATA_ENDPOINT="+box.RelayURL, "NO_PROXY=*", "TERM=xterm", "SHELL=/bin/sh",
+		"XDG_RUNTIME_DIR="+home, "CULVERT_PERSIST=0", // a tunnel for each command, unless a test says otherwise
 	)}
 }
 

@@ -1,0 +1,144 @@
+package holder
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Key names the holder for things that are seen the same way: parts are everything that decides which tunnel a command reaches
+// and as whom. It is a hash, since a socket's path must be short.
+func Key(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s,", len(p), p)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:10])
+}
+
+// Directory returns the user's private directory of sockets, and makes it if it is missing: culvert below XDG_RUNTIME_DIR, or
+// else culvert-UID in the directory for temporary files.
+//
+// It fails if others may enter it or have put it there.
+func Directory() (string, error) {
+	uid := os.Getuid()
+	dir := filepath.Join(os.TempDir(), "culvert-"+strconv.Itoa(uid))
+	if runtime := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(runtime) {
+		if _, err := os.Stat(runtime); err == nil {
+			dir = filepath.Join(runtime, "culvert")
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", err
+	}
+	info, err := os.Lstat(dir)
+	switch {
+	case err != nil:
+		return "", err
+	case !info.IsDir():
+		return "", fmt.Errorf("%s is no directory", dir)
+	case info.Mode().Perm()&0o077 != 0:
+		return "", fmt.Errorf("%s is not private: its mode is %o, and 700 is needed", dir, info.Mode().Perm())
+	case !ownedBy(info, uid):
+		return "", fmt.Errorf("%s belongs to another user", dir)
+	}
+	return dir, nil
+}
+
+// Suffixes of a holder's files.
+const (
+	socketSuffix = ".sock"
+	logSuffix    = ".log" // also the lock of what happens to the socket
+)
+
+// dial connects to a socket if its other end is this user's.
+func dial(path string) (net.Conn, error) {
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPeer(c); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+var errStranger = errors.New("another user is at the other end of the socket")
+
+func checkPeer(c *net.UnixConn) error {
+	uid, err := peerUser(c)
+	if err != nil {
+		return err
+	}
+	if uid != os.Getuid() {
+		return errStranger
+	}
+	return nil
+}
+
+// All returns the state of all of the user's holders in dir. Those that do not answer are left out.
+func All(dir, version string) ([]Status, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var list []Status
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), socketSuffix) {
+			continue
+		}
+		a, err := ask(filepath.Join(dir, e.Name()), Request{Version: version, Op: opStatus})
+		if err == nil && a.Status != nil {
+			list = append(list, *a.Status)
+		}
+	}
+	return list, nil
+}
+
+// Close ends the holders of thing in dir, which close the tunnels that they opened, and returns how many there were.
+func Close(dir, version, thing string) (closed int, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if !strings.HasSuffix(path, socketSuffix) {
+			continue
+		}
+		a, askErr := ask(path, Request{Version: version, Op: opStatus})
+		if askErr != nil || a.Status == nil || a.Status.Thing != thing {
+			continue
+		}
+		closed++
+		a, askErr = ask(path, Request{Version: version, Op: opClose})
+		if askErr == nil {
+			askErr = a.Error.err()
+		}
+		err = errors.Join(err, askErr)
+	}
+	return closed, err
+}
+
+// ask makes a request that needs no tunnel.
+func ask(path string, r Request) (answer, error) {
+	c, err := dial(path)
+	if err != nil {
+		return answer{}, err
+	}
+	defer c.Close()
+	l := newLink(c)
+	var a answer
+	if err := l.writeJSON(frameRequest, r); err != nil {
+		return answer{}, err
+	}
+	err = l.expect(frameAnswer, &a)
+	return a, err
+}

@@ -1,0 +1,115 @@
+package holder
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/accept"
+	"github.com/culvert-iot/culvert/internal/loglimit"
+	"github.com/culvert-iot/culvert/operator/connect"
+)
+
+// silenceEvery is how often one service is said to be silent.
+const silenceEvery = time.Minute
+
+// Serve carries each connection that l accepts to service, until l, ctx or the tunnel ends. It closes l.
+func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+	all.Go(func() {
+		select {
+		case <-t.done:
+			_ = l.Close()
+		case <-ctx.Done():
+		}
+	})
+	accepting := accept.Acceptor{Listener: l, Warn: func(err error) {
+		t.event(connect.Event{Kind: connect.Notice, Text: "new connections to " + service + " wait: " + err.Error()})
+	}}
+	silent := loglimit.Limiter{Every: silenceEvery}
+	var mu sync.Mutex
+	for {
+		local, err := accepting.Next(ctx)
+		if err != nil {
+			select {
+			case <-t.done:
+				return t.err
+			default:
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return err
+		}
+		all.Go(func() {
+			received, err := t.join(ctx, service, local)
+			switch {
+			case ctx.Err() != nil:
+			case err != nil:
+				t.event(connect.Event{Kind: connect.Notice, Text: "connection to " + service + " ended: " + err.Error()})
+			case received == 0:
+				mu.Lock()
+				_, ok := silent.Allow(service, time.Now())
+				mu.Unlock()
+				if ok {
+					t.event(connect.Event{Kind: connect.Notice, Text: service + " on " + t.client.Thing +
+						" has ended the connection without a word: if it should have answered, see culvertd status on the device"})
+				}
+			}
+		})
+	}
+}
+
+// join carries local to service until both directions have ended, and closes it: with a reset if the end is not an orderly one.
+func (t *Tunnel) join(ctx context.Context, service string, local net.Conn) (received int64, err error) {
+	orderly := false
+	defer func() {
+		if l, ok := local.(interface{ SetLinger(seconds int) error }); ok && !orderly {
+			_ = l.SetLinger(0)
+		}
+		_ = local.Close()
+	}()
+	remote, err := t.Dial(ctx, service)
+	if err != nil {
+		return 0, err
+	}
+	defer remote.Close()
+	defer context.AfterFunc(ctx, func() { _ = remote.Close() })()
+	sent := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(remote, local)
+		if err == nil {
+			_ = remote.(*stream).CloseWrite()
+		} else {
+			_ = remote.Close() // the client has reset it, or the tunnel takes nothing more
+		}
+		sent <- err
+	}()
+	received, err = io.Copy(local, remote)
+	if err != nil {
+		if !isOf[*connect.Error](err) {
+			err = nil // local has failed, not the tunnel
+		}
+		_ = local.SetDeadline(time.Now())
+		_ = remote.Close()
+		<-sent
+		return received, err
+	}
+	if half, ok := local.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	orderly = <-sent == nil
+	return received, nil
+}
+
+func isOf[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}

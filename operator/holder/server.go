@@ -1,0 +1,362 @@
+package holder
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/culvert-iot/culvert/operator/connect"
+)
+
+// Times of a holder.
+const (
+	requestTime = 10 * time.Second // for a client to say what it wants
+	firstUse    = 30 * time.Second // for the first session to come
+)
+
+// Server is the holder's side: see the package comment. All fields but Logger are required.
+type Server struct {
+	Thing   string
+	Version string         // of the program
+	Config  connect.Config // what a request says of Lifetime, Wait, TakeOver, Keep and Price comes on top
+	Log     string         // where Logger writes to, for people to find
+	Logger  *slog.Logger
+
+	// Leave makes new clients find another holder: it takes the socket away, and returns when no client can be starting one. release
+	// lets them. nil: there is nothing to take away.
+	Leave func() (release func())
+
+	ctx     context.Context
+	stop    context.CancelFunc
+	since   time.Time
+	left    sync.Once
+	closing sync.Once
+
+	mu       sync.Mutex
+	tunnels  []*held
+	opening  *opening
+	opened   int
+	shares   int // so far
+	sessions int
+	persist  time.Duration
+	timer    *time.Timer
+	ends     time.Time // when the timer goes off; zero while it does not run
+	draining bool
+	closeErr error
+}
+
+// held is a tunnel and who uses it.
+type held struct {
+	*connect.Tunnel
+
+	share    int // as in a Request
+	since    time.Time
+	in, out  int64
+	sessions map[*session]bool
+}
+
+// Run serves l until the holder has had no session for as long as its last one asked for, it is told to end, or ctx ends. Then it
+// closes l and the tunnels. It returns the error of closing them.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	if s.Logger == nil {
+		s.Logger = slog.New(slog.DiscardHandler)
+	}
+	s.ctx, s.stop = context.WithCancel(ctx)
+	defer s.stop()
+	s.since = time.Now()
+	s.mu.Lock()
+	s.arm(firstUse)
+	s.mu.Unlock()
+	defer context.AfterFunc(s.ctx, func() { _ = l.Close() })()
+	var all sync.WaitGroup
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			if s.ctx.Err() == nil {
+				s.Logger.Error("holder stops", "error", err)
+			}
+			break
+		}
+		all.Go(func() { s.serve(c) })
+	}
+	s.shutdown()
+	all.Wait()
+	return s.closeErr
+}
+
+// arm ends the holder after d without a session. The caller has mu.
+func (s *Server) arm(d time.Duration) {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.ends = time.Now().Add(d)
+	s.timer = time.AfterFunc(d, func() {
+		if s.refuse(true) {
+			s.Logger.Info("holder ends", "reason", "not used for "+d.String())
+			s.shutdown()
+		}
+	})
+}
+
+// refuse lets no new session begin. With onlyIdle it does nothing if there is one, and returns false.
+func (s *Server) refuse(onlyIdle bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if onlyIdle && s.sessions > 0 {
+		return false
+	}
+	s.draining = true
+	return true
+}
+
+// shutdown takes the socket away and closes the tunnels before a new holder may look for one. It returns when that is done.
+func (s *Server) shutdown() {
+	s.closing.Do(func() {
+		s.refuse(false)
+		defer s.leaveSocket()()
+		s.mu.Lock()
+		tunnels := s.tunnels
+		s.tunnels = nil
+		s.mu.Unlock()
+		for _, t := range tunnels {
+			if err := t.Close(); err != nil {
+				s.Logger.Error("tunnel not closed", "tunnel", t.ID(), "error", err)
+				s.mu.Lock()
+				s.closeErr = errors.Join(s.closeErr, err)
+				s.mu.Unlock()
+				continue
+			}
+			s.Logger.Info("tunnel left", "tunnel", t.ID(), "opened", t.Opened())
+		}
+		s.stop()
+	})
+}
+
+// leaveSocket calls Leave, once. It returns Leave's release.
+func (s *Server) leaveSocket() (release func()) {
+	release = func() {}
+	s.left.Do(func() {
+		if s.Leave != nil {
+			release = s.Leave()
+		}
+	})
+	return release
+}
+
+// drain lets the sessions end, and no new ones begin.
+func (s *Server) drain() {
+	s.refuse(false)
+	s.Logger.Info("holder gives way to another version")
+	release := s.leaveSocket()
+	defer release()
+	s.mu.Lock()
+	idle := s.sessions == 0
+	s.mu.Unlock()
+	if idle {
+		s.shutdown()
+	}
+}
+
+func (s *Server) enter(r Request) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining || s.ctx.Err() != nil {
+		return errStopped
+	}
+	s.sessions++
+	s.persist = r.Persist
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.ends = time.Time{}
+	return nil
+}
+
+func (s *Server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions--; s.sessions == 0 && s.ctx.Err() == nil {
+		d := s.persist
+		if s.draining {
+			d = 0
+		}
+		s.arm(d)
+	}
+}
+
+// opening is a tunnel that is being opened, for all who wait for it.
+type opening struct {
+	services []string
+	cancel   context.CancelFunc
+	done     chan struct{}
+	err      error // after done
+
+	waiting map[*session]bool
+	events  []connect.Event // so far, for those who come later
+}
+
+// tunnelFor returns a tunnel with the services of r, and opens one if there is none. One is opened at a time.
+func (s *Server) tunnelFor(ctx context.Context, r Request, who *session) (*held, error) {
+	for {
+		s.mu.Lock()
+		if t := s.find(r); t != nil {
+			t.sessions[who] = true
+			s.mu.Unlock()
+			return t, nil
+		}
+		if r.Share != 0 {
+			s.mu.Unlock()
+			return nil, &connect.Error{Reason: connect.TunnelClosed, Text: "the tunnel has ended"}
+		}
+		o := s.opening
+		if o == nil {
+			o = s.open(r)
+		}
+		for _, e := range o.events {
+			who.tell(e)
+		}
+		o.waiting[who] = true
+		s.mu.Unlock()
+
+		select {
+		case <-o.done:
+		case <-ctx.Done():
+		}
+		s.mu.Lock()
+		if delete(o.waiting, who); len(o.waiting) == 0 {
+			o.cancel() // nobody is left to pay for it
+		}
+		s.mu.Unlock()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if o.err != nil && !errors.Is(o.err, context.Canceled) && covers(o.services, r.Services) {
+			return nil, o.err
+		}
+	}
+}
+
+// find returns a tunnel that is there. The caller has mu.
+func (s *Server) find(r Request) *held {
+	s.tunnels = slices.DeleteFunc(s.tunnels, func(t *held) bool {
+		select {
+		case <-t.Done():
+			go func() { _ = t.Close() }()
+			return true
+		default:
+			return false
+		}
+	})
+	for _, t := range slices.Backward(s.tunnels) {
+		if r.Share == t.share || r.Share == 0 && covers(t.Services(), r.Services) && t.lasts() {
+			return t
+		}
+	}
+	return nil
+}
+
+// lasts reports whether the tunnel has enough time left for a new session.
+func (t *held) lasts() bool {
+	end := t.Expires()
+	return end.IsZero() || time.Until(end) >= min(connect.MinLeft, end.Sub(t.since)/2)
+}
+
+func covers(have, wanted []string) bool {
+	return !slices.ContainsFunc(wanted, func(w string) bool { return !slices.Contains(have, w) })
+}
+
+// open begins to open a tunnel. The caller has mu.
+func (s *Server) open(r Request) *opening {
+	ctx, cancel := context.WithCancel(s.ctx)
+	o := &opening{services: r.Services, cancel: cancel, done: make(chan struct{}), waiting: map[*session]bool{}}
+	s.opening = o
+	tell := func(e connect.Event) {
+		s.Logger.Info(e.Text)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		o.events = append(o.events, e)
+		for who := range o.waiting {
+			who.tell(e)
+		}
+	}
+	cfg := s.Config
+	cfg.Lifetime, cfg.Wait, cfg.TakeOver, cfg.Keep, cfg.Price = r.Lifetime, r.Wait, r.TakeOver, r.Keep, r.Price
+	cfg.WaitForAway = r.Away
+	cfg.Logger = s.Logger
+	for _, t := range s.tunnels {
+		o.events = append(o.events, connect.Event{Kind: connect.Notice, Text: other(t, r.Services)})
+	}
+	h := &held{since: time.Now(), sessions: map[*session]bool{}}
+	var ready bool
+	cfg.Progress = func(e connect.Event) {
+		s.mu.Lock()
+		up := ready
+		s.mu.Unlock()
+		if !up {
+			tell(e)
+			return
+		}
+		s.Logger.Info(e.Text)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for who := range h.sessions {
+			who.tell(e)
+		}
+	}
+	go func() {
+		t, err := connect.Open(ctx, cfg, s.Thing, r.Services...)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		defer close(o.done)
+		o.err, s.opening = err, nil
+		if err != nil {
+			s.Logger.Warn("no tunnel", "error", err)
+			return
+		}
+		ready = true
+		h.Tunnel = t
+		s.shares++
+		h.share = s.shares
+		s.tunnels = append(s.tunnels, h)
+		if t.Opened() {
+			s.opened++
+		}
+		s.Logger.Info("tunnel held", "tunnel", t.ID(), "opened", t.Opened())
+		go t.Watch(s.ctx)
+	}()
+	return o
+}
+
+// other says why a tunnel that is there does not serve.
+func other(t *held, wanted []string) string {
+	if covers(t.Services(), wanted) {
+		return "tunnel " + t.ID() + " ends soon"
+	}
+	i := slices.IndexFunc(wanted, func(w string) bool { return !slices.Contains(t.Services(), w) })
+	return "tunnel " + t.ID() + " has no service " + wanted[i] + ", and AWS fixes a tunnel's services at its opening"
+}
+
+func (s *Server) status() *Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := &Status{Thing: s.Thing, PID: os.Getpid(), Since: s.since, Log: s.Log, Opened: s.opened, Ends: s.ends, Tunnels: []TunnelStatus{}}
+	for _, t := range s.tunnels {
+		ts := TunnelStatus{
+			ID: t.ID(), Opened: t.Opened(), Services: t.Services(), Since: t.since, Expires: t.Expires(), BytesIn: t.in, BytesOut: t.out,
+		}
+		for who := range t.sessions {
+			if who.request.Share == 0 { // the others are connections of these
+				ts.Users++
+			}
+		}
+		st.Tunnels = append(st.Tunnels, ts)
+	}
+	return st
+}
+
+var errStopped = errors.New("the holder is ending")
