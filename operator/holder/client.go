@@ -154,7 +154,7 @@ func (c *Client) startLocked(path string) (net.Conn, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	// It listens before the holder does, so that whoever connects from now on waits for the holder's answer.
+	// It listens before the holder does, so that a client that connects from now on waits for the holder's answer.
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, err
