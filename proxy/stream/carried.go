@@ -262,7 +262,9 @@ func (c *connection) deliverBytes(m *mux, p []byte) {
 		c.settle()
 		return
 	}
-	if !m.resume.Memory.Take(c.inbox.growth(len(p)), false) {
+	// What is typed to an application that takes it has room, whatever waits for others.
+	grow := c.inbox.growth(len(p))
+	if !m.resume.Memory.Take(grow, grow <= smallChunk) {
 		c.violated(&resume.Error{Reason: resume.OutOfMemory, Text: "too much waits in the process for applications that take nothing"})
 		return
 	}
