@@ -114,6 +114,9 @@ func LoadConfig(ctx context.Context, o Options) (aws.Config, error) {
 		}
 		return aws.Config{}, fmt.Errorf("load the AWS configuration: %w", err)
 	}
+	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
+		cfg.HTTPClient = b.WithTransportOptions(o.dialTLS) // with the roots that the profile may have named
+	}
 	if cfg.Credentials != nil {
 		cfg.Credentials = discreet{cfg.Credentials}
 	}
