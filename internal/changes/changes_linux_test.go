@@ -17,16 +17,13 @@ func TestAnAddressThatComesAndGoesIsNoticed(t *testing.T) {
 	defer watching.Wait()
 	defer cancel()
 	for _, what := range []string{"add", "del"} {
-		for range 20 { // until the watch stands
-			if out, e := exec.CommandContext(ctx, "ip", "address", what, address, "dev", "lo").CombinedOutput(); e != nil {
-				t.Skipf("addresses cannot be changed here: %v: %s", e, out)
-			}
-			select {
-			case <-seen:
-			case <-time.After(2 * time.Second):
-				t.Errorf("%s was not noticed", what)
-			}
-			break
+		if out, e := exec.CommandContext(ctx, "ip", "address", what, address, "dev", "lo").CombinedOutput(); e != nil {
+			t.Skipf("addresses cannot be changed here: %v: %s", e, out)
+		}
+		select {
+		case <-seen:
+		case <-time.After(2 * time.Second):
+			t.Errorf("%s was not noticed", what)
 		}
 	}
 }

@@ -100,9 +100,9 @@ func (f *floodBed) send(over <-chan struct{}, next func(i int) frame.Message) {
 
 func start(kind frame.Type, service string) func(i int) frame.Message {
 	return func(i int) frame.Message {
-		m := frame.Message{Type: kind, StreamID: 1000, ServiceID: service, ConnectionID: uint32(i + 2)} //nolint:gosec // it is small
+		m := frame.Message{Type: kind, StreamID: 1000, ServiceID: service, ConnectionID: uint32(i + 2)}
 		if kind == frame.StreamStart {
-			m.StreamID, m.ConnectionID = int32(i+1000), 1 //nolint:gosec // likewise
+			m.StreamID, m.ConnectionID = int32(i+1000), 1
 		}
 		return m
 	}

@@ -246,7 +246,7 @@ func (m *moving) each() []int64 {
 }
 
 // beyond reports whether each flow has moved n bytes more than before.
-func (m *moving) beyond(before []int64, n int64) bool {
+func (m *moving) beyond(before []int64, n int64) bool { //nolint:unparam // the amount reads better at the call
 	for i, f := range m.list {
 		if f.moved.Load() < before[i]+n {
 			return false
