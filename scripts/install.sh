@@ -13,12 +13,19 @@
 set -eu
 
 program=culvertd
-from=https://github.com/culvert-iot/culvert/releases/latest/download
+release=https://github.com/culvert-iot/culvert/releases/latest/download
+from=$release
 dry_run=
 
 fail() {
   echo "install.sh: $1" >&2
   exit 1
+}
+
+# unfetched WHAT ends the script. Where the release cannot be had, packages can be built.
+unfetched() {
+  [ "$from" != "$release" ] || echo 'install.sh: without a release, build packages in a clone with "make packages", and name them: --from dist/packages' >&2
+  fail "cannot fetch $1"
 }
 usage() {
   sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
@@ -100,7 +107,7 @@ fetch() {
   case $from in
     https://*)
       if have curl; then
-        curl -fsSL --proto '=https' --proto-redir '=https' --retry 3 -o "$work/$1" "$from/$1" || fail "cannot fetch $from/$1 over https"
+        curl -fsSL --proto '=https' --proto-redir '=https' --retry 3 -o "$work/$1" "$from/$1" || unfetched "$from/$1 over https"
       else
         # wget follows a redirect to http, but shows it: what came by it is not used.
         by_wget "$1" -S
@@ -109,7 +116,7 @@ fetch() {
       ;;
     http://*)
       if have curl; then
-        curl -fsSL --proto '=https,http' --retry 3 -o "$work/$1" "$from/$1" || fail "cannot fetch $from/$1"
+        curl -fsSL --proto '=https,http' --retry 3 -o "$work/$1" "$from/$1" || unfetched "$from/$1"
       else
         by_wget "$1"
       fi
@@ -123,7 +130,7 @@ by_wget() {
   have wget || fail 'curl or wget is needed: install one of them'
   wget -q ${2:+"$2"} -O "$work/$1" "$from/$1" 2>"$work/answer" || {
     cat "$work/answer" >&2
-    fail "cannot fetch $from/$1"
+    unfetched "$from/$1"
   }
 }
 

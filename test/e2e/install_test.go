@@ -224,3 +224,19 @@ func TestInstallFollowsNoRedirectFromHTTPSToHTTP(t *testing.T) {
 		})
 	}
 }
+
+// TestInstallWithoutARelease: the latest release cannot be fetched, and the script says how to go on.
+func TestInstallWithoutARelease(t *testing.T) {
+	m := newMachine(t, map[string]string{"dpkg": "amd64"})
+	_ = os.Remove(filepath.Join(m.bin, "curl"))
+	if err := os.WriteFile(filepath.Join(m.bin, "curl"), []byte("#!/bin/sh\nexit 22\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	out, err := m.install(t, "--dry-run", "culvertd")
+	if err == nil || !strings.Contains(out, `"make packages"`) || !strings.Contains(out, "--from dist/packages") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := m.install(t, "--dry-run", "--from", "https://elsewhere.example"); err == nil || strings.Contains(out, "make packages") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
