@@ -271,15 +271,32 @@ func TestConnectUsesTheHoldersTunnel(t *testing.T) {
 	if _, err := c.Read(got); err != nil || string(got) != "over the culvert" {
 		t.Errorf("%q, %v", got, err)
 	}
-	_ = c.Close() // a connection would be kept, over another tunnel
 	if _, errs, code := o.ssh(t, ssh, nil, "true"); code != 0 {
 		t.Errorf("exit code %d\n%s", code, errs)
 	}
 	if n := o.opened(); n != 1 {
 		t.Errorf("%d tunnels were opened, want 1", n)
 	}
-	// The tunnel's end is connect's, with its exit code.
-	if err := box.Store.Close(o.open()[0].ID, false); err != nil {
+	_ = cmd.Process.Signal(syscall.SIGINT)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("connect ended with %v\n%s", err, errs.String())
+	}
+	if n := len(o.open()); n != 1 {
+		t.Errorf("%d tunnels are open, want the holder's", n)
+	}
+}
+
+// TestTheEndOfASharedTunnelIsTheCommands has no connection, which would be kept over another tunnel.
+func TestTheEndOfASharedTunnelIsTheCommands(t *testing.T) {
+	o, _ := startSharingSite(t)
+	cmd := o.culvert(t, "connect", "pi-1")
+	var out, errs harness.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 30*time.Second, "SSH is there", func() bool { return strings.Contains(out.String(), "SSH ") })
+	if err := o.box.Store.Close(o.open()[0].ID, false); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
