@@ -52,7 +52,10 @@ func TestAConnectionOfAStreamThatBeganOnAnotherWebsocket(t *testing.T) {
 				_, _ = far.Write(b)
 				_ = far.Close(closeNormal, "")
 				<-served
+				kept.Lock()
 				kept.Close(resume.Stopped)
+				kept.Unlock()
+				kept.Ending.Wait()
 			})
 		})
 	}
