@@ -85,6 +85,9 @@ func refusalOf(e *proxy.HandshakeError) retry.Refusal {
 // "" for others.
 func hopeless(err error) string {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		if known := hint.Of(err); known != "" { // this system has no root certificates at all
+			return known
+		}
 		return "name its root certificate with -c, or correct the endpoint"
 	}
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {

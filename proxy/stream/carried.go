@@ -262,12 +262,9 @@ func (c *connection) deliverBytes(m *mux, p []byte) {
 		c.settle()
 		return
 	}
-	// What is typed to an application that takes it has room, whatever waits for others.
-	grow := c.inbox.growth(len(p))
-	if !m.resume.Memory.Take(grow, grow <= smallChunk) {
-		c.violated(&resume.Error{Reason: resume.OutOfMemory, Text: "too much waits in the process for applications that take nothing"})
-		return
-	}
+	// What the peer was granted has room, whatever waits for others: the initial credit of a connection, for as many
+	// connections as there may be, and what Memory has promised beyond it.
+	m.resume.Memory.Take(c.inbox.growth(len(p)), true)
 	c.inbox.put(p)
 	if c.raw == nil || len(p) >= directly || c.m != m {
 		c.settle()
