@@ -105,7 +105,7 @@ func TestAFullDiskWhereTheControlSocketShouldBe(t *testing.T) {
 	}
 	d := startDaemon(t, configWith(t, files.ConfigFile, old, `socket = "`+filepath.Join(full, "culvertd.sock")+`"`+"\n"))
 	line := d.waitLog(t, "control socket cannot be made, status and notify will not work", 20*time.Second)
-	if !strings.Contains(line, "no space left on device: free some space") || !strings.Contains(line, full) {
+	if !strings.Contains(line, "no space left on device; free some space") || !strings.Contains(line, full) {
 		t.Errorf("the remedy is missing: %s", line)
 	}
 	d.waitLog(t, "mqtt subscribed", 20*time.Second)

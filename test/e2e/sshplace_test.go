@@ -90,7 +90,7 @@ func TestCulvertSSHInThePlaceOfSSH(t *testing.T) {
 			t.Errorf("exit codes %d and %d, want ssh's 255", code, code2)
 		}
 		for _, errs := range []string{noRegion, offline} {
-			if n := strings.Count(errs, "\n"); n > 2 || !strings.HasPrefix(errs, "culvert: ") || strings.Contains(errs, "kex_exchange") {
+			if n := strings.Count(errs, "\n"); n > 2 || !strings.HasPrefix(errs, "error: ") || strings.Contains(errs, "kex_exchange") {
 				t.Errorf("not one line and a hint:\n%s", errs)
 			}
 		}
@@ -114,7 +114,7 @@ func TestCulvertSSHInThePlaceOfSSH(t *testing.T) {
 		"the tunnel": {func() { _ = o.box.Store.Close(o.open()[0].ID, false) }, "was closed or has expired"},
 	} {
 		t.Run(name+" is lost, and culvert says so before ssh does", func(t *testing.T) {
-			cmd := o.culvert(t, "ssh", "--quiet", "-F", config, "pi-1", "echo begun; sleep 60")
+			cmd := o.culvert(t, "ssh", "--quiet", "--resume-timeout", "0s", "-F", config, "pi-1", "echo begun; sleep 60")
 			var out, errs harness.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &errs
 			if err := cmd.Start(); err != nil {
@@ -123,7 +123,7 @@ func TestCulvertSSHInThePlaceOfSSH(t *testing.T) {
 			eventually(t, 20*time.Second, "the remote command runs", func() bool { return strings.Contains(out.String(), "begun") })
 			tt.end()
 			_ = cmd.Wait()
-			if code := cmd.ProcessState.ExitCode(); code != 255 || !strings.HasPrefix(errs.String(), "culvert: ") || !strings.Contains(errs.String(), tt.want) {
+			if code := cmd.ProcessState.ExitCode(); code != 255 || !strings.HasPrefix(errs.String(), "error: ") || !strings.Contains(errs.String(), tt.want) {
 				t.Errorf("exit code %d, want 255 and %q first:\n%s", code, tt.want, errs.String())
 			}
 			o.allClosed(t)

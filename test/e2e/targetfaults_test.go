@@ -122,8 +122,8 @@ func TestAServiceThatAcceptsAndCloses(t *testing.T) {
 	}
 }
 
-// The protocol has no flow control: what such a program does not take waits in the daemon, up to a limit in bytes
-// and in time. Then it loses its connection, and only that one.
+// Between two Culverts each connection has its own credit: such a program stops its own connection, for as long as it
+// likes, and nothing else.
 func TestAServiceThatAcceptsAndNeverReads(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -133,19 +133,23 @@ func TestAServiceThatAcceptsAndNeverReads(t *testing.T) {
 	c := connectTo(t, d.source, "APP")
 	var writing sync.WaitGroup
 	writing.Go(func() { _, _ = io.Copy(c, random(1)) })
-	took := ends(t, c, time.Minute)
+	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); {
+		d.comesBack(t, 10*time.Second)
+	}
 	grown := residentMemory(t, d.daemon.Cmd.Process.Pid) - before
-	t.Logf("the connection ended after %v; the daemon has grown by %.1f MB", took.Round(time.Millisecond), float64(grown)/1e6)
+	t.Logf("the daemon has grown by %.1f MB", float64(grown)/1e6)
+	if log := d.daemon.log(); strings.Contains(log, "connection reset") {
+		t.Error("a connection was reset for it")
+	}
 	_ = c.Close()
 	writing.Wait()
 	if grown > 16<<20 {
 		t.Errorf("the daemon has grown by %d bytes", grown)
 	}
-	d.daemon.waitLog(t, "connection reset: its target takes no data", 10*time.Second)
 	d.comesBack(t, 10*time.Second)
 	d.pulse.lived(t, "a program that never reads")
-	if longest, _ := d.pulse.stop(); longest > 15*time.Second {
-		t.Errorf("another connection was held up for %v, 5 s are meant", longest)
+	if longest, _ := d.pulse.stop(); longest > 5*time.Second {
+		t.Errorf("another connection was held up for %v", longest)
 	}
 }
 

@@ -23,7 +23,8 @@ func startSource(t testing.TB, box *sandbox.Sandbox, token string, form proxy.Fo
 			TLS:     &tls.Config{RootCAs: box.CA.Pool(), MinVersion: tls.VersionTLS12},
 			NetDial: netdial.FromEnvironment().DialContext,
 		},
-		Form: form,
+		Form:   form,
+		Resume: proxy.NewResumption(proxy.DefaultResumeTimeout),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
