@@ -187,7 +187,6 @@ type Tunnel struct {
 	event   func(connect.Event)
 
 	closing sync.Once
-	closed  bool // before done
 	done    chan struct{}
 	err     error // after done
 }

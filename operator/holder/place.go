@@ -30,14 +30,14 @@ func Directory() (string, error) {
 	uid := os.Getuid()
 	dir := filepath.Join(os.TempDir(), "culvert-"+strconv.Itoa(uid))
 	if runtime := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(runtime) {
-		if _, err := os.Stat(runtime); err == nil {
+		if _, err := os.Stat(runtime); err == nil { //nolint:gosec // G703: the directory is the user's own choice
 			dir = filepath.Join(runtime, "culvert")
 		}
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) { //nolint:gosec // G703: the directory is the user's own choice
 		return "", err
 	}
-	info, err := os.Lstat(dir)
+	info, err := os.Lstat(dir) //nolint:gosec // G703: the directory is the user's own choice
 	switch {
 	case err != nil:
 		return "", err

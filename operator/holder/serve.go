@@ -99,7 +99,7 @@ func (t *Tunnel) join(ctx context.Context, service string, local net.Conn) (rece
 		}
 		_ = local.SetDeadline(time.Now())
 		_ = remote.Close()
-		<-sent
+		<-sent //nolint:errcheck // the end is what counts
 		return received, err
 	}
 	if half, ok := local.(interface{ CloseWrite() error }); ok {

@@ -31,7 +31,7 @@ type Server struct {
 	// lets them. nil: there is nothing to take away.
 	Leave func() (release func())
 
-	ctx     context.Context
+	ctx     context.Context //nolint:containedctx // it bounds what the holder does until its end
 	stop    context.CancelFunc
 	since   time.Time
 	left    sync.Once
@@ -276,7 +276,7 @@ func (s *Server) open(r Request) *opening {
 	o := &opening{services: r.Services, cancel: cancel, done: make(chan struct{}), waiting: map[*session]bool{}}
 	s.opening = o
 	tell := func(e connect.Event) {
-		s.Logger.Info(e.Text)
+		s.Logger.Info("progress", "text", e.Text)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		o.events = append(o.events, e)
@@ -301,7 +301,7 @@ func (s *Server) open(r Request) *opening {
 			tell(e)
 			return
 		}
-		s.Logger.Info(e.Text)
+		s.Logger.Info("progress", "text", e.Text)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for who := range h.sessions {

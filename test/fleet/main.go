@@ -71,7 +71,7 @@ func run(n int, ssh string) error {
 		"AWS_ACCESS_KEY_ID=any", "AWS_SECRET_ACCESS_KEY=thing", "AWS_REGION=" + box.Region, "AWS_EC2_METADATA_DISABLED=true",
 		"AWS_ENDPOINT_URL=" + box.APIURL, "AWS_CA_BUNDLE=" + filepath.Join(box.Dir, "ca.pem"), "CULVERT_DATA_ENDPOINT=" + box.RelayURL,
 	} {
-		fmt.Println("export", v)
+		fmt.Fprintln(os.Stdout, "export", v)
 	}
 	fmt.Fprintf(os.Stderr, "fleet: %d devices are there; Ctrl-C ends them\n", n)
 	<-ctx.Done()
