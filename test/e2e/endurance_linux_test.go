@@ -79,6 +79,12 @@ func leavesNothing(t *testing.T, d *daemon, n int, repeat func(i int)) {
 func TestRotationsLeaveNothingBehind(t *testing.T) {
 	t.Parallel()
 	d := startDevice(t, sandbox.Config{})
+	// A source that resumes, as the operator's command does: the daemon keeps a lost connection for ten minutes else.
+	r, err := d.box.Store.Rotate(d.tunnel.Tunnel.ID, "SOURCE", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.source = startSourceWith(t, d.box, r.SourceToken, proxy.V3, proxy.NewResumption(proxy.DefaultResumeTimeout))
 	tokens := []string{d.tunnel.DestinationToken}
 	marks := []int{0}
 	leavesNothing(t, d.daemon, often(50, 1000), func(i int) {

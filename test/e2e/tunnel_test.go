@@ -17,6 +17,12 @@ import (
 // startSource connects an operator's side to the sandbox and waits until the tunnel's services are known.
 func startSource(t testing.TB, box *sandbox.Sandbox, token string, form proxy.Form) *proxy.Source {
 	t.Helper()
+	return startSourceWith(t, box, token, form, nil)
+}
+
+// startSourceWith is startSource with connections that may be resumed, if resume is not nil.
+func startSourceWith(t testing.TB, box *sandbox.Sandbox, token string, form proxy.Form, resume *proxy.Resumption) *proxy.Source {
+	t.Helper()
 	source := proxy.NewSource(proxy.SourceConfig{
 		Connection: proxy.Connection{
 			Endpoint: box.RelayURL, AccessToken: secret.New(token),
@@ -24,7 +30,7 @@ func startSource(t testing.TB, box *sandbox.Sandbox, token string, form proxy.Fo
 			NetDial: netdial.FromEnvironment().DialContext,
 		},
 		Form:   form,
-		Resume: proxy.NewResumption(proxy.DefaultResumeTimeout),
+		Resume: resume,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
