@@ -66,6 +66,13 @@ func FuzzParse(f *testing.F) {
 		if len(list) == 0 {
 			t.Fatalf("%T", err)
 		}
+		if notTOML(data) != nil {
+			// The whole file is wrong: nothing of it is shown, so there is no place to point to.
+			if len(list) != 1 || list[0].Line != 0 || list[0].Source != "" || list[0].Message == "" {
+				t.Errorf("a file that is no configuration: %#v", list)
+			}
+			return
+		}
 		lines := strings.Count(string(data), "\n") + 1
 		for i, e := range list {
 			if e.Line < 1 || e.Line > lines || e.Column < 1 || e.Width < 1 || e.Message == "" {

@@ -34,7 +34,8 @@ type BudgetConfig struct {
 // concurrent use; nil limits nothing.
 //
 // Messages that a tunnel does not take count as memory but never wait, one a tunnel; at least half of the
-// memory is for targets. When the shared part is in use, each tunnel above its reserve waits. The slowest
+// memory is for targets. A tunnel that joins when all memory is in use has its reserve on top, until the
+// others give something back: all reserves together are at most half of the memory. When the shared part is in use, each tunnel above its reserve waits. The slowest
 // connection of the tunnel that holds most is then treated as one that holds up its own tunnel.
 type Budget struct {
 	cfg   BudgetConfig

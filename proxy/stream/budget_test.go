@@ -102,6 +102,8 @@ func TestTheProcessesMemoryIsBounded(t *testing.T) {
 			s := playWith(t, "", Config{Budget: memory})
 			all[i] = s
 			s.send("STREAM_START 1 ECHO#1", "STREAM_START 1 DEAF#1")
+		}
+		for _, s := range all { // once all are there: the reserve of one that comes later is on top
 			for n := range 20 {
 				s.send(fmt.Sprintf("CONNECTION_START 1 DEAF#%d", n+2))
 			}
