@@ -69,3 +69,28 @@ func defences(guide string) (names []string) {
 	}
 	return names
 }
+
+// TestPagesForUsersNameNoTests: docs/testing.md says which test shows what; a user has no use for the names.
+func TestPagesForUsersNameNoTests(t *testing.T) {
+	pages := []string{"../../README.md"}
+	err := filepath.WalkDir("../../docs", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && filepath.Ext(path) == ".md" && entry.Name() != "testing.md" {
+			pages = append(pages, path)
+		}
+		return err
+	})
+	if err != nil || len(pages) < 15 {
+		t.Fatalf("%d pages, %v", len(pages), err)
+	}
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, line := range strings.Split(string(text), "\n") {
+			if m := namedTest.FindString(line); m != "" {
+				t.Errorf("%s:%d: %s belongs in docs/testing.md", strings.TrimPrefix(page, "../../"), n+1, m)
+			}
+		}
+	}
+}
