@@ -148,10 +148,12 @@ func TestTheZeroConfigurationWorks(t *testing.T) {
 		t.Errorf("notification (-want +got):\n%s", diff)
 	}
 	destination := tunnel(t, s, "destination", opened["destinationAccessToken"].(string))
-	tunnel(t, s, "source", opened["sourceAccessToken"].(string))
-	_ = destination.SetReadDeadline(time.Now().Add(soon))
-	if kind, first, err := destination.ReadMessage(); err != nil || kind != websocket.BinaryMessage || len(first) == 0 {
-		t.Errorf("first message: type %d, %d bytes, %v", kind, len(first), err)
+	source := tunnel(t, s, "source", opened["sourceAccessToken"].(string))
+	for _, side := range []*websocket.Conn{destination, source} { // its first message comes when the sandbox has it as connected
+		_ = side.SetReadDeadline(time.Now().Add(soon))
+		if kind, first, err := side.ReadMessage(); err != nil || kind != websocket.BinaryMessage || len(first) == 0 {
+			t.Errorf("first message: type %d, %d bytes, %v", kind, len(first), err)
+		}
 	}
 	id := opened["tunnelId"].(string)
 	_, described := call(t, s, "DescribeTunnel", `{"tunnelId":"`+id+`"}`)
