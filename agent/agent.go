@@ -82,16 +82,12 @@ func New(cfg *config.Config, opts Options) *Agent {
 	a.table = services.NewTable(cfg.Services)
 	a.table.SetConnectTimeout(cfg.Tunnel.ConnectTimeout)
 	a.setLevel(cfg)
-	a.hooks = hook.New(hookConfig(cfg), opts.Logger)
+	a.hooks = hook.New(cfg.Hooks, opts.Logger)
 	a.sessions = session.NewManager(session.Config{
 		ThingName:      cfg.ThingName,
-		Endpoint:       cfg.Tunnel.Endpoint,
-		Regions:        cfg.Tunnel.Regions,
-		MaxTunnels:     cfg.Tunnel.MaxTunnels,
+		Sessions:       cfg.Tunnel.Sessions,
 		MaxConnections: opts.MaxConnections,
 		HandOver:       opts.HandOver,
-		StateDir:       cfg.Tunnel.StateDir,
-		ResumeTimeout:  cfg.Tunnel.ResumeTimeout,
 		Services:       a.table,
 		TLS:            (&tunnelRoots{file: cfg.Tunnel.CAFile, now: a.clock.now, log: opts.Logger}).config,
 		NetDial:        opts.Dial,
@@ -100,17 +96,13 @@ func New(cfg *config.Config, opts Options) *Agent {
 		Logger:         opts.Logger,
 	})
 	a.mqtt = notify.New(notify.Config{
-		ThingName:         cfg.ThingName,
-		Host:              cfg.MQTT.Endpoint,
-		Port:              cfg.MQTT.Port,
-		ClientID:          cfg.MQTT.ClientID,
-		TLS:               func() (*tls.Config, error) { return mqttTLS(cfg, a.clock.now) },
-		Login:             Login(cfg),
-		KeepAlive:         cfg.MQTT.KeepAlive,
-		PersistentSession: cfg.MQTT.PersistentSession,
-		Invalid:           a.invalid,
-		Dial:              opts.Dial,
-		Logger:            opts.Logger,
+		ThingName: cfg.ThingName,
+		Broker:    cfg.MQTT.Broker,
+		TLS:       func() (*tls.Config, error) { return mqttTLS(cfg, a.clock.now) },
+		Login:     Login(cfg),
+		Invalid:   a.invalid,
+		Dial:      opts.Dial,
+		Logger:    opts.Logger,
 	})
 	return a
 }
@@ -318,7 +310,7 @@ func (a *Agent) Reload(next *config.Config) (restart []string) {
 	a.table.Replace(next.Services)
 	a.table.SetConnectTimeout(next.Tunnel.ConnectTimeout)
 	a.sessions.SetLimits(next.Tunnel.MaxTunnels, next.Tunnel.Regions)
-	a.hooks.Set(hookConfig(next))
+	a.hooks.Set(next.Hooks)
 	a.setLevel(next)
 	if !a.running.MQTT.Disabled {
 		a.mqtt.Renew()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/internal/settings"
 )
 
 // TestTheClockFloorHoldsWhereTheClockStartsInThePast plays a device without a battery clock: the bubble's clock
@@ -83,7 +84,7 @@ func TestBothConnectionsAreJudgedByTheFloor(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, clockName), strconv.AppendInt(nil, stamp.Unix(), 10), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg := &config.Config{Tunnel: config.Tunnel{StateDir: dir}}
+	cfg := &config.Config{Tunnel: config.Tunnel{Sessions: settings.Sessions{StateDir: dir}}}
 	broker, err := BrokerTLS(cfg)
 	if err != nil {
 		t.Fatal(err)

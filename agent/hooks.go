@@ -7,17 +7,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/agent/hook"
 	"github.com/culvert-iot/culvert/agent/session"
 )
 
 // hookGrace is how long the commands of the last events may take when the daemon stops.
 const hookGrace = 500 * time.Millisecond
-
-func hookConfig(cfg *config.Config) hook.Config {
-	return hook.Config{Command: cfg.Hooks.Command, Timeout: cfg.Hooks.Timeout, Events: cfg.Hooks.Events}
-}
 
 // observe hands what happens to tunnels and connections to the owner's command.
 func (a *Agent) observe(e session.Event) {

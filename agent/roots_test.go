@@ -17,6 +17,7 @@ import (
 
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/settings"
 )
 
 // certificate makes a self-signed certificate and its key, as PEM.
@@ -61,7 +62,7 @@ func trusts(pool *x509.CertPool, c *x509.Certificate) bool {
 func TestCertificateFilesAreReadAtEachAttempt(t *testing.T) {
 	dir := t.TempDir()
 	cfg := &config.Config{MQTT: config.MQTT{
-		Port: 8883, CAFile: filepath.Join(dir, "ca.pem"), CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"),
+		Broker: settings.Broker{Port: 8883}, CAFile: filepath.Join(dir, "ca.pem"), CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"),
 	}}
 	if _, err := mqttTLS(cfg, nil); err == nil || !strings.Contains(err.Error(), "mqtt.cert_file: ") || !strings.Contains(hint.Line(err), "put the file there") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("without files: %v", err)

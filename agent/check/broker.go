@@ -38,9 +38,7 @@ func (c *checkup) broker(ctx context.Context) []*Result {
 	var seen peer
 	alone := c.alone()
 	a := notify.Probe(ctx, notify.Config{
-		ThingName: c.cfg.ThingName, Host: c.cfg.MQTT.Endpoint, Port: c.cfg.MQTT.Port, ClientID: c.cfg.MQTT.ClientID,
-		KeepAlive: c.cfg.MQTT.KeepAlive, PersistentSession: c.cfg.MQTT.PersistentSession, Dial: rt.dial,
-		Login: agent.Login(c.cfg),
+		ThingName: c.cfg.ThingName, Broker: c.cfg.MQTT.Broker, Dial: rt.dial, Login: agent.Login(c.cfg),
 		TLS: func() (*tls.Config, error) {
 			config, err := agent.BrokerTLS(c.cfg)
 			if err != nil {

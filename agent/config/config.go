@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/settings"
 	"github.com/culvert-iot/culvert/services"
 )
 
@@ -23,7 +24,6 @@ const DefaultPath = "/etc/culvert/culvertd.toml"
 const (
 	DefaultMQTTPort       = 8883
 	DefaultKeepAlive      = 60 * time.Second
-	DefaultMaxTunnels     = 8
 	DefaultResumeTimeout  = 10 * time.Minute
 	DefaultConnectTimeout = services.DefaultConnectTimeout
 	DefaultStateDir       = "/var/lib/culvert"
@@ -42,7 +42,7 @@ type Config struct {
 	MQTT      MQTT
 	Tunnel    Tunnel
 	Services  []services.Service // in the file's order
-	Hooks     Hooks
+	Hooks     settings.Hooks     // the events are among HookEvents
 	Log       Log
 	Control   Control
 	Metrics   Metrics
@@ -51,19 +51,15 @@ type Config struct {
 
 // MQTT is the connection on which notifications arrive.
 type MQTT struct {
+	settings.Broker
 	Disabled          bool   // notifications come by the control socket alone
-	Endpoint          string // host alone; an IPv6 address without brackets
-	Port              int
-	ClientID          string
 	CAFile            string // "" is the system's roots
 	CertFile, KeyFile string // both "" where the device has no certificate
 	TPMKey            TPMKey // in the place of KeyFile
 	Username          string
 	PasswordFile      string
-	Authorizer        string        // a custom authorizer's name
-	TokenFile         string        // its token
-	KeepAlive         time.Duration // whole seconds
-	PersistentSession bool
+	Authorizer        string // a custom authorizer's name
+	TokenFile         string // its token
 }
 
 const (
@@ -88,21 +84,10 @@ func (m MQTT) ALPN() []string {
 
 // Tunnel is what holds for all tunnels.
 type Tunnel struct {
-	Endpoint       string   // "wss://host[:port]"; "" is that of each notification's region
-	CAFile         string   // added to the system's roots; "" adds none
-	Regions        []string // accepted ones; empty accepts all
-	MaxTunnels     int
-	ResumeTimeout  time.Duration // how long a connection waits for another websocket; 0 keeps none
+	settings.Sessions
+	CAFile         string        // added to the system's roots; "" adds none
 	IdleTimeout    time.Duration // of a connection, for services that do not set their own; 0 is never
 	ConnectTimeout time.Duration // to a service
-	StateDir       string        // "" keeps tokens in memory only
-}
-
-// Hooks is what runs when something happens.
-type Hooks struct {
-	Command []string // the program's absolute path and its arguments; empty runs nothing
-	Timeout time.Duration
-	Events  []string // empty: all of HookEvents
 }
 
 // HookEvents are the events that a hook can be run at.
@@ -127,11 +112,12 @@ type Metrics struct {
 
 func defaults() *Config {
 	return &Config{
-		MQTT: MQTT{Port: defaultPortUnset, KeepAlive: DefaultKeepAlive, PersistentSession: true},
+		MQTT: MQTT{Broker: settings.Broker{Port: defaultPortUnset, KeepAlive: DefaultKeepAlive, PersistentSession: true}},
 		Tunnel: Tunnel{
-			MaxTunnels: DefaultMaxTunnels, ConnectTimeout: DefaultConnectTimeout, ResumeTimeout: DefaultResumeTimeout, StateDir: DefaultStateDir,
+			Sessions:       settings.Sessions{MaxTunnels: settings.DefaultMaxTunnels, ResumeTimeout: DefaultResumeTimeout, StateDir: DefaultStateDir},
+			ConnectTimeout: DefaultConnectTimeout,
 		},
-		Hooks:   Hooks{Timeout: DefaultHookTimeout},
+		Hooks:   settings.Hooks{Timeout: DefaultHookTimeout},
 		Log:     Log{Level: slog.LevelInfo, Format: DefaultLogFormat},
 		Control: Control{Socket: DefaultControlSocket},
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/culvert-iot/culvert/internal/settings"
 	"github.com/culvert-iot/culvert/services"
 )
 
@@ -27,12 +28,14 @@ func TestEveryDefault(t *testing.T) {
 	want := &Config{
 		ThingName: "t",
 		MQTT: MQTT{
-			Endpoint: "h", Port: 8883, ClientID: "t-tunnel",
+			Broker:   settings.Broker{Endpoint: "h", Port: 8883, ClientID: "t-tunnel", KeepAlive: time.Minute, PersistentSession: true},
 			CertFile: "/etc/culvert/c", KeyFile: "/etc/culvert/k",
-			KeepAlive: time.Minute, PersistentSession: true,
 		},
-		Tunnel:  Tunnel{MaxTunnels: 8, ConnectTimeout: 5 * time.Second, ResumeTimeout: 10 * time.Minute, StateDir: "/var/lib/culvert"},
-		Hooks:   Hooks{Timeout: 10 * time.Second},
+		Tunnel: Tunnel{
+			Sessions:       settings.Sessions{MaxTunnels: 8, ResumeTimeout: 10 * time.Minute, StateDir: "/var/lib/culvert"},
+			ConnectTimeout: 5 * time.Second,
+		},
+		Hooks:   settings.Hooks{Timeout: 10 * time.Second},
 		Log:     Log{Level: slog.LevelInfo, Format: "text"},
 		Control: Control{Socket: "/run/culvert/culvertd.sock"},
 		Path:    "/etc/culvert/culvertd.toml",
@@ -90,12 +93,15 @@ listen = "9273"
 	want := &Config{
 		ThingName: "a:b_C-1",
 		MQTT: MQTT{
-			Endpoint: "2001:db8::1", Port: 443, ClientID: "my/client", CAFile: "/etc/culvert/ca.pem",
-			CertFile: "/etc/c.pem", KeyFile: "/keys/k.pem", KeepAlive: 20 * time.Minute,
+			Broker: settings.Broker{Endpoint: "2001:db8::1", Port: 443, ClientID: "my/client", KeepAlive: 20 * time.Minute},
+			CAFile: "/etc/culvert/ca.pem", CertFile: "/etc/c.pem", KeyFile: "/keys/k.pem",
 		},
 		Tunnel: Tunnel{
-			Endpoint: "wss://relay.example:8443", CAFile: "/etc/culvert/certs/relay.pem", Regions: []string{"eu-west-1", "cn-north-1"},
-			MaxTunnels: 1000, IdleTimeout: 90 * time.Minute, ResumeTimeout: 24 * time.Hour, ConnectTimeout: 250 * time.Millisecond, StateDir: "/etc/culvert/state",
+			Sessions: settings.Sessions{
+				Endpoint: "wss://relay.example:8443", Regions: []string{"eu-west-1", "cn-north-1"},
+				MaxTunnels: 1000, ResumeTimeout: 24 * time.Hour, StateDir: "/etc/culvert/state",
+			},
+			CAFile: "/etc/culvert/certs/relay.pem", IdleTimeout: 90 * time.Minute, ConnectTimeout: 250 * time.Millisecond,
 		},
 		Services: []services.Service{
 			{Name: "SSH", Network: "tcp", Address: "127.0.0.1:22", IdleTimeout: 90 * time.Minute},
@@ -105,7 +111,7 @@ listen = "9273"
 			{Name: "OFF", Network: "tcp", Address: "[::1]:80", Disabled: true},
 			{Name: "VNC", Network: "tcp", Address: "127.0.0.1:5900", MaxConnections: 4, IdleTimeout: 30 * time.Minute, MaxDuration: 8 * time.Hour},
 		},
-		Hooks: Hooks{
+		Hooks: settings.Hooks{
 			Command: []string{"/usr/lib/culvert/hook", "", "--light", "a b"}, Timeout: time.Minute, Events: []string{"tunnel_closed", "connection_opened"},
 		},
 		Log:     Log{Level: slog.LevelDebug, Format: "json"},
@@ -119,7 +125,7 @@ listen = "9273"
 	if got.MQTT.Address() != "[2001:db8::1]:443" || !cmp.Equal(got.MQTT.ALPN(), []string{"x-amzn-mqtt-ca"}) {
 		t.Errorf("Address %s, ALPN %v", got.MQTT.Address(), got.MQTT.ALPN())
 	}
-	if alpn := (MQTT{Port: 8883}).ALPN(); alpn != nil {
+	if alpn := (MQTT{Broker: settings.Broker{Port: 8883}}).ALPN(); alpn != nil {
 		t.Errorf("ALPN on 8883: %v", alpn)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/settings"
 	"github.com/culvert-iot/culvert/services"
 )
 
@@ -205,7 +206,7 @@ func TestWarnings(t *testing.T) {
 			dir := t.TempDir()
 			c := &Config{
 				ThingName: "t", Services: ssh, Path: filepath.Join(dir, "c.toml"),
-				MQTT: MQTT{Endpoint: "h", ClientID: "t-tunnel", KeyFile: filepath.Join(dir, "key")},
+				MQTT: MQTT{Broker: settings.Broker{Endpoint: "h", ClientID: "t-tunnel"}, KeyFile: filepath.Join(dir, "key")},
 			}
 			if !tt.wantNoFile {
 				write(t, c.Path, nil, tt.file)

@@ -30,7 +30,11 @@ func TestEveryFieldIsEitherReloadableOrNamed(t *testing.T) {
 		if typ.Kind() == reflect.Struct {
 			for i := range typ.NumField() {
 				f := typ.Field(i)
-				visit(append(append([]int{}, index...), i), strings.TrimPrefix(name+"."+f.Name, "."), f.Type)
+				inner := strings.TrimPrefix(name+"."+f.Name, ".")
+				if f.Anonymous {
+					inner = name
+				}
+				visit(append(append([]int{}, index...), i), inner, f.Type)
 			}
 			return
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/settings"
 	"github.com/culvert-iot/culvert/internal/trust"
 )
 
@@ -26,7 +27,7 @@ const (
 )
 
 // runCommand runs one command to its end or to its timeout.
-func runCommand(ctx context.Context, cfg Config, e Event) error {
+func runCommand(ctx context.Context, cfg settings.Hooks, e Event) error {
 	name := cfg.Command[0]
 	if err := trust.Command(cfg.Command); err != nil { // each time: it may have been changed since
 		return err

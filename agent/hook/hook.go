@@ -8,17 +8,11 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/settings"
 )
 
 // queueSize bounds the events that wait. An event is some hundred bytes.
 const queueSize = 256
-
-// Config says what to run, and when.
-type Config struct {
-	Command []string      // the program's absolute path and its arguments; empty runs nothing
-	Timeout time.Duration // after which a command is killed, with all that it started
-	Events  []string      // their names; empty: all
-}
 
 // Event is what a command gets in its environment.
 type Event struct {
@@ -41,11 +35,11 @@ type Status struct {
 type Runner struct {
 	log     *slog.Logger
 	wake    chan struct{}
-	stopped chan struct{}                                        // closed by Stop
-	run     func(ctx context.Context, cfg Config, e Event) error // runCommand; tests put their own in its place
+	stopped chan struct{}                                                // closed by Stop
+	run     func(ctx context.Context, cfg settings.Hooks, e Event) error // runCommand; tests put their own in its place
 
 	mu     sync.Mutex
-	cfg    Config
+	cfg    settings.Hooks
 	queue  []Event
 	status Status
 	told   bool   // of dropped events, since the queue was last empty
@@ -54,14 +48,14 @@ type Runner struct {
 }
 
 // New returns a runner that runs nothing before Run.
-func New(cfg Config, log *slog.Logger) *Runner {
+func New(cfg settings.Hooks, log *slog.Logger) *Runner {
 	r := &Runner{log: log, wake: make(chan struct{}, 1), stopped: make(chan struct{}), run: runCommand}
 	r.Set(cfg)
 	return r
 }
 
 // Set replaces the configuration for the events to come. What waits is run by the new one.
-func (r *Runner) Set(cfg Config) {
+func (r *Runner) Set(cfg settings.Hooks) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cfg = cfg
@@ -146,13 +140,13 @@ func (r *Runner) empty() bool {
 }
 
 // next takes the first event of the queue. It counts as queued until it is done.
-func (r *Runner) next() (Config, Event, bool) {
+func (r *Runner) next() (settings.Hooks, Event, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.status.Queued = 0
 	if len(r.queue) == 0 {
 		r.told = false
-		return Config{}, Event{}, false
+		return settings.Hooks{}, Event{}, false
 	}
 	e := r.queue[0]
 	r.queue = slices.Delete(r.queue, 0, 1)
@@ -161,7 +155,7 @@ func (r *Runner) next() (Config, Event, bool) {
 }
 
 // done counts, and logs the first of a row of equal failures.
-func (r *Runner) done(cfg Config, e Event, err error) {
+func (r *Runner) done(cfg settings.Hooks, e Event, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.status.Run++

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/settings"
 	"github.com/culvert-iot/culvert/internal/trust"
 )
 
@@ -42,7 +43,7 @@ func (l *logLines) String() string {
 }
 
 // start runs a runner until the test ends.
-func start(t *testing.T, cfg Config, run func(context.Context, Config, Event) error) (*Runner, *logLines) {
+func start(t *testing.T, cfg settings.Hooks, run func(context.Context, settings.Hooks, Event) error) (*Runner, *logLines) {
 	t.Helper()
 	logs := &logLines{}
 	r := New(cfg, slog.New(slog.NewTextHandler(logs, nil)))
@@ -63,7 +64,7 @@ func TestEventsRunOneAtATimeInTheirOrderAndOnlyThoseAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []string
 		running := false
-		r, _ := start(t, Config{Command: []string{"/x"}, Events: []string{"a", "b"}}, func(_ context.Context, _ Config, e Event) error {
+		r, _ := start(t, settings.Hooks{Command: []string{"/x"}, Events: []string{"a", "b"}}, func(_ context.Context, _ settings.Hooks, e Event) error {
 			if running {
 				t.Error("two at a time")
 			}
@@ -102,7 +103,7 @@ func TestEventsRunOneAtATimeInTheirOrderAndOnlyThoseAskedFor(t *testing.T) {
 
 func TestAFloodOfEventsIsDroppedAndToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, logs := start(t, Config{Command: []string{"/x"}}, func(ctx context.Context, _ Config, _ Event) error {
+		r, logs := start(t, settings.Hooks{Command: []string{"/x"}}, func(ctx context.Context, _ settings.Hooks, _ Event) error {
 			time.Sleep(10 * time.Second)
 			return nil
 		})
@@ -131,7 +132,7 @@ func TestAFloodOfEventsIsDroppedAndToldOnce(t *testing.T) {
 func TestAFailureIsLoggedOnceUntilItChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failure := errors.New("no light")
-		r, logs := start(t, Config{Command: []string{"/x"}}, func(context.Context, Config, Event) error { return failure })
+		r, logs := start(t, settings.Hooks{Command: []string{"/x"}}, func(context.Context, settings.Hooks, Event) error { return failure })
 		for i := range 5 {
 			if i == 3 {
 				failure = errors.New("no power")
@@ -153,8 +154,8 @@ func TestStopWaitsForWhatWasToldAndTheContextDoesNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, kill := range []bool{false, true} {
 			ran := 0
-			r := New(Config{Command: []string{"/x"}}, slog.New(slog.DiscardHandler))
-			r.run = func(ctx context.Context, _ Config, _ Event) error {
+			r := New(settings.Hooks{Command: []string{"/x"}}, slog.New(slog.DiscardHandler))
+			r.run = func(ctx context.Context, _ settings.Hooks, _ Event) error {
 				ran++
 				select {
 				case <-time.After(time.Second):
@@ -190,12 +191,12 @@ func TestStopWaitsForWhatWasToldAndTheContextDoesNot(t *testing.T) {
 }
 
 func TestWithoutACommandNothingIsWanted(t *testing.T) {
-	r, _ := start(t, Config{}, nil)
+	r, _ := start(t, settings.Hooks{}, nil)
 	r.Tell(Event{Name: "a"})
 	if _, ok := r.Status(); ok || r.Wants("a") {
 		t.Error("there is no command")
 	}
-	r.Set(Config{Command: []string{"/x"}})
+	r.Set(settings.Hooks{Command: []string{"/x"}})
 	if !r.Wants("a") {
 		t.Error("the new configuration has one")
 	}
@@ -214,7 +215,7 @@ func TestACommandGetsTheFactsAndNothingOfTheDaemonsEnvironment(t *testing.T) {
 	needShell(t)
 	t.Setenv("https_proxy", "http://user:SECRET@proxy.example")
 	out := filepath.Join(t.TempDir(), "out")
-	cfg := Config{Command: []string{shell, "-c", `env >"$0"; pwd >>"$0"`, out}, Timeout: time.Minute}
+	cfg := settings.Hooks{Command: []string{shell, "-c", `env >"$0"; pwd >>"$0"`, out}, Timeout: time.Minute}
 	if err := runCommand(t.Context(), cfg, Event{Name: "tunnel_opened", Facts: []string{"CULVERT_SERVICE=SSH"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +238,7 @@ func TestACommandThatTakesTooLongIsKilledWithWhatItStarted(t *testing.T) {
 	needShell(t)
 	pid := filepath.Join(t.TempDir(), "pid")
 	begin := time.Now()
-	cfg := Config{Command: []string{shell, "-c", `sleep 1000 & echo $! >"$0"; echo waiting; wait`, pid}, Timeout: 500 * time.Millisecond}
+	cfg := settings.Hooks{Command: []string{shell, "-c", `sleep 1000 & echo $! >"$0"; echo waiting; wait`, pid}, Timeout: 500 * time.Millisecond}
 	err := runCommand(t.Context(), cfg, Event{Name: "a"})
 	if err == nil || err.Error() != "/bin/sh was killed, it took longer than 500ms (hooks.timeout): waiting" {
 		t.Errorf("%v", err)
@@ -268,7 +269,7 @@ func TestWhatACommandLeavesRunningIsNotWaitedFor(t *testing.T) {
 	needShell(t)
 	pid := filepath.Join(t.TempDir(), "pid")
 	begin := time.Now()
-	cfg := Config{Command: []string{shell, "-c", `sleep 600 & echo $! >"$0"; echo started`, pid}, Timeout: 5 * time.Minute}
+	cfg := settings.Hooks{Command: []string{shell, "-c", `sleep 600 & echo $! >"$0"; echo started`, pid}, Timeout: 5 * time.Minute}
 	if err := runCommand(t.Context(), cfg, Event{Name: "a"}); err != nil {
 		t.Error(err)
 	}
@@ -294,7 +295,7 @@ func TestWhatACommandLeavesRunningIsNotWaitedFor(t *testing.T) {
 
 func TestAFailedCommandTellsWhatItSaid(t *testing.T) {
 	needShell(t)
-	err := runCommand(t.Context(), Config{Command: []string{shell, "-c", "printf 'no \\033[31mlight\\nat all'; yes | head -c 100000; exit 3"}, Timeout: time.Minute}, Event{})
+	err := runCommand(t.Context(), settings.Hooks{Command: []string{shell, "-c", "printf 'no \\033[31mlight\\nat all'; yes | head -c 100000; exit 3"}, Timeout: time.Minute}, Event{})
 	if err == nil || err.Error() != "/bin/sh: exit status 3: no [31mlight" {
 		t.Errorf("%v", err)
 	}
@@ -308,7 +309,7 @@ func TestACommandThatOthersCanChangeIsNotRun(t *testing.T) {
 	if err := os.Chmod(name, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	err := runCommand(t.Context(), Config{Command: []string{name}, Timeout: time.Minute}, Event{})
+	err := runCommand(t.Context(), settings.Hooks{Command: []string{name}, Timeout: time.Minute}, Event{})
 	if err == nil || !strings.Contains(hint.Line(err), "chmod o-w "+name) {
 		t.Errorf("%v", err)
 	}
@@ -322,7 +323,7 @@ func TestAScriptThatOthersCanChangeIsNotRunByItsInterpreter(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := func() error {
-		return runCommand(t.Context(), Config{Command: []string{"/bin/sh", "-e", script}, Timeout: 10 * time.Second}, Event{Name: "tunnel_opened"})
+		return runCommand(t.Context(), settings.Hooks{Command: []string{"/bin/sh", "-e", script}, Timeout: 10 * time.Second}, Event{Name: "tunnel_opened"})
 	}
 	if err := run(); err != nil {
 		t.Fatal(err)
@@ -359,7 +360,7 @@ func TestAFileThatCannotBeStartedSaysWhy(t *testing.T) {
 			if err := os.WriteFile(file, []byte(c.content), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			err := runCommand(t.Context(), Config{Command: []string{file}, Timeout: 10 * time.Second}, Event{Name: "tunnel_opened"})
+			err := runCommand(t.Context(), settings.Hooks{Command: []string{file}, Timeout: 10 * time.Second}, Event{Name: "tunnel_opened"})
 			if err == nil || !strings.Contains(hint.Line(err), c.want) || strings.Contains(hint.Line(err), "\x1b") {
 				t.Errorf("got %v, want %q", hint.Line(err), c.want)
 			}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/culvert-iot/culvert/internal/settings"
 )
 
 // TestProcess1LeavesNoZombies has this process inherit orphans, as process 1 of a container does.
@@ -24,7 +26,7 @@ func TestProcess1LeavesNoZombies(t *testing.T) {
 		orphans = before
 		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 	})
-	r, _ := start(t, Config{Command: []string{"/bin/sh", "-c", "sleep 0.2 & sleep 0.01 & exit 0"}, Timeout: 10 * time.Second}, nil)
+	r, _ := start(t, settings.Hooks{Command: []string{"/bin/sh", "-c", "sleep 0.2 & sleep 0.01 & exit 0"}, Timeout: 10 * time.Second}, nil)
 	for range 3 {
 		r.Tell(Event{Name: "tunnel_opened"})
 	}
@@ -53,7 +55,7 @@ func TestTheReaperLeavesACommandItsExitCode(t *testing.T) {
 	var watch sync.WaitGroup
 	watch.Go(func() { orphans.watch(ctx) })
 	for range 20 {
-		err := runCommand(ctx, Config{Command: []string{"/bin/sh", "-c", "exit 7"}, Timeout: 10 * time.Second}, Event{Name: "x"})
+		err := runCommand(ctx, settings.Hooks{Command: []string{"/bin/sh", "-c", "exit 7"}, Timeout: 10 * time.Second}, Event{Name: "x"})
 		if err == nil || !strings.Contains(err.Error(), "exit status 7") {
 			t.Errorf("error %v", err)
 		}

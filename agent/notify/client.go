@@ -13,6 +13,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/netdial"
+	"github.com/culvert-iot/culvert/internal/settings"
 )
 
 const (
@@ -33,9 +34,10 @@ const (
 // Config says where to connect and as whom.
 type Config struct {
 	ThingName string // whose notifications are subscribed to
-	Host      string // name or address of the MQTT endpoint, also TLS's server name
-	Port      int    // 8883, or 443
-	ClientID  string // must not be any other client's: the broker drops the older of two
+
+	// Broker says where to connect. KeepAlive: 0 means a minute; bounded to 5 s to 20 min. A dead broker is
+	// noticed within KeepAlive + 30 s.
+	settings.Broker
 
 	// TLS makes the configuration, with roots and the device's certificate. It is called at each attempt,
 	// so that replaced files are picked up. Server name and the minimum version (1.2) are set on a clone;
@@ -44,14 +46,6 @@ type Config struct {
 
 	// Login makes the user name and the password of CONNECT, at each attempt. nil sends none.
 	Login func() (username, password string, err error)
-
-	// KeepAlive is the longest silence before a ping; 0 means a minute; bounded to 5 s to 20 min. A dead
-	// broker is noticed within KeepAlive + 30 s.
-	KeepAlive time.Duration
-
-	// PersistentSession lets the broker keep notifications while the device is away (cleanSession = 0). AWS
-	// IoT Core keeps them for an hour by default.
-	PersistentSession bool
 
 	// Dial opens TCP connections; nil means netdial.FromEnvironment.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -112,7 +106,7 @@ func New(cfg Config) *Client {
 		cfg: cfg,
 		// The reserved topic for tunnel notifications (AWS IoT developer guide, reserved topics).
 		topic:    "$aws/things/" + cfg.ThingName + "/tunnels/notify",
-		endpoint: net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)),
+		endpoint: net.JoinHostPort(cfg.Endpoint, strconv.Itoa(cfg.Port)),
 		backoff:  backoff.Backoff{Random: cfg.random},
 		ready:    make(chan struct{}),
 		renew:    make(chan struct{}, 1),

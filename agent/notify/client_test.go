@@ -14,12 +14,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/culvert-iot/culvert/internal/settings"
 )
 
 func TestEveryConnackIsFollowedByASubscribe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		subscribes := 0
-		b := start(t, Config{PersistentSession: true}, func(n int, p *peer) {
+		b := start(t, Config{Broker: settings.Broker{PersistentSession: true}}, func(n int, p *peer) {
 			// The service says that the session is present from the second time on. It may be wrong.
 			if p.connack(0, n > 1) && p.subscribe(1) {
 				subscribes++
@@ -39,7 +41,7 @@ func TestEveryConnackIsFollowedByASubscribe(t *testing.T) {
 
 func TestACleanSessionIsAskedForUnlessPersistent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		start(t, Config{KeepAlive: 30 * time.Second}, func(_ int, p *peer) {
+		start(t, Config{Broker: settings.Broker{KeepAlive: 30 * time.Second}}, func(_ int, p *peer) {
 			p.accept()
 			if !p.connect.CleanSession || p.connect.Keepalive != 30 {
 				t.Errorf("CONNECT %v", p.connect)
@@ -92,7 +94,7 @@ func TestMessagesReachTheHandlerInOrderAndAreAcknowledgedAfterIt(t *testing.T) {
 		var got received
 		acked := 0
 		var theBroker *peer
-		start(t, Config{PersistentSession: true}, func(_ int, p *peer) {
+		start(t, Config{Broker: settings.Broker{PersistentSession: true}}, func(_ int, p *peer) {
 			theBroker = p
 			p.accept()
 			var wg sync.WaitGroup
@@ -132,7 +134,7 @@ func TestStoredMessagesThatComeBeforeTheSubackAreDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got received
 		var puts []uint16
-		b := start(t, Config{PersistentSession: true}, func(_ int, p *peer) {
+		b := start(t, Config{Broker: settings.Broker{PersistentSession: true}}, func(_ int, p *peer) {
 			if !p.connack(0, true) {
 				return
 			}
@@ -254,7 +256,7 @@ func TestAnOversizedMessageIsSkippedAndAcknowledged(t *testing.T) {
 				}
 				var got received
 				var theBroker *peer
-				b := start(t, Config{PersistentSession: true}, func(_ int, p *peer) {
+				b := start(t, Config{Broker: settings.Broker{PersistentSession: true}}, func(_ int, p *peer) {
 					theBroker = p
 					p.accept()
 					var wg sync.WaitGroup
@@ -350,7 +352,7 @@ func TestWhatIsQueuedAtTheEndStaysUnacknowledged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var theBroker *peer
 		handled := 0
-		b := start(t, Config{PersistentSession: true}, func(_ int, p *peer) {
+		b := start(t, Config{Broker: settings.Broker{PersistentSession: true}}, func(_ int, p *peer) {
 			theBroker = p
 			p.accept()
 			var wg sync.WaitGroup

@@ -104,7 +104,7 @@ func (c *Client) tlsConfig() (*tls.Config, error) {
 	}
 	config = config.Clone()
 	// AWS IoT Core demands the server name, also where the address came from somewhere else.
-	config.ServerName = c.cfg.Host
+	config.ServerName = c.cfg.Endpoint
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
 	return config, nil
 }

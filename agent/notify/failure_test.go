@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/settings"
 )
 
 const (
@@ -159,7 +161,7 @@ func TestADeadBrokerIsNoticedInBoundedTime(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := start(t, Config{KeepAlive: 60 * time.Second}, once(c.script), nil)
+				b := start(t, Config{Broker: settings.Broker{KeepAlive: 60 * time.Second}}, once(c.script), nil)
 				<-b.client.Ready()
 				began := time.Now()
 				for b.client.State().Subscribed {

@@ -47,8 +47,8 @@ func start(t *testing.T, cfg Config, script func(n int, p *peer), handle func(No
 	b := &bench{t: t, log: &logBuffer{}, done: make(chan error, 1)}
 	var peers sync.WaitGroup
 	cfg.ThingName, cfg.ClientID = testThing, testID
-	if cfg.Host == "" {
-		cfg.Host, cfg.Port = "broker.example", 8883
+	if cfg.Endpoint == "" {
+		cfg.Endpoint, cfg.Port = "broker.example", 8883
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if cfg.Dial == nil {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/settings"
 )
 
 // TestMosquittoDeliversWhatComesAfterAnOversizedMessage publishes 1 MiB and then a notification while the
@@ -20,7 +22,7 @@ func TestMosquittoDeliversWhatComesAfterAnOversizedMessage(t *testing.T) {
 	got := make(chan string, 4)
 	run := func(during func()) {
 		c := New(Config{
-			ThingName: testThing, ClientID: testID, Host: "127.0.0.1", Port: port, PersistentSession: true,
+			ThingName: testThing, Broker: settings.Broker{Endpoint: "127.0.0.1", Port: port, ClientID: testID, PersistentSession: true},
 			Dial: new(net.Dialer).DialContext,
 		})
 		ctx, cancel := context.WithCancel(t.Context())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/settings"
 )
 
 // probe plays the n-th connection (from 1) of a probe by script.
@@ -19,7 +20,7 @@ func probe(t *testing.T, o ProbeOptions, script func(n int, p *peer)) (Attempt, 
 		scripts sync.WaitGroup
 		peers   []*peer
 	)
-	cfg := Config{ThingName: testThing, ClientID: testID, Host: "broker.example", Port: 8883, PersistentSession: true}
+	cfg := Config{ThingName: testThing, Broker: settings.Broker{Endpoint: "broker.example", Port: 8883, ClientID: testID, PersistentSession: true}}
 	cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
 		near, far := net.Pipe()
 		p := &peer{t: t, conn: far}
@@ -109,7 +110,7 @@ func TestAProbeEndsWithItsContext(t *testing.T) {
 		go func() { (&peer{t: t, conn: far}).idleOn() }()
 		began := time.Now()
 		a := Probe(ctx, Config{
-			ThingName: testThing, ClientID: testID, Host: "broker.example", Port: 8883,
+			ThingName: testThing, Broker: settings.Broker{Endpoint: "broker.example", Port: 8883, ClientID: testID},
 			Dial: func(context.Context, string, string) (net.Conn, error) { return near, nil },
 		}, ProbeOptions{})
 		if a.Err == nil || a.Stage != Connect || time.Since(began) != 2*time.Second {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/culvert-iot/culvert/internal/settings"
 )
 
 // issuer signs certificates for tests, by the bubble's clock.
@@ -96,7 +98,7 @@ func startTLS(t *testing.T, port int, client func() (*tls.Config, error), server
 	n := 0
 	var peers sync.WaitGroup
 	t.Cleanup(peers.Wait)
-	return start(t, Config{Host: "broker.example", Port: port, TLS: client, Dial: func(context.Context, string, string) (net.Conn, error) {
+	return start(t, Config{Broker: settings.Broker{Endpoint: "broker.example", Port: port}, TLS: client, Dial: func(context.Context, string, string) (net.Conn, error) {
 		n++
 		number := n
 		near, far := bufferedPipe(&peers)

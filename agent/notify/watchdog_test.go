@@ -5,12 +5,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/settings"
 )
 
 // TestAHandlerThatNeverReturnsIsNoticed plays a notification whose handling hangs, as on a dead disk.
 func TestAHandlerThatNeverReturnsIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := New(Config{ThingName: "pi", Host: "broker", Port: 8883})
+		c := New(Config{ThingName: "pi", Broker: settings.Broker{Endpoint: "broker", Port: 8883}})
 		ctx, cancel := context.WithCancel(t.Context())
 		release := make(chan struct{})
 		done := make(chan struct{})

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/settings"
 )
 
 // The service ends a tunnel's websocket when the token of its rotation connects. With one place in all, that
@@ -37,7 +39,7 @@ func TestARotationAtTheLimitTakesTheTunnelOver(t *testing.T) {
 // All tunnels of a device are rotated by one script.
 func TestAllTunnelsAreRotatedAtTheLimit(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
-		const tunnels = DefaultMaxTunnels
+		const tunnels = settings.DefaultMaxTunnels
 		m := w.manager()
 		for i := range tunnels {
 			w.script(fmt.Sprint("TOKEN-old", i), step{stands: time.Hour + time.Duration(i+1)*100*time.Millisecond, err: errClosed}, step{err: refusal(400, "revoked")})

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/culvert-iot/culvert/internal/secret"
+	"github.com/culvert-iot/culvert/internal/settings"
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/services"
 )
@@ -73,7 +74,7 @@ func (w *world) script(token string, steps ...step) {
 
 func (w *world) config() Config {
 	return Config{
-		StateDir:  w.dir,
+		Sessions:  settings.Sessions{StateDir: w.dir},
 		Services:  services.NewTable([]services.Service{{Name: "SSH"}, {Name: "HTTP"}}),
 		Logger:    slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		NewTunnel: func(c proxy.DestinationConfig) Tunnel { return &scripted{w, c} },

@@ -15,33 +15,21 @@ import (
 
 	"github.com/culvert-iot/culvert/internal/endpoints"
 	"github.com/culvert-iot/culvert/internal/secret"
+	"github.com/culvert-iot/culvert/internal/settings"
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/services"
 )
-
-// DefaultMaxTunnels bounds the tunnels of a small device. More at one thing are likely a mistake.
-const DefaultMaxTunnels = 8
 
 // maxRecent is how many ended sessions Status still shows.
 const maxRecent = 5
 
 // Config is what the sessions of a device share.
 type Config struct {
-	// Endpoint is "wss://host[:port]". Empty: the data endpoint of each token's region.
-	Endpoint string
-	// Regions are the only ones whose tokens are accepted. Empty: all.
-	Regions []string
+	settings.Sessions
 	// ThingName is the device's. Pairs of another one are not resumed. Empty: all are.
 	ThingName string
-	// MaxTunnels bounds the tunnels. At the limit a new token may still connect, since it may replace one,
-	// and is refused if it does not. 0: DefaultMaxTunnels.
-	MaxTunnels int
 	// MaxConnections bounds the connections of all tunnels together. 0: each tunnel has its own limit only.
 	MaxConnections int
-	// ResumeTimeout is how long a connection whose tunnel was lost waits to be resumed; 0 keeps none.
-	ResumeTimeout time.Duration
-	// StateDir keeps the pairs of tokens over a restart. Empty: memory only.
-	StateDir string
 	// HandOver keeps connections for the next process.
 	HandOver HandOver
 	// Services dials the local targets.
@@ -112,7 +100,7 @@ func NewManager(cfg Config) *Manager {
 func (m *Manager) SetLimits(maxTunnels int, regions []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.maxTunnels = cmp.Or(maxTunnels, DefaultMaxTunnels)
+	m.maxTunnels = cmp.Or(maxTunnels, settings.DefaultMaxTunnels)
 	m.regions = slices.Clone(regions)
 	m.arrange()
 }
