@@ -89,6 +89,8 @@ func (o *sandboxOptions) sections() (all []section) {
 	f.DurationVar(&c.Relay.IdleTimeout, "idle-timeout", time.Minute, "`time` without message and ping after which a websocket is dropped")
 	f.StringArrayVar(&o.endings, "ending", nil, "how websockets end, `CODE[:REASON]`, none (a close frame without code) or bare (no close frame);\n"+
 		"repeat it to have several in turn (default one for each cause)")
+	f.BoolVar(&c.Relay.DropsEmptyData, "drop-empty-data", false, "keep DATA messages without a payload to itself: two Culverts then speak plain V3")
+	f.BoolVar(&c.Relay.MixesConnections, "mix-connections", false, "let messages of different connections overtake each other")
 	f.BoolVar(&c.Relay.AddServiceToV1, "add-service-to-v1", false, "name the only service in messages of a source that names none")
 
 	f = begin("Notifications and MQTT")

@@ -215,13 +215,22 @@ func (l *link) forward(p *peer, m *frame.Message, raw []byte) {
 	default:
 		altered = false
 	}
+	if l.relay.cfg.DropsEmptyData && m.Type == frame.Data && len(m.Payload) == 0 {
+		l.observe(p.side, "", m)
+		return
+	}
 	l.observe(p.side, o.side, m)
 	if altered {
 		if b, err := m.AppendFrame(nil); err == nil {
 			raw = b
 		}
 	}
-	o.out.push(raw, p.conditions.Load().delay+o.conditions.Load().delay)
+	delay := p.conditions.Load().delay + o.conditions.Load().delay
+	if l.relay.cfg.MixesConnections && delay == 0 {
+		o.out.pushMixed(raw, connectionOf(m))
+		return
+	}
+	o.out.push(raw, delay)
 }
 
 // track follows the life of streams. A CONNECTION_START without a stream counts as STREAM_START.

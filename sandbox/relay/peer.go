@@ -71,11 +71,14 @@ func newPeer(r *Relay, ws *websocket.Conn, adm *tunnels.Admission) *peer {
 	l := r.link(adm.Tunnel)
 	p := &peer{
 		relay: r, link: l, adm: adm, side: adm.Mode, version: version(ws.Subprotocol()), ws: ws,
-		out: newQueue(&l.mu), done: make(chan struct{}), drained: make(chan struct{}),
+		done: make(chan struct{}), drained: make(chan struct{}),
 	}
 	r.mu.Lock()
 	r.count++
 	p.rng = rand.New(rand.NewPCG(r.cfg.Seed, r.count)) //nolint:gosec // chooses where to cut, protects nothing
+	if p.out = newQueue(&l.mu); r.cfg.MixesConnections {
+		p.out.mix = rand.New(rand.NewPCG(r.cfg.Seed, ^r.count)) //nolint:gosec // chooses an order, protects nothing
+	}
 	r.mu.Unlock()
 	return p
 }

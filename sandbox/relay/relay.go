@@ -15,7 +15,7 @@ import (
 )
 
 // Cutting says how the relay makes websocket messages of the frames that it forwards. Frames themselves are
-// never altered, and their order never changes.
+// never altered, and their order never changes unless Config.MixesConnections says so.
 type Cutting int
 
 const (
@@ -78,6 +78,12 @@ type Config struct {
 	// AddServiceToV1 makes the relay name a tunnel's only service in the messages of a source that names none,
 	// and take the name out of the answers. Whether the real service does so is not documented.
 	AddServiceToV1 bool
+	// DropsEmptyData makes the relay keep DATA without a payload to itself. Two Culverts agree on records by
+	// such a message, and speak plain V3 without it.
+	DropsEmptyData bool
+	// MixesConnections keeps the order of messages within each connection of a stream only: those of different
+	// connections overtake each other at random, by up to mixDepth messages.
+	MixesConnections bool
 
 	// Observe is called with each message in the order of its tunnel. It must return quickly.
 	Observe func(Event)

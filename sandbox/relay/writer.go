@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -104,7 +105,9 @@ func (p *peer) cut(batch []byte) int {
 // queue holds the frames and pongs that wait for one connection, in their order. Its owner's link has the lock.
 type queue struct {
 	pending       []byte
-	marks         []mark // set only while delays are in force
+	marks         []mark     // set only while delays are in force
+	mix           *rand.Rand // nil unless connections are mixed
+	pieces        []piece    // then, what pending consists of
 	pongs         []pong
 	pushed, taken uint64 // bytes of frames so far
 	ready, room   *sync.Cond
@@ -157,6 +160,7 @@ func (q *queue) push(b []byte, delay time.Duration) {
 		q.marks = append(q.marks, mark{len(b), due})
 	}
 	q.pending = append(q.pending, b...)
+	q.note(len(q.pieces), piece{size: len(b)})
 	q.pushed += uint64(len(b))
 	q.ready.Signal()
 }
@@ -224,6 +228,7 @@ func (q *queue) take(into []byte) (batch []byte, wait time.Duration) {
 		batch = append(into[:0], q.pending[:n]...)
 		q.pending = q.pending[:copy(q.pending, q.pending[n:])]
 	}
+	q.took(n)
 	q.taken += uint64(n)
 	q.room.Broadcast()
 	return batch, 0

@@ -1,0 +1,72 @@
+package e2e
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/culvert-iot/culvert/proxy"
+	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/sandbox/relay"
+	"github.com/culvert-iot/culvert/sandbox/tunnels"
+)
+
+// TestTwoCulvertsUnderBothAnswers: AWS does not say whether the service passes on DATA without a payload, nor whether
+// messages of different connections keep their order. Every byte is right either way.
+func TestTwoCulvertsUnderBothAnswers(t *testing.T) {
+	t.Parallel()
+	const connections, size = 10, 1 << 20
+	for _, c := range []struct {
+		name    string
+		relay   relay.Config
+		resumes bool
+	}{
+		{"empty data is dropped", relay.Config{DropsEmptyData: true}, false},
+		{"connections are mixed", relay.Config{MixesConnections: true}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			seeds := func(n byte) (up, down uint64) { return uint64(n), uint64(n) + 100 }
+			target := checkingServer(t, size, seeds)
+			box := startSandbox(t, sandbox.Config{Relay: c.relay, Services: map[string]string{"DATA": target}})
+			files, err := box.Device("pi-1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := startDaemon(t, files.ConfigFile)
+			d.waitLog(t, "mqtt subscribed", 20*time.Second)
+			resume := proxy.NewResumption(proxy.DefaultResumeTimeout)
+			defer resume.Close()
+			opened := openTunnel(t, box, d, "DATA")
+			d.waitLog(t, "tunnel connected", 20*time.Second)
+			source := startSourceWith(t, box, opened.SourceToken, proxy.V3, resume)
+			box.Relay.Faults().Set(relay.Target{}, relay.Conditions{RateLimit: 8 << 20})
+			var all sync.WaitGroup
+			for n := range byte(connections) {
+				conn := connectTo(t, source, "DATA")
+				all.Go(func() {
+					up, down := seeds(n)
+					if err := exchange(conn, size, n, up, down); err != nil {
+						t.Errorf("connection %d: %v", n, err)
+					}
+				})
+			}
+			if c.resumes {
+				eventually(t, 30*time.Second, "a part of it has come", func() bool {
+					var moved uint64
+					for _, s := range d.status(t).Tunnels {
+						for _, one := range s.Services {
+							moved += one.BytesIn
+						}
+					}
+					return moved > connections*size/4
+				})
+				met(t, box.Relay.Faults().Cut(relay.Target{Side: tunnels.Destination}))
+			}
+			all.Wait()
+			if got := resume.Stats().Resumed > 0; got != c.resumes {
+				t.Errorf("%d connections were resumed", resume.Stats().Resumed)
+			}
+		})
+	}
+}
