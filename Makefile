@@ -32,7 +32,7 @@ ARGS     ?=
 # What a device with a small flash can spare for the daemon, in bytes.
 ARM6_BUDGET := 8000000
 
-.PHONY: docs pictures man help build test race alloc cover lint fmt fuzz endurance soak bench cross cross-linux linux-amd64 linux-arm64 linux-armv6 linux-armv7 packages test-packages test-upgrade walk test-arm e2e demo sandbox clean
+.PHONY: docs pictures man help build test race alloc cover lint fmt fuzz endurance soak bench cross cross-linux linux-amd64 linux-arm64 linux-armv6 linux-armv7 packages release test-packages test-upgrade walk test-arm e2e demo sandbox clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -135,6 +135,12 @@ $(PACKAGER): tools/release/go.mod tools/release/go.sum $(wildcard tools/release/
 
 packages: $(ARCHS:%=linux-%) $(PACKAGER) ## dist/packages: .deb, .rpm, .apk, tarballs, checksums, SBOMs; ARCH=arm64 for one architecture
 	scripts/packages $(ARCHS)
+
+release: ## dist/release: all packages and archives, manifests, provenance, an APT repository, signed with KEY= (docs/releasing.md)
+	@scripts/release --ready
+	$(MAKE) --no-print-directory cross $(PACKAGER)
+	scripts/packages amd64 arm64 armv7 armv6 darwin-arm64 windows-amd64
+	scripts/release
 
 test-upgrade: ## restart culvertd from a shell that runs through it, in a booted Debian (needs root and debootstrap)
 	scripts/test-upgrade

@@ -2,16 +2,20 @@
 # Installs Culvert: chooses the package for this system, fetches it with its list of checksums,
 # compares, and installs. It installs nothing whose checksum is not the one in the list.
 #
-#   sh install.sh [--from DIRECTORY|URL] [--dry-run] [culvertd|culvert]
+#   sh install.sh [--from DIRECTORY|URL] [--key KEY|--unsigned] [--dry-run] [culvertd|culvert]
 #
 # culvertd is the device's daemon (the default), culvert the operator's command. --from says where
 # the packages and their SHA256SUMS are; the default is the latest release. --dry-run prints what
 # would be installed.
 #
-# List and packages come from one place, which is trusted: the list finds what was cut short or
-# changed on the way. An https:// URL may not redirect to http://.
+# The script of a release has a public key, and takes only a list that is signed with it; --key
+# gives another one ("ssh-ed25519 AAAA…", or a file), and --unsigned wants no signature. It needs
+# ssh-keygen, which is where ssh is. Without a key, the place that list and packages come from is
+# trusted. An https:// URL may not redirect to http://.
 set -eu
 
+# "make release" fills this in.
+key=
 program=culvertd
 release=https://github.com/culvert-iot/culvert/releases/latest/download
 from=$release
@@ -40,6 +44,13 @@ while [ $# -gt 0 ]; do
       shift
       ;;
     --from=*) from=${1#--from=} ;;
+    --key)
+      [ $# -gt 1 ] || fail '--key needs a public key or its file'
+      key=$2
+      shift
+      ;;
+    --key=*) key=${1#--key=} ;;
+    --unsigned) key= ;;
     --dry-run) dry_run=yes ;;
     -h | --help)
       usage
@@ -125,6 +136,20 @@ fetch() {
   esac
 }
 
+# verify compares the signature of the list with the key, if there is one.
+verify() {
+  [ -n "$key" ] || return 0
+  if [ -f "$key" ]; then key=$(cat "$key"); fi
+  have ssh-keygen || fail 'ssh-keygen is needed to verify the signature of the list: it is in openssh-client (Debian), openssh-keygen (Alpine) or openssh (Fedora)'
+  (fetch SHA256SUMS.sig) || fail 'a list without a signature is taken with --unsigned alone, such as that of your own packages: nothing was installed'
+  printf 'release namespaces="culvert-release" %s\n' "$key" >"$work/signers"
+  ssh-keygen -Y verify -f "$work/signers" -I release -n culvert-release -s "$work/SHA256SUMS.sig" \
+    <"$work/SHA256SUMS" >"$work/answer" 2>&1 || {
+    cat "$work/answer" >&2
+    fail "the SHA256SUMS of $from is not signed with the key that is expected: nothing was installed"
+  }
+}
+
 # by_wget NAME [OPTION] fetches a file and leaves what wget says in the file "answer".
 by_wget() {
   have wget || fail 'curl or wget is needed: install one of them'
@@ -164,6 +189,7 @@ trap 'exit 1' HUP INT TERM
 
 choose
 fetch SHA256SUMS
+verify
 # Two fields a line, as sha256sum prints them; a program's name is followed by its version.
 name=$(awk -v program="$program" -v end="$pattern" '
   { file = $2; sub(/^\*/, "", file) }
