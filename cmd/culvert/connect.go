@@ -21,20 +21,25 @@ const defaultService = "SSH"
 func newConnectCommand() *cobra.Command {
 	var o connectOptions
 	cmd := &cobra.Command{
-		Use:   "connect [flags] THING [SERVICE[=PORT] ...]",
+		Use:   "connect [flags] THING [SERVICE[=PORT] ...] [-- COMMAND ...]",
 		Short: "Bring a device's services to local ports",
-		Long: "Finds an open tunnel to the thing or opens one, makes new tokens for it, waits until " +
-			"the device is there, and listens on local ports until it is interrupted. Where each " +
-			"service is, is printed on standard output; PORT 0, or none, is a free one. Without a " +
-			"service SSH is meant. A lost link is made good by itself.\n\n" +
+		Long: "Listens on local ports for services of the thing until it is interrupted. Standard output " +
+			"shows the address of each service; PORT 0, or none, is a free one. The default service is " +
+			"SSH.\n\n" +
+			"It uses the tunnel that other commands of yours hold, an open one that nobody is connected " +
+			"to, or opens one, and waits for the device. " + sharingHelp + "\n\n" +
+			"With -- COMMAND it runs the command instead of waiting to be interrupted, passes signals on " +
+			"to it, and exits with its exit code, or 128 + n if signal n ended it. The command finds the " +
+			"first service in CULVERT_ADDRESS, CULVERT_HOST and CULVERT_PORT, and each in " +
+			"CULVERT_SERVICE_ADDRESS and so on, with the service's name in capitals.\n\n" +
 			"With --stdio the one service is standard input and output, as ProxyCommand of ssh " +
-			"wants it; see culvert ssh-config.\n\n" +
-			"A tunnel that was opened is closed at the end; one that was found stays open. One that " +
-			"somebody is connected to is left alone.\n\n" + exitCodesHelp,
+			"wants it; see culvert ssh-config.\n\n" + exitCodesHelp,
 		Example: "  culvert connect pi-1                      # SSH on a free port\n" +
 			"  culvert connect pi-1 SSH=2222 HTTP=8080\n" +
+			"  culvert connect pi-1 HTTP -- sh -c 'curl -s http://$CULVERT_ADDRESS/'\n" +
 			"  ssh -o ProxyCommand='culvert connect --stdio pi-1' pi-1",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			args, command, isCommand := splitCommand(args, cmd.ArgsLenAtDash())
 			if len(args) == 0 {
 				return usagef(cmd, "which thing?")
 			}
@@ -42,15 +47,23 @@ func newConnectCommand() *cobra.Command {
 			if err != nil {
 				return usagef(cmd, "%w", err)
 			}
-			if (o.stdio || o.handover) && (len(list) != 1 || list[0].given) {
+			switch {
+			case (o.stdio || o.handover) && (len(list) != 1 || list[0].given):
 				return usagef(cmd, "--stdio takes one service, without a port")
+			case isCommand && len(command) == 0:
+				return usagef(cmd, "-- needs a command behind it")
+			case isCommand && (o.stdio || o.json):
+				return usagef(cmd, "standard output is the command's: a command excludes --stdio and --json")
+			case o.stdio && o.json:
+				return usagef(cmd, "--stdio excludes --json: standard output is one or the other")
 			}
-			return o.run(cmd, args[0], list)
+			return o.run(cmd, args[0], list, command)
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.BoolVar(&o.stdio, "stdio", false, "carry one connection on standard input and output")
+	f.BoolVar(&o.json, "json", false, "print what happens as JSON on standard output, an object a line")
 	f.StringVar(&o.bind, "bind", "127.0.0.1", "local `address` to listen on")
 	f.BoolVar(&o.handover, "handover", false, "be the other half of culvert ssh")
 	_ = f.MarkHidden("handover") // it is there
@@ -65,6 +78,7 @@ type connectOptions struct {
 	reachOptions
 
 	stdio    bool
+	json     bool
 	handover bool // to the ssh that culvert ssh becomes
 	bind     string
 }
@@ -118,10 +132,33 @@ func parseLocals(args []string, bind string) ([]local, error) {
 	return list, nil
 }
 
-func (o *connectOptions) run(cmd *cobra.Command, thing string, list []local) error {
-	ctx, stop := untilSignal(cmd.Context())
+// run reaches the services and ends with what is done with them.
+func (o *connectOptions) run(cmd *cobra.Command, thing string, list []local, command []string) error {
+	events := &eventWriter{thing: thing}
+	if o.json {
+		events.w = cmd.OutOrStdout()
+	}
+	var child *child
+	if command != nil {
+		var err error
+		if child, err = newChild(cmd, command, thing, list); err != nil {
+			return err
+		}
+	}
+	err := o.reach(cmd, events, child, thing, list)
+	events.ended(err)
+	return err
+}
+
+func (o *connectOptions) reach(cmd *cobra.Command, events *eventWriter, child *child, thing string, list []local) error {
+	until := untilSignal
+	if child != nil {
+		until = notifyContext // a signal that is ignored would be the command's, too
+	}
+	ctx, stop := until(cmd.Context())
 	defer stop()
 	show := newProgress(cmd.ErrOrStderr(), o.isQuiet)
+	show.observe = events.event
 	defer show.end()
 	cfg, err := o.sharedConfig(ctx, cmd, show)
 	if err != nil {
@@ -165,8 +202,10 @@ func (o *connectOptions) run(cmd *cobra.Command, thing string, list []local) err
 			return reachError(cmd, err)
 		}
 		in, out = c, c // closed with the process: ssh must not end before the reason is printed
+	case child != nil:
+		return child.run(ctx, stop, t, show, names, listeners)
 	case !o.stdio:
-		return reachError(cmd, serve(ctx, cmd, show, t, names, listeners))
+		return reachError(cmd, serve(ctx, cmd, show, events, t, names, listeners))
 	}
 	return reachError(cmd, carryStdio(ctx, t, thing, names[0], in, out, show.note))
 }
@@ -181,12 +220,19 @@ func networkOf(address string) string {
 }
 
 // serve listens until a signal or the tunnel's end.
-func serve(ctx context.Context, cmd *cobra.Command, show *progress, t tunnel, names []string, listeners []net.Listener) error {
+func serve(ctx context.Context, cmd *cobra.Command, show *progress, events *eventWriter, t tunnel, names []string, listeners []net.Listener) error {
 	ends := make(chan error, len(listeners))
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
+	events.connected(t)
 	for i, l := range listeners {
-		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", names[i], l.Addr()); err != nil {
+		var err error
+		if events.w != nil {
+			err = events.listening(names[i], l.Addr().String())
+		} else {
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", names[i], l.Addr())
+		}
+		if err != nil {
 			return fmt.Errorf("print where %s is: %w", names[i], err) // nobody would ever know
 		}
 	}

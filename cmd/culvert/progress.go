@@ -20,6 +20,7 @@ import (
 type progress struct {
 	w           io.Writer
 	live, quiet bool
+	observe     func(connect.Event) // gets each event first; may be nil
 
 	mu    sync.Mutex
 	step  string
@@ -69,13 +70,16 @@ func (p *progress) run() {
 func (p *progress) event(e connect.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.observe != nil {
+		p.observe(e)
+	}
 	if p.quiet || p.ended {
 		return
 	}
 	switch e.Kind { //nolint:exhaustive // all others are lines
 	case connect.Detached:
 		e.Kind = connect.Step
-	case connect.Resumed:
+	case connect.Resumed, connect.DeviceBack:
 		e.Kind = connect.Done
 	}
 	if e.Kind == connect.Step {

@@ -10,10 +10,22 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/culvert-iot/culvert/internal/textwrap"
+	"github.com/culvert-iot/culvert/operator/holder"
 )
 
 // helpWidth is that of a terminal as everybody has it.
 const helpWidth = 79
+
+// sharingHelp says what becomes of a tunnel at the end of a command that may share it.
+var sharingHelp = func() string {
+	own := "A tunnel that was opened is closed at the end; one that was found stays open."
+	if !holder.Supported {
+		return "Nothing is shared on this system. " + own
+	}
+	return "A background process holds the tunnel for later commands, and --persist after the last one closes it if it was " +
+		"opened; culvert tunnels lists what is held. With --no-share, --new or --debug the command has a tunnel to itself: " +
+		"one that was opened is closed at the end, and one that was found stays open."
+}()
 
 // reachHelp gives a command a help for 80 columns: its long text wrapped, and each flag with its explanation below. A
 // shell can complete flags' values, but no names of things.

@@ -131,18 +131,26 @@ type Kind int
 
 // The kinds of events.
 const (
-	Step     Kind = iota // something begins that may take a while
-	Done                 // the last step is over; nothing is waited for
-	Notice               // something worth knowing, also later
-	Advice               // what is probably wrong; the step goes on
-	Detached             // the link is lost and connections wait for another one; a Step
-	Resumed              // they go on; a Done
+	Step          Kind = iota // something begins that may take a while
+	Done                      // the last step is over; nothing is waited for
+	Notice                    // something worth knowing, also later
+	Advice                    // what is probably wrong; the step goes on
+	Detached                  // the link is lost; Connections wait for another one; a Step
+	Resumed                   // there is a link again, and Connections go on; a Done
+	Reopened                  // the tunnel was closed, and connections go on over another one, Tunnel
+	DeviceLeft                // the device has left the tunnel
+	DeviceBack                // it is back; a Done
+	ServiceSilent             // Service has ended a connection without a word, which one that is missing does
 )
 
 // Event is one thing that happens, in words for a person. It never holds a token.
 type Event struct {
 	Kind Kind
 	Text string // one line, no full stop
+
+	Tunnel      string `json:",omitempty"` // its id
+	Service     string `json:",omitempty"`
+	Connections int    `json:",omitempty"`
 }
 
 // Check reports what is wrong with the configuration, or with the names of the thing and the services. [Open] does the same.
@@ -219,5 +227,13 @@ func (c *Config) notice(format string, args ...any) { c.tell(Notice, format, arg
 func (c *Config) advise(format string, args ...any) { c.tell(Advice, format, args) }
 
 func (c *Config) tell(k Kind, format string, args []any) {
-	c.Progress(Event{k, clean.Line(fmt.Sprintf(format, args...), 0)})
+	c.Progress(Event{Kind: k, Text: clean.Line(fmt.Sprintf(format, args...), 0)})
+}
+
+// SilentService is the event of a service that has ended a connection without a word.
+func SilentService(thing, service string) Event {
+	return Event{
+		Kind: ServiceSilent, Service: service,
+		Text: service + " on " + thing + " has ended the connection without a word: if it should have answered, see culvertd status on the device",
+	}
 }

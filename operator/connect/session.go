@@ -126,11 +126,11 @@ func (s *session) run(ctx context.Context) error {
 		if up {
 			failures = 0
 			s.cfg.Logger.Info("source disconnected", "reason", err)
-			if n := s.resume.Stats().Detached; n > 0 {
-				s.cfg.tell(Detached, "the link is lost, your session is kept; ^C ends it", nil)
-			} else {
-				s.cfg.step("the link to the data endpoint is lost, connecting again")
+			lost := Event{Kind: Detached, Text: "the link to the data endpoint is lost, connecting again", Connections: s.resume.Stats().Detached}
+			if lost.Connections > 0 {
+				lost.Text = "the link is lost, your session is kept; ^C ends it"
 			}
+			s.cfg.Progress(lost)
 		}
 		if up && time.Since(began) > stood {
 			delays.Reset()
@@ -220,11 +220,11 @@ func (s *session) publish(source *proxy.Source) {
 		}
 		s.since = time.Now()
 		if s.redials++; s.redials > 1 {
-			if s.resume.Stats().Detached > 0 {
-				s.cfg.tell(Resumed, "connected again, your session goes on", nil)
-			} else {
-				s.cfg.done("connected again")
+			back := Event{Kind: Resumed, Text: "connected again", Connections: s.resume.Stats().Detached}
+			if back.Connections > 0 {
+				back.Text = "connected again, your session goes on"
 			}
+			s.cfg.Progress(back)
 		}
 	}
 	s.source = source
@@ -332,6 +332,7 @@ func (s *session) succeed(ctx context.Context, fresh secret.Value, err error) (s
 	s.connectedAt, s.recorded, s.device = next.sourceBefore, 0, time.Time{}
 	s.mu.Unlock()
 	s.current.Store(next)
+	s.cfg.Progress(Event{Kind: Reopened, Tunnel: next.id, Text: "your session goes on over tunnel " + next.id})
 	return next.token, nil
 }
 

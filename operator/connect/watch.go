@@ -37,12 +37,12 @@ func (t *Tunnel) watchDevice(ctx context.Context) {
 		switch {
 		case connected:
 			if t.session.deviceReturned(at) {
-				t.cfg.done("%s is connected again", t.thing)
+				t.cfg.tell(DeviceBack, "%s is connected again", []any{t.thing})
 			}
 			away, notified, delay = time.Time{}, time.Time{}, watchPoll
 		case away.IsZero():
 			away, delay = now, awayPoll
-			t.cfg.notice("%s has left the tunnel", t.thing)
+			t.cfg.tell(DeviceLeft, "%s has left the tunnel", []any{t.thing})
 		case now.Sub(away) >= awayGrace && now.Sub(notified) >= notifyEvery:
 			notified = now
 			t.cfg.step("notifying %s once more", t.thing)
@@ -96,7 +96,7 @@ func (s *silence) watch(t *Tunnel, service string, local net.Conn) net.Conn {
 		_, ok := s.limit.Allow(service, time.Now())
 		s.mu.Unlock()
 		if ok {
-			t.cfg.notice("%s on %s has ended the connection without a word: if it should have answered, see culvertd status on the device", service, t.thing)
+			t.cfg.Progress(SilentService(t.thing, service))
 		}
 	}, before: t.session.received(service)}
 }

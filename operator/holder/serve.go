@@ -52,15 +52,14 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 			received, err := t.join(ctx, service, local)
 			switch {
 			case ctx.Err() != nil:
-			case err != nil:
+			case err != nil && (received > 0 || !isReset(err)):
 				t.event(connect.Event{Kind: connect.Notice, Text: "connection to " + service + " ended: " + err.Error()})
 			case received == 0:
 				mu.Lock()
 				_, ok := silent.Allow(service, time.Now())
 				mu.Unlock()
 				if ok {
-					t.event(connect.Event{Kind: connect.Notice, Text: service + " on " + t.client.Thing +
-						" has ended the connection without a word: if it should have answered, see culvertd status on the device"})
+					t.event(connect.SilentService(t.client.Thing, service))
 				}
 			}
 		})
@@ -107,6 +106,12 @@ func (t *Tunnel) join(ctx context.Context, service string, local net.Conn) (rece
 	}
 	orderly = <-sent == nil
 	return received, nil
+}
+
+// isReset reports whether the device has reset the connection, which is what happens where a service is missing.
+func isReset(err error) bool {
+	e, ok := errors.AsType[*connect.Error](err)
+	return ok && e.Reason == connect.ConnectionReset
 }
 
 func isOf[E error](err error) bool {

@@ -305,7 +305,9 @@ func (s *Server) open(r Request) *opening {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for who := range h.sessions {
-			who.tell(e)
+			if who.request.Op == opAttach { // the others are connections of these
+				who.tell(e)
+			}
 		}
 	}
 	go func() {
