@@ -65,7 +65,7 @@ func (a *Agent) health() (well bool, text string) {
 	case s.State == Subscribed:
 		return true, "ok"
 	case s.LastError != "":
-		return false, fmt.Sprintf("mqtt %s: %s", s.State, oneLine(s.LastError))
+		return false, fmt.Sprintf("mqtt %s: %s", s.State, oneLine(hint.Line(hint.New(s.LastError, s.LastHint))))
 	}
 	return false, fmt.Sprintf("mqtt %s", s.State)
 }

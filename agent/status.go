@@ -54,6 +54,7 @@ type MQTTStatus struct {
 	LastNotify  time.Time `json:"last_notify,omitzero"`
 	LastError   string    `json:"last_error,omitempty"` // stays after recovery
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+	LastHint    string    `json:"last_hint,omitempty"` // what to do about it
 	// LastFault sorts the last error for programs: what the broker's policy seems to deny, or another client.
 	LastFault notify.Fault `json:"last_fault,omitempty"`
 }
@@ -185,6 +186,6 @@ func mqttStatus(s notify.State) MQTTStatus {
 	}
 	return MQTTStatus{
 		State: state, Since: s.Since, Attempts: s.Attempts, LastNotify: s.LastNotify,
-		LastError: s.LastError, LastErrorAt: s.LastErrorAt, LastFault: s.LastFault,
+		LastError: s.LastError, LastErrorAt: s.LastErrorAt, LastHint: s.LastHint, LastFault: s.LastFault,
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -128,8 +127,7 @@ func (c *checkup) askedSession() []*Result {
 			"mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")
 	}
 	m := s.MQTT
-	text, remedy, _ := strings.Cut(clean.Line(m.LastError, 500), "; ")
-	text = "the running daemon: " + text
+	text, remedy := "the running daemon: "+clean.Line(m.LastError, 500), clean.Line(m.LastHint, 500)
 	broken := func(id string, f notify.Fault) *Result {
 		if m.LastError == "" {
 			return warning(id, "check again in a moment", "the running daemon is connecting")

@@ -112,7 +112,7 @@ func TestFaultsThatTheRunningDaemonTells(t *testing.T) {
 	troubled := func(state agent.MQTTState, f notify.Fault) func(*bed) {
 		return with(func(s *agent.Status) {
 			s.MQTT.State, s.MQTT.LastFault, s.MQTT.LastErrorAt = state, f, s.Now
-			s.MQTT.LastError = "what happened; what to do"
+			s.MQTT.LastError, s.MQTT.LastHint = "what happened", "what to do"
 		})
 	}
 	provoke(t, []fault{
@@ -191,7 +191,7 @@ func TestFaultsOfSystemd(t *testing.T) {
 func TestResultsAreForPrograms(t *testing.T) {
 	b := newBed(t)
 	b.daemon(func(s *agent.Status) {
-		s.MQTT.State, s.MQTT.LastFault, s.MQTT.LastError, s.MQTT.LastErrorAt = agent.Connecting, notify.ConnectDenied, "x; y", s.Now
+		s.MQTT.State, s.MQTT.LastFault, s.MQTT.LastError, s.MQTT.LastHint, s.MQTT.LastErrorAt = agent.Connecting, notify.ConnectDenied, "x", "y", s.Now
 	})
 	data, err := json.Marshal(b.examine())
 	if err != nil {

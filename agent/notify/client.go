@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/backoff"
-	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/netdial"
 	"github.com/culvert-iot/culvert/internal/settings"
 )
@@ -65,7 +64,8 @@ type State struct {
 	Subscribed  bool      // and the SUBSCRIBE: notifications arrive
 	Since       time.Time // of the last change of the two
 	Attempts    int       // to connect, since there was last a subscription; the one under way counts
-	LastError   string    // why the last attempt or connection ended, with what to do; stays after recovery
+	LastError   string    // why the last attempt or connection ended; stays after recovery
+	LastHint    string    // what to do about it
 	LastErrorAt time.Time // zero if there was none
 	LastFault   Fault     // of the last error; "" if it has none
 	LastNotify  time.Time // when the last notification arrived; zero if none did
@@ -153,7 +153,7 @@ func (c *Client) Run(ctx context.Context, handle func(Notification)) error {
 		failure := c.doctor.diagnose(e)
 		attempts := 0
 		c.set(func(s *State) {
-			s.LastError, s.LastErrorAt, s.LastFault = hint.Line(failure), time.Now(), failure.fault
+			s.LastError, s.LastHint, s.LastErrorAt, s.LastFault = failure.Error(), failure.Hint(), time.Now(), failure.fault
 			attempts = s.Attempts
 		})
 		c.reporter.failed(failure, e, attempts, delay)

@@ -106,7 +106,7 @@ func TestASecondClientWithTheSameIDIsNamedTheThirdTime(t *testing.T) {
 		b := start(t, Config{}, func(n int, p *peer) {
 			p.accept()
 			p.idleFor(10 * time.Second) // the last end is told by now
-			last := p.bench.client.State().LastError
+			last := p.bench.client.State().LastHint
 			if named := strings.Contains(last, wantOwnID); named != (n > 3) {
 				t.Errorf("after %d drops: %s", n-1, last)
 			}

@@ -109,10 +109,11 @@ func (b *bench) gaps() []time.Duration {
 	return g
 }
 
-// wants checks that LastError has all the parts, or lacks those that begin with "!".
+// wants checks that LastError or LastHint has all the parts, or lacks those that begin with "!".
 func (b *bench) wants(parts ...string) {
 	b.t.Helper()
-	got := b.client.State().LastError
+	s := b.client.State()
+	got := s.LastError + "; " + s.LastHint
 	for _, p := range parts {
 		if no, found := strings.CutPrefix(p, "!"); found {
 			if strings.Contains(got, no) {

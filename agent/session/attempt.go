@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/proxy"
 )
 
@@ -66,7 +65,7 @@ func (s *session) connect(ctx context.Context) (stood time.Duration, err error) 
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.status.LastError, s.status.LastErrorAt = hint.Line(err), time.Now()
+	s.status.setError(err)
 	var refused *proxy.HandshakeError
 	if errors.As(err, &refused) && refused.ChannelID != "" {
 		s.status.ChannelID = refused.ChannelID
@@ -142,7 +141,8 @@ func (a *attempt) open(channelID, subprotocol string) {
 	}
 	number := 0
 	s.to(Connected, func(st *Status) {
-		st.ChannelID, st.Subprotocol, st.LastError, st.LastErrorAt = channelID, subprotocol, "", time.Time{}
+		st.ChannelID, st.Subprotocol = channelID, subprotocol
+		st.setError(nil)
 		st.Connects++
 		number = st.Attempts
 	})

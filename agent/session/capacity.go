@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 const (
@@ -26,7 +28,7 @@ const (
 )
 
 var (
-	errEvicted     = errors.New("it was not connected, and a newer token has taken its place: " + adviceRotate)
+	errEvicted     = hint.New("it was not connected, and a newer token has taken its place", adviceRotate)
 	errAwaitsPlace = errors.New("as many tunnels are live as tunnel.max_tunnels allows: it waits for a place")
 )
 
@@ -34,7 +36,12 @@ var (
 type noPlaceError struct{ live int }
 
 func (e *noPlaceError) Error() string {
-	return fmt.Sprintf("%d tunnels are live, as many as tunnel.max_tunnels allows: close one or raise it, then rotate this tunnel's access tokens", e.live)
+	return fmt.Sprintf("%d tunnels are live, as many as tunnel.max_tunnels allows", e.live)
+}
+
+// Hint says how to make room.
+func (*noPlaceError) Hint() string {
+	return "close one or raise tunnel.max_tunnels, then rotate this tunnel's access tokens"
 }
 
 // place is what a session holds of tunnel.max_tunnels.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/endpoints"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/secret"
 	"github.com/culvert-iot/culvert/internal/settings"
 	"github.com/culvert-iot/culvert/proxy"
@@ -237,11 +238,7 @@ func (m *Manager) finish(s *session, end error) {
 	default: // it came in a flood of them, and has never worked: that is not worth the disk's life
 		m.store.spent.add(s.key, time.Now())
 	}
-	reason := end.Error()
-	if errors.Is(end, errTooOld) {
-		reason += ": " + adviceOpen
-	}
-	args := []any{"reason", reason}
+	args := []any{"reason", hint.Line(end)}
 	if e, ok := errors.AsType[*proxy.HandshakeError](end); ok {
 		args = append(args, "error", e, "status", e.Status, "channel_id", e.ChannelID)
 	}
@@ -249,14 +246,14 @@ func (m *Manager) finish(s *session, end error) {
 	case shutdown:
 		s.log.Debug("tunnel stopped", args...)
 	case refused && (s.logged || m.journal.mayLog(&m.journal.tunnels, func(c *counts) { c.refused++ })):
-		s.log.Warn("tunnel refused", "region", s.region, "services", listed(s.notified), "reason", noPlace)
+		s.log.Warn("tunnel refused", "region", s.region, "services", listed(s.notified), "reason", hint.Line(noPlace))
 	case refused:
 	case s.logged || s.policy.Worked:
 		s.log.Info("tunnel ended", append(args, "region", s.region)...)
 	default: // it came in a flood of them, and nothing ever came of it
 		m.journal.skip(func(c *counts) { c.ended++ })
 	}
-	s.to(Ended, func(st *Status) { st.Reason, st.NextAttempt = reason, time.Time{} })
+	s.to(Ended, func(st *Status) { st.Reason, st.Hint, st.NextAttempt = end.Error(), hint.Of(end), time.Time{} })
 
 	m.mu.Lock()
 	defer m.mu.Unlock()

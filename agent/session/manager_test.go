@@ -143,7 +143,7 @@ func TestTwoRotationsInARow(t *testing.T) {
 		}
 		pass(2 * time.Minute)
 		one, two, three := find(t, m, "1"), find(t, m, "2"), find(t, m, "3")
-		if one.Reason != "the service says revoked: rotate the tunnel's access tokens to restore it, or open a new tunnel" {
+		if one.Reason != "the service says revoked" || one.Hint != adviceRotate {
 			t.Errorf("the first ended: %s", one.Reason)
 		}
 		if two.State != Ended || two.Attempts != 5 {
@@ -181,11 +181,12 @@ func TestATokenAboveTheLimitThatReplacesNoneIsRefused(t *testing.T) {
 			t.Errorf("the newest is %s, want a try: it may replace another", got)
 		}
 		pass(2 * replaceTime)
-		const reason = "2 tunnels are live, as many as tunnel.max_tunnels allows: close one or raise it, then rotate this tunnel's access tokens"
-		if got := find(t, m, "3"); got.State != Ended || got.Reason != reason {
-			t.Errorf("it is %s: %s", got.State, got.Reason)
+		const reason = "2 tunnels are live, as many as tunnel.max_tunnels allows"
+		const advice = "close one or raise tunnel.max_tunnels, then rotate this tunnel's access tokens"
+		if got := find(t, m, "3"); got.State != Ended || got.Reason != reason || got.Hint != advice {
+			t.Errorf("it is %s: %s; %s", got.State, got.Reason, got.Hint)
 		}
-		if lines := w.logs.lines("tunnel refused"); len(lines) != 1 || field(lines[0], "level") != "WARN" || field(lines[0], "reason") != reason {
+		if lines := w.logs.lines("tunnel refused"); len(lines) != 1 || field(lines[0], "level") != "WARN" || field(lines[0], "reason") != reason+"; "+advice {
 			t.Errorf("logged as %q", lines)
 		}
 		if slices.Contains(w.files(), fileOf("3")) {
@@ -266,7 +267,7 @@ func TestASessionEndsTwelveHoursAfterItsNotification(t *testing.T) {
 				}
 				pass(time.Second)
 				got := find(t, m, "a")
-				if got.State != Ended || got.Reason != "the notification is 12 hours old, the longest life of a tunnel: open a new tunnel" {
+				if got.State != Ended || got.Reason != "the notification is 12 hours old, the longest life of a tunnel" || got.Hint != "open a new tunnel" {
 					t.Errorf("%s: %s", got.State, got.Reason)
 				}
 				if files := w.files(); !slices.Equal(files, []string{"ended.json"}) {
@@ -288,7 +289,7 @@ func TestAnEndNamesTheServicesReasonAndWhatToDo(t *testing.T) {
 		}
 		for name, want := range map[string]string{
 			"level": "INFO", "status": "400", "channel_id": "channel-of-refusal", "region": "eu-west-1",
-			"reason": "the service refused the token: rotate the tunnel's access tokens to restore it, or open a new tunnel",
+			"reason": "the service refused the token; rotate the tunnel's access tokens to restore it, or open a new tunnel",
 			"error":  "the tunnel service answered 400 Bad Request: Invalid access token: The access token was previously used and can not be used again. (channel-id channel-of-refusal)",
 		} {
 			if got := field(lines[0], name); got != want {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/retry"
 	"github.com/culvert-iot/culvert/proxy"
 )
@@ -17,12 +18,13 @@ const (
 // policy puts the retry rule's decisions into words.
 type policy struct{ retry.Policy }
 
-// decision is either an end with its reason or a delay before the next attempt.
+// decision is either an end or a delay before the next attempt.
 type decision struct {
-	end    bool
-	reason string
-	delay  time.Duration
+	end   error // nil: not the end
+	delay time.Duration
 }
+
+func ends(reason, advice string) decision { return decision{end: hint.New(reason, advice)} }
 
 // next judges err, which ended an attempt at now whose connection stood for stood (0: never).
 func (p *policy) next(err error, stood time.Duration, now time.Time) decision {
@@ -38,11 +40,11 @@ func (p *policy) next(err error, stood time.Duration, now time.Time) decision {
 	case d.End == retry.None:
 		return decision{delay: d.Delay}
 	case d.End == retry.Refused:
-		return decision{end: true, reason: "the service refused the token: " + adviceRotate}
+		return ends("the service refused the token", adviceRotate)
 	case d.Word == "closed", d.Word == "deleted":
-		return decision{end: true, reason: "the service says " + d.Word + ": it cannot be reopened; open a new one"}
+		return ends("the service says "+d.Word+": it cannot be reopened", adviceOpen)
 	case d.Word != "":
-		return decision{end: true, reason: "the service says " + d.Word + ": " + adviceRotate}
+		return ends("the service says "+d.Word, adviceRotate)
 	}
-	return decision{end: true, reason: "the service keeps refusing tokens that have worked: " + adviceRotate}
+	return ends("the service keeps refusing tokens that have worked", adviceRotate)
 }

@@ -2,7 +2,6 @@ package session
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -71,7 +70,7 @@ func (m *Manager) resume() (int, error) {
 		var reason error
 		switch {
 		case p.thing != "" && m.cfg.ThingName != "" && p.thing != m.cfg.ThingName:
-			m.notResumed(p, fmt.Errorf("it belongs to thing %s: give each thing its own tunnel.state_dir", p.thing))
+			m.notResumed(p, hint.New("it belongs to thing "+p.thing, "give each thing its own tunnel.state_dir"))
 			continue
 		case m.store.spent.has(p.key(), now):
 			reason = errors.New("its session had ended before the restart")
@@ -100,7 +99,7 @@ func (m *Manager) resume() (int, error) {
 func (m *Manager) resumeOne(p pair, order int) { m.admit(m.begin(p, order, &p), seated) }
 
 func (m *Manager) notResumed(p pair, reason error) {
-	m.log.Info("tunnel not resumed", "session", p.access.ID(), "region", p.region, "reason", reason)
+	m.log.Info("tunnel not resumed", "session", p.access.ID(), "region", p.region, "reason", hint.Line(reason))
 }
 
 // resumeParked gives free places to pairs on disk. It is called with mu held.

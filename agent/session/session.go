@@ -24,7 +24,7 @@ type Tunnel interface {
 
 var (
 	errShutdown = errors.New("culvertd is stopping")
-	errTooOld   = errors.New("the notification is 12 hours old, the longest life of a tunnel")
+	errTooOld   = hint.New("the notification is 12 hours old, the longest life of a tunnel", adviceOpen)
 )
 
 // clockStep is how far the clock must have been set before a state file's time is written anew: a device
@@ -109,8 +109,8 @@ func (s *session) run(ctx context.Context) error {
 			break
 		}
 		next := s.policy.next(err, stood, time.Now())
-		if next.end {
-			return &endError{next.reason, err}
+		if next.end != nil {
+			return &endError{next.end, err}
 		}
 		s.wait(err, stood, next.delay)
 		if s.pause(ctx, err, next.delay) == nil {
@@ -169,22 +169,22 @@ func (s *session) awaitPlace(ctx context.Context) {
 		return
 	default:
 	}
-	s.to(Waiting, func(st *Status) { st.LastError, st.LastErrorAt = errAwaitsPlace.Error(), time.Now() })
+	s.to(Waiting, func(st *Status) { st.setError(errAwaitsPlace) })
 	select {
 	case <-s.admitted:
-		s.to(Connecting, func(st *Status) { st.LastError, st.LastErrorAt = "", time.Time{} })
+		s.to(Connecting, func(st *Status) { st.setError(nil) })
 	case <-ctx.Done():
 	}
 }
 
-// endError is the end of a session by the service's word: the refusal, and what it means for the user.
+// endError is the end of a session because the service refused its token.
 type endError struct {
-	reason string
+	reason error // what the refusal means for the user
 	cause  error
 }
 
-func (e *endError) Error() string { return e.reason }
-func (e *endError) Unwrap() error { return e.cause }
+func (e *endError) Error() string   { return e.reason.Error() }
+func (e *endError) Unwrap() []error { return []error{e.reason, e.cause} }
 
 // wait records and logs the pause before the next attempt.
 func (s *session) wait(err error, stood, delay time.Duration) {

@@ -3,6 +3,7 @@ package session
 import (
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/secret"
 )
 
@@ -70,7 +71,17 @@ type Status struct {
 	Services    []ServiceStatus `json:"services"`
 	LastError   string          `json:"last_error,omitempty"` // since the latest connect
 	LastErrorAt time.Time       `json:"last_error_at,omitzero"`
-	Reason      string          `json:"reason,omitempty"` // why it ended
+	LastHint    string          `json:"last_hint,omitempty"` // what to do about it
+	Reason      string          `json:"reason,omitempty"`    // why it ended
+	Hint        string          `json:"hint,omitempty"`      // what to do about that
+}
+
+// setError notes what went wrong just now; nil is that it is over.
+func (s *Status) setError(err error) {
+	s.LastError, s.LastErrorAt, s.LastHint = "", time.Time{}, ""
+	if err != nil {
+		s.LastError, s.LastErrorAt, s.LastHint = err.Error(), time.Now(), hint.Of(err)
+	}
 }
 
 // ServiceStatus counts what passed through one service of one session, over all its websockets.

@@ -13,6 +13,7 @@ import (
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/agent/control"
 	"github.com/culvert-iot/culvert/agent/session"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/terminal"
 )
 
@@ -45,7 +46,7 @@ func (t *target) path() (string, error) {
 		return "", err
 	}
 	if cfg.Control.Socket == "" {
-		return "", fmt.Errorf("%s switches the control socket off: set control.socket and restart culvertd", path)
+		return "", hint.New(path+" switches the control socket off", "set control.socket and restart culvertd")
 	}
 	return cfg.Control.Socket, nil
 }
@@ -108,9 +109,9 @@ func (p *program) notify(args []string) error {
 	case err != nil:
 		return fmt.Errorf("read the notification from standard input: %w", err)
 	case len(payload) == 0:
-		return errors.New("standard input is empty: write the payload of the MQTT message to it")
+		return hint.New("standard input is empty", "write the payload of the MQTT message to it")
 	case len(payload) > control.MaxPayload:
-		return fmt.Errorf("the notification has more than %d bytes: write the payload of one MQTT message to standard input", control.MaxPayload)
+		return hint.Wrap(fmt.Errorf("the notification has more than %d bytes", control.MaxPayload), "write the payload of one MQTT message to standard input")
 	}
 	path, err := t.path()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/agent/session"
 	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/textwrap"
 )
 
@@ -24,7 +25,7 @@ func table(s agent.Status) string {
 	}
 	paragraph(&b, "mqtt", mqtt)
 	if s.MQTT.LastError != "" {
-		paragraph(&b, "", fmt.Sprintf("last error %s ago: %s", age(s.Now.Sub(s.MQTT.LastErrorAt)), s.MQTT.LastError))
+		paragraph(&b, "", fmt.Sprintf("last error %s ago: %s", age(s.Now.Sub(s.MQTT.LastErrorAt)), advised(s.MQTT.LastError, s.MQTT.LastHint)))
 	}
 	paragraph(&b, "services", services(s.Services))
 	if h := s.Hooks; h != nil {
@@ -34,7 +35,7 @@ func table(s agent.Status) string {
 		}
 	}
 	if d := s.State; d != nil {
-		paragraph(&b, "state", fmt.Sprintf("%s: %s; %s", d.Directory, d.LastError, d.Hint))
+		paragraph(&b, "state", d.Directory+": "+advised(d.LastError, d.Hint))
 	}
 	paragraph(&b, "tunnels", tunnels(s.Limits)+detached(s.Detached))
 	if len(s.Tunnels) == 0 {
@@ -63,7 +64,7 @@ func table(s agent.Status) string {
 		}
 	}
 	for _, t := range ended {
-		line := fmt.Sprintf("%-8s  %-10s  %4s  %s", clean.Line(t.Session, 0), "ended", age(s.Now.Sub(t.Since)), clean.Line(t.Reason, 0))
+		line := fmt.Sprintf("%-8s  %-10s  %4s  %s", clean.Line(t.Session, 0), "ended", age(s.Now.Sub(t.Since)), clean.Line(advised(t.Reason, t.Hint), 0))
 		b.WriteString(crop(line, width) + "\n")
 	}
 	return b.String()
@@ -99,7 +100,7 @@ func details(t session.Status, now time.Time) []string {
 	case session.Connecting, session.Connected, session.Ended:
 	}
 	if t.LastError != "" {
-		lines = append(lines, "last error"+ago(t.LastErrorAt, now)+": "+t.LastError)
+		lines = append(lines, "last error"+ago(t.LastErrorAt, now)+": "+advised(t.LastError, t.LastHint))
 	}
 	for _, v := range t.Services {
 		if v.LastError != "" {
@@ -108,6 +109,9 @@ func details(t session.Status, now time.Time) []string {
 	}
 	return lines
 }
+
+// advised joins an error and what to do about it.
+func advised(text, advice string) string { return hint.Line(hint.New(text, advice)) }
 
 // ago says how old an error is, if that is known.
 func ago(at, now time.Time) string {

@@ -37,7 +37,7 @@ func TestTableOfABusyDevice(t *testing.T) {
 		Hooks:  &hook.Status{Command: "/usr/lib/culvert/hook", Run: 12, Failed: 1, LastError: "exit status 3", LastErrorAt: ago(time.Minute)},
 		Tunnels: []session.Status{
 			{
-				Session: "89abcdef", State: session.Ended, Since: ago(time.Hour), Received: ago(2 * time.Hour), Reason: "the service says closed: it cannot be reopened; open a new one",
+				Session: "89abcdef", State: session.Ended, Since: ago(time.Hour), Received: ago(2 * time.Hour), Reason: "the service says closed: it cannot be reopened", Hint: "open a new tunnel",
 				LastError: "the tunnel service answered 400 Bad Request: closed", LastErrorAt: ago(time.Hour),
 				Services: []session.ServiceStatus{{Service: "SSH", LastError: "refused", LastErrorAt: ago(time.Hour)}},
 			},
@@ -80,7 +80,7 @@ func TestTheTableFitsEightyColumnsAndCannotSteerATerminal(t *testing.T) {
 		MQTT:     agent.MQTTStatus{Endpoint: long, ClientID: long, State: "other", LastError: nasty},
 		Services: []agent.ServiceStatus{{Service: long, Target: long, Enabled: true}},
 		Tunnels: []session.Status{{
-			Session: "ba7816bf", State: session.Connecting, LastError: nasty, Reason: nasty,
+			Session: "ba7816bf", State: session.Connecting, LastError: nasty, LastHint: nasty, Reason: nasty, Hint: nasty,
 			Services: []session.ServiceStatus{
 				{Service: strings.Repeat("s", 128), Connections: 99999, BytesIn: math.MaxUint64, BytesOut: math.MaxUint64, LastError: nasty},
 				{Service: "SSH"},

@@ -303,7 +303,7 @@ func TestMosquittoThatDeniesTheSubscription(t *testing.T) {
 	if !strings.Contains(line, "WARN") {
 		t.Errorf("not a warning: %s", line)
 	}
-	if s := d.status(t); s.MQTT.State == "subscribed" || !strings.Contains(s.MQTT.LastError, remedy) {
+	if s := d.status(t); s.MQTT.State == "subscribed" || !strings.Contains(s.MQTT.LastHint, remedy) {
 		t.Errorf("status: %+v", s.MQTT)
 	}
 	d.stop(t)

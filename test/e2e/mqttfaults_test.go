@@ -90,7 +90,7 @@ func fight(t *testing.T, d *daemon, address string, ca *pki.Authority, cert tls.
 		// The daemon takes its id back, which ends the rival.
 		eventually(t, 30*time.Second, "the daemon is back", func() bool { return !rival.IsConnected() && d.status(t).MQTT.State == agent.Subscribed })
 		rival.Disconnect(0)
-		last := d.status(t).MQTT.LastError
+		last := d.status(t).MQTT.LastHint
 		if named := strings.Contains(last, remedy); named != (round >= 3) {
 			t.Fatalf("after %d losses: %s", round, last)
 		}
@@ -171,7 +171,7 @@ func TestAPolicyThatRefuses(t *testing.T) {
 			if line := d.waitLog(t, c.remedy, 30*time.Second); !strings.Contains(line, "WARN") {
 				t.Errorf("not a warning: %s", line)
 			}
-			if s := d.status(t).MQTT; s.State == agent.Subscribed || !strings.Contains(s.LastError, c.remedy) {
+			if s := d.status(t).MQTT; s.State == agent.Subscribed || !strings.Contains(s.LastHint, c.remedy) {
 				t.Errorf("status: %+v", s)
 			}
 			policy, err := broker.ParsePolicy([]byte(all))

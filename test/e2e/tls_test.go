@@ -71,7 +71,7 @@ func TestWithoutRootCertificatesTheRemedyIsTold(t *testing.T) {
 		if !strings.Contains(line, missing) || !strings.Contains(line, install) {
 			t.Errorf("%s", line)
 		}
-		if got := d.status(t).Tunnels[0]; got.Connects != 0 || !strings.Contains(got.LastError, install) {
+		if got := d.status(t).Tunnels[0]; got.Connects != 0 || !strings.Contains(got.LastHint, install) {
 			t.Errorf("%+v", got)
 		}
 		d.stop(t)
