@@ -94,6 +94,13 @@ func (s *Stream) Answer(p []byte) bool {
 // message. keeps says whether the connection is kept when its transport is lost.
 func (s *Stream) Hello(keeps bool) { s.in, s.out, s.due.hello, s.keeps = plain, records, true, keeps }
 
+// Plain reports whether what comes on this transport is the application's bytes as they are, for which there is no
+// credit yet.
+func (s *Stream) Plain() bool { return s.in == plain }
+
+// Untaken is how many of the bytes received the application has not taken.
+func (s *Stream) Untaken() uint64 { return s.received - s.taken }
+
 // Keeps reports whether the destination keeps the connection when its transport is lost, as its HELLO said.
 func (s *Stream) Keeps() bool { return s.keeps }
 

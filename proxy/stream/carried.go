@@ -200,7 +200,7 @@ func (c *connection) received(m *mux, payload []byte) {
 		c.end(draining, false)
 		return
 	}
-	if len(data) > 0 {
+	if len(data) > 0 && (!c.res.Plain() || m.awaitTaken(c)) {
 		c.deliverBytes(m, data)
 	}
 	if c.closed {
@@ -265,6 +265,9 @@ func (c *connection) deliverBytes(m *mux, p []byte) {
 	// What the peer was granted has room, whatever waits for others: the initial credit of a connection, for as many
 	// connections as there may be, and what Memory has promised beyond it.
 	m.resume.Memory.Take(c.inbox.growth(len(p)), true)
+	if c.inbox.charged == 0 {
+		c.inbox.progress = time.Now() // it had nothing to take
+	}
 	c.inbox.put(p)
 	if c.raw == nil || len(p) >= directly || c.m != m {
 		c.settle()

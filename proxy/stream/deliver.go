@@ -1,6 +1,10 @@
 package stream
 
-import "time"
+import (
+	"time"
+
+	"github.com/culvert-iot/culvert/proxy/resume"
+)
 
 // input is the tunnel's bytes. Before a read that may have to wait, it writes what was deferred.
 type input struct{ m *mux }
@@ -104,6 +108,24 @@ func (m *mux) awaitRoom(c *connection, n int) bool {
 			m.awaitTarget(slowest.conn, since)
 		}
 	}
+}
+
+// awaitTaken waits until c's target has taken what came, but for the initial credit. It is for bytes that came plain, as
+// their sender does not know yet that it has credit to keep to. It reports whether the connection goes on.
+func (m *mux) awaitTaken(c *connection) bool {
+	var since time.Time
+	defer func() { m.resumeReads(since) }()
+	for c.inbox.charged > 0 && c.res.Untaken() > resume.InitialCredit {
+		if c.closed || c.dead || m.ended {
+			return false
+		}
+		since = m.pauseReads(since)
+		m.writeDeferred()
+		if c.inbox.charged > 0 {
+			m.awaitTarget(c, since)
+		}
+	}
+	return !c.closed && !c.dead
 }
 
 // pauseReads notes when the reader began to wait: answers to probes stay unread from then on.

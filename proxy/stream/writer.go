@@ -207,6 +207,7 @@ func (c *connection) releaseChunk(b *chunk) {
 	before := c.inbox.charged
 	c.inbox.release(b)
 	c.m.resume.Memory.Give(before - c.inbox.charged)
+	c.m.backlog.room.Broadcast()
 }
 
 // clearInbox drops what waits for the target.
@@ -218,4 +219,5 @@ func (c *connection) clearInbox() {
 	before := c.inbox.charged
 	c.inbox.clear()
 	c.m.resume.Memory.Give(before - c.inbox.charged)
+	c.m.backlog.room.Broadcast()
 }
