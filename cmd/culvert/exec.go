@@ -230,7 +230,12 @@ func (o *execOptions) ask(ctx context.Context, cmd *cobra.Command, n int, price 
 	if !terminal.Is(cmd.InOrStdin()) {
 		return usagef(cmd, "%s: confirm it with --yes", text)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "culvert: %s. Go on? [y/N] ", text)
+	return confirm(ctx, cmd, text+". Go on?")
+}
+
+// confirm asks a question on the terminal. All but a yes is an error.
+func confirm(ctx context.Context, cmd *cobra.Command, question string) error {
+	fmt.Fprintf(cmd.ErrOrStderr(), "culvert: %s [y/N] ", question)
 	read := make(chan string, 1)
 	go func() {
 		answer, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')

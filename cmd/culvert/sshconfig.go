@@ -8,9 +8,19 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/culvert-iot/culvert/operator/holder"
 	"github.com/culvert-iot/culvert/operator/openssh"
 	"github.com/culvert-iot/culvert/services"
 )
+
+// sshConfigSharing says how many tunnels the programs need that use the blocks.
+var sshConfigSharing = func() string {
+	if !holder.Supported {
+		return "Nothing is shared on this system: each connection uses a tunnel of its own, unless --share lets ssh share one."
+	}
+	return "The connections of all these programs to a thing share one tunnel, which a background process holds until " +
+		"--persist after the last one; with --no-share each has a tunnel of its own."
+}()
 
 func newSSHConfigCommand() *cobra.Command {
 	var o reachOptions
@@ -23,8 +33,7 @@ func newSSHConfigCommand() *cobra.Command {
 			"includes. With it ssh, scp, sftp, rsync, git, Ansible and editors reach the thing by its " +
 			"name. A pattern with * or ? makes one block for all things whose names it fits.\n\n" +
 			"The other options given here end up in the block, and what the environment says of profile, " +
-			"region and endpoints, for programs that are started without it. Each of these programs' connections " +
-			"uses a tunnel of its own; --share lets them share one, for as long as ssh keeps it.",
+			"region and endpoints, for programs that are started without it. " + sshConfigSharing,
 		Example: "  culvert ssh-config pi-1 pi-2 >> ~/.ssh/config\n" +
 			"  culvert ssh-config --share --user admin 'pi-*' > ~/.ssh/config.d/culvert",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -80,7 +89,7 @@ func newSSHConfigCommand() *cobra.Command {
 	f.SortFlags = false
 	f.StringVar(&service, "service", defaultService, "`name` of the tunnel's service that is ssh")
 	f.StringVar(&user, "user", "", "`name` to log in as")
-	f.BoolVar(&share, "share", false, "let connections share a tunnel (ControlMaster)")
+	f.BoolVar(&share, "share", false, "let ssh share one connection to a thing as well (ControlMaster), which saves logins")
 	o.share.register(f)
 	o.register(f)
 	reachHelp(cmd)

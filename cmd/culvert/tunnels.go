@@ -1,59 +1,184 @@
 package main
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
-	"strings"
-	"text/tabwriter"
-	"time"
+	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/version"
+	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/operator/holder"
+	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/operator/opentunnels"
+	"github.com/culvert-iot/culvert/services"
 )
 
-// newTunnelsCommand lists and ends the holders that commands share.
+// tunnelsOptions are the flags of culvert tunnels.
+type tunnelsOptions struct {
+	aws reachAWS
+
+	output, price   string
+	json            bool
+	close           string
+	prune, yes, all bool
+}
+
+// newTunnelsCommand lists and ends the tunnels that commands share, and those that nobody uses.
 func newTunnelsCommand() *cobra.Command {
-	var thing string
+	var o tunnelsOptions
 	cmd := &cobra.Command{
-		Use:     "tunnels [--close THING]",
-		Short:   "Tunnels that your commands share",
-		Long:    "Lists the tunnels that background holders keep for your commands, and where each holder's log is.",
-		Example: "  culvert tunnels\n  culvert tunnels --close pi-1",
-		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := holder.Directory()
-			if err != nil {
-				return &exitError{exitFailed, err}
+		Use:   "tunnels [flags] [THING ...]",
+		Short: "Tunnels that your commands share, and open ones",
+		Long: "Lists the tunnels that background processes hold for your commands, without a call to AWS. With THING or " +
+			"--all also the open tunnels that AWS knows of, also those of other operators; USERS is then who is connected.\n\n" +
+			"--close ends what holds a thing's tunnels, and closes those that it opened. --prune closes open tunnels that " +
+			"nobody is connected to, after it has asked; it leaves alone what is in use, was so or was opened in the " +
+			"last 15 minutes, and what is held for your commands.\n\n" +
+			"The caller needs iot:ListTunnels and iot:DescribeTunnel for THING, --all and --prune, and iot:CloseTunnel for --prune.",
+		Example: "  culvert tunnels\n" +
+			"  culvert tunnels pi-1 --output json\n" +
+			"  culvert tunnels --close pi-1\n" +
+			"  culvert tunnels --prune --all --yes",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(cmd, args); err != nil {
+				return usagef(cmd, "%w", err)
 			}
-			own := version.Get().String()
-			if thing != "" {
-				n, err := holder.Close(dir, own, thing)
-				if err == nil && n == 0 {
-					err = hint.New("no tunnel to "+thing+" is held", "culvert tunnels lists those that are")
-				}
-				if err != nil {
-					return &exitError{exitFailed, err}
-				}
-				return nil
-			}
-			list, err := holder.All(dir, own)
-			if err != nil {
-				return &exitError{exitFailed, err}
-			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-			fmt.Fprintln(w, "THING\tTUNNEL\tSERVICES\tAGE\tLEFT\tUSERS\tIN\tOUT\tLOG")
-			for _, h := range list {
-				for _, t := range h.Tunnels {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%v\t%d\t%d\t%d\t%s\n", h.Thing, t.ID, strings.Join(t.Services, ","),
-						time.Since(t.Since).Round(time.Second), time.Until(t.Expires).Round(time.Minute), t.Users, t.BytesIn, t.BytesOut, h.Log)
-				}
-			}
-			return w.Flush()
+			return o.run(cmd, args)
 		},
 	}
-	cmd.Flags().StringVar(&thing, "close", "", "end the holders of this `thing`, which close the tunnels that they opened")
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.BoolVar(&o.all, "all", false, "open tunnels to all things of the account, in the region")
+	f.StringVar(&o.close, "close", "", "end what holds the tunnels of this `thing`")
+	f.BoolVar(&o.prune, "prune", false, "close open tunnels to THING, or to --all, that nobody is connected to")
+	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask before --prune closes them")
+	f.StringVar(&o.output, "output", "table", "`form`: table, text (tabs between fields) or json (an object a line)")
+	f.BoolVar(&o.json, "json", false, "the same as --output json")
+	f.StringVar(&o.price, "price", "", "`amount` that AWS charges for a tunnel; environment: "+priceVariable)
+	o.aws.register(f)
 	reachHelp(cmd)
 	return cmd
+}
+
+// check completes the options, and says what is wrong with them.
+func (o *tunnelsOptions) check(cmd *cobra.Command, things []string) error {
+	if o.json {
+		if cmd.Flags().Changed("output") && o.output != "json" {
+			return errors.New("--json excludes another --output")
+		}
+		o.output = "json"
+	}
+	closing := cmd.Flags().Changed("close")
+	for _, thing := range slices.Concat(things, map[bool][]string{true: {o.close}}[closing]) {
+		if !services.ValidName(thing) {
+			return hint.Wrapf(errors.New("\""+thing+"\" cannot be the name of a thing"), "1 to 128 of a-z, A-Z, 0-9, :, _ and - are allowed")
+		}
+	}
+	switch {
+	case !slices.Contains([]string{"table", "text", "json"}, o.output):
+		return errors.New("--output " + o.output + ": table, text and json are known")
+	case closing && (o.prune || o.all || len(things) > 0):
+		return errors.New("--close takes one thing, and excludes --prune, --all and other things")
+	case o.all && len(things) > 0:
+		return errors.New("--all excludes names of things")
+	case o.prune && !o.all && len(things) == 0:
+		return errors.New("--prune needs names of things, or --all for the account's tunnels in the region")
+	case o.yes && !o.prune:
+		return errors.New("--yes is for --prune")
+	}
+	o.price = cmp.Or(o.price, os.Getenv(priceVariable))
+	return nil
+}
+
+func (o *tunnelsOptions) run(cmd *cobra.Command, things []string) error {
+	held, err := o.held()
+	if err != nil {
+		return &exitError{exitFailed, err}
+	}
+	if o.close != "" {
+		return o.end()
+	}
+	if !o.all && len(things) == 0 {
+		if len(held) == 0 && o.output == "table" {
+			fmt.Fprintln(cmd.ErrOrStderr(), "culvert: no tunnel is held")
+			return nil
+		}
+		return o.print(cmd.OutOrStdout(), held, nil)
+	}
+	ctx, stop := untilSignal(cmd.Context())
+	defer stop()
+	cfg, err := operator.LoadConfig(ctx, o.aws.options(cmd.ErrOrStderr()))
+	if err != nil {
+		return lsError(err)
+	}
+	api := iot.NewFromConfig(cfg)
+	if len(things) > 0 {
+		held = slices.DeleteFunc(held, func(h holder.Status) bool { return !slices.Contains(things, h.Thing) })
+	}
+	open, err := list(ctx, api, things)
+	if err != nil {
+		return lsError(err)
+	}
+	if o.prune {
+		return o.pruneUnused(ctx, cmd, api, held, open)
+	}
+	if len(held)+len(open) == 0 && o.output == "table" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "culvert: no tunnel is open")
+		return nil
+	}
+	return o.print(cmd.OutOrStdout(), held, open)
+}
+
+// list returns the open tunnels of things, or of all.
+func list(ctx context.Context, api opentunnels.API, things []string) (all []opentunnels.Tunnel, err error) {
+	if len(things) == 0 {
+		return opentunnels.List(ctx, api, "")
+	}
+	for i, thing := range things {
+		if slices.Contains(things[:i], thing) {
+			continue
+		}
+		of, err := opentunnels.List(ctx, api, thing)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, of...)
+	}
+	return all, nil
+}
+
+// held returns the state of the user's holders.
+func (o *tunnelsOptions) held() ([]holder.Status, error) {
+	if !holder.Supported {
+		return nil, nil
+	}
+	dir, err := holder.Directory()
+	if err != nil {
+		return nil, err
+	}
+	return holder.All(dir, version.Get().String())
+}
+
+// end ends the holders of a thing.
+func (o *tunnelsOptions) end() error {
+	n := 0
+	if holder.Supported {
+		dir, err := holder.Directory()
+		if err == nil {
+			n, err = holder.Close(dir, version.Get().String(), o.close)
+		}
+		if err != nil {
+			return &exitError{exitFailed, err}
+		}
+	}
+	if n == 0 {
+		return &exitError{exitFailed, hint.New("no tunnel to "+o.close+" is held", "culvert tunnels lists those that are; culvert close-tunnel --thing closes one that is not held")}
+	}
+	return nil
 }

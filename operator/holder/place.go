@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Key names the holder for things that are seen the same way: parts are everything that decides which tunnel a command reaches
@@ -127,6 +128,9 @@ func Close(dir, version, thing string) (closed int, err error) {
 	return closed, err
 }
 
+// askTime bounds what needs no tunnel. Closing some takes 5 s each.
+const askTime = 20 * time.Second
+
 // ask makes a request that needs no tunnel.
 func ask(path string, r Request) (answer, error) {
 	c, err := dial(path)
@@ -134,6 +138,7 @@ func ask(path string, r Request) (answer, error) {
 		return answer{}, err
 	}
 	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(askTime))
 	l := newLink(c)
 	var a answer
 	if err := l.writeJSON(frameRequest, r); err != nil {

@@ -61,7 +61,8 @@ type Status struct {
 	PID     int            `json:"pid"`
 	Since   time.Time      `json:"since"`
 	Log     string         `json:"log"`
-	Opened  int            `json:"opened"` // tunnels that it opened, and AWS charged for
+	Opened  int            `json:"opened"`          // tunnels that it opened, and AWS charged for
+	Price   string         `json:"price,omitempty"` // of one, as the last command that knew it said
 	Ends    time.Time      `json:"ends,omitzero"`
 	Tunnels []TunnelStatus `json:"tunnels"`
 }

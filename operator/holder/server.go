@@ -1,6 +1,7 @@
 package holder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -44,6 +45,7 @@ type Server struct {
 	shares   int // so far
 	sessions int
 	persist  time.Duration
+	price    string
 	timer    *time.Timer
 	ends     time.Time // when the timer goes off; zero while it does not run
 	draining bool
@@ -169,7 +171,7 @@ func (s *Server) enter(r Request) error {
 		return errStopped
 	}
 	s.sessions++
-	s.persist = r.Persist
+	s.persist, s.price = r.Persist, cmp.Or(r.Price, s.price)
 	if s.timer != nil {
 		s.timer.Stop()
 	}
@@ -346,7 +348,7 @@ func other(t *held, wanted []string) string {
 func (s *Server) status() *Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := &Status{Thing: s.Thing, PID: os.Getpid(), Since: s.since, Log: s.Log, Opened: s.opened, Ends: s.ends, Tunnels: []TunnelStatus{}}
+	st := &Status{Thing: s.Thing, PID: os.Getpid(), Since: s.since, Log: s.Log, Opened: s.opened, Price: s.price, Ends: s.ends, Tunnels: []TunnelStatus{}}
 	for _, t := range s.tunnels {
 		ts := TunnelStatus{
 			ID: t.ID(), Opened: t.Opened(), Services: t.Services(), Since: t.since, Expires: t.Expires(), BytesIn: t.in, BytesOut: t.out,

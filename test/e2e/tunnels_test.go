@@ -1,0 +1,92 @@
+package e2e
+
+import (
+	"encoding/json"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestTunnelsShowsWhatIsHeldAndOpen(t *testing.T) {
+	o := startServicesSite(t, true, map[string]string{"ECHO": echoServer(t)})
+	if out, errs, code := runSSH(o.culvert(t, "tunnels")); code != 0 || out != "" || !strings.Contains(errs, "no tunnel is held") {
+		t.Errorf("without one: exit code %d, %q, %q", code, out, errs)
+	}
+	cmd := o.culvert(t, "connect", "--stdio", "--price", "1.50 USD", "pi-1", "ECHO")
+	cmd.Stdin = strings.NewReader("twelve bytes")
+	if out, errs, code := runSSH(cmd); code != 0 || out != "twelve bytes" || !strings.Contains(errs, "which AWS charges for (1.50 USD)") {
+		t.Fatalf("exit code %d, %q\n%s", code, out, errs)
+	}
+	user, _, _ := o.startConnect(t, "pi-1", "ECHO")
+	h, id := o.onlyHolder(t), o.open()[0].ID
+
+	var row struct {
+		Thing, Tunnel string
+		Services      []string
+		Since         time.Time
+		Expires       time.Time
+		Users         int
+		BytesIn       int64 `json:"bytes_in"`
+		BytesOut      int64 `json:"bytes_out"`
+		Device        *bool `json:"device_connected"`
+		Held          struct {
+			PID, Opened int
+			Log, Price  string
+			Ends        *time.Time
+		}
+	}
+	out, errs, code := runSSH(o.culvert(t, "tunnels", "--json"))
+	if err := json.Unmarshal([]byte(out), &row); code != 0 || err != nil {
+		t.Fatalf("exit code %d, %v, %q, %q", code, err, out, errs)
+	}
+	if row.Thing != "pi-1" || row.Tunnel != id || len(row.Services) != 1 || row.Users != 1 || row.BytesIn != 12 || row.BytesOut != 12 || row.Device != nil ||
+		row.Held.PID != h.PID || row.Held.Log != h.Log || row.Held.Price != "1.50 USD" || row.Held.Opened != 1 || row.Held.Ends != nil ||
+		row.Expires.Sub(row.Since).Round(time.Hour) != 12*time.Hour {
+		t.Errorf("%+v\n%s", row, out)
+	}
+	if out, _, code := runSSH(o.culvert(t, "tunnels", "--output", "json", "pi-1")); code != 0 || !strings.Contains(out, `"device_connected":true`) || strings.Count(out, "\n") != 1 {
+		t.Errorf("with AWS's view: exit code %d\n%s", code, out)
+	}
+	if out, _, code := runSSH(o.culvert(t, "tunnels", "--price", "2 EUR")); code != 0 || !strings.Contains(out, "opened 1 tunnel (2 EUR) since ") || !strings.Contains(out, "\n  log: "+h.Log+"\n") {
+		t.Errorf("for people: exit code %d\n%s", code, out)
+	}
+	if out, errs, code := runSSH(o.culvert(t, "tunnels", "--prune", "--yes", "--all")); code != 0 || out != "" || !strings.Contains(errs, "nothing to close: 1 open") {
+		t.Errorf("prune: exit code %d, %q, %q", code, out, errs)
+	}
+	if n := len(o.open()); n != 1 {
+		t.Fatalf("%d tunnels are open, want 1", n)
+	}
+
+	if out, errs, code := runSSH(o.culvert(t, "tunnels", "--close", "pi-1")); code != 0 || out+errs != "" {
+		t.Errorf("close: exit code %d, %q, %q", code, out, errs)
+	}
+	if n := len(o.open()); n != 0 {
+		t.Errorf("%d tunnels are open after --close", n)
+	}
+	_ = user.Wait()
+	if code := user.ProcessState.ExitCode(); code != 5 {
+		t.Errorf("the command that used it ended with exit code %d, want 5", code)
+	}
+	eventually(t, 10*time.Second, "the holder has ended", func() bool { return syscall.Kill(h.PID, 0) != nil })
+	if _, errs, code := runSSH(o.culvert(t, "tunnels", "--close", "pi-1")); code != 1 || !strings.Contains(errs, "no tunnel to pi-1 is held") {
+		t.Errorf("a second time: exit code %d\n%s", code, errs)
+	}
+}
+
+func TestPruneLeavesYoungTunnelsAlone(t *testing.T) {
+	o := startServicesSite(t, false, map[string]string{"ECHO": echoServer(t)})
+	openTunnel(t, o.box, nil, "ECHO")
+	if out, errs, code := runSSH(o.culvert(t, "tunnels", "--prune", "--yes", "pi-1")); code != 0 || out != "" || !strings.Contains(errs, "nothing to close: 1 open, all of them in use, held or young") {
+		t.Errorf("exit code %d, %q, %q", code, out, errs)
+	}
+	if n := len(o.open()); n != 1 {
+		t.Errorf("%d tunnels are open, want 1", n)
+	}
+	if out, errs, code := runSSH(o.culvert(t, "tunnels", "nobody")); code != 0 || out != "" || !strings.Contains(errs, "no tunnel is open") {
+		t.Errorf("of nobody: exit code %d, %q, %q", code, out, errs)
+	}
+	if _, errs, code := runSSH(o.culvert(t, "tunnels", "--endpoint-url", "http://127.0.0.1:1", "pi-1")); code != 1 || !strings.Contains(errs, "\nhint: nothing listens there") {
+		t.Errorf("without an API: exit code %d, %q", code, errs)
+	}
+}
