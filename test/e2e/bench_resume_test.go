@@ -1,12 +1,19 @@
 package e2e
 
 import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/relay"
+	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
 // BenchmarkResumption moves 64 MiB through two daemons in turn: one whose connections can be resumed, and one that
@@ -62,6 +69,149 @@ func BenchmarkResumption(b *testing.B) {
 			b.ReportMetric(median(cpuRatios), "CPU-ratio")
 			b.ReportMetric(median(cpu[true])/2/bulkSize*1e9/1e3, "resumable-CPU-s/GB")
 			b.ReportMetric(median(cpu[false])/2/bulkSize*1e9/1e3, "plain-CPU-s/GB")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkPause cuts a link under an application that exchanges bytes without end, through culvert connect and
+// culvertd, and reports the longest silence that the application sees: the sides are cut in turn. Run it with
+// -benchtime 100x.
+func BenchmarkPause(b *testing.B) {
+	for _, rtt := range []time.Duration{0, 100 * time.Millisecond} {
+		b.Run(fmt.Sprintf("path-of-%v", rtt), func(b *testing.B) {
+			box := startSandbox(b, sandbox.Config{Services: map[string]string{"ECHO": echoServer(b)}})
+			files, err := box.Device("pi-1")
+			if err != nil {
+				b.Fatal(err)
+			}
+			startProgram(b, stripped(b, "amd64"), files.ConfigFile).waitLog(b, "mqtt subscribed", 20*time.Second)
+			box.Relay.Faults().Set(relay.Target{Side: tunnels.Destination}, relay.Conditions{Delay: rtt / 2})
+			_, address, _ := newOperatorSite(b, box).startConnect(b, "pi-1", "ECHO")
+			c, err := net.Dial("tcp", address)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			var word [1]byte
+			once := func() (took time.Duration) {
+				began := time.Now()
+				if _, err = c.Write(word[:]); err == nil {
+					_, err = io.ReadFull(c, word[:])
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				return time.Since(began)
+			}
+			var pauses []time.Duration
+			for turn := 0; b.Loop(); turn++ {
+				for range 20 {
+					once()
+				}
+				side := []tunnels.Mode{tunnels.Source, tunnels.Destination}[turn%2]
+				if box.Relay.Faults().Cut(relay.Target{Side: side}) == 0 {
+					b.Fatal("the cut met no connection")
+				}
+				longest := time.Duration(0)
+				for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
+					longest = max(longest, once())
+				}
+				pauses = append(pauses, longest)
+			}
+			slices.Sort(pauses)
+			ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
+			b.ReportMetric(ms(pauses[len(pauses)/2]), "p50-ms")
+			b.ReportMetric(ms(pauses[len(pauses)*99/100]), "p99-ms")
+			b.ReportMetric(ms(pauses[len(pauses)-1]), "max-ms")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkDetached reports the daemon's memory while 64 connections whose targets send without end wait for a
+// websocket.
+func BenchmarkDetached(b *testing.B) {
+	const connections = 64
+	for b.Loop() {
+		s := &subject{box: startSandbox(b, sandbox.Config{Services: map[string]string{"BULK": bulkServer(b)}})}
+		files, err := s.box.Device("pi-1")
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.daemon = startProgram(b, stripped(b, "amd64"), files.ConfigFile)
+		s.daemon.waitLog(b, "mqtt subscribed", 20*time.Second)
+		opened := openTunnel(b, s.box, s.daemon, "BULK")
+		resume := proxy.NewResumption(proxy.DefaultResumeTimeout)
+		b.Cleanup(resume.Close)
+		source := startSourceWith(b, s.box, opened.SourceToken, proxy.V3, resume)
+		for range connections {
+			c := connectTo(b, source, "BULK")
+			if _, err := c.Write(binary.BigEndian.AppendUint64([]byte{'d'}, 1<<40)); err != nil {
+				b.Fatal(err)
+			}
+			go func() { _, _ = io.Copy(io.Discard, c) }()
+		}
+		<-time.After(2 * time.Second) // windows grow to their size
+		s.box.Relay.Faults().Refuse(relay.Target{Side: tunnels.Destination}, relay.Refusal{Count: 1 << 20})
+		s.box.Relay.Faults().Cut(relay.Target{Side: tunnels.Destination})
+		eventually(b, 20*time.Second, "all are detached", func() bool {
+			return s.daemon.status(b).Detached.Connections == connections
+		})
+		b.ReportMetric(settled(b, s.pid(), "Rss"), "detached-Rss-MB")
+		b.ReportMetric(peakMemory(b, s.pid()), "peak-Rss-MB")
+		s.box.Relay.Faults().Refuse(relay.Target{}, relay.Refusal{})
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkStalledBeside measures typing on one connection while the application of another takes nothing, for
+// CULVERT_STALL (default 20s; 10m for the figure in the documents), and alone before. down: the operator's
+// application stalls; up: the device's.
+func BenchmarkStalledBeside(b *testing.B) {
+	length := 20 * time.Second
+	if text := os.Getenv("CULVERT_STALL"); text != "" {
+		var err error
+		if length, err = time.ParseDuration(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, up := range []bool{true, false} {
+		b.Run(map[bool]string{true: "up", false: "down"}[up], func(b *testing.B) {
+			for b.Loop() {
+				silent := deaf(b)
+				s := startSubject(b, stripped(b, "amd64"), 0, silent)
+				opened := openTunnel(b, s.box, s.daemon, "ECHO", "OTHER")
+				resume := proxy.NewResumption(proxy.DefaultResumeTimeout)
+				b.Cleanup(resume.Close)
+				source := startSourceWith(b, s.box, opened.SourceToken, proxy.V3, resume)
+				typist := connectTo(b, source, "ECHO")
+				count := int(length / keystrokes)
+				alone := typing(b, typist, count/2)
+				stalled := connectTo(b, source, map[bool]string{true: "OTHER", false: "ECHO"}[up])
+				ended := make(chan error, 1)
+				go func() { // it writes without end; an echo that nobody reads stalls the other direction
+					buf := make([]byte, 64<<10)
+					for {
+						if _, err := stalled.Write(buf); err != nil {
+							ended <- err
+							return
+						}
+					}
+				}()
+				before := settled(b, s.pid(), "Rss")
+				took := typing(b, typist, count)
+				select {
+				case err := <-ended:
+					b.Errorf("the stalled connection ended: %v", err)
+				default:
+				}
+				lonely := alone[len(alone)*99/100]
+				b.ReportMetric(float64(lonely.Microseconds())/1e3, "alone-p99-ms")
+				b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1e3, "beside-p99-ms")
+				b.ReportMetric(before, "before-Rss-MB")
+				b.ReportMetric(settled(b, s.pid(), "Rss"), "after-Rss-MB")
+			}
 			b.ReportMetric(0, "ns/op")
 		})
 	}

@@ -28,7 +28,7 @@ type operatorSite struct {
 	env  []string
 }
 
-func newOperatorSite(t *testing.T, box *sandbox.Sandbox) *operatorSite {
+func newOperatorSite(t testing.TB, box *sandbox.Sandbox) *operatorSite {
 	t.Helper()
 	home := shortDir(t)
 	return &operatorSite{box: box, home: home, env: cleanEnv(
@@ -40,14 +40,18 @@ func newOperatorSite(t *testing.T, box *sandbox.Sandbox) *operatorSite {
 }
 
 // culvert returns a command of the operator.
-func (o *operatorSite) culvert(t *testing.T, args ...string) *exec.Cmd {
+func (o *operatorSite) culvert(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	return o.command(t, culvert(t), args...)
 }
 
-func (o *operatorSite) command(t *testing.T, program string, args ...string) *exec.Cmd {
+func (o *operatorSite) command(t testing.TB, program string, args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	limit := 90 * time.Second
+	if _, measured := t.(*testing.B); measured {
+		limit = time.Hour
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = o.env
@@ -242,7 +246,7 @@ func TestCulvertSSH(t *testing.T) {
 }
 
 // startConnect runs culvert connect and returns the address of its first service.
-func (o *operatorSite) startConnect(t *testing.T, args ...string) (cmd *exec.Cmd, address string, stderr *harness.Buffer) {
+func (o *operatorSite) startConnect(t testing.TB, args ...string) (cmd *exec.Cmd, address string, stderr *harness.Buffer) {
 	t.Helper()
 	cmd = o.culvert(t, append([]string{"connect"}, args...)...)
 	var out harness.Buffer
