@@ -37,6 +37,7 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(func() { _ = os.RemoveAll(dir) })
 			env.Setenv("RUN", dir)
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			if err := os.WriteFile(env.WorkDir+"/pair.pem", certificate(t), 0o600); err != nil {
 				return err
 			}
