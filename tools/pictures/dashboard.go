@@ -226,13 +226,28 @@ func dashboard(file, figures, svg string) error {
 			fmt.Fprintf(&out, `<text x="%d" y="%d" class="b" text-anchor="middle" style="fill:%s;font-size:%dpx">%s</text>`+"\n", x+w/2, y+h/2+18, colour, min(26, 200/max(len(text), 1)), html.EscapeString(text))
 			continue
 		}
-		graph(&out, lines, names, p.FieldConfig.Defaults.Unit, x+58, y+34, w-74, h-80)
+		graph(&out, lines, names, p.FieldConfig.Defaults.Unit, x+62, y+34, w-78, h-80)
 	}
 	out.WriteString("</svg>\n")
 	return os.WriteFile(svg, []byte(out.String()), 0o644)
 }
 
-// graph draws lines over time with a scale.
+// ticks is how many parts a scale has.
+const ticks = 4
+
+// round returns a step of a scale, 1, 2 or 5 times a power of ten, of which the parts hold most.
+func round(most float64) float64 {
+	least := most / ticks
+	power := math.Pow(10, math.Floor(math.Log10(least)))
+	for _, f := range []float64{1, 2, 5} {
+		if f*power >= least {
+			return f * power
+		}
+	}
+	return 10 * power
+}
+
+// graph draws lines over time with scales and, below, what each line is.
 func graph(out *strings.Builder, lines []*series, names []string, unit string, x, y, w, h int) {
 	top, from, to := 0.0, math.Inf(1), math.Inf(-1)
 	for _, s := range lines {
@@ -243,26 +258,50 @@ func graph(out *strings.Builder, lines []*series, names []string, unit string, x
 	if top == 0 {
 		top = 1
 	}
-	top *= 1.1
-	for i := range 4 {
-		at := y + h - i*h/3
-		fmt.Fprintf(out, `<path d="M%d %dh%d" stroke="#2a2d33"/><text x="%d" y="%d" class="a" text-anchor="end">%s</text>`, x, at, w, x-6, at+4, html.EscapeString(show(top*float64(i)/3, unit)))
+	step := round(top)
+	if unit == "" || unit == "short" {
+		step = max(step, 1) // whole things
 	}
-	for i := range 5 {
-		t := from + (to-from)*float64(i)/4
-		fmt.Fprintf(out, `<text x="%d" y="%d" class="a" text-anchor="middle">%.0f s</text>`, x+i*w/4, y+h+14, t-from)
+	top = ticks * step
+	left := x - 48
+	places := legend(names, w+48)
+	h -= places[len(places)-1].y
+	for i := range ticks + 1 {
+		at := y + h - i*h/ticks
+		fmt.Fprintf(out, `<path d="M%d %dh%d" stroke="#2a2d33"/><text x="%d" y="%d" class="a" text-anchor="end">%s</text>`, x, at, w, x-6, at+4, html.EscapeString(show(step*float64(i), unit)))
 	}
-	at := x - 44
+	span := max(to-from, 1)
+	for t := 0.0; t <= span; t += round(span) {
+		fmt.Fprintf(out, `<text x="%.0f" y="%d" class="a" text-anchor="middle">%.0f s</text>`, float64(x)+float64(w)*t/span, y+h+14, t)
+	}
 	for n, s := range lines {
 		var points strings.Builder
 		for i, v := range s.values {
-			fmt.Fprintf(&points, "%.1f,%.1f ", float64(x)+float64(w)*(s.times[i]-from)/max(to-from, 1), float64(y+h)-float64(h)*v/top)
+			fmt.Fprintf(&points, "%.1f,%.1f ", float64(x)+float64(w)*(s.times[i]-from)/span, float64(y+h)-float64(h)*v/top)
 		}
 		colour := colours[n%len(colours)]
+		at, below := left+places[n].x, y+h+28+places[n].y
 		fmt.Fprintf(out, `<polyline points="%s" stroke="%s"/><rect x="%d" y="%d" width="10" height="3" fill="%s"/><text x="%d" y="%d" class="a">%s</text>`+"\n",
-			strings.TrimSpace(points.String()), colour, at, y+h+28, colour, at+14, y+h+33, html.EscapeString(names[n]))
-		at += 26 + 6*len(names[n])
+			strings.TrimSpace(points.String()), colour, at, below, colour, at+14, below+5, html.EscapeString(names[n]))
 	}
+}
+
+// place is where an entry of a legend begins, from the legend's own corner.
+type place struct{ x, y int }
+
+// legend puts entries into rows of a width.
+func legend(names []string, width int) []place {
+	places := make([]place, len(names))
+	x, y := 0, 0
+	for n, name := range names {
+		long := 26 + 6*len(name)
+		if x > 0 && x+long > width {
+			x, y = 0, y+15
+		}
+		places[n] = place{x, y}
+		x += long
+	}
+	return places
 }
 
 // show writes a figure with its unit.
@@ -278,7 +317,7 @@ func show(v float64, unit string) string {
 			suffix = "/s"
 		}
 		for _, u := range []string{"B", "kB", "MB"} {
-			if v < 1000 || u == "MB" {
+			if math.Round(v) < 1000 || u == "MB" {
 				return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) + " " + u + suffix
 			}
 			v /= 1000

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	columns, rows = 80, 20
+	columns, rows = 80, 24
 	cellWidth     = 8.4
 	cellHeight    = 18
 	margin        = 16
@@ -199,7 +199,7 @@ func session(typescript, svg string) error {
 	}
 	width, height := int(columns*cellWidth)+2*margin, used*cellHeight+52
 	var out strings.Builder
-	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="A recorded session of culvert ssh">`+"\n", width, height, width, height)
+	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="A recorded session: culvert ssh goes on after the network was gone">`+"\n", width, height, width, height)
 	out.WriteString(`<style>text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#e6edf3}</style>` + "\n")
 	fmt.Fprintf(&out, `<rect width="%d" height="%d" rx="8" fill="#0d1117"/><circle cx="18" cy="16" r="5" fill="#f97583"/><circle cx="36" cy="16" r="5" fill="#ffea7f"/><circle cx="54" cy="16" r="5" fill="#85e89d"/>`+"\n", width, height)
 	out.WriteString(text.String() + "\n</svg>\n")
