@@ -232,7 +232,21 @@ func TestProgressOnATerminalTakesItsLineBack(t *testing.T) {
 	p.end()
 	line := "\r" + ("culvert: " + strings.Repeat("long ", 40))[:lineWidth]
 	blank := "\r" + strings.Repeat(" ", lineWidth) + "\r"
-	if want := line + blank + "culvert: by the way\n" + line + blank; b.String() != want {
+	if want := line + blank + "culvert: by the way\r\n" + line + blank; b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
+	}
+}
+
+// TestProgressBesideASession: ssh has the terminal in raw mode, and its prompt is on the screen.
+func TestProgressBesideASession(t *testing.T) {
+	var b bytes.Buffer
+	p := newProgress(&b, false)
+	p.live = true
+	p.event(connect.Event{Kind: connect.Detached, Text: "lost"})
+	p.event(connect.Event{Kind: connect.Resumed, Text: "back"})
+	p.end()
+	line := "culvert: lost ..."
+	if want := "\r\n\r" + line + "\r" + strings.Repeat(" ", len(line)) + "\rculvert: back\r\n"; b.String() != want {
 		t.Errorf("%q, want %q", b.String(), want)
 	}
 }

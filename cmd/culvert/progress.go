@@ -79,6 +79,9 @@ func (p *progress) event(e connect.Event) {
 	switch e.Kind { //nolint:exhaustive // all others are lines
 	case connect.Detached:
 		e.Kind = connect.Step
+		if p.live && p.shown == 0 {
+			fmt.Fprint(p.w, "\r\n") // a session is on the screen: its last line stays
+		}
 	case connect.Resumed, connect.DeviceBack:
 		e.Kind = connect.Done
 	}
@@ -117,7 +120,14 @@ func (p *progress) note(format string, args ...any) {
 	p.event(connect.Event{Kind: connect.Notice, Text: fmt.Sprintf(format, args...)})
 }
 
-func (p *progress) print(prefix, text string) { fmt.Fprintf(p.w, "%s%s\n", prefix, text) }
+// print writes a line. While ssh has the terminal in raw mode, a line feed alone would leave the cursor in its column.
+func (p *progress) print(prefix, text string) {
+	end := "\n"
+	if p.live {
+		end = "\r\n"
+	}
+	fmt.Fprintf(p.w, "%s%s%s", prefix, text, end)
+}
 
 func (p *progress) draw() {
 	if !p.live || p.quiet || p.ended || p.step == "" {
