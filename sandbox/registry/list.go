@@ -40,15 +40,47 @@ func (r *Registry) Add(name string, attributes map[string]string) {
 	r.attributes[name] = attributes
 }
 
+// AddToGroup puts a thing into a group, which is made if it is new.
+func (r *Registry) AddToGroup(group, thing string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Contains(r.groups[group], thing) {
+		r.groups[group] = append(r.groups[group], thing)
+	}
+}
+
+// pageSize reads a list's maxResults.
+func pageSize(query url.Values) (int, error) {
+	text := query.Get("maxResults")
+	if text == "" {
+		return defaultPage, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxPage {
+		return 0, invalid("maxResults must be 1 to %d", maxPage)
+	}
+	return n, nil
+}
+
+// listGroup is ListThingsInThingGroup. Groups have no groups below them here.
+func (r *Registry) listGroup(group string, query url.Values) (any, error) {
+	members, ok := r.groups[group]
+	if !ok {
+		return nil, notFound("Thing Group %s does not exist", group)
+	}
+	size, err := pageSize(query)
+	if err != nil {
+		return nil, err
+	}
+	list, next := page(slices.Clone(members), query.Get("nextToken"), size)
+	return map[string]any{"things": list, "nextToken": nullable(next)}, nil
+}
+
 // listThings is ListThings, all of them or those with one attribute.
 func (r *Registry) listThings(query url.Values) (any, error) {
-	size := defaultPage
-	if text := query.Get("maxResults"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxPage {
-			return nil, invalid("maxResults must be 1 to %d", maxPage)
-		}
-		size = n
+	size, err := pageSize(query)
+	if err != nil {
+		return nil, err
 	}
 	var names []string
 	for name := range maps.Keys(r.things) {
@@ -73,7 +105,7 @@ func nullable(s string) any {
 }
 
 // searchIndex is SearchIndex with a part of the query language: terms KEY:VALUE joined by AND, where KEY is thingName,
-// attributes.NAME or connectivity.connected, and VALUE may hold wild cards.
+// thingGroupNames, attributes.NAME or connectivity.connected, and VALUE may hold wild cards.
 func (r *Registry) searchIndex(query, token string, size int) (any, error) {
 	if r.cfg.NoFleetIndex {
 		return nil, notFound("Index AWS_Things does not exist")
@@ -84,7 +116,7 @@ func (r *Registry) searchIndex(query, token string, size int) (any, error) {
 	var terms [][2]string
 	for term := range strings.SplitSeq(query, " AND ") {
 		key, value, ok := strings.Cut(strings.TrimSpace(term), ":")
-		known := key == "thingName" || key == "connectivity.connected" || strings.HasPrefix(key, "attributes.")
+		known := key == "thingName" || key == "thingGroupNames" || key == "connectivity.connected" || strings.HasPrefix(key, "attributes.")
 		if _, err := path.Match(value, ""); !ok || !known || err != nil {
 			return nil, &apiError{400, "InvalidQueryException", "Invalid query: " + query}
 		}
@@ -109,6 +141,12 @@ func (r *Registry) searchIndex(query, token string, size int) (any, error) {
 
 func (r *Registry) indexed(name string, terms [][2]string) bool {
 	for _, t := range terms {
+		if t[0] == "thingGroupNames" {
+			if !r.inGroup(name, t[1]) {
+				return false
+			}
+			continue
+		}
 		value := name
 		if a, ok := strings.CutPrefix(t[0], "attributes."); ok {
 			value = r.attributes[name][a]
@@ -120,6 +158,16 @@ func (r *Registry) indexed(name string, terms [][2]string) bool {
 		}
 	}
 	return true
+}
+
+// inGroup reports whether a thing is in a group whose name matches pattern.
+func (r *Registry) inGroup(thing, pattern string) bool {
+	for group, members := range r.groups {
+		if ok, _ := path.Match(pattern, group); ok && slices.Contains(members, thing) {
+			return true
+		}
+	}
+	return false
 }
 
 // connected is what the index knows: whether the client that is named like the thing is connected.

@@ -43,7 +43,8 @@ type Registry struct {
 	mu           sync.Mutex
 	things       map[string][]string // name: ARNs of its certificates
 	attributes   map[string]map[string]string
-	policies     map[string][]byte // name: document
+	groups       map[string][]string // name: things
+	policies     map[string][]byte   // name: document
 	certificates map[string]*certificate
 	faults       map[string][]Fault
 }
@@ -70,7 +71,7 @@ func New(cfg Config) *Registry {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Registry{
-		cfg: cfg, things: map[string][]string{}, attributes: map[string]map[string]string{}, policies: map[string][]byte{},
+		cfg: cfg, things: map[string][]string{}, attributes: map[string]map[string]string{}, groups: map[string][]string{}, policies: map[string][]byte{},
 		certificates: map[string]*certificate{}, faults: map[string][]Fault{},
 	}
 	for _, name := range cfg.Things {

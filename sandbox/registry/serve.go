@@ -22,7 +22,7 @@ func Mine(req *http.Request) bool {
 	}
 	first, _, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/")
 	switch first {
-	case "endpoint", "indices", "things", "policies", "target-policies", "attached-policies", "certificates":
+	case "endpoint", "indices", "things", "thing-groups", "policies", "target-policies", "attached-policies", "certificates":
 		return true
 	}
 	return false
@@ -98,6 +98,9 @@ var operations = []operation{
 		return map[string]string{"endpointAddress": r.cfg.Endpoint()}, nil
 	}},
 	{"ListThings", http.MethodGet, []string{"things"}, func(r *Registry, _ []string, in input) (any, error) { return r.listThings(in.query) }},
+	{"ListThingsInThingGroup", http.MethodGet, []string{"thing-groups", "", "things"}, func(r *Registry, args []string, in input) (any, error) {
+		return r.listGroup(args[0], in.query)
+	}},
 	{"SearchIndex", http.MethodPost, []string{"indices", "search"}, func(r *Registry, _ []string, in input) (any, error) {
 		return r.searchIndex(in.body.QueryString, in.body.NextToken, in.body.MaxResults)
 	}},
