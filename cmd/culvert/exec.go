@@ -27,13 +27,13 @@ const priceVariable = "CULVERT_TUNNEL_PRICE"
 type execOptions struct {
 	reachOptions
 
-	query, attribute, group, things string
-	service, program, user          string
-	sshOptions                      []string
-	parallel                        int
-	outputDir, failed, price        string
-	json, yes                       bool
-	command                         []string
+	query, attribute, group, things   string
+	service, program, user, sshConfig string
+	sshOptions                        []string
+	parallel                          int
+	outputDir, failed, price          string
+	json, yes                         bool
+	command                           []string
 }
 
 func newExecCommand() *cobra.Command {
@@ -77,6 +77,7 @@ func newExecCommand() *cobra.Command {
 	f.BoolVar(&o.json, "json", false, "print an object a thing, one a line, with its output")
 	f.StringVar(&o.failed, "failed", "", "`file` to write the names to on which the command did not succeed, for --things")
 	f.StringVar(&o.user, "user", "", "`name` of the user on the devices")
+	f.StringVarP(&o.sshConfig, "ssh-config", "F", "", "`file` that ssh reads instead of its configuration")
 	f.StringArrayVarP(&o.sshOptions, "ssh-option", "o", nil, "`Name=value` for ssh; repeat it for more")
 	f.StringVar(&o.service, "service", defaultService, "`name` of the tunnel's service that is ssh")
 	f.StringVar(&o.program, "ssh", "ssh", "ssh `program` to run")

@@ -159,6 +159,9 @@ func (r *execRun) ssh(ctx context.Context, thing string, way []string, out *exec
 	if r.user != "" {
 		c.Destination = r.user + "@" + thing
 	}
+	if r.sshConfig != "" {
+		c.Options = append(c.Options, "-F", r.sshConfig)
+	}
 	for _, o := range r.sshOptions {
 		c.Options = append(c.Options, "-o", o)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
 
+	"github.com/culvert-iot/culvert/cmd/culvert/fleet"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/dataplane"
 	"github.com/culvert-iot/culvert/sandbox/relay"
@@ -228,7 +229,7 @@ func TestSandboxFlags(t *testing.T) {
 	args := []string{
 		"--dir", "d", "--listen", "::1", "--advertise", "box.test", "--name", "n1", "--name", "n2", "--port-api", "1", "--port-relay", "2",
 		"--port-mqtt", "3", "--port-mqtt-alpn", "4", "--port-admin", "5", "--json", "--shell", "--log-level", "debug",
-		"--region", "r", "--account", "000000000000", "--thing", "t", "--service", "A=1", "--max-tunnels", "6", "--max-services", "7",
+		"--region", "r", "--account", "000000000000", "--thing", "t", "--service", "A=1", "--max-tunnels", "6", "--max-services", "7", "--things", "9", "--running", "4",
 		"--rotation-keeps-connection", "--rotation-notifies-without-config", "--rotation-changes-services", "--rotate-before-connect-fails",
 		"--client-token-survives-rotation", "--old-token-works", "12s", "--same-pair-waits", "--refusal-status", "410", "--refusal-without-body", "--refusal-reason-header",
 		"--cutting", "aligned", "--seed", "8", "--pongs", "never", "--idle-timeout", "9s", "--ending", "1012:bye: now", "--ending", "none", "--ending", "bare",
@@ -278,8 +279,8 @@ func TestSandboxFlags(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
-	if !o.json {
-		t.Error("--json is lost")
+	if !o.json || o.plan() != (fleet.Plan{Things: 9, Running: 4}) {
+		t.Errorf("--json, --things or --running is lost: %v, %+v", o.json, o.plan())
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/culvert-iot/culvert/cmd/culvert/fleet"
 	"github.com/culvert-iot/culvert/sandbox"
 )
 
@@ -21,9 +22,9 @@ func newSandboxCommand() *cobra.Command {
 		Use:   "sandbox",
 		Short: "Run AWS IoT in one process, for tests",
 		Long: "Runs what Secure Tunneling needs of AWS IoT on local ports, strict and awkward by default, and prints what to " +
-			"type next; --shell opens a shell in which everything is set. It is for tests, demonstrations and a first look, " +
-			"and no product for production.",
-		Example: "  culvert sandbox --shell",
+			"type next; --shell opens a shell in which everything is set; --things adds a fleet of devices that run in this " +
+			"process. It is for tests, demonstrations and a first look, and no product for production.",
+		Example: "  culvert sandbox --shell\n  culvert sandbox --things 200",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := o.config(cmd)
@@ -36,8 +37,12 @@ func newSandboxCommand() *cobra.Command {
 			if o.shell && !cmd.Flags().Changed("log-level") {
 				o.logLevel = slog.LevelError // the log would appear between the shell's lines
 			}
+			if o.things > 0 && !cmd.Flags().Changed("log-level") {
+				o.logLevel = max(o.logLevel, slog.LevelWarn) // of many devices
+			}
 			cfg.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: o.logLevel}))
-			return runSandbox(cmd.Context(), cfg, o, cmd.OutOrStdout())
+			ownServices := !cmd.Flags().Changed("service")
+			return runSandbox(cmd.Context(), cfg, o, ownServices, cmd.OutOrStdout())
 		},
 	}
 	wrapLong(cmd)
@@ -57,8 +62,9 @@ func newSandboxCommand() *cobra.Command {
 	return cmd
 }
 
-// runSandbox runs until SIGINT or SIGTERM, or until the shell ends; a second signal kills.
-func runSandbox(ctx context.Context, cfg sandbox.Config, o sandboxOptions, out io.Writer) (err error) {
+// runSandbox runs until SIGINT or SIGTERM, or until the shell ends; a second signal kills. With ownServices the devices
+// of a fleet have services of their own.
+func runSandbox(ctx context.Context, cfg sandbox.Config, o sandboxOptions, ownServices bool, out io.Writer) (err error) {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if o.shell {
 		signals = signals[1:] // Ctrl-C is for what runs in the shell
@@ -74,13 +80,31 @@ func runSandbox(ctx context.Context, cfg sandbox.Config, o sandboxOptions, out i
 			err = closeErr
 		}
 	}()
+	devices := &fleet.Fleet{}
+	if o.things > 0 {
+		devices, err = fleet.Start(ctx, s, o.plan(), fleet.Options{OwnServices: ownServices, Logger: cfg.Logger})
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer devices.Close()
+	}
+	culvert := namesAsTyped(os.Args[0])
 	switch {
+	case o.things > 0 && !o.json:
+		name := culvert.culvert
+		if o.shell {
+			name = "culvert" // its directory is first in the shell's PATH
+		}
+		_, err = io.WriteString(out, fleetGreeting(s.Addresses(), name, &o, devices, o.shell))
 	case o.json:
 		err = json.NewEncoder(out).Encode(s.Addresses()) // on one line
 	case o.shell:
 		_, err = io.WriteString(out, shellGreeting(s.Addresses()))
 	default:
-		_, err = io.WriteString(out, greeting(s.Addresses(), namesAsTyped(os.Args[0]), cfg.AllowUnsigned))
+		_, err = io.WriteString(out, greeting(s.Addresses(), culvert, cfg.AllowUnsigned))
 	}
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/culvert-iot/culvert/cmd/culvert/fleet"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/relay"
 )
@@ -30,6 +31,8 @@ type sandboxOptions struct {
 	endings  []string
 	notifyIn time.Duration
 	repeat   time.Duration
+
+	things, running int // of a fleet
 }
 
 type section struct {
@@ -59,7 +62,7 @@ func (o *sandboxOptions) sections() (all []section) {
 	f.IntVar(&c.Ports.Admin, "port-admin", 0, "`port` of the admin endpoint (default any)")
 	f.BoolVar(&o.json, "json", false, "print addresses and files as one line of JSON instead of advice")
 	f.BoolVar(&o.shell, "shell", false, "open a shell whose environment leads to the sandbox, and end with it")
-	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "`level` of the log on standard error: debug, info, warn, error (with --shell: error)")
+	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "`level` of the log on standard error: debug, info, warn, error (with --things: warn, with --shell: error)")
 
 	f = begin("What it holds")
 	f.StringVar(&c.Region, "region", "eu-west-1", "AWS `region` to stand for")
@@ -68,6 +71,10 @@ func (o *sandboxOptions) sections() (all []section) {
 	f.StringArrayVar(&o.services, "service", []string{"SSH=22", "HTTP=8080"}, "`NAME=ADDRESS` in the written configuration; repeat it for more")
 	f.IntVar(&c.MaxTunnels, "max-tunnels", 0, "`number` of open tunnels (default no limit)")
 	f.IntVar(&c.MaxServices, "max-services", 3, "`number` of services in a tunnel")
+
+	f = begin("A fleet")
+	f.IntVar(&o.things, "things", 0, "`number` of things with their devices, most of which run in this process")
+	f.IntVar(&o.running, "running", -1, "`number` of the devices that run (default nine of ten)")
 
 	f = begin("Tokens and rotation: answers that AWS's documents leave open")
 	b := &c.Behaviour
@@ -154,6 +161,12 @@ func (o *sandboxOptions) config(cmd *cobra.Command) (sandbox.Config, error) {
 	}
 	if o.notifyIn < 0 || c.SessionExpiry < time.Second || c.Relay.IdleTimeout <= 0 {
 		return c, usagef(cmd, "times cannot be negative, --idle-timeout not 0 and --session-expiry not less than 1s")
+	}
+	if err := o.checkFleet(); err != nil {
+		return c, usagef(cmd, "%w", err)
+	}
+	if o.things > 0 && !cmd.Flags().Changed("thing") {
+		c.Things = []string{fleet.Name(1)} // a sandbox has one at least
 	}
 	c.Notifications.Delay = o.notifyIn
 	if cmd.Flags().Changed("notify-repeat") {

@@ -41,7 +41,8 @@ var layers = []layer{
 
 	{"cmd/culvertd/...", []string{"cmd/culvertd/...", "agent/...", "services", "configs", "internal/..."}, "the daemon links no sandbox and no AWS SDK"},
 	{"cmd/culvert/demo", []string{"sandbox/...", "proxy/...", "services", "internal/..."}, "the demo starts the daemon as a process"},
-	{"cmd/culvert/...", []string{"cmd/culvert/...", "operator/...", "sandbox/...", "proxy/...", "services", "internal/..."}, "the operator's command never links the agent"},
+	{"cmd/culvert/fleet", []string{"agent", "agent/config", "sandbox", "services", "internal/..."}, "the sandbox's fleet is the real agent, the one place where the operator's command has it"},
+	{"cmd/culvert/...", []string{"cmd/culvert/...", "operator/...", "sandbox/...", "proxy/...", "services", "internal/..."}, "the operator's command reaches devices from outside; only its sandbox's fleet has the agent"},
 }
 
 // home says which packages may import a third-party module. One module, one home, so that it can be
@@ -85,7 +86,8 @@ var unlinked = map[string][]home{
 		{"regexp/...", nil, "it costs a device 150 KB for what a few loops do"},
 	},
 	"cmd/culvert": {
-		{module + "agent/...", nil, "the demo starts the daemon as a process"},
+		{module + "agent/check", nil, "a fleet in the sandbox needs no doctor"},
+		{module + "cmd/culvertd/...", nil, "the demo starts the daemon as a process"},
 		{"testing/...", nil, "it registers flags and is for tests"},
 	},
 }

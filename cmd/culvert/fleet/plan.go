@@ -1,0 +1,91 @@
+package fleet
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Plan says which things a fleet has.
+type Plan struct {
+	Things  int // in all
+	Running int // of them, whose agents run; -1: nine of ten
+}
+
+// fate is what a thing's agent does.
+type fate int
+
+const (
+	runs  fate = iota
+	left       // it connected once, and has gone
+	never      // it never connected
+)
+
+// thing is one device of the plan.
+type thing struct {
+	name       string
+	fate       fate
+	attributes map[string]string
+	groups     []string
+}
+
+// Sites are the values of the attribute site.
+var Sites = []string{"berlin", "lisbon", "oslo"}
+
+// Canary is the group of every twentieth thing.
+const Canary = "canary"
+
+// Name returns the name of the i-th thing, from 1 on.
+func Name(i int) string { return fmt.Sprintf("dev-%04d", i) }
+
+// list returns the plan's things in their order. Without Running, every tenth is away, in turn because it has left and
+// because it never came; of less than ten the last one.
+func (p Plan) list() []thing {
+	things := make([]thing, p.Things)
+	running := 0
+	for i := range things {
+		n := i + 1
+		t := thing{
+			name:       Name(n),
+			attributes: map[string]string{"site": Sites[i%len(Sites)], "model": []string{"camera", "gateway"}[i%2]},
+		}
+		if i%20 == 0 {
+			t.groups = append(t.groups, Canary)
+		}
+		switch {
+		case p.Running >= 0 && running == p.Running:
+			t.fate = never
+		case p.Running >= 0:
+		case n%20 == 10, p.Things < 10 && n > 1 && n == p.Things:
+			t.fate = left
+		case n%20 == 0:
+			t.fate = never
+		}
+		if t.fate == runs {
+			running++
+		}
+		things[i] = t
+	}
+	return things
+}
+
+// Describe says how many things there are, in words.
+func (p Plan) Describe() string {
+	counts := map[fate]int{}
+	for _, t := range p.list() {
+		counts[t.fate]++
+	}
+	text := fmt.Sprintf("%d things, of which %d are connected", p.Things, counts[runs])
+	var away []string
+	if n := counts[left]; n == 1 {
+		away = append(away, "1 has left")
+	} else if n > 1 {
+		away = append(away, fmt.Sprintf("%d have left", n))
+	}
+	if n := counts[never]; n > 0 {
+		away = append(away, fmt.Sprintf("%d never came", n))
+	}
+	if len(away) > 0 {
+		text += ", " + strings.Join(away, " and ")
+	}
+	return text
+}

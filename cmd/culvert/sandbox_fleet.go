@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/culvert-iot/culvert/cmd/culvert/fleet"
+	"github.com/culvert-iot/culvert/operator/openssh"
+	"github.com/culvert-iot/culvert/sandbox"
+)
+
+// maxFleet is how many things a fleet may have. Those that run are bounded by the machine.
+const maxFleet = 100_000
+
+// plan is what --things and --running ask for.
+func (o *sandboxOptions) plan() fleet.Plan { return fleet.Plan{Things: o.things, Running: o.running} }
+
+// checkFleet says what is wrong with the numbers of a fleet.
+func (o *sandboxOptions) checkFleet() error {
+	switch {
+	case o.things < 0 || o.things > maxFleet:
+		return fmt.Errorf("--things %d: 1 to %d are possible", o.things, maxFleet)
+	case o.things == 0 && o.running >= 0:
+		return fmt.Errorf("--running %d: of which fleet? Add --things", o.running)
+	case o.running < -1, o.running > o.things:
+		return fmt.Errorf("--running %d: of %d things", o.running, o.things)
+	}
+	return nil
+}
+
+// fleetGreeting is [greeting] for a fleet. inShell is for --shell, in which the environment is set.
+func fleetGreeting(a sandbox.Addresses, culvert string, o *sandboxOptions, f *fleet.Fleet, inShell bool) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	culvert = openssh.Quote(culvert)
+	line("The sandbox is up, with a fleet of %s.", o.plan().Describe())
+	if inShell {
+		line("This shell's environment leads to it. Try:")
+	} else {
+		line("It is AWS IoT on this machine, for tests. In another terminal:")
+		for _, v := range environment(a) {
+			line("  export %s=%s", v[0], openssh.Quote(v[1]))
+		}
+		line("")
+		line("Then look at the fleet:")
+	}
+	name := fleet.Name(1)
+	line("  %s ls --offline", culvert)
+	line("  %s ls --attribute site=%s", culvert, fleet.Sites[0])
+	line("  %s ping -c 1 %s", culvert, name)
+	line("  %s doctor %s", culvert, name)
+	line("")
+	if f.NoSSH == "" {
+		config := ""
+		if f.SSHConfig != "" {
+			config = " -F " + openssh.Quote(f.SSHConfig)
+		}
+		line("Run commands on it:")
+		line("  %s exec%s --group %s -- 'echo I am $CULVERT_THING'", culvert, config, fleet.Canary)
+		line("  %s ssh%s %s", culvert, config, name)
+	} else {
+		line("Its devices have no ssh, so exec and ssh fail: %s.", f.NoSSH)
+		line("  %s connect %s HTTP=8080", culvert, name)
+	}
+	line("")
+	line("Stop MQTT and start it again, or cut all tunnels (more: %s/):", a.Admin)
+	line("  curl %s/mqtt/stop -d ''", a.Admin)
+	line("  curl %s/mqtt/start -d ''", a.Admin)
+	line(`  curl %s/faults/relay -d '{"do": "cut"}'`, a.Admin)
+	line("%s ends it.", map[bool]string{true: "Leaving the shell", false: "Ctrl-C"}[inShell])
+	return b.String()
+}
