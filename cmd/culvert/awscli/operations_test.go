@@ -1,8 +1,6 @@
 package awscli
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -12,8 +10,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-
-	"github.com/spf13/cobra"
 
 	"github.com/culvert-iot/culvert/sandbox/api"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
@@ -287,45 +283,6 @@ func TestSkeletonsAskNobody(t *testing.T) {
 	}
 }
 
-func TestPrompts(t *testing.T) {
-	b := newBench(t, nil)
-	id := b.open("pi-1").Tunnel.ID
-	out, errs, code := culvertWithInput(t, "\n"+id+"\nSOURCE\n\n", "rotate", "--cli-auto-prompt", "--endpoint-url", b.url)
-	if code != 0 || !strings.Contains(out, "sourceAccessToken") || !strings.Contains(errs, "--client-mode: whose token to replace (required): SOURCE, DESTINATION, ALL\n> ") {
-		t.Errorf("exit %d, %q, %q", code, out, errs)
-	}
-	t.Setenv("AWS_CLI_AUTO_PROMPT", "on-partial")
-	if out, errs, code = culvertWithInput(t, id+"\n", "describe", "--endpoint-url", b.url); code != 0 || !strings.Contains(out, id) {
-		t.Errorf("on-partial: exit %d, %q", code, errs)
-	}
-	if _, errs, code = culvertWithInput(t, id+"\n", "describe", "--no-cli-auto-prompt", "--endpoint-url", b.url); code != 252 || !strings.Contains(errs, "are required: --tunnel-id") {
-		t.Errorf("no prompt: exit %d, %q", code, errs)
-	}
-}
-
-func TestAPromptCanBeInterrupted(t *testing.T) {
-	in, typed := io.Pipe() // nobody types
-	defer typed.Close()
-	ctx, interrupt := context.WithCancel(t.Context())
-	var errs bytes.Buffer
-	root := &cobra.Command{Use: "culvert", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(Commands()...)
-	root.SetArgs([]string{"describe", "--cli-auto-prompt"})
-	root.SetIn(in)
-	root.SetErr(writerFunc(func(p []byte) (int, error) {
-		interrupt() // the question is there
-		return len(p), nil
-	}))
-	code, ok := Report(&errs, root.ExecuteContext(ctx))
-	if !ok || code != 130 || errs.String() != "error: interrupted\n" {
-		t.Errorf("exit %d, %q", code, &errs)
-	}
-}
-
-type writerFunc func([]byte) (int, error)
-
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
-
 func TestOutputOffPrintsNothing(t *testing.T) {
 	b := newBench(t, nil)
 	equal(t, "output", "", b.text("list", "--output", "off"))
@@ -354,66 +311,5 @@ func TestTimeStampsKeepMicroseconds(t *testing.T) {
 		t.Setenv("AWS_CONFIG_FILE", "/dev/null")
 		theirs, _, _ = aws(args...)
 		equal(t, "iso8601", theirs, want)
-	}
-}
-
-func TestGlobalOptionsMayComeFirst(t *testing.T) {
-	b := newBench(t, nil)
-	for _, args := range [][]string{
-		{"--endpoint-url", b.url, "list-tunnels"}, {"--debug", "--endpoint-url=" + b.url, "--output", "text", "list", "--no-paginate"},
-	} {
-		if _, errs, code := culvert(t, args...); code != 0 {
-			t.Errorf("%v: exit %d, %s", args, code, errs)
-		}
-	}
-	if out, _, code := culvert(t, "rotate", "--version"); code != 0 || !strings.Contains(out, "go1.") {
-		t.Errorf("exit %d, %q", code, out)
-	}
-	for _, help := range []string{"--help", "help"} {
-		if out, _, code := culvert(t, "rotate", help); code != 0 || !strings.Contains(out, "--destination-config thingName=string,services=string,...\n") {
-			t.Errorf("exit %d, %q", code, out)
-		}
-	}
-}
-
-func TestHelpFitsEightyColumns(t *testing.T) {
-	for _, op := range operations {
-		out, _, _ := culvert(t, op.command, "--help")
-		for line := range strings.Lines(out) {
-			if len([]rune(line)) > 81 { // with its end
-				t.Errorf("%s: %s", op.command, line)
-			}
-		}
-	}
-}
-
-func TestDebugShowsNoSecrets(t *testing.T) {
-	b := newBench(t, nil)
-	t.Setenv("AWS_SESSION_TOKEN", "session-secret")
-	out, errs, code := culvert(t, "open", "--debug", "--endpoint-url", b.url)
-	var o object
-	if err := json.Unmarshal([]byte(out), &o); err != nil || code != 0 {
-		t.Fatalf("exit %d, %v", code, err)
-	}
-	for _, want := range []string{"X-Amz-Target: IoTSecuredTunneling.OpenTunnel", "status=200", "Authorization: (hidden)", "(token "} {
-		if !strings.Contains(errs, want) {
-			t.Errorf("no %q in\n%s", want, errs)
-		}
-	}
-	for _, secret := range []string{o["sourceAccessToken"].(string), o["destinationAccessToken"].(string), "session-secret", "AKIAEXAMPLE"} {
-		if strings.Contains(errs, secret) {
-			t.Errorf("the log shows %q", secret)
-		}
-	}
-}
-
-func TestCompletion(t *testing.T) {
-	for _, tt := range []struct{ flag, want string }{
-		{"--client-mode", "SOURCE\nDESTINATION\nALL\n:4\n"}, {"--output", "json\ntext\ntable\nyaml\nyaml-stream\noff\n:4\n"},
-	} {
-		out, errs, code := culvert(t, "__complete", "rotate", tt.flag, "")
-		if code != 0 || out != tt.want {
-			t.Errorf("%s: exit %d, %q, %s", tt.flag, code, out, errs)
-		}
 	}
 }
