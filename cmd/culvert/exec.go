@@ -26,14 +26,14 @@ const priceVariable = "CULVERT_TUNNEL_PRICE"
 // execOptions are the flags of exec.
 type execOptions struct {
 	reachOptions
+	selection
 
-	query, attribute, group, things   string
-	service, program, user, sshConfig string
-	sshOptions                        []string
-	parallel                          int
-	outputDir, failed, price          string
-	json, yes                         bool
-	command                           []string
+	things, service, program, user, sshConfig string
+	sshOptions                                []string
+	parallel                                  int
+	outputDir, failed, price                  string
+	json, yes                                 bool
+	command                                   []string
 }
 
 func newExecCommand() *cobra.Command {
@@ -57,7 +57,7 @@ func newExecCommand() *cobra.Command {
 				return usagef(cmd, "which command? Write it behind --, as in: culvert exec pi-1 -- uptime")
 			}
 			o.command = args[dash:]
-			filter, err := o.filter(args[:dash])
+			filter, err := o.check(args[:dash])
 			if err != nil {
 				return usagef(cmd, "%w", err)
 			}
@@ -66,9 +66,7 @@ func newExecCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&o.query, "query", "", "fleet indexing `query`, such as attributes.site:berlin, where the account has fleet indexing")
-	f.StringVar(&o.attribute, "attribute", "", "`NAME=VALUE` of an attribute of the things")
-	f.StringVar(&o.group, "group", "", "`name` of a thing group")
+	o.selection.register(f)
 	f.StringVar(&o.things, "things", "", "`file` of things' names, one a line; - is standard input")
 	f.IntVarP(&o.parallel, "parallel", "P", 16, "`number` of devices at a time")
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask before tunnels are opened")
@@ -81,15 +79,14 @@ func newExecCommand() *cobra.Command {
 	f.StringArrayVarP(&o.sshOptions, "ssh-option", "o", nil, "`Name=value` for ssh; repeat it for more")
 	f.StringVar(&o.service, "service", defaultService, "`name` of the tunnel's service that is ssh")
 	f.StringVar(&o.program, "ssh", "ssh", "ssh `program` to run")
-	o.register(f)
+	o.reachOptions.register(f)
 	reachHelp(cmd)
 	return cmd
 }
 
-func (o *execOptions) filter(names []string) (fleet.Filter, error) {
-	ls := lsOptions{query: o.query, attribute: o.attribute, group: o.group, output: "table"}
-	f, err := ls.filter(names)
-	selected := len(names) > 0 || o.query != "" || o.attribute != "" || o.group != ""
+func (o *execOptions) check(names []string) (fleet.Filter, error) {
+	f, err := o.filter(names)
+	selected := len(names) > 0 || o.selection != selection{}
 	switch {
 	case err != nil:
 		return f, err

@@ -16,10 +16,10 @@ import (
 // inventoryOptions are the flags of inventory.
 type inventoryOptions struct {
 	reachOptions
+	selection
 
-	query, attribute, group string
-	service, user, host     string
-	list, online            bool
+	service, user, host string
+	list, online        bool
 }
 
 func newInventoryCommand() *cobra.Command {
@@ -38,8 +38,7 @@ func newInventoryCommand() *cobra.Command {
 			if !services.ValidName(o.service) {
 				return usagef(cmd, "--service %q: a service's name has 1 to 128 of a-z, A-Z, 0-9, :, _ and -", o.service)
 			}
-			ls := lsOptions{query: o.query, attribute: o.attribute, group: o.group, output: "table"}
-			filter, err := ls.filter(args)
+			filter, err := o.filter(args)
 			if err != nil {
 				return usagef(cmd, "%w", err)
 			}
@@ -50,14 +49,12 @@ func newInventoryCommand() *cobra.Command {
 	f.SortFlags = false
 	f.BoolVar(&o.list, "list", false, "print all of them, as without this flag")
 	f.StringVar(&o.host, "host", "", "print the variables of the thing with this `name` alone")
-	f.StringVar(&o.query, "query", "", "fleet indexing `query`, such as attributes.site:berlin, where the account has fleet indexing")
-	f.StringVar(&o.attribute, "attribute", "", "`NAME=VALUE` of an attribute of the things")
-	f.StringVar(&o.group, "group", "", "`name` of a thing group")
+	o.selection.register(f)
 	f.BoolVar(&o.online, "online", false, "only things that are connected")
 	f.StringVar(&o.user, "user", "", "`name` of the user on the devices")
 	f.StringVar(&o.service, "service", defaultService, "`name` of the tunnel's service that is ssh")
 	o.share.register(f)
-	o.register(f)
+	o.reachOptions.register(f)
 	reachHelp(cmd)
 	return cmd
 }

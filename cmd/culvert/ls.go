@@ -24,9 +24,10 @@ import (
 // lsOptions are the flags of ls.
 type lsOptions struct {
 	aws reachAWS
+	selection
 
-	query, attribute, group, output string
-	online, offline, tunnels        bool
+	output                   string
+	online, offline, tunnels bool
 }
 
 func newLsCommand() *cobra.Command {
@@ -42,7 +43,7 @@ func newLsCommand() *cobra.Command {
 			"  culvert ls 'pi-*' --offline\n" +
 			"  culvert ls --attribute site=berlin --output json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			filter, err := o.filter(args)
+			filter, err := o.check(args)
 			if err != nil {
 				return usagef(cmd, "%w", err)
 			}
@@ -51,9 +52,7 @@ func newLsCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&o.query, "query", "", "fleet indexing `query`, such as attributes.site:berlin, where the account has fleet indexing")
-	f.StringVar(&o.attribute, "attribute", "", "`NAME=VALUE` of an attribute of the things")
-	f.StringVar(&o.group, "group", "", "`name` of a thing group")
+	o.selection.register(f)
 	f.BoolVar(&o.online, "online", false, "show only things that are connected")
 	f.BoolVar(&o.offline, "offline", false, "show only things that are not connected")
 	f.BoolVar(&o.tunnels, "tunnels", false, "show how many open tunnels each thing has, with one more call for each")
@@ -63,21 +62,14 @@ func newLsCommand() *cobra.Command {
 	return cmd
 }
 
-func (o *lsOptions) filter(names []string) (fleet.Filter, error) {
-	f := fleet.Filter{Names: names, Group: o.group, Query: o.query}
-	if o.attribute != "" {
-		var ok bool
-		if f.Attribute, f.Value, ok = strings.Cut(o.attribute, "="); !ok || f.Attribute == "" {
-			return f, fmt.Errorf("--attribute %q: NAME=VALUE is needed", o.attribute)
-		}
-	}
+func (o *lsOptions) check(names []string) (fleet.Filter, error) {
 	if o.online && o.offline {
-		return f, errors.New("--online excludes --offline")
+		return fleet.Filter{}, errors.New("--online excludes --offline")
 	}
 	if o.output != "table" && o.output != "text" && o.output != "json" {
-		return f, fmt.Errorf("--output %q: table, text and json are known", o.output)
+		return fleet.Filter{}, fmt.Errorf("--output %q: table, text and json are known", o.output)
 	}
-	return f, f.Validate()
+	return o.filter(names)
 }
 
 func runLs(cmd *cobra.Command, o *lsOptions, filter fleet.Filter) error {
