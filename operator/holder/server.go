@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/accept"
 	"github.com/culvert-iot/culvert/operator/connect"
 )
 
@@ -76,8 +77,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	s.mu.Unlock()
 	defer context.AfterFunc(s.ctx, func() { _ = l.Close() })()
 	var all sync.WaitGroup
+	accepting := accept.Acceptor{Listener: l, Warn: func(err error) { s.Logger.Warn("commands cannot be accepted for now", "error", err) }}
 	for {
-		c, err := l.Accept()
+		c, err := accepting.Next(s.ctx)
 		if err != nil {
 			if s.ctx.Err() == nil {
 				s.Logger.Error("holder stops", "error", err)

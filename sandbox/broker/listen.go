@@ -13,6 +13,8 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+
+	"github.com/culvert-iot/culvert/internal/accept"
 )
 
 // ALPN is the protocol name that a client with a certificate must offer on port 443 (AWS IoT developer guide).
@@ -83,8 +85,9 @@ func (b *Broker) Freeze(frozen bool) { b.gate.set(frozen) }
 func (b *Broker) Frozen() bool { return b.gate.wait() != nil }
 
 func (b *Broker) accept(l net.Listener, alpn bool) {
+	accepting := accept.Acceptor{Listener: l, Warn: func(err error) { b.log.Warn("mqtt connections cannot be accepted for now", "error", err) }}
 	for {
-		raw, err := l.Accept()
+		raw, err := accepting.Next(context.Background())
 		if err != nil {
 			if b.Running() && !errors.Is(err, net.ErrClosed) {
 				b.log.Warn("mqtt listener failed", "error", err)
