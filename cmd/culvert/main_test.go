@@ -233,7 +233,7 @@ func TestSandboxFlags(t *testing.T) {
 		"--rotation-keeps-connection", "--rotation-notifies-without-config", "--rotation-changes-services", "--rotate-before-connect-fails",
 		"--client-token-survives-rotation", "--old-token-works", "12s", "--same-pair-waits", "--refusal-status", "410", "--refusal-without-body", "--refusal-reason-header",
 		"--cutting", "aligned", "--seed", "8", "--pongs", "never", "--idle-timeout", "9s", "--ending", "1012:bye: now", "--ending", "none", "--ending", "bare",
-		"--add-service-to-v1", "--notify-qos0", "--notify-delay", "10s", "--notify-repeat", "0s", "--policy", policy, "--connack-code", "7",
+		"--add-service-to-v1", "--drop-empty-data", "--mix-connections", "--notify-qos0", "--notify-delay", "10s", "--notify-repeat", "0s", "--policy", policy, "--connack-code", "7",
 		"--suback-failure", "--session-expiry", "11s", "--require-sni", "--deny", "GetConnection", "--throttle-data-plane", "--unknown-is-disconnected", "--direct-by-thing-name", "--no-fleet-index",
 		"--allow-unsigned", "--api-error-status", "403", "--qualified-errors",
 	}
@@ -262,7 +262,7 @@ func TestSandboxFlags(t *testing.T) {
 		Region: "r", Account: "000000000000", Things: []string{"t"}, Services: map[string]string{"A": "1"}, MaxTunnels: 6, MaxServices: 7,
 		AllowUnsigned: true, Policy: []byte("{}"), SessionExpiry: 11 * time.Second, RequireSNI: true,
 		Relay: relay.Config{
-			Cutting: relay.Aligned, Seed: 8, Pongs: relay.PongsNever, IdleTimeout: 9 * time.Second, AddServiceToV1: true,
+			Cutting: relay.Aligned, Seed: 8, Pongs: relay.PongsNever, IdleTimeout: 9 * time.Second, AddServiceToV1: true, DropsEmptyData: true, MixesConnections: true,
 			Endings: []relay.Ending{{Code: 1012, Reason: "bye: now"}, {}, {Bare: true}},
 		},
 		Notifications: sandbox.Notifications{QoS0: true, Delay: 10 * time.Second, Repeat: true},
