@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/culvert-iot/culvert/sandbox"
 )
 
 // completions are what a shell must offer for a line.
@@ -23,6 +25,52 @@ var completions = []struct {
 	{"culvert connect --destination-client-type ", []string{"V1", "V2", "V3", "auto"}},
 	{"culvert ssh --take", []string{"--take-over"}},
 	{"culvert proxy --mode ", []string{"destination", "source"}},
+}
+
+// TestCompletionOfThings asks the sandbox once, and then not even when it is gone.
+func TestCompletionOfThings(t *testing.T) {
+	account, err := sandbox.Start(t.Context(), sandbox.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := account.Addresses()
+	home := t.TempDir()
+	complete := func(words ...string) string {
+		t.Helper()
+		cmd := command(t, append([]string{"__complete"}, words...)...)
+		cmd.Env = append(cmd.Environ(), "HOME="+home, "XDG_CACHE_HOME="+home, "AWS_ENDPOINT_URL="+a.API, "AWS_CA_BUNDLE="+a.CAFile,
+			"AWS_REGION="+a.Region, "AWS_ACCESS_KEY_ID=any", "AWS_SECRET_ACCESS_KEY=thing")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	for i := range 2 {
+		for _, tt := range []struct {
+			words []string
+			want  string // as the scripts of all shells read it: words, and 4 for no names of files, 0 for them
+		}{
+			{[]string{"ssh", ""}, "pi-1\n:4\n"},
+			{[]string{"ssh", "root@p"}, "root@pi-1\n:4\n"},
+			{[]string{"ssh", "pi-1", ""}, ":4\n"},
+			{[]string{"connect", "--take-over", "pi"}, "pi-1\n:4\n"},
+			{[]string{"ping", "other"}, ":4\n"},
+			{[]string{"exec", "pi-1", ""}, ":4\n"},
+			{[]string{"exec", "pi-2", "--", ""}, ":0\n"},
+			{[]string{"describe-tunnel", "--thing", ""}, "pi-1\n:4\n"},
+			{[]string{"tunnels", "--close", ""}, "pi-1\n:4\n"},
+		} {
+			if got := complete(tt.words...); got != tt.want {
+				t.Errorf("%q is completed with %q, want %q", tt.words, got, tt.want)
+			}
+		}
+		if i == 0 {
+			if err := account.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 // inShell puts this program into PATH as culvert and runs a script in a shell.

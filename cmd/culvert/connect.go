@@ -70,6 +70,7 @@ func newConnectCommand() *cobra.Command {
 	o.share.register(f)
 	o.register(f)
 	reachHelp(cmd)
+	cmd.ValidArgsFunction = completeThings(1)
 	return cmd
 }
 

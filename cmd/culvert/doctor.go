@@ -61,6 +61,7 @@ func newDoctorCommand() *cobra.Command {
 	f.StringVar(&o.dataEndpoint, "data-endpoint", "", "`URL` wss://host[:port] of the data endpoint, if it is not the region's; environment: "+dataEndpointVariable)
 	o.aws.register(f)
 	reachHelp(cmd)
+	cmd.ValidArgsFunction = completeThings(1)
 	return cmd
 }
 

@@ -81,6 +81,7 @@ func newExecCommand() *cobra.Command {
 	f.StringVar(&o.program, "ssh", "ssh", "ssh `program` to run")
 	o.reachOptions.register(f)
 	reachHelp(cmd)
+	cmd.ValidArgsFunction = completeThings(0)
 	return cmd
 }
 

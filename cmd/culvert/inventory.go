@@ -56,6 +56,7 @@ func newInventoryCommand() *cobra.Command {
 	o.share.register(f)
 	o.reachOptions.register(f)
 	reachHelp(cmd)
+	cmd.ValidArgsFunction = completeThings(0)
 	return cmd
 }
 

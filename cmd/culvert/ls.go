@@ -59,6 +59,7 @@ func newLsCommand() *cobra.Command {
 	f.StringVar(&o.output, "output", "table", "`form`: table, text (tabs between fields) or json (an object a line)")
 	o.aws.register(f)
 	reachHelp(cmd)
+	cmd.ValidArgsFunction = completeThings(0)
 	return cmd
 }
 

@@ -58,6 +58,7 @@ func newPingCommand() *cobra.Command {
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print the summary only")
 	o.aws.register(f)
 	reachHelp(cmd)
+	cmd.ValidArgsFunction = completeThings(1)
 	return cmd
 }
 

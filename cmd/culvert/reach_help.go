@@ -27,8 +27,7 @@ var sharingHelp = func() string {
 		"one that was opened is closed at the end, and one that was found stays open."
 }()
 
-// reachHelp gives a command a help for 80 columns: its long text wrapped, and each flag with its explanation below. A
-// shell can complete flags' values, but no names of things.
+// reachHelp gives a command a help for 80 columns: its long text wrapped, and each flag with its explanation below.
 func reachHelp(cmd *cobra.Command) {
 	cmd.DisableFlagsInUseLine = true
 	cmd.ValidArgsFunction = cobra.NoFileCompletions

@@ -70,6 +70,7 @@ func newRoot() *cobra.Command {
 	add(root, groupAbout, newVersionCommand(), newManCommand(), newHandoverCommand(), newHoldCommand())
 	for _, c := range root.Commands() {
 		addVersionFlag(c)
+		completeThingFlags(c, "thing", "thing-name", "close")
 	}
 	root.SetHelpCommandGroupID(groupAbout)
 	root.SetCompletionCommandGroupID(groupAbout)

@@ -62,6 +62,7 @@ func newSSHCommand() *cobra.Command {
 	o.register(f)
 	f.Lookup("quiet").Shorthand = "" // -q is ssh's; Arguments sees to both
 	reachHelp(cmd)
+	cmd.ValidArgsFunction = completeThings(1)
 	return cmd
 }
 

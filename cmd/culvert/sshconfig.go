@@ -93,6 +93,7 @@ func newSSHConfigCommand() *cobra.Command {
 	o.share.register(f)
 	o.register(f)
 	reachHelp(cmd)
+	cmd.ValidArgsFunction = completeThings(0)
 	return cmd
 }
 

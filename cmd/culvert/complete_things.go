@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/spf13/cobra"
+
+	"github.com/culvert-iot/culvert/operator"
+	"github.com/culvert-iot/culvert/operator/fleet"
+)
+
+// completeThings lets a shell complete a command's arguments with names of things, at most so many of them; 0 stands for
+// any number. What is behind "--" belongs to another command.
+func completeThings(most int) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if slices.Contains(os.Args, "--") { // the library has taken it out of args, and puts one of its own behind them
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		if most > 0 && len(args) >= most {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return thingsFor(cmd, args, begun), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeThingFlags does the same for the values of a command's flags.
+func completeThingFlags(cmd *cobra.Command, flags ...string) {
+	for _, name := range flags {
+		if cmd.Flags().Lookup(name) == nil {
+			continue
+		}
+		_ = cmd.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+			return thingsFor(cmd, nil, begun), cobra.ShellCompDirectiveNoFileComp
+		}) // it is there
+	}
+}
+
+// thingsFor returns the names that begin with what is typed, except those that are there already. A user's name in front
+// of an @ stays.
+func thingsFor(cmd *cobra.Command, but []string, begun string) (words []string) {
+	user, prefix := "", begun
+	if i := strings.LastIndex(begun, "@"); i >= 0 {
+		user, prefix = begun[:i+1], begun[i+1:]
+	}
+	flag := func(name string) string {
+		if f := cmd.Flags().Lookup(name); f != nil {
+			return f.Value.String()
+		}
+		return ""
+	}
+	options := operator.Options{
+		Profile: flag("profile"), Region: flag("region"), EndpointURL: flag("endpoint-url"), CABundle: flag("ca-bundle"),
+		NoVerifySSL: flag("no-verify-ssl") == "true", NoSignRequest: flag("no-sign-request") == "true",
+	}
+	key := []string{options.Profile, options.Region, options.EndpointURL}
+	for _, name := range []string{
+		"HOME", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_IOT",
+		"AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE",
+	} {
+		key = append(key, os.Getenv(name))
+	}
+	names := fleet.NewKnown(key...).Names(cmd.Context(), func(ctx context.Context) (aws.Config, error) {
+		return operator.LoadConfig(ctx, options)
+	})
+	for _, n := range names {
+		if strings.HasPrefix(n, prefix) && !slices.Contains(but, n) {
+			words = append(words, user+n)
+		}
+	}
+	return words
+}

@@ -1,0 +1,79 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// account is what AWS lists: pages, then perhaps an error. Without pages or error it does not answer in time.
+type account struct {
+	pages [][]string
+	err   error
+	asked int
+}
+
+func (a *account) list(ctx context.Context) iter.Seq2[[]string, error] {
+	a.asked++
+	return func(yield func([]string, error) bool) {
+		for _, p := range a.pages {
+			if !yield(slices.Clone(p), nil) {
+				return
+			}
+		}
+		if a.pages == nil && a.err == nil {
+			<-ctx.Done()
+			yield(nil, ctx.Err())
+		} else if a.err != nil {
+			yield(nil, a.err)
+		}
+	}
+}
+
+func TestKnownNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &Known{filepath.Join(t.TempDir(), "things", "file")}
+		var a account
+		step := func(what string, age time.Duration, asks int, took time.Duration, want ...string) {
+			t.Helper()
+			time.Sleep(age)
+			before, asked := time.Now(), a.asked
+			got := k.refreshed(t.Context(), a.list)
+			if !slices.Equal(got, want) || a.asked-asked != asks || time.Since(before) != took {
+				t.Errorf("%s: %q after %v, AWS was asked %d times", what, got, time.Since(before), a.asked-asked)
+			}
+		}
+		a.pages = [][]string{{"pi-2", "a b", "$(reboot)"}, {"pi-1"}}
+		step("first", 0, 1, 0, "pi-1", "pi-2")
+		step("remembered", knownLife-time.Second, 0, 0, "pi-1", "pi-2")
+		a.pages = [][]string{{"pi-3"}}
+		step("fetched anew", time.Second, 1, 0, "pi-3")
+		a.pages, a.err = nil, nil
+		step("AWS does not answer", knownLife, 1, knownWait, "pi-3")
+		step("and is not asked again at once", knownRetry-2*time.Second, 0, 0, "pi-3")
+		a.pages, a.err = [][]string{{"pi-4"}}, errors.New("throttled")
+		step("a part of the list", 2*time.Second, 1, 0, "pi-3", "pi-4")
+	})
+}
+
+func TestKnownNamesAreForTheUserAlone(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("HOME", t.TempDir()) // of macOS
+	k := NewKnown("key")
+	a := account{pages: [][]string{{"pi-1"}}}
+	k.refreshed(t.Context(), a.list)
+	for path, want := range map[string]os.FileMode{k.file: 0o600, filepath.Dir(k.file): 0o700} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v %v", path, info.Mode(), err)
+		}
+	}
+	if NewKnown("key").file != k.file || NewKnown("another").file == k.file {
+		t.Error("a key is not its file")
+	}
+}
