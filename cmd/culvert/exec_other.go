@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 
 	"github.com/culvert-iot/culvert/operator/connect"
@@ -20,3 +21,6 @@ func offer(ctx context.Context, serving *sync.WaitGroup, t *connect.Tunnel, serv
 	serving.Go(func() { _ = t.Serve(ctx, service, l) })
 	return []string{"HostName=127.0.0.1", fmt.Sprintf("Port=%d", l.Addr().(*net.TCPAddr).Port), "ProxyCommand=none"}, nil
 }
+
+// terminate ends a process: there is no signal that asks it to.
+func terminate(p *os.Process) error { return p.Kill() }

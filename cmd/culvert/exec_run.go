@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/hint"
@@ -174,7 +173,7 @@ func (r *execRun) ssh(ctx context.Context, thing string, way []string, out *exec
 	args = append(append(args, c.Options...), "--", c.Destination)
 	cmd := exec.CommandContext(ctx, r.path, append(args, r.command...)...)
 	cmd.Stdout, cmd.Stderr = out.stdout, out.stderr
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Cancel = func() error { return terminate(cmd.Process) }
 	cmd.WaitDelay = 5 * time.Second
 	return cmd.Run()
 }

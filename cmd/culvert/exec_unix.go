@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"sync"
+	"syscall"
 
 	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/operator/openssh"
@@ -26,3 +28,6 @@ func offer(ctx context.Context, serving *sync.WaitGroup, t *connect.Tunnel, serv
 	serving.Go(func() { _ = t.Serve(ctx, service, l) })
 	return []string{"ProxyUseFdpass=yes", "ProxyCommand=" + openssh.Quote(self) + " handover " + openssh.Quote(socket)}, nil
 }
+
+// terminate asks a process to end.
+func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }

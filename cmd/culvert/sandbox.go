@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -102,9 +103,9 @@ func runSandbox(ctx context.Context, cfg sandbox.Config, o sandboxOptions, ownSe
 	case o.json:
 		err = json.NewEncoder(out).Encode(s.Addresses()) // on one line
 	case o.shell:
-		_, err = io.WriteString(out, shellGreeting(s.Addresses()))
+		_, err = io.WriteString(out, shellGreeting(s.Addresses(), syntaxOn(runtime.GOOS)))
 	default:
-		_, err = io.WriteString(out, greeting(s.Addresses(), culvert, cfg.AllowUnsigned))
+		_, err = io.WriteString(out, greeting(s.Addresses(), culvert, cfg.AllowUnsigned, syntaxOn(runtime.GOOS)))
 	}
 	if err != nil {
 		return err

@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 
 	"github.com/culvert-iot/culvert/cmd/culvert/fleet"
-	"github.com/culvert-iot/culvert/operator/openssh"
 	"github.com/culvert-iot/culvert/sandbox"
 )
 
@@ -32,14 +32,15 @@ func (o *sandboxOptions) checkFleet() error {
 func fleetGreeting(a sandbox.Addresses, culvert string, o *sandboxOptions, f *fleet.Fleet, inShell bool) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	culvert = openssh.Quote(culvert)
+	in := syntaxOn(runtime.GOOS)
+	culvert = in.quote(culvert)
 	line("The sandbox is up, with a fleet of %s.", o.plan().Describe())
 	if inShell {
 		line("This shell's environment leads to it. Try:")
 	} else {
 		line("It is AWS IoT on this machine, for tests. In another terminal:")
 		for _, v := range environment(a) {
-			line("  export %s=%s", v[0], openssh.Quote(v[1]))
+			line("  %s", in.set(v[0], v[1]))
 		}
 		line("")
 		line("Then look at the fleet:")
@@ -53,7 +54,7 @@ func fleetGreeting(a sandbox.Addresses, culvert string, o *sandboxOptions, f *fl
 	if f.NoSSH == "" {
 		config := ""
 		if f.SSHConfig != "" {
-			config = " -F " + openssh.Quote(f.SSHConfig)
+			config = " -F " + in.quote(f.SSHConfig)
 		}
 		line("Run commands on it:")
 		line("  %s exec%s --group %s -- 'echo I am $CULVERT_THING'", culvert, config, fleet.Canary)

@@ -31,6 +31,34 @@ func namesAsTyped(typed string) programNames {
 	return names
 }
 
+// syntax is how commands are written for a person's shell.
+type syntax struct {
+	set        func(name, value string) string
+	background func(command string) string // runs it beside the shell
+	quote      func(word string) string
+}
+
+// syntaxOn returns that of cmd.exe for Windows, and that of POSIX for all others.
+func syntaxOn(goos string) syntax {
+	if goos != "windows" {
+		return syntax{
+			set:        func(name, value string) string { return "export " + name + "=" + openssh.Quote(value) },
+			background: func(command string) string { return command + " &" },
+			quote:      openssh.Quote,
+		}
+	}
+	return syntax{
+		set:        func(name, value string) string { return "set " + name + "=" + value }, // quotes would be part of it
+		background: func(command string) string { return "start /b " + command },
+		quote: func(word string) string {
+			if strings.ContainsAny(word, " \t&()^") {
+				return `"` + word + `"`
+			}
+			return word
+		},
+	}
+}
+
 // environment returns the variables with which culvert and the AWS CLI reach the sandbox.
 func environment(a sandbox.Addresses) [][2]string {
 	return [][2]string{
@@ -44,7 +72,7 @@ func environment(a sandbox.Addresses) [][2]string {
 }
 
 // greeting tells a person what to type next. With its shortest paths it fits a terminal of 80×24.
-func greeting(a sandbox.Addresses, names programNames, unsigned bool) string {
+func greeting(a sandbox.Addresses, names programNames, unsigned bool, in syntax) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	d := a.Devices[0]
@@ -52,16 +80,16 @@ func greeting(a sandbox.Addresses, names programNames, unsigned bool) string {
 	line("It is no product for production: any credentials do, and nothing is kept.")
 	line("")
 	line("In a second terminal, run the device's daemon:")
-	line("  %s --config %s", openssh.Quote(names.culvertd), openssh.Quote(d.ConfigFile))
+	line("  %s --config %s", in.quote(names.culvertd), in.quote(d.ConfigFile))
 	line("")
 	line("In a third one, set the environment and reach the device:")
 	for _, v := range environment(a) {
 		if !unsigned || !strings.HasPrefix(v[0], "AWS_ACCESS") && !strings.HasPrefix(v[0], "AWS_SECRET") {
-			line("  export %s=%s", v[0], openssh.Quote(v[1]))
+			line("  %s", in.set(v[0], v[1]))
 		}
 	}
 	unsignedFlags := map[bool]string{true: " --no-sign-request --region " + a.Region}[unsigned]
-	line("  %s ssh %s%s", openssh.Quote(names.culvert), d.Thing, unsignedFlags)
+	line("  %s ssh %s%s", in.quote(names.culvert), d.Thing, unsignedFlags)
 	line("")
 	line("Or open a tunnel with the AWS CLI:")
 	line("  aws iotsecuretunneling open-tunnel --endpoint-url %s%s \\", a.API, unsignedFlags)
@@ -75,12 +103,12 @@ func greeting(a sandbox.Addresses, names programNames, unsigned bool) string {
 }
 
 // shellGreeting is [greeting] for --shell, in which the environment is set.
-func shellGreeting(a sandbox.Addresses) string {
+func shellGreeting(a sandbox.Addresses, in syntax) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	d := a.Devices[0]
 	line("The sandbox is up, and this shell's environment leads to it. Try:")
-	line("  culvertd --config %s &", openssh.Quote(d.ConfigFile))
+	line("  %s", in.background("culvertd --config "+in.quote(d.ConfigFile)))
 	line("  culvert ssh %s", d.Thing)
 	line("  curl %s/state", a.Admin)
 	line(`  curl %s/faults/relay -d '{"do": "cut"}'`, a.Admin)

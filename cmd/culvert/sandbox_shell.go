@@ -24,7 +24,7 @@ func runShell(ctx context.Context, a sandbox.Addresses, stdin, stdout, stderr *o
 	if runtime.GOOS == "windows" {
 		name = cmp.Or(os.Getenv("COMSPEC"), "cmd.exe")
 	}
-	env, err := shellEnvironment(os.Environ(), a)
+	env, err := shellEnvironment(runtime.GOOS, os.Environ(), a)
 	if err != nil {
 		return err
 	}
@@ -46,8 +46,8 @@ func runShell(ctx context.Context, a sandbox.Addresses, stdin, stdout, stderr *o
 }
 
 // shellEnvironment replaces what would lead the shell's programs elsewhere, and puts this program's
-// directory first in PATH.
-func shellEnvironment(from []string, a sandbox.Addresses) ([]string, error) {
+// directory first in PATH, which Windows calls Path.
+func shellEnvironment(goos string, from []string, a sandbox.Addresses) ([]string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
@@ -56,6 +56,9 @@ func shellEnvironment(from []string, a sandbox.Addresses) ([]string, error) {
 	path := filepath.Dir(self) + string(os.PathListSeparator)
 	env := slices.DeleteFunc(slices.Clone(from), func(entry string) bool {
 		name, value, _ := strings.Cut(entry, "=")
+		if goos == "windows" {
+			name = strings.ToUpper(name) // names have no case there
+		}
 		if name == "PATH" {
 			path += value
 		}

@@ -20,9 +20,9 @@ var addresses = sandbox.Addresses{
 
 func TestSandboxGreetingFitsATerminal(t *testing.T) {
 	for name, text := range map[string]string{
-		"signed":   greeting(addresses, programNames{"bin/culvert", "bin/culvertd"}, false),
-		"unsigned": greeting(addresses, programNames{"culvert", "culvertd"}, true),
-		"shell":    shellGreeting(addresses),
+		"signed":   greeting(addresses, programNames{"bin/culvert", "bin/culvertd"}, false, syntaxOn("linux")),
+		"unsigned": greeting(addresses, programNames{"culvert", "culvertd"}, true, syntaxOn("linux")),
+		"shell":    shellGreeting(addresses, syntaxOn("linux")),
 	} {
 		lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 		if len(lines) > 23 { // and the cursor's
@@ -37,9 +37,33 @@ func TestSandboxGreetingFitsATerminal(t *testing.T) {
 }
 
 func TestUnsignedAdviceNeedsNoCredentials(t *testing.T) {
-	text := greeting(addresses, programNames{"culvert", "culvertd"}, true)
+	text := greeting(addresses, programNames{"culvert", "culvertd"}, true, syntaxOn("linux"))
 	if strings.Contains(text, "AWS_ACCESS_KEY_ID") || !strings.Contains(text, "--endpoint-url "+addresses.API+" --no-sign-request --region eu-west-1 \\\n") {
 		t.Errorf("advice:\n%s", text)
+	}
+}
+
+func TestSandboxGreetingOnWindows(t *testing.T) {
+	a := addresses
+	a.CAFile, a.Devices = `C:\Users\A B\ca.pem`, []sandbox.Device{{Thing: "pi-1", ConfigFile: `C:\Users\A B\culvertd.toml`}}
+	text := greeting(a, programNames{"culvert", "culvertd"}, false, syntaxOn("windows")) + shellGreeting(a, syntaxOn("windows"))
+	for _, want := range []string{
+		"  set AWS_DEFAULT_REGION=eu-west-1\n", "  set AWS_CA_BUNDLE=C:\\Users\\A B\\ca.pem\n",
+		"  culvertd --config \"C:\\Users\\A B\\culvertd.toml\"\n", "  start /b culvertd --config \"C:",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+func TestSandboxShellKeepsWindowsPath(t *testing.T) {
+	env, err := shellEnvironment("windows", []string{`Path=C:\Windows`, "Aws_Profile=production"}, addresses)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := strings.Join(env, "\n"); !strings.Contains(text, `C:\Windows`) || strings.Contains(text, "Path=") || strings.Contains(text, "production") {
+		t.Errorf("environment:\n%s", text)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -132,7 +134,7 @@ func runSetupThing(cmd *cobra.Command, o *setupOptions, thing string) error {
 culvert:   for example with: scp %[1]s DEVICE:
 culvert:   set the device up with: sudo culvertd init --bundle %[2]s
 culvert:   then remove the file, there and here
-`, openssh.Quote(cfg.Output), openssh.Quote(cfg.Output[strings.LastIndexByte(cfg.Output, '/')+1:]))
+`, syntaxOn(runtime.GOOS).quote(cfg.Output), openssh.Quote(filepath.Base(cfg.Output)))
 	return nil
 }
 
