@@ -62,6 +62,7 @@ var homes = []home{
 	{"github.com/spf13/...", []string{"cmd/culvert/..."}, "only the operator's command has subcommands enough for cobra"},
 	{"github.com/coreos/go-systemd/v22/daemon", []string{"cmd/culvertd/..."}, "only the daemon's main talks to systemd"},
 	{"github.com/aws/...", []string{"operator/...", "cmd/culvert/..."}, "the AWS SDK stays with the operator"},
+	{"github.com/pkg/sftp", []string{"operator/transfer"}, "SFTP has one home, and the device none"},
 	{"github.com/jmespath-community/go-jmespath/pkg/parsing", []string{"operator/...", "cmd/culvert/..."}, "queries are the operator's output"},
 	{"go.yaml.in/yaml/v3", []string{"operator/...", "cmd/culvert/..."}, "YAML is the operator's input and output"},
 	{"google.golang.org/protobuf/encoding/protowire", []string{"proxy/frame"}, "the codec has one home"},

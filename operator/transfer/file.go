@@ -1,0 +1,424 @@
+package transfer
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io/fs"
+	"path"
+	"sync"
+	"syscall"
+
+	"github.com/culvert-iot/culvert/internal/hint"
+)
+
+// largeFile is the size from which a file is moved alone, and from which the room for it is asked for first.
+const largeFile = 1 << 20
+
+// fileCopy is the copy of one file.
+type fileCopy struct {
+	*run
+
+	ctx    context.Context //nolint:containedctx // of one call
+	it     *item
+	size   int64
+	in     reader
+	part   string
+	result Result
+
+	mode, current fs.FileMode // that the copy gets, and that the partial file has
+	counted       int64       // of the file's bytes, in the progress
+}
+
+// file copies one file.
+func (r *run) file(ctx context.Context, it *item) Result {
+	if it.err != nil || it.below != nil && it.below.state == Failed {
+		r.bytes.Add(it.size)
+		return r.failed(it)
+	}
+	f := &fileCopy{run: r, ctx: ctx, it: it, part: PartialName(it.to)}
+	r.current.Store(&it.from)
+	err := f.copy()
+	if f.in != nil {
+		_ = f.in.Close()
+	}
+	if err != nil {
+		f.result.Err = err
+		if ctx.Err() != nil || isLost(err) {
+			f.count(-f.counted) // to be counted again
+		} else {
+			f.count(it.size - f.counted)
+		}
+	}
+	return f.result
+}
+
+// count adds to the progress.
+func (f *fileCopy) count(n int64) {
+	f.counted += n
+	f.bytes.Add(n)
+}
+
+func (f *fileCopy) copy() error {
+	in, err := f.src.Open(f.it.from)
+	if err != nil {
+		return failf(err, "open it")
+	}
+	f.in = in
+	info, err := in.Stat()
+	if err != nil {
+		return failf(err, "look at it")
+	}
+	if !isRegular(info) {
+		return errors.New("it has become something else meanwhile")
+	}
+	f.total.Add(info.Size() - f.it.size) // it may have grown
+	f.it.size, f.it.info, f.size = info.Size(), info, info.Size()
+	f.result.Size = f.size
+
+	var existing, partial fs.FileInfo
+	if f.occupied(f.it) {
+		if existing, partial, err = f.look(); err != nil {
+			return err
+		}
+	}
+	if existing != nil {
+		done, err := f.isThere(existing)
+		if err != nil || done {
+			return err
+		}
+	}
+	out, at, sum, err := f.begin(partial)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if err := f.protect(out, existing); err != nil {
+		return err
+	}
+	if err := f.move(out, at, sum); err != nil {
+		return err
+	}
+	return f.finish(out, sum)
+}
+
+// look describes what is at the file's place, and the partial file beside it; nil means nothing.
+func (f *fileCopy) look() (existing, partial fs.FileInfo, err error) {
+	var existingErr, partialErr error
+	var both sync.WaitGroup
+	both.Go(func() { existing, existingErr = f.dst.Lstat(f.it.to) })
+	both.Go(func() { partial, partialErr = f.dst.Lstat(f.part) })
+	both.Wait()
+	for _, err := range []error{existingErr, partialErr} {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, failf(err, "look at what is there")
+		}
+	}
+	switch {
+	case existingErr != nil:
+		existing = nil
+	case existing.IsDir():
+		return nil, nil, errors.New("there is a directory of this name")
+	case !isRegular(existing) && !isLink(existing):
+		return nil, nil, fmt.Errorf("%s is there, which is not replaced", kindOf(existing.Mode()))
+	}
+	if partialErr != nil {
+		partial = nil
+	}
+	return existing, partial, nil
+}
+
+// isThere reports whether the file is there already with the same content.
+func (f *fileCopy) isThere(existing fs.FileInfo) (bool, error) {
+	if !isRegular(existing) || existing.Size() != f.size {
+		return false, nil
+	}
+	if f.session.shell == nil {
+		if f.result.Check = CheckSize; !f.Preserve || existing.ModTime().Unix() != f.it.info.ModTime().Unix() {
+			return false, nil
+		}
+	} else {
+		sum, same, err := f.compare(f.it.to, f.size)
+		if err != nil || !same {
+			return false, err
+		}
+		f.result.SHA256, f.result.Check = sum, CheckSHA256
+	}
+	f.count(f.size)
+	if f.Preserve {
+		if mode := f.it.info.Mode() & permissions; mode != existing.Mode()&permissions {
+			if err := f.dst.Chmod(f.it.to, mode); err != nil {
+				return false, failf(err, "set its mode")
+			}
+		}
+		if existing.ModTime().Unix() != f.it.info.ModTime().Unix() {
+			if err := f.dst.Chtimes(f.it.to, f.it.info.ModTime()); err != nil {
+				return false, failf(err, "set its time")
+			}
+		}
+	}
+	f.result.State = Unchanged
+	return true, nil
+}
+
+// begin opens the partial file, and returns where to go on and the hash of what is in front.
+func (f *fileCopy) begin(partial fs.FileInfo) (out writer, at int64, sum hash.Hash, err error) {
+	sum = sha256.New()
+	if partial != nil && isRegular(partial) && f.session.shell != nil {
+		if at = resumeAt(partial.Size(), f.size); at > 0 {
+			var same bool
+			if _, same, err = f.compare(f.part, at); err != nil {
+				return nil, 0, nil, err
+			}
+			if !same {
+				at = 0
+			}
+		}
+	}
+	if err := f.room(at, partial); err != nil {
+		return nil, 0, nil, err
+	}
+	if at > 0 {
+		if out, err = f.dst.Continue(f.part); err != nil {
+			return nil, 0, nil, failf(err, "go on with %s", path.Base(f.part))
+		}
+		if err = out.Truncate(at); err == nil {
+			err = f.hashLocal(sum, at)
+		}
+		if err != nil {
+			_ = out.Close()
+			return nil, 0, nil, failf(err, "go on with %s", path.Base(f.part))
+		}
+		f.result.Resumed = at
+		f.count(at)
+		return out, at, sum, nil
+	}
+	if partial != nil {
+		if err := f.dst.Remove(f.part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, 0, nil, failf(err, "remove an old %s", path.Base(f.part))
+		}
+	}
+	if out, err = f.dst.Create(f.part); err != nil {
+		err = failf(err, "make %s", path.Base(f.part))
+		if errors.Is(err, fs.ErrPermission) {
+			err = hint.Wrap(err, "the file is written beside its place and renamed: its directory must be writable")
+		}
+		return nil, 0, nil, err
+	}
+	return out, 0, sum, nil
+}
+
+// room returns an error if the target has no room for the rest of the file.
+func (f *fileCopy) room(at int64, partial fs.FileInfo) error {
+	if f.size < largeFile {
+		return nil
+	}
+	free, known := f.dst.Free()
+	if known && partial != nil && isRegular(partial) {
+		free += uint64(max(0, partial.Size()-at)) //nolint:gosec // not negative
+	}
+	if known && uint64(f.size-at) > free { //nolint:gosec // at is at most the size
+		return fmt.Errorf("no room: %s are free and %s are needed", Bytes(int64(free)), Bytes(f.size-at))
+	}
+	return nil
+}
+
+// protect keeps others from reading a partial file that they could not read when it is complete.
+func (f *fileCopy) protect(out writer, existing fs.FileInfo) error {
+	info, err := out.Stat()
+	if err != nil {
+		return failf(err, "look at %s", path.Base(f.part))
+	}
+	f.current, f.mode = info.Mode()&permissions, f.it.info.Mode()&permissions
+	switch {
+	case f.Preserve:
+	case existing != nil && isRegular(existing):
+		f.mode = existing.Mode() & permissions
+	default:
+		left, err := f.umaskLeaves()
+		if err != nil {
+			return err
+		}
+		f.mode &= left
+	}
+	if f.current&^f.mode&0o077 != 0 {
+		f.current = 0o600
+		if err := f.dst.Chmod(f.part, f.current); err != nil {
+			return failf(err, "set the mode of %s", path.Base(f.part))
+		}
+	}
+	return nil
+}
+
+// umaskLeaves is which permissions the umask of the target's side leaves, of which a new file shows those for reading and
+// writing.
+func (f *fileCopy) umaskLeaves() (fs.FileMode, error) {
+	known, current := f.umask.Load(), f.current
+	if known == 0 {
+		if f.result.Resumed > 0 { // its mode was changed
+			probe := f.part + "~"
+			out, err := f.dst.Create(probe)
+			if err != nil {
+				return 0, failf(err, "make %s", path.Base(probe))
+			}
+			info, err := out.Stat()
+			_ = out.Close()
+			if removeErr := f.dst.Remove(probe); err == nil {
+				err = removeErr
+			}
+			if err != nil {
+				return 0, failf(err, "try the umask")
+			}
+			current = info.Mode() & permissions
+		}
+		known = int64(current) + 1
+		f.umask.Store(known)
+	}
+	left := fs.FileMode(known-1) & permissions //nolint:gosec // 9 bits
+	return left | left&0o444>>2, nil
+}
+
+// move moves the bytes behind at, which are added to sum.
+func (f *fileCopy) move(out writer, at int64, sum hash.Hash) error {
+	if f.size >= largeFile {
+		f.large.Lock()
+		defer f.large.Unlock()
+	}
+	f.pumping.Add(1)
+	defer f.pumping.Add(-1)
+	read := func(p *piece) error {
+		n, err := f.in.ReadAt(p.data, p.off)
+		if n < len(p.data) {
+			if err == nil || isEOF(err) {
+				return errors.New("it became shorter while it was copied: copy it again")
+			}
+			return failf(err, "read it")
+		}
+		return nil
+	}
+	write := func(p *piece) error {
+		if _, err := out.WriteAt(p.data, p.off); err != nil {
+			return &writeError{err}
+		}
+		return nil
+	}
+	moved := func(p *piece) error {
+		f.result.Sent += int64(len(p.data))
+		f.sent.Add(int64(len(p.data)))
+		f.count(int64(len(p.data)))
+		return nil
+	}
+	var p pump
+	if f.upload() {
+		p = pump{prepare: func(p *piece) error {
+			err := read(p)
+			sum.Write(p.data)
+			return err
+		}, request: write, finish: moved}
+	} else {
+		p = pump{request: read, finish: func(p *piece) error {
+			sum.Write(p.data)
+			if err := write(p); err != nil {
+				return err
+			}
+			return moved(p)
+		}}
+	}
+	_, err := p.run(f.ctx, f.session.slots, at, f.size)
+	if w, ok := errors.AsType[*writeError](err); ok {
+		return f.writeFailed(out, w.error)
+	}
+	return err
+}
+
+type writeError struct{ error }
+
+func (w *writeError) Unwrap() error { return w.error }
+
+// writeFailed explains why a write failed. A partial file that fills a disk does not stay.
+func (f *fileCopy) writeFailed(out writer, err error) error {
+	if f.ctx.Err() != nil || isLost(err) {
+		return err
+	}
+	full := errors.Is(err, syscall.ENOSPC)
+	if !full && reason(err) == errFailure { //nolint:errorlint // it is not wrapped
+		free, known := f.dst.Free()
+		full = known && free < packetSize
+	}
+	if !full {
+		return failf(err, "write it")
+	}
+	_ = out.Close()
+	if err := f.dst.Remove(f.part); err != nil {
+		return fmt.Errorf("the disk is full, and the partial file could not be removed: %w", reason(err))
+	}
+	return errors.New("the disk is full; the partial file was removed")
+}
+
+// finish verifies the partial file and gives it its mode, times and name.
+func (f *fileCopy) finish(out writer, sum hash.Hash) error {
+	f.result.SHA256 = sum.Sum(nil)
+	if err := out.Close(); err != nil {
+		return f.writeFailed(out, err)
+	}
+	if err := f.verify(); err != nil {
+		return err
+	}
+	if f.mode != f.current {
+		if err := f.dst.Chmod(f.part, f.mode); err != nil {
+			return failf(err, "set its mode")
+		}
+	}
+	if f.Preserve {
+		if err := f.dst.Chtimes(f.part, f.it.info.ModTime()); err != nil {
+			return failf(err, "set its time")
+		}
+	}
+	if err := f.dst.Rename(f.part, f.it.to); err != nil {
+		return failf(err, "give it its name")
+	}
+	f.result.State = Copied
+	return nil
+}
+
+// errDiffers is what a hash says that is not the same at both ends.
+var errDiffers = errors.New("the SHA-256 of the copy is not that of the source")
+
+// verify compares the whole file at both ends.
+func (f *fileCopy) verify() error {
+	f.tests.Add(1)
+	defer f.tests.Add(-1)
+	var there []byte
+	var err error
+	switch check := f.check(); check {
+	case CheckSize:
+		f.result.SHA256, f.result.Check = nil, check
+		var info fs.FileInfo
+		if info, err = f.dst.Lstat(f.part); err != nil {
+			return failf(err, "look at it")
+		}
+		if info.Size() != f.size {
+			return fmt.Errorf("the copy has %d bytes, and the source %d: copy it again", info.Size(), f.size)
+		}
+		return nil
+	case CheckRead:
+		f.result.Check = check
+		there, err = f.readBack()
+	default:
+		f.result.Check = CheckSHA256
+		there, err = f.session.shell.sum(f.remotePath(f.part), f.size)
+	}
+	if err != nil {
+		return failf(err, "verify it")
+	}
+	if !bytes.Equal(there, f.result.SHA256) {
+		if err := f.dst.Remove(f.part); err != nil {
+			return fmt.Errorf("%w, and it could not be removed: %w", errDiffers, reason(err))
+		}
+		return hint.Wrap(errDiffers, "it changed while it was copied, or a disk or a memory is failing; nothing was replaced")
+	}
+	return nil
+}

@@ -1,0 +1,18 @@
+//go:build unix
+
+package transfer
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// openFlags keep an open of what has become a FIFO meanwhile from blocking.
+const openFlags = unix.O_NONBLOCK
+
+func freeSpace(dir string) (uint64, bool) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil || s.Bsize <= 0 {
+		return 0, false
+	}
+	return uint64(s.Bavail) * uint64(s.Bsize), true //nolint:gosec,unconvert // the types differ between systems
+}

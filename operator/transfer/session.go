@@ -1,0 +1,140 @@
+package transfer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"syscall"
+
+	"github.com/pkg/sftp"
+
+	"github.com/culvert-iot/culvert/internal/hint"
+)
+
+// Session is a connection to another machine's SFTP server. It is safe for concurrent use.
+type Session struct {
+	c     *sftp.Client
+	home  string
+	shell *shell
+	slots *slots
+	ended chan struct{}
+}
+
+// NewSession begins an SFTP session: r and w are the server's output and input.
+func NewSession(r io.Reader, w io.WriteCloser) (*Session, error) {
+	c, err := sftp.NewClientPipe(r, w, sftp.MaxPacketUnchecked(packetSize))
+	if err != nil {
+		return nil, fmt.Errorf("begin the SFTP session: %w", err)
+	}
+	s := &Session{c: c, slots: newSlots(), ended: make(chan struct{})}
+	go func() {
+		_ = c.Wait() // the owner of the pipes knows why it ended
+		close(s.ended)
+	}()
+	if s.home, err = c.RealPath("."); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("find the home directory: %w", reason(err))
+	}
+	return s, nil
+}
+
+// UseShell makes the session hash files with a POSIX shell of the same machine: r and w are its output and input. It
+// fails if there is no program that hashes, or if the shell sees other files than the SFTP server.
+func (s *Session) UseShell(r io.Reader, w io.WriteCloser) error {
+	sh, dir, err := newShell(r, w)
+	if err != nil {
+		return errors.New("its user may run no shell")
+	}
+	switch dir {
+	case "":
+		_ = sh.Close()
+		return errors.New("it has neither sha256sum, shasum nor openssl")
+	case s.home:
+		s.shell = sh
+		return nil
+	}
+	_ = sh.Close()
+	return fmt.Errorf("its shell starts in %s and its SFTP server in %s, so the two may see different files", dir, s.home)
+}
+
+// Ended is closed when the connection has ended.
+func (s *Session) Ended() <-chan struct{} { return s.ended }
+
+// Close ends the session.
+func (s *Session) Close() {
+	if s.shell != nil {
+		_ = s.shell.Close()
+	}
+	_ = s.c.Close()
+}
+
+// path makes a path of a [Location] absolute.
+func (s *Session) path(p string) string {
+	if path.IsAbs(p) {
+		return p
+	}
+	full := s.home + "/" + p
+	if p == "" {
+		full = s.home
+	}
+	return full
+}
+
+// isLost reports whether err means that the connection is gone, and not that one request failed.
+func isLost(err error) bool {
+	return errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, errShellLost) || errors.Is(err, syscall.EPIPE) ||
+		errors.Is(err, io.ErrClosedPipe) || errors.Is(err, os.ErrClosed)
+}
+
+// reason is what is wrong, without the system call and the path: messages have their own.
+func reason(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		err = e.Err
+	}
+	if e, ok := errors.AsType[*os.SyscallError](err); ok {
+		err = e.Err
+	}
+	if e, ok := errors.AsType[*sftp.StatusError](err); ok {
+		switch code := e.FxCode(); code {
+		case sftp.ErrSSHFxFailure:
+			return errFailure
+		case sftp.ErrSSHFxOpUnsupported:
+			return errors.New("the SFTP server cannot do it")
+		default:
+			return fmt.Errorf("the SFTP server answered: %w", code)
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return errors.New("permission denied")
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.New("no such file or directory")
+	}
+	return err
+}
+
+// errFailure is what an SFTP server says of everything that the protocol has no code for.
+var errFailure = errors.New("the SFTP server refused, without a reason")
+
+// failf is an error with what was tried in front.
+func failf(err error, format string, args ...any) error {
+	return &opError{fmt.Sprintf(format, args...), err}
+}
+
+// opError is a failed step: what was tried, and why it failed.
+type opError struct {
+	what string
+	err  error
+}
+
+func (e *opError) Error() string { return e.what + ": " + reason(e.err).Error() }
+func (e *opError) Unwrap() error { return e.err }
+
+// Hint passes on the advice of what it wraps.
+func (e *opError) Hint() string { return hint.Of(e.err) }
