@@ -56,7 +56,7 @@ func (r *execRun) prepare() (err error) {
 			return fmt.Errorf("--failed: %w", err)
 		}
 	}
-	r.dir, err = socketDir()
+	r.dir, err = socketDir("culvert-exec-*")
 	return err
 }
 
@@ -68,10 +68,10 @@ func (r *execRun) cleanUp() {
 }
 
 // socketDir makes a directory for the user alone, whose name is short enough for sockets.
-func socketDir() (string, error) {
-	dir, err := os.MkdirTemp(os.Getenv("XDG_RUNTIME_DIR"), "culvert-exec-*")
+func socketDir(pattern string) (string, error) {
+	dir, err := os.MkdirTemp(os.Getenv("XDG_RUNTIME_DIR"), pattern)
 	if err != nil {
-		dir, err = os.MkdirTemp("", "culvert-exec-*")
+		dir, err = os.MkdirTemp("", pattern)
 	}
 	return dir, err
 }

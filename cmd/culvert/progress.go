@@ -24,8 +24,9 @@ type progress struct {
 
 	mu    sync.Mutex
 	step  string
-	began time.Time // of the step
-	shown int       // how long the live line is
+	bar   func(width int) string // instead of the step
+	began time.Time              // of the step
+	shown int                    // how long the live line is
 	ended bool
 	stop  chan struct{}
 	tick  sync.WaitGroup
@@ -120,6 +121,20 @@ func (p *progress) note(format string, args ...any) {
 	p.event(connect.Event{Kind: connect.Notice, Text: fmt.Sprintf(format, args...)})
 }
 
+// setStep is [progress.event] with a step.
+func (p *progress) setStep(text string) { p.event(connect.Event{Kind: connect.Step, Text: text}) }
+
+// setBar makes text, for at most width characters, the live line until [progress.settle].
+func (p *progress) setBar(text func(width int) string) {
+	if !p.live {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bar = text
+	p.draw()
+}
+
 // print writes a line. While ssh has the terminal in raw mode, a line feed alone would leave the cursor in its column.
 func (p *progress) print(prefix, text string) {
 	end := "\n"
@@ -130,12 +145,15 @@ func (p *progress) print(prefix, text string) {
 }
 
 func (p *progress) draw() {
-	if !p.live || p.quiet || p.ended || p.step == "" {
+	if !p.live || p.quiet || p.ended || p.step == "" && p.bar == nil {
 		return
 	}
 	text := "culvert: " + p.step + " ..."
 	if s := int(time.Since(p.began).Seconds()); s > 0 {
 		text += fmt.Sprintf(" %d s", s)
+	}
+	if p.bar != nil {
+		text = p.bar(p.width())
 	}
 	text = fmt.Sprintf("%.*s", p.width(), text)
 	if len(text) < p.shown {
@@ -158,7 +176,7 @@ func (p *progress) settle() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.erase()
-	p.step = ""
+	p.step, p.bar = "", nil
 }
 
 // end takes the live line back for good.

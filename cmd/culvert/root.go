@@ -65,7 +65,7 @@ func newRoot() *cobra.Command {
 	}
 	add(root, groupTry, newSandboxCommand(), newDemoCommand())
 	add(root, groupSetup, newSetupThingCommand())
-	add(root, groupReach, newSSHCommand(), newConnectCommand(), newExecCommand(), newLsCommand(), newPingCommand(), newDoctorCommand(), newInventoryCommand(), newSSHConfigCommand(), newTunnelsCommand(), newProxyCommand())
+	add(root, groupReach, newSSHCommand(), newCpCommand(), newConnectCommand(), newExecCommand(), newLsCommand(), newPingCommand(), newDoctorCommand(), newInventoryCommand(), newSSHConfigCommand(), newTunnelsCommand(), newProxyCommand())
 	add(root, groupTunnels, awscli.Commands()...)
 	add(root, groupAbout, newVersionCommand(), newManCommand(), newHandoverCommand(), newHoldCommand())
 	for _, c := range root.Commands() {

@@ -102,24 +102,12 @@ func (o *sshOptions) run(cmd *cobra.Command, c openssh.Command) error {
 	}
 	argv := append(append([]string{o.program}, c.Options...), c.Rest...)
 	if c.Destination != "" {
-		_, thing, err := c.Thing()
-		if err != nil {
-			return usagef(cmd, "%w", err)
+		args, err := o.arguments(cmd, words, path, c)
+		if e, ok := errors.AsType[*exitError](err); ok && e.code != exitInterrupted {
+			return &exitError{exitNoConnection, e.err}
 		}
-		found := openssh.Settings(cmd.Context(), path, c, "HostKeyAlias "+thing, "Compression yes", "ServerAliveInterval 0")
-		var settings []string
-		// Without an answer ssh has something to say about its options, for which no tunnel is needed.
-		if found != nil && !c.Has("GOQV") && !sshHasMaster(cmd.Context(), path, found, c) {
-			if settings, err = o.openFirst(cmd, words, thing); err != nil {
-				return err
-			}
-		}
-		settings = append(settings, "HostKeyAlias="+cmp.Or(found["hostkeyalias"], thing), "Compression="+cmp.Or(found["compression"], "yes"),
-			// ssh's own probe would end what is kept over a lost link.
-			"ServerAliveInterval="+cmp.Or(found["serveraliveinterval"], "0"))
-		args, err := openssh.Arguments(words, c, o.service, settings...)
 		if err != nil {
-			return usagef(cmd, "%w", err)
+			return err
 		}
 		argv = append([]string{o.program}, args...)
 	}
@@ -128,6 +116,34 @@ func (o *sshOptions) run(cmd *cobra.Command, c openssh.Command) error {
 		return &exitError{exit.ExitCode(), nil}
 	}
 	return err
+}
+
+// arguments opens the way to c's thing, unless ssh will not need it, and returns ssh's arguments for it. more are settings
+// that depend on the user's.
+func (o *sshOptions) arguments(cmd *cobra.Command, words []string, path string, c openssh.Command, more ...func(found map[string]string) []string) ([]string, error) {
+	_, thing, err := c.Thing()
+	if err != nil {
+		return nil, usagef(cmd, "%w", err)
+	}
+	found := openssh.Settings(cmd.Context(), path, c, "HostKeyAlias "+thing, "Compression yes", "ServerAliveInterval 0")
+	var settings []string
+	// Without an answer ssh has something to say about its options, for which no tunnel is needed.
+	if found != nil && !c.Has("GOQV") && !sshHasMaster(cmd.Context(), path, found, c) {
+		if settings, err = o.openFirst(cmd, words, thing); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range more {
+		settings = append(settings, f(found)...)
+	}
+	settings = append(settings, "HostKeyAlias="+cmp.Or(found["hostkeyalias"], thing), "Compression="+cmp.Or(found["compression"], "yes"),
+		// ssh's own probe would end what is kept over a lost link.
+		"ServerAliveInterval="+cmp.Or(found["serveraliveinterval"], "0"))
+	args, err := openssh.Arguments(words, c, o.service, settings...)
+	if err != nil {
+		return nil, usagef(cmd, "%w", err)
+	}
+	return args, nil
 }
 
 // openFirst opens the way before ssh starts, whose own complaint about a ProxyCommand that failed says nothing. It returns
@@ -154,14 +170,7 @@ func (o *sshOptions) openFirst(cmd *cobra.Command, words []string, thing string)
 		return nil, t.Close()
 	}
 	show.end()
-	err = reachError(cmd, err)
-	if e, ok := errors.AsType[*exitError](err); ok {
-		if e.code == exitInterrupted {
-			return nil, e
-		}
-		err = e.err
-	}
-	return nil, &exitError{exitNoConnection, err}
+	return nil, reachError(cmd, err)
 }
 
 // sshHasMaster reports whether ssh will use the connection of a master that runs already.
@@ -180,13 +189,17 @@ func sshHasMaster(ctx context.Context, path string, settings map[string]string, 
 	return exec.CommandContext(ctx, path, append(args, thing)...).Run() == nil
 }
 
-// connectWords are the words of culvert connect --stdio with the flags that were given and that it knows.
+// connectWords are the words of culvert connect --stdio with the flags that were given and that say how a thing is reached.
 func connectWords(flags *pflag.FlagSet) ([]string, error) {
 	self, err := ownPath()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	return append([]string{self, "connect", "--stdio"}, knownWords(newConnectCommand().Flags(), flags)...), nil
+	var o reachOptions
+	reach := pflag.NewFlagSet("", pflag.ContinueOnError)
+	o.share.register(reach)
+	o.register(reach)
+	return append([]string{self, "connect", "--stdio"}, knownWords(reach, flags)...), nil
 }
 
 // knownWords are the flags that were given and that are known.

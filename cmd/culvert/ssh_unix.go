@@ -79,10 +79,10 @@ func openOwn(words []string, thing, service string) (settings []string, err erro
 		return []string{"ProxyUseFdpass=yes", "ProxyCommand=" + openssh.Quote(self) + " handover " + openssh.Quote(socket)}, nil
 	}
 	err = cmd.Wait()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == exitInterrupted {
-		return nil, &exitError{exitInterrupted, nil}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() > 0 {
+		return nil, &exitError{exit.ExitCode(), nil} // it has said why
 	}
-	return nil, &exitError{exitNoConnection, nil} // it has said why
+	return nil, &exitError{exitFailed, nil}
 }
 
 // awaitSSH returns the connection of the ssh that openOwn's caller has become. It gives up when that has ended.

@@ -30,10 +30,10 @@ func (s *sshServer) sshFlags() []string {
 }
 
 // startSSHSite is a device with an sshd, and an operator.
-func startSSHSite(t *testing.T) (*operatorSite, *sshServer, *daemon) {
+func startSSHSite(t *testing.T, sshd ...string) (*operatorSite, *sshServer, *daemon) {
 	t.Helper()
 	requireProgram(t, "ssh")
-	ssh := startSSHServer(t)
+	ssh := startSSHServer(t, sshd...)
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"SSH": ssh.address}})
 	files, err := box.Device("pi-1")
 	if err != nil {

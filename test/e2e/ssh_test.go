@@ -28,7 +28,8 @@ type sshServer struct {
 	user    string
 }
 
-func startSSHServer(t *testing.T) *sshServer {
+// startSSHServer starts one, with more lines of configuration.
+func startSSHServer(t *testing.T, lines ...string) *sshServer {
 	t.Helper()
 	program, keygen := requireProgram(t, "sshd"), requireProgram(t, "ssh-keygen")
 	who, err := user.Current()
@@ -66,7 +67,7 @@ PasswordAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups 100
 Subsystem sftp internal-sftp
-`, port, s.dir)
+`, port, s.dir) + strings.Join(lines, "\n")
 	path := filepath.Join(s.dir, "sshd_config")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)

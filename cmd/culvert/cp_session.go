@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/operator/openssh"
+	"github.com/culvert-iot/culvert/operator/transfer"
+)
+
+// cpSession is an SFTP session over an ssh of its own, and a shell over the same connection.
+type cpSession struct {
+	*transfer.Session
+
+	dir       string // of the socket by which the shell finds the connection; "" if there is none
+	processes []*exec.Cmd
+	stop      context.CancelFunc
+}
+
+// errNoSession means that ssh ended before the SFTP session began.
+var errNoSession = errors.New("no SFTP session")
+
+// sftpOptions keep what the user has configured for shells away from the SFTP session, as scp does.
+var sftpOptions = []string{"-x", "-oPermitLocalCommand=no", "-oClearAllForwardings=yes", "-oRemoteCommand=none", "-oRequestTTY=no", "-oForwardAgent=no"}
+
+// connect opens the way to a thing and runs ssh twice: for SFTP, and for a shell that hashes.
+func (r *cpRun) connect(ctx context.Context, cmd *cobra.Command, thing transfer.Location, again bool) (_ *cpSession, err error) {
+	words, err := connectWords(cmd.Flags())
+	if err != nil {
+		return nil, err
+	}
+	c := openssh.Command{Options: slices.Clone(sftpOptions), Destination: thing.Destination()}
+	for _, i := range r.identities {
+		c.Options = append(c.Options, "-i", i)
+	}
+	if r.sshConfig != "" {
+		c.Options = append(c.Options, "-F", r.sshConfig)
+	}
+	for _, o := range r.sshSettings {
+		c.Options = append(c.Options, "-o", o)
+	}
+	s := &cpSession{}
+	ctx, s.stop = context.WithCancel(ctx)
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	args, err := r.arguments(cmd, words, r.path, c, s.multiplex)
+	if err != nil {
+		return nil, err
+	}
+	if !again {
+		r.show.setStep("logging in to " + thing.Destination())
+	}
+	stderr := &aside{r.show, nil}
+	out, in, ssh, err := s.start(ctx, r.path, append(slices.Clone(args), "-s", "sftp"), stderr)
+	if err != nil {
+		return nil, err
+	}
+	s.Session, err = transfer.NewSession(out, in)
+	r.show.settle()
+	if err != nil {
+		return nil, r.explain(ctx, thing, ssh, in, err)
+	}
+	if r.check == "size" || r.check == "read" {
+		return s, nil
+	}
+	// Without its own connection it would ask for passwords once more, and go through the tunnel beside the other.
+	shell := []string{"-o", "ControlMaster=no"}
+	if s.dir != "" {
+		shell = append(shell, "-o", "ControlPath="+filepath.Join(s.dir, "m"), "-o", "BatchMode=yes")
+	}
+	out, in, _, err = s.start(ctx, r.path, append(append(shell, args...), "sh"), io.Discard)
+	if err == nil {
+		err = s.UseShell(out, in)
+	}
+	if err != nil && r.check == "sha256" {
+		return nil, &exitError{exitFailed, hint.New(fmt.Sprintf("%s cannot hash: %v", thing.Host, err), "--check read reads copies back, --check size compares sizes")}
+	}
+	if err != nil && !again {
+		r.show.note("%s cannot hash (%v): only sizes are compared, and interrupted files start anew; --check read reads copies back", thing.Host, err)
+	}
+	return s, nil
+}
+
+// multiplex returns settings for ssh that let the shell use the connection of the SFTP session, unless the user's have
+// commands share connections anyway.
+func (s *cpSession) multiplex(found map[string]string) []string {
+	if runtime.GOOS == "windows" || !slices.Contains([]string{"", "no", "false"}, found["controlmaster"]) || found["controlpath"] != "" && found["controlpath"] != "none" {
+		return nil
+	}
+	dir, err := socketDir("culvert-cp-*")
+	if err != nil || len(dir) > 60 { // ssh needs room for a name of its own
+		_ = os.RemoveAll(dir)
+		return nil
+	}
+	s.dir = dir
+	return []string{"ControlMaster=yes", "ControlPath=" + filepath.Join(dir, "m"), "ControlPersist=no"}
+}
+
+// start runs ssh with pipes.
+func (s *cpSession) start(ctx context.Context, path string, args []string, stderr io.Writer) (io.Reader, io.WriteCloser, *exec.Cmd, error) {
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stderr = stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, nil, nil, fmt.Errorf("run %s: %w", path, err)
+	}
+	s.processes = append(s.processes, cmd)
+	return out, in, cmd, nil
+}
+
+// explain says why no SFTP session began: ssh has said why it could not connect.
+func (r *cpRun) explain(ctx context.Context, thing transfer.Location, ssh *exec.Cmd, in io.Closer, err error) error {
+	_ = in.Close()
+	_ = ssh.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if code := ssh.ProcessState.ExitCode(); code == exitNoConnection {
+		return hint.Wrap(fmt.Errorf("%w: ssh could not connect to %s", errNoSession, thing.Destination()), "does this work: culvert ssh "+thing.Destination())
+	}
+	return hint.Wrap(fmt.Errorf("%w: the SFTP server of %s does not answer as one: %w", errNoSession, thing.Host, err),
+		"sshd_config on the device needs a line such as: Subsystem sftp internal-sftp\nthe user's start files there must print nothing where there is no terminal")
+}
+
+// close ends the session and its processes.
+func (s *cpSession) close() {
+	if s.Session != nil {
+		s.Session.Close()
+	}
+	if s.Session == nil {
+		s.stop()
+	}
+	for _, p := range slices.Backward(s.processes) {
+		timer := time.AfterFunc(time.Second, s.stop)
+		_ = p.Wait() // why it ended is known
+		timer.Stop()
+	}
+	s.stop()
+	if s.dir != "" {
+		_ = os.RemoveAll(s.dir)
+	}
+}
+
+// aside is a writer of what ssh says, line by line, beside the live line.
+type aside struct {
+	show *progress
+	rest []byte
+}
+
+func (a *aside) Write(p []byte) (int, error) {
+	a.rest = append(a.rest, p...)
+	end := bytes.LastIndexByte(a.rest, '\n') + 1
+	if end > 0 {
+		text := a.rest[:end]
+		a.show.aside(func() { _, _ = a.show.w.Write(text) })
+		a.rest = bytes.Clone(a.rest[end:])
+	}
+	return len(p), nil
+}
