@@ -59,7 +59,7 @@ func Call(ctx context.Context, path string, r Request, result any) error {
 func unreachable(path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return hint.Wrap(fmt.Errorf("no culvertd answers on %s: %w", path, err), "start it, or name its configuration or socket")
+		return hint.Wrap(fmt.Errorf("no culvertd answers on %s: %w", path, err), "start it (sudo systemctl start culvertd), or name its configuration with --config FILE")
 	case errors.Is(err, fs.ErrPermission):
 		return hint.Wrap(fmt.Errorf("this user may not talk to culvertd on %s: %w", path, err), "use root or culvertd's user")
 	}

@@ -45,7 +45,7 @@ type Server struct {
 
 // Listen makes the socket with mode 0600, and its directory with 0700 if it is missing. With a group, by its
 // name or number, they have 0660 and 0750 and are the group's. A socket without a daemon behind it is replaced; if
-// a daemon does, the error is ErrRunning. The other errors carry hints.
+// a daemon does, the error is ErrRunning. All errors carry hints.
 func Listen(path, group string, log *slog.Logger) (*Server, error) {
 	if len(path) > maxPath {
 		return nil, hint.Wrap(fmt.Errorf("control socket %s: the path has %d characters, more than the %d that a socket's may have", path, len(path), maxPath),
@@ -136,7 +136,7 @@ func alive(path string) bool {
 // advise names the socket and attaches a hint, unless err has a more precise one.
 func advise(path string, err error) error {
 	if errors.Is(err, ErrRunning) {
-		return err
+		return hint.Wrap(err, "culvertd status shows it; to run another, stop it first (sudo systemctl stop culvertd)")
 	}
 	advice := "correct control.socket, or set it to \"\" to do without"
 	switch dir := filepath.Dir(path); {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -90,6 +91,9 @@ type local struct {
 	given            bool // the address was
 }
 
+// ports is what ssh's -L takes.
+var ports = regexp.MustCompile(`^[0-9]+:([a-zA-Z0-9.-]+:)?[0-9]+$`)
+
 // parseLocals reads SERVICE, SERVICE=PORT and SERVICE=HOST:PORT.
 func parseLocals(args []string, bind string) ([]local, error) {
 	if len(args) == 0 {
@@ -104,6 +108,9 @@ func parseLocals(args []string, bind string) ([]local, error) {
 		name, where, given := strings.Cut(arg, "=")
 		if _, err := strconv.ParseUint(arg, 10, 16); err == nil {
 			return nil, fmt.Errorf("%q is a port, not a service: write SERVICE=%s, such as SSH=%s", arg, arg, arg)
+		}
+		if !given && ports.MatchString(arg) {
+			return nil, fmt.Errorf("%q looks like ssh's -L: write SERVICE=%s; the device's [services] says where the service is", arg, arg[:strings.Index(arg, ":")])
 		}
 		if !services.ValidName(name) {
 			return nil, fmt.Errorf("%q is no SERVICE or SERVICE=PORT: a service's name has 1 to 128 of a-z, A-Z, 0-9, :, _ and -", arg)
@@ -180,7 +187,7 @@ func (o *connectOptions) reach(cmd *cobra.Command, events *eventWriter, child *c
 		// Before the tunnel, which costs money: a port may be taken.
 		l, err := new(net.ListenConfig).Listen(ctx, networkOf(s.address), s.address)
 		if err != nil {
-			return &exitError{exitFailed, hint.Wrap(fmt.Errorf("listen for %s: %w", s.service, err), "name another port, or none for a free one: "+s.service)}
+			return &exitError{exitFailed, hint.Wrap(fmt.Errorf("listen for %s: %w", s.service, err), "name another port, "+s.service+"=PORT, or "+s.service+" alone for a free one")}
 		}
 		listeners = append(listeners, l)
 	}

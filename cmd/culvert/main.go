@@ -58,12 +58,21 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return code
 }
 
+// shells are those that culvert completion knows.
+var shells = []string{"bash", "fish", "powershell", "zsh"}
+
 // unknownCommand finds a mistyped command before cobra complains about its options.
 func unknownCommand(root *cobra.Command, args []string) error {
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		return nil
 	}
 	name := args[0]
+	if name == "completion" && len(args) > 1 && !strings.HasPrefix(args[1], "-") && !slices.Contains(shells, args[1]) {
+		return &usageError{command: "culvert completion", err: fmt.Errorf("there is no completion for %q: the shells are %s", args[1], strings.Join(shells, ", "))}
+	}
+	if name == "help" && len(args) > 1 {
+		return unknownCommand(root, args[1:])
+	}
 	if found, _, err := root.Find(args); err == nil && found != root || strings.HasPrefix(name, cobra.ShellCompRequestCmd) || name == "help" {
 		return nil
 	}

@@ -142,7 +142,7 @@ func pingState(ctx context.Context, out io.Writer, client *presence.Client, thin
 			fmt.Errorf("%s is connected and acknowledged nothing", state.ClientID),
 			"its policy must allow iot:Receive on topic/"+presence.PingTopic(thing)+"; a link that broke a moment ago looks the same")}
 	}
-	return &exitError{code: exitNoAnswer}
+	return &exitError{exitNoAnswer, hint.New(thing+" does not answer", "culvert doctor "+thing+" finds out why")}
 }
 
 func pingError(err error) error {

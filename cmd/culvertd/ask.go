@@ -109,7 +109,7 @@ func (p *program) notify(args []string) error {
 	case err != nil:
 		return fmt.Errorf("read the notification from standard input: %w", err)
 	case len(payload) == 0:
-		return hint.New("standard input is empty", "write the payload of the MQTT message to it")
+		return hint.New("standard input is empty", "write the payload of the MQTT message to it, as in: culvertd notify <notification.json")
 	case len(payload) > control.MaxPayload:
 		return hint.Wrap(fmt.Errorf("the notification has more than %d bytes", control.MaxPayload), "write the payload of one MQTT message to standard input")
 	}

@@ -60,7 +60,11 @@ func readBundle(path string) ([]initFile, error) {
 	broken := hint.Wrap(fmt.Errorf("--bundle: %s is not a bundle of culvert setup-thing, or was cut short", path), "copy it again")
 	in, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("--bundle: %w", err)
+		err = fmt.Errorf("--bundle: %w", err)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = hint.Wrap(err, "culvert setup-thing THING makes it on your machine; copy it here: scp culvert-THING.tar DEVICE:")
+		}
+		return nil, err
 	}
 	defer in.Close()
 	data, err := io.ReadAll(io.LimitReader(in, maxBundle))

@@ -136,11 +136,18 @@ func wrongOption(flags *flag.FlagSet, arg string, err error) error {
 	}
 	var names []string
 	flags.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
-	advice := optionsHint(flags)
-	if guess := suggest.Nearest(name, names); guess != "" {
+	advice, dashes := optionsHint(flags), "--"
+	guess := suggest.Nearest(name, names)
+	if len(name) == 1 { // a short form, of which there are none
+		dashes = "-"
+		if i := slices.IndexFunc(names, func(n string) bool { return strings.HasPrefix(n, name) }); i >= 0 {
+			guess = names[i]
+		}
+	}
+	if guess != "" {
 		advice = fmt.Sprintf("did you mean --%s? %s", guess, advice)
 	}
-	return hint.Wrap(&usageError{fmt.Sprintf("culvertd %s has no option --%s", flags.Name(), name)}, advice)
+	return hint.Wrap(&usageError{fmt.Sprintf("culvertd %s has no option %s%s", flags.Name(), dashes, name)}, advice)
 }
 
 func optionsHint(flags *flag.FlagSet) string {

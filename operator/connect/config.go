@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -158,7 +159,11 @@ func (c Config) Check(thing string, services []string) error { return c.check(th
 
 func (c *Config) check(thing string, wanted []string) error {
 	if !services.ValidName(thing) {
-		return usage("%q cannot be the name of a thing: 1 to 128 of a-z, A-Z, 0-9, :, _ and - are allowed", thing)
+		e := &Error{Reason: BadRequest, Text: fmt.Sprintf("%q cannot be the name of a thing: 1 to 128 of a-z, A-Z, 0-9, :, _ and - are allowed", thing)}
+		if strings.Contains(thing, ".") {
+			e.hint = "give the thing's name in AWS IoT, not an address; culvert ls lists the things that are there"
+		}
+		return e
 	}
 	if len(wanted) == 0 {
 		return usage("no service is named")

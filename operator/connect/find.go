@@ -84,7 +84,7 @@ func (f *finder) missing() error {
 	}
 	advice := "check the name, --profile and --region; culvert ls lists the things that are there"
 	if name, port, isPort := strings.Cut(f.thing, ":"); isPort && strings.Trim(port, "0123456789") == "" {
-		advice = "give the thing alone, and a local port as SERVICE=PORT: culvert connect " + name + " SSH=" + port
+		advice = "give the thing alone, as in culvert ssh " + name + "; a local port is SERVICE=PORT, as in culvert connect " + name + " SSH=" + port
 	}
 	return &Error{Reason: DeviceAbsent, Text: "there is no thing " + f.thing + " in " + cmp.Or(f.Region, "this region") + " of this account", hint: advice}
 }

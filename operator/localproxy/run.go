@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"time"
 
@@ -64,6 +65,7 @@ func run(ctx context.Context, cfg *Config, j *journal) error {
 	}
 	host := hostOf(cfg.Endpoint)
 	p := policy{retries: cfg.Settings.ConnectRetries, reconnect: cfg.Settings.ReconnectOnErrors}
+	advised := false
 	for {
 		j.printf(levelInfo, "Connecting to %s as the %s, with token %s", cfg.Endpoint, cfg.Mode, cfg.AccessToken.ID())
 		var opened time.Time
@@ -89,6 +91,10 @@ func run(ctx context.Context, cfg *Config, j *journal) error {
 			return end
 		}
 		j.printf(levelWarning, "%v; next attempt in %v", err, delay.Round(time.Millisecond))
+		if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound && !advised {
+			advised = true
+			j.printf(levelWarning, "There is no host %s: check -r or -e, and this machine's DNS", e.Name)
+		}
 		if backoff.Sleep(ctx, delay) != nil {
 			return asked(ctx)
 		}

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/services"
 )
 
@@ -99,7 +100,11 @@ func (c *Command) Thing() (user, thing string, err error) {
 		user, thing = "", c.Destination
 	}
 	if !services.ValidName(thing) || strings.HasPrefix(thing, "-") || strings.HasPrefix(c.Destination, "-") {
-		return "", "", fmt.Errorf("%q is no THING or USER@THING: a thing's name has 1 to 128 of a-z, A-Z, 0-9, :, _ and -", c.Destination)
+		err := fmt.Errorf("%q is no THING or USER@THING: a thing's name has 1 to 128 of a-z, A-Z, 0-9, :, _ and -", c.Destination)
+		if strings.Contains(thing, ".") {
+			err = hint.Wrap(err, "give the thing's name in AWS IoT, not an address; culvert ls lists the things that are there")
+		}
+		return "", "", err
 	}
 	return user, thing, nil
 }

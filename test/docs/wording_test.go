@@ -13,13 +13,13 @@ import (
 
 // stilted are words that have a plainer form in every sentence.
 var stilted = map[*regexp.Regexp]string{
-	regexp.MustCompile(`(?i)\bwho` + `ever\b`):      "name the actor",
-	regexp.MustCompile(`(?i)\btells ` + `whether`):  "reports whether",
-	regexp.MustCompile(`(?i)\bfor ` + `ever\b`):     "indefinitely",
-	regexp.MustCompile(`(?i)\bhad ` + `better\b`):   "should",
-	regexp.MustCompile(`(?i)\bfinds? ` + `back\b`):  "rejoins",
-	regexp.MustCompile(`(?i)\bmakes? ` + `good\b`):  "repairs",
-	regexp.MustCompile(`(?i)\bbears? ` + `being\b`): "may be",
+	regexp.MustCompile(`(?i)\bwho` + `ever\b`):          "name the actor",
+	regexp.MustCompile(`(?i)\btells ` + `whether`):      "reports whether",
+	regexp.MustCompile(`(?i)\bfor ` + `ever\b`):         "indefinitely",
+	regexp.MustCompile(`(?i)\bhad ` + `better\b`):       "should",
+	regexp.MustCompile(`(?i)\bfinds? ` + `back\b`):      "rejoins",
+	regexp.MustCompile(`(?i)\bma(kes?|de) ` + `good\b`): "repairs",
+	regexp.MustCompile(`(?i)\bbears? ` + `being\b`):     "may be",
 }
 
 // TestWordingIsPlain looks at the comments and strings of all Go files, and at the guides.

@@ -243,7 +243,7 @@ func TestCulvertConnect(t *testing.T) {
 			t.Errorf("open tunnels: %v", list)
 		}
 	})
-	t.Run("a cut link and a spent token are made good", func(t *testing.T) {
+	t.Run("a cut link and a spent token are repaired", func(t *testing.T) {
 		cmd, address, stderr := o.startConnect(t, "--keep", "pi-1")
 		id := o.open()[0].ID
 		box.Relay.Faults().Cut(relay.Target{Side: tunnels.Source})

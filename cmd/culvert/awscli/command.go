@@ -128,7 +128,11 @@ func (r *run) do(args []string) error {
 	case len(args) == 1 && args[0] == "help":
 		return cmd.Help()
 	case len(args) > 0:
-		return usagef("Unknown options: %s", strings.Join(args, ", "))
+		err := usagef("Unknown options: %s", strings.Join(args, ", "))
+		if cmd.Flags().Lookup("thing") != nil && len(args) == 1 {
+			return hint.Wrap(err, "did you mean --thing "+args[0]+"? "+cmd.CommandPath()+" --help")
+		}
+		return err
 	}
 	if err := g.check(); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package awscli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +41,7 @@ func explain(cmd *cobra.Command, err error) error {
 		return e
 	}
 	if e, ok := errors.AsType[*usageError](err); ok {
-		return &Error{exitUsage, hint.Wrap(e, Suggestion(cmd, err)+cmd.CommandPath()+" --help")}
+		return &Error{exitUsage, hint.Wrap(e, cmp.Or(hint.Of(err), Suggestion(cmd, err)+cmd.CommandPath()+" --help"))}
 	}
 	if cmd.Context().Err() != nil {
 		return &Error{exitInterrupted, errors.New("interrupted")}
@@ -56,11 +57,24 @@ func explain(cmd *cobra.Command, err error) error {
 	return &Error{code, operator.Explain(err)}
 }
 
+// elsewhere are options of other commands and programs, by command and name, and what stands for them here.
+var elsewhere = map[string]string{
+	"open-tunnel thing-name": "the thing is part of --destination-config thingName=NAME,services=SSH",
+	"open-tunnel thing":      "the thing is part of --destination-config thingName=NAME,services=SSH",
+	"open-tunnel services":   "services are part of --destination-config thingName=NAME,services=SSH",
+	"connect p":              "a local port is SERVICE=PORT, as in culvert connect THING SSH=2222",
+	"connect L":              "a local port is SERVICE=PORT, as in culvert connect THING HTTP=8080",
+	"connect port":           "a local port is SERVICE=PORT, as in culvert connect THING SSH=2222",
+}
+
 // Suggestion is a sentence with the option that an unknown one was probably meant to be. It is empty for other errors.
 func Suggestion(cmd *cobra.Command, err error) string {
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)
 	if !ok {
 		return ""
+	}
+	if other := elsewhere[cmd.Name()+" "+unknown.GetSpecifiedName()]; other != "" {
+		return other + "; "
 	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })

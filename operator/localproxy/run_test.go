@@ -1,0 +1,34 @@
+package localproxy
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/culvert-iot/culvert/internal/secret"
+)
+
+// TestAHostThatDoesNotExistIsExplainedOnce: a mistyped region looks like a network that is down.
+func TestAHostThatDoesNotExistIsExplainedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		settings := defaultSettings()
+		settings.ConnectRetries = 4
+		var log bytes.Buffer
+		err := Run(t.Context(), &Config{
+			Mode: Destination, Endpoint: "wss://data.tunneling.iot.eu-wset-1.amazonaws.com", AccessToken: secret.New("token"),
+			Mappings: []Mapping{{}}, Settings: settings, Verbose: levelWarning,
+			NetDial: func(context.Context, string, string) (net.Conn, error) {
+				return nil, &net.DNSError{Err: "no such host", Name: "data.tunneling.iot.eu-wset-1.amazonaws.com", IsNotFound: true}
+			},
+		}, &log)
+		if err == nil {
+			t.Fatal("Run succeeded")
+		}
+		if n := strings.Count(log.String(), "check -r or -e"); n != 1 {
+			t.Errorf("explained %d times:\n%s", n, &log)
+		}
+	})
+}
