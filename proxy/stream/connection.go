@@ -110,7 +110,7 @@ func (c *connection) connect(ctx context.Context, m *mux, service string) {
 func (c *connection) attach(target net.Conn) {
 	c.target, c.inbox.progress = target, time.Now()
 	c.polling = true
-	boundBuffer(target)
+	boundBuffers(target)
 	if c.raw = newSocket(target); c.raw == nil {
 		c.plain = new(plainInput)
 	}
@@ -121,11 +121,12 @@ func (c *connection) attach(target net.Conn) {
 	}
 }
 
-// boundBuffer keeps the kernel from holding megabytes for a TCP target that takes nothing. What waits is in
-// the inbox, where it counts.
-func boundBuffer(target net.Conn) {
+// boundBuffers keeps the kernel from holding megabytes for a TCP target that takes nothing, or whose bytes nobody takes.
+// What waits for it is in the inbox, where it counts; what it says waits with it.
+func boundBuffers(target net.Conn) {
 	if s, ok := beneath(target).(*net.TCPConn); ok {
-		_ = s.SetWriteBuffer(sendBuffer)
+		_ = s.SetWriteBuffer(socketBuffer)
+		_ = s.SetReadBuffer(socketBuffer)
 	}
 }
 

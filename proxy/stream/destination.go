@@ -109,15 +109,16 @@ func (m *mux) active(msg *frame.Message) *stream {
 }
 
 func (m *mux) data(msg *frame.Message) {
-	s := m.active(msg)
-	if s == nil {
-		return
+	var c *connection
+	if s := m.active(msg); s != nil && s.form.Connection {
+		c = s.conns[connectionID(msg)]
+	} else if s != nil {
+		c = s.conns[1]
 	}
-	id := connectionID(msg)
-	if !s.form.Connection {
-		id = 1
+	if c == nil || c.dead {
+		m.slowStrays(len(msg.Payload))
 	}
-	if c := s.conns[id]; c != nil {
+	if c != nil {
 		c.heard(m, msg.Payload)
 	}
 }

@@ -17,6 +17,9 @@ const (
 	// smallBurst frames of less than smallFrame bytes may come at once, and smallRate a second after that: a
 	// flood of them would take the processor from the other tunnels. A sender that has more to say fills frames.
 	smallBurst, smallRate, smallFrame = 20_000, 100_000, 512
+	// strayBurst bytes for connections that have ended may come at once, as many as may be on their way, and strayRate
+	// a second after that: twenty times what AWS lets pass. Nothing else slows their sender down.
+	strayBurst, strayRate = 32 << 20, 16 << 20
 	// paceStep is the shortest wait for a turn.
 	paceStep = 5 * time.Millisecond
 )
@@ -71,9 +74,9 @@ type bucket struct {
 	last        time.Time
 }
 
-// take takes a token and returns how long to wait until there is one for the next.
-func (p *bucket) take(now time.Time) time.Duration {
-	p.used = max(p.used-now.Sub(p.last).Seconds()*p.rate, 0) + 1
+// take takes n tokens and returns how long to wait until there is one for the next.
+func (p *bucket) take(now time.Time, n int) time.Duration {
+	p.used = max(p.used-now.Sub(p.last).Seconds()*p.rate, 0) + float64(n)
 	p.last = now
 	return time.Duration((p.used - p.burst) / p.rate * float64(time.Second))
 }
@@ -81,7 +84,7 @@ func (p *bucket) take(now time.Time) time.Duration {
 // slowStarts keeps the reader from reading on while the peer starts more connections than it may.
 func (m *mux) slowStarts() {
 	now := time.Now()
-	wait := m.starts.take(now)
+	wait := m.starts.take(now, 1)
 	if wait < time.Second/startRate {
 		return
 	}
@@ -95,8 +98,17 @@ func (m *mux) slowSmallFrames(payload int) {
 		return
 	}
 	now := time.Now()
-	if wait := m.smalls.take(now); wait >= paceStep {
+	if wait := m.smalls.take(now, 1); wait >= paceStep {
 		m.warn("small frames", "tunnel slowed down: it sends too many small frames", "limit", smallRate)
+		m.slowDown(now.Add(wait))
+	}
+}
+
+// slowStrays is slowStarts for bytes that are for nobody.
+func (m *mux) slowStrays(n int) {
+	now := time.Now()
+	if wait := m.strays.take(now, n); wait >= paceStep {
+		m.warn("strays", "tunnel slowed down: it sends too much for connections that have ended", "limit", strayRate)
 		m.slowDown(now.Add(wait))
 	}
 }

@@ -204,3 +204,25 @@ func TestStreamsOfATunnelAreLimited(t *testing.T) {
 		_ = s.end()
 	})
 }
+
+// Bytes for connections that have ended cost their sender nothing, and nothing else slows it down.
+func TestAFloodOfBytesForNobodyIsReadMoreSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := play(t, "")
+		s.judge.forget = true
+		flood := frames("DATA 77 SINK#77 " + strings.Repeat("x", 60_000))
+		const n = 1600 // 96 MB
+		began := time.Now()
+		for range n {
+			s.sendBytes(flood)
+		}
+		if took, least := time.Since(began), time.Duration((n*60_000-strayBurst-(1<<20))/strayRate)*time.Second; took < least {
+			t.Errorf("%d bytes took %v, want %v at least", n*60_000, took, least)
+		}
+		if lines := s.log.all(); len(lines) != 1 || !strings.Contains(lines[0], "connections that have ended") {
+			t.Errorf("the log says %q", lines)
+		}
+		_ = s.far.Close(closeNormal, "")
+		<-s.served
+	})
+}

@@ -174,10 +174,15 @@ func TestAFloodOfSmallFramesIsSlowedDown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				near, far := newPair()
-				d := NewDestination(DestinationConfig{Config: Config{Transport: near}})
+				d := NewDestination(DestinationConfig{Config: Config{Transport: near}, Dial: func(context.Context, string) (net.Conn, error) {
+					target, app := net.Pipe()
+					go func() { _, _ = io.Copy(io.Discard, app) }()
+					return target, nil
+				}})
 				served := make(chan struct{})
 				go func() { defer close(served); _ = d.Serve() }()
 				began := time.Now()
+				_, _ = far.Write(frames("STREAM_START 7 X#1"))
 				batch := bytes.Repeat(frames(c.frame), 1000)
 				for range (smallBurst + 3*smallRate) / 1000 {
 					if _, err := far.Write(batch); err != nil {

@@ -92,6 +92,7 @@ type mux struct {
 	dials     *dialTurns
 	starts    bucket
 	smalls    bucket // frames
+	strays    bucket // bytes
 	resume    *resume.Registry
 	owner     any
 	source    bool // this side starts connections
@@ -148,6 +149,7 @@ func newMux(cfg Config) *mux {
 	}
 	m.dials = newDialTurns(cfg.Budget)
 	m.starts, m.smalls = bucket{rate: startRate, burst: startBurst}, bucket{rate: smallRate, burst: smallBurst}
+	m.strays = bucket{rate: strayRate, burst: strayBurst}
 	m.sched.quantum = turn
 	m.pace = pacer{began: time.Now(), wake: m.answersLate}
 	if p, ok := cfg.Transport.(Prober); ok {

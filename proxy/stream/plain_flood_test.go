@@ -49,7 +49,7 @@ func TestPlainBytesBeforeTheRecordsAreBounded(t *testing.T) {
 		send(plain)
 		plain.Payload = make([]byte, 60_000)
 		go func() {
-			for range 1000 {
+			for range 500 {
 				send(plain)
 			}
 		}()
