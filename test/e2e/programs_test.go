@@ -20,6 +20,12 @@ var binDir string
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
+	// A shell's background job ignores these, and what it starts inherits that. What is caught here is not inherited.
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGQUIT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 	dir, err := os.MkdirTemp("", "culvert-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
