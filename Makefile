@@ -46,7 +46,7 @@ UNITS = $$(go list ./... | grep -v /test/e2e)
 
 test: ## all tests; those that need a program that is not installed are skipped
 	go test $(UNITS)
-	go test -count=1 -parallel 8 ./test/e2e
+	go test -count=1 -parallel 12 ./test/e2e
 
 # A program with the race detector waits a second when it ends, for reports of others. The tests start hundreds.
 race: ## the unit tests under the race detector
@@ -178,7 +178,7 @@ soak: ## the daemon under random faults for MINUTES (2); SEED replays a run
 	go run ./test/soak -minutes $(MINUTES) -seed $(SEED)
 
 e2e: ## whole programs against mosquitto, OpenSSH and the AWS CLI, which must be installed
-	CULVERT_E2E=required go test -count=1 -parallel 8 ./test/e2e
+	CULVERT_E2E=required go test -count=1 -parallel 12 ./test/e2e
 
 aws: ## every call beside the AWS CLI, which must be installed; make test compares some
 	CULVERT_E2E=required CULVERT_AWSCLI=all go test -count=1 -run AWSCLI ./cmd/culvert/awscli

@@ -105,10 +105,11 @@ func connectWhenFree(t *testing.T, source *proxy.Source, service string) (c net.
 	return c
 }
 
-// TestEverySourceGetsEveryByteThroughAnAwkwardRelay carries 64 MiB each way at the same time between a source of each
+// TestEverySourceGetsEveryByteThroughAnAwkwardRelay carries 16 MiB each way at the same time between a source of each
 // version and the daemon. The sandbox's relay cuts and merges websocket messages at random, up to the longest allowed.
 func TestEverySourceGetsEveryByteThroughAnAwkwardRelay(t *testing.T) {
-	const size = 64 << 20
+	t.Parallel()
+	const size = 16 << 20
 	seeds := func(n byte) (up, down uint64) { return 2 * uint64(n), 2*uint64(n) + 1 }
 	d := startDevice(t, sandbox.Config{Services: map[string]string{"ECHO": echoServer(t), "BULK": checkingServer(t, size, seeds)}})
 	for i, form := range []proxy.Form{proxy.V1, proxy.V2, proxy.V3} {
@@ -131,6 +132,7 @@ func TestEverySourceGetsEveryByteThroughAnAwkwardRelay(t *testing.T) {
 // TestHundredConnectionsToEachOfThreeServices has three hundred connections at the same time on one tunnel of the daemon.
 // All send and receive bytes that no other connection has, so that one in the wrong place is seen.
 func TestHundredConnectionsToEachOfThreeServices(t *testing.T) {
+	t.Parallel()
 	const connections, size = 100, 256 << 10
 	names, services := []string{"SSH", "HTTP", "APP"}, map[string]string{"ECHO": echoServer(t)}
 	seeds := func(service int, n byte) (up, down uint64) {

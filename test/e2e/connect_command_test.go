@@ -40,6 +40,7 @@ func startServicesSite(t *testing.T, shared bool, services map[string]string) *o
 }
 
 func TestConnectRunsACommand(t *testing.T) {
+	t.Parallel()
 	o := startServicesSite(t, true, map[string]string{"ECHO": echoServer(t), "a-web": echoServer(t)})
 	connect := func(command ...string) *exec.Cmd {
 		return o.culvert(t, append([]string{"connect", "--quiet", "pi-1", "ECHO", "a-web", "--"}, command...)...)
@@ -229,6 +230,7 @@ func TestConnectSaysWhatHappensInJSON(t *testing.T) {
 }
 
 func TestConnectInJSONSaysWhyItEnded(t *testing.T) {
+	t.Parallel()
 	o := startServicesSite(t, false, map[string]string{"ECHO": echoServer(t)})
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -256,6 +258,7 @@ func TestConnectInJSONSaysWhyItEnded(t *testing.T) {
 
 // A reader of the events that leaves does not leave the tunnel open.
 func TestConnectInJSONWithoutAReader(t *testing.T) {
+	t.Parallel()
 	o := startServicesSite(t, false, map[string]string{"ECHO": echoServer(t)})
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -57,6 +57,7 @@ var tokenForm = regexp.MustCompile(`[A-Za-z0-9_=-]{100}`)
 
 // TestCulvertSSH is the operator's main promise: one command to a shell.
 func TestCulvertSSH(t *testing.T) {
+	t.Parallel()
 	o, ssh, _ := startSSHSite(t)
 	args := func(destination string, rest ...string) []string {
 		return append(append([]string{"ssh", destination, "--"}, ssh.sshFlags()...), rest...)
@@ -215,6 +216,7 @@ func (o *operatorSite) startConnect(t testing.TB, args ...string) (cmd *exec.Cmd
 }
 
 func TestCulvertConnect(t *testing.T) {
+	t.Parallel()
 	echo := echoServer(t)
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"SSH": echo, "HTTP": echo}})
 	files, err := box.Device("pi-1")

@@ -10,6 +10,7 @@ import (
 
 // TestCpToAFullDisk: a device's disk must not stay full of a file that does not fit.
 func TestCpToAFullDisk(t *testing.T) {
+	t.Parallel()
 	full := tmpfs(t, "size=2m")
 	o, ssh := startSharingSite(t)
 	dir := shortDir(t)

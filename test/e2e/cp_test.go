@@ -70,6 +70,7 @@ func readCpEvents(t *testing.T, out string) (e cpEvents) {
 }
 
 func TestCp(t *testing.T) {
+	t.Parallel()
 	o, ssh := startSharingSite(t)
 	dir := shortDir(t)
 	here, there := filepath.Join(dir, "here"), filepath.Join(dir, "there")
@@ -180,6 +181,7 @@ func TestCp(t *testing.T) {
 
 // TestCpGoesOn kills culvert cp in the middle, then the link, then its ssh.
 func TestCpGoesOn(t *testing.T) {
+	t.Parallel()
 	o, ssh := startSharingSite(t)
 	dir := shortDir(t)
 	const size = 24 << 20
@@ -267,6 +269,7 @@ func TestCpGoesOn(t *testing.T) {
 
 // TestCpToAUserWithoutAShell: SFTP alone has no hashes.
 func TestCpToAUserWithoutAShell(t *testing.T) {
+	t.Parallel()
 	o, ssh, _ := startSSHSite(t, "ForceCommand internal-sftp")
 	dir := shortDir(t)
 	sum := writeRandom(t, filepath.Join(dir, "a"), 100_000)

@@ -89,6 +89,7 @@ func TestTheREADMEShowsTheDemo(t *testing.T) {
 }
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	r := newDemo(t, "--bytes", "1024101")
 	if err := r.cmd.Run(); err != nil {
 		t.Fatalf("culvert demo: %v\n%s%s", err, r.stdout.String(), r.stderr.String())
@@ -126,6 +127,7 @@ func TestDemo(t *testing.T) {
 }
 
 func TestDemoWithoutDaemonSaysHowToBuildOne(t *testing.T) {
+	t.Parallel()
 	r := newDemo(t)
 	r.cmd.Args = []string{r.cmd.Args[0], "demo", "--culvertd", "/nowhere/culvertd"}
 	err := r.cmd.Run()
@@ -139,6 +141,7 @@ func TestDemoWithoutDaemonSaysHowToBuildOne(t *testing.T) {
 }
 
 func TestDemoInterruptedCleansUp(t *testing.T) {
+	t.Parallel()
 	// So many bytes that it cannot end by itself.
 	r := newDemo(t, "--bytes", "1000000000000")
 	if err := r.cmd.Start(); err != nil {

@@ -79,6 +79,7 @@ func (s *sshServer) arguments(own []string, remote ...string) []string {
 }
 
 func TestASecondCommandUsesTheTunnelOfTheFirst(t *testing.T) {
+	t.Parallel()
 	o, ssh := startSharingSite(t)
 	for i, want := range []string{"first", "second"} {
 		out, errs, code := o.ssh(t, ssh, nil, "echo", want)
@@ -95,8 +96,12 @@ func TestASecondCommandUsesTheTunnelOfTheFirst(t *testing.T) {
 	if out, errs, code := o.ssh(t, ssh, nil, "exit 7"); code != 7 {
 		t.Errorf("exit code %d, want 7\n%s%s", code, out, errs)
 	}
-	h := o.onlyHolder(t)
-	if h.Opened != 1 || len(h.Tunnels) != 1 || h.Tunnels[0].BytesIn == 0 || h.Tunnels[0].Users != 0 || h.Ends.IsZero() {
+	var h holder.Status
+	eventually(t, 10*time.Second, "the holder sees that the command has ended", func() bool {
+		h = o.onlyHolder(t)
+		return !h.Ends.IsZero()
+	})
+	if h.Opened != 1 || len(h.Tunnels) != 1 || h.Tunnels[0].BytesIn == 0 || h.Tunnels[0].Users != 0 {
 		t.Errorf("status %+v", h)
 	}
 	log, err := os.ReadFile(h.Log)
@@ -120,8 +125,9 @@ func TestASecondCommandUsesTheTunnelOfTheFirst(t *testing.T) {
 
 // TestCommandsAtOnceOpenOneTunnel is what a script or an editor does.
 func TestCommandsAtOnceOpenOneTunnel(t *testing.T) {
+	t.Parallel()
 	o, ssh := startSharingSite(t)
-	const n = 50
+	const n = 20
 	type result struct {
 		out, errs string
 		code      int
@@ -162,6 +168,7 @@ func TestCommandsAtOnceOpenOneTunnel(t *testing.T) {
 }
 
 func TestAKilledHolderIsReplaced(t *testing.T) {
+	t.Parallel()
 	o, ssh := startSharingSite(t)
 	cmd := o.culvert(t, ssh.arguments(nil, "echo started; exec sleep 60")...)
 	var out, errs harness.Buffer
@@ -199,6 +206,7 @@ func TestAKilledHolderIsReplaced(t *testing.T) {
 }
 
 func TestProfilesDoNotShare(t *testing.T) {
+	t.Parallel()
 	o, ssh := startSharingSite(t)
 	dir := filepath.Join(o.home, ".aws")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -219,6 +227,7 @@ func TestProfilesDoNotShare(t *testing.T) {
 }
 
 func TestAHolderEndsAfterItsLastUse(t *testing.T) {
+	t.Parallel()
 	o, ssh := startSharingSite(t)
 	if _, errs, code := o.ssh(t, ssh, []string{"--persist", "2s"}, "true"); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, errs)
@@ -235,6 +244,7 @@ func TestAHolderEndsAfterItsLastUse(t *testing.T) {
 }
 
 func TestConnectUsesTheHoldersTunnel(t *testing.T) {
+	t.Parallel()
 	if !holder.Supported {
 		t.Skip("this system has no holders")
 	}
@@ -288,6 +298,7 @@ func TestConnectUsesTheHoldersTunnel(t *testing.T) {
 
 // TestTheEndOfASharedTunnelIsTheCommands has no connection, which would be kept over another tunnel.
 func TestTheEndOfASharedTunnelIsTheCommands(t *testing.T) {
+	t.Parallel()
 	o, _ := startSharingSite(t)
 	cmd := o.culvert(t, "connect", "pi-1")
 	var out, errs harness.Buffer
@@ -306,6 +317,7 @@ func TestTheEndOfASharedTunnelIsTheCommands(t *testing.T) {
 }
 
 func TestASecondServiceGetsATunnelOfItsOwnAndTheReason(t *testing.T) {
+	t.Parallel()
 	if !holder.Supported {
 		t.Skip("this system has no holders")
 	}

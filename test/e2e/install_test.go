@@ -227,6 +227,7 @@ func TestInstallFollowsNoRedirectFromHTTPSToHTTP(t *testing.T) {
 
 // TestInstallWithoutARelease: the latest release cannot be fetched, and the script says how to go on.
 func TestInstallWithoutARelease(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t, map[string]string{"dpkg": "amd64"})
 	_ = os.Remove(filepath.Join(m.bin, "curl"))
 	if err := os.WriteFile(filepath.Join(m.bin, "curl"), []byte("#!/bin/sh\nexit 22\n"), 0o700); err != nil {

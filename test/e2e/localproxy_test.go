@@ -17,6 +17,7 @@ import (
 )
 
 func TestTwoLocalProxiesCarryBytes(t *testing.T) {
+	t.Parallel()
 	const size = 4 << 20
 	for _, version := range []string{"V1", "V2", "V3"} {
 		t.Run(version, func(t *testing.T) {
@@ -50,6 +51,7 @@ func TestTwoLocalProxiesCarryBytes(t *testing.T) {
 }
 
 func TestALocalProxyAgainstTheDaemon(t *testing.T) {
+	t.Parallel()
 	echo := echoServer(t)
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"ECHO": echo, "OTHER": echo}})
 	d := startDaemon(t, box.Devices()[0].ConfigFile)
@@ -67,6 +69,7 @@ func TestALocalProxyAgainstTheDaemon(t *testing.T) {
 }
 
 func TestALocalProxyWithABareEndpointTakesTheOnlyService(t *testing.T) {
+	t.Parallel()
 	for _, service := range [][]string{{"SSH:1"}, {}} {
 		t.Run(fmt.Sprint(service), func(t *testing.T) {
 			box := startSandbox(t, sandbox.Config{})
@@ -92,6 +95,7 @@ func TestALocalProxyWithABareEndpointTakesTheOnlyService(t *testing.T) {
 }
 
 func TestExitCodesOfALocalProxy(t *testing.T) {
+	t.Parallel()
 	box := startSandbox(t, sandbox.Config{})
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -156,6 +160,7 @@ func TestExitCodesOfALocalProxy(t *testing.T) {
 
 // How a tunnel's end looks is documented nowhere.
 func TestALocalProxyEndsWithTheTunnelHoweverThatLooks(t *testing.T) {
+	t.Parallel()
 	for name, cfg := range map[string]sandbox.Config{
 		"a close frame, then a refusal without a word": {Behaviour: tunnels.Behaviour{RefusalWithoutBody: true, RefusalStatus: 403}},
 		"a close frame, then a reason in the header":   {Behaviour: tunnels.Behaviour{RefusalWithoutBody: true, RefusalReasonHeader: true, RefusalStatus: 410}},
@@ -177,6 +182,7 @@ func TestALocalProxyEndsWithTheTunnelHoweverThatLooks(t *testing.T) {
 }
 
 func TestLocalProxiesComeBackAfterALostLink(t *testing.T) {
+	t.Parallel()
 	echo := echoServer(t)
 	box := startSandbox(t, sandbox.Config{})
 	tunnel := tunnelFor(t, box, "ECHO")
@@ -194,6 +200,7 @@ func TestLocalProxiesComeBackAfterALostLink(t *testing.T) {
 
 // What differs between the mappings and the tunnel's services stops nothing.
 func TestLocalProxiesWithOtherServicesThanTheTunnel(t *testing.T) {
+	t.Parallel()
 	echo := echoServer(t)
 	box := startSandbox(t, sandbox.Config{})
 	tunnel := tunnelFor(t, box, "A", "B")
@@ -212,6 +219,7 @@ func TestLocalProxiesWithOtherServicesThanTheTunnel(t *testing.T) {
 }
 
 func TestASourceCarriesAThousandConnectionsAtOnce(t *testing.T) {
+	t.Parallel()
 	const connections = 1000
 	echo := echoServer(t)
 	box := startSandbox(t, sandbox.Config{})
@@ -265,6 +273,7 @@ func TestASourceCarriesAThousandConnectionsAtOnce(t *testing.T) {
 
 // A client that says "that was all, now answer" gets its answer, where both sides are Culvert's.
 func TestHalfCloseThroughTheWholeChain(t *testing.T) {
+	t.Parallel()
 	question, answer := make([]byte, 300_000), make([]byte, 500_000)
 	target := server(t, func(c net.Conn) {
 		if got, err := io.ReadAll(c); err != nil || len(got) != len(question) {

@@ -211,6 +211,7 @@ func aclFile(dir string) string {
 // TestMosquittoCarriesNotifications runs the whole job with a broker that Culvert did not write, opening and rotating
 // through the control API, and restarts it.
 func TestMosquittoCarriesNotifications(t *testing.T) {
+	t.Parallel()
 	broker := newMosquitto(t, aclFile)
 	box := broker.cloud(t)
 	device, err := box.Device("pi-1")
@@ -292,6 +293,7 @@ func dynamicSecurity(t *testing.T) func(dir string) string {
 }
 
 func TestMosquittoThatDeniesTheSubscription(t *testing.T) {
+	t.Parallel()
 	broker := newMosquitto(t, dynamicSecurity(t))
 	device, err := broker.cloud(t).Device("pi-1")
 	if err != nil {
@@ -310,6 +312,7 @@ func TestMosquittoThatDeniesTheSubscription(t *testing.T) {
 }
 
 func TestMosquittoOfAnotherAuthority(t *testing.T) {
+	t.Parallel()
 	broker := newMosquitto(t, aclFile)
 	other, err := pki.New("another root")
 	if err != nil {

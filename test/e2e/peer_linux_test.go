@@ -64,6 +64,7 @@ func (b *bed) foreignBack(limit time.Duration) time.Duration {
 
 // TestWhatAnotherLocalProxyDoes is run by scripts/faults-peer.
 func TestWhatAnotherLocalProxyDoes(t *testing.T) {
+	t.Parallel()
 	foreignProgram(t)
 	limit := time.Minute
 	if text := os.Getenv("CULVERT_PEER_LIMIT"); text != "" {

@@ -14,6 +14,7 @@ import (
 // TestAShellOutlivesItsTunnel: a shell that prints a line every 50 ms goes on through whatever happens to the tunnel, and
 // not a line is missing.
 func TestAShellOutlivesItsTunnel(t *testing.T) {
+	t.Parallel()
 	o, ssh, device := startSSHSite(t)
 	only := func() tunnels.Tunnel {
 		t.Helper()

@@ -76,6 +76,7 @@ func (d *device) comesBack(t testing.TB, limit time.Duration) time.Duration {
 // service may say of the old token. New streams work within 2 s, and the old token is never used again: it opens nothing,
 // its session asks no more once it was told why, and a restart brings the newest alone.
 func TestRotationBringsTheTunnelBack(t *testing.T) {
+	t.Parallel()
 	for name, behaviour := range map[string]tunnels.Behaviour{
 		"rotation ends the old connection":          {},
 		"the new connection replaces the old":       {RotationKeepsConnection: true},
@@ -234,6 +235,7 @@ func (d *device) transfer(t *testing.T, size int) chan error {
 }
 
 func TestLostLinkComesBackWithTheSamePair(t *testing.T) {
+	t.Parallel()
 	d := startDevice(t, sandbox.Config{})
 	side := relay.Target{Side: tunnels.Destination}
 	for name, cut := range map[string]func() int{
@@ -255,6 +257,7 @@ func TestLostLinkComesBackWithTheSamePair(t *testing.T) {
 }
 
 func TestRestartComesBackWithTheSamePair(t *testing.T) {
+	t.Parallel()
 	for name, signal := range map[string]os.Signal{"SIGTERM": syscall.SIGTERM, "SIGKILL": syscall.SIGKILL} {
 		t.Run(name, func(t *testing.T) {
 			d := startDevice(t, sandbox.Config{})
@@ -270,6 +273,7 @@ func TestRestartComesBackWithTheSamePair(t *testing.T) {
 
 // Neither the end of a tunnel nor that of its life is told to the device but by a closed websocket, and then a refusal.
 func TestATunnelThatIsOverEndsItsSession(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(d *device, ahead *atomic.Int64) error{
 		"closed": func(d *device, _ *atomic.Int64) error { return d.box.Store.Close(d.tunnel.Tunnel.ID, false) },
 		"expired": func(d *device, ahead *atomic.Int64) error {
@@ -299,6 +303,7 @@ func TestATunnelThatIsOverEndsItsSession(t *testing.T) {
 }
 
 func TestReloadChangesServicesUnderLiveConnections(t *testing.T) {
+	t.Parallel()
 	d := startDevice(t, sandbox.Config{})
 	tunnel := openTunnel(t, d.box, d.daemon, "ECHO", "NEW")
 	source := startSource(t, d.box, tunnel.SourceToken, proxy.V3)
@@ -334,6 +339,7 @@ func TestReloadChangesServicesUnderLiveConnections(t *testing.T) {
 }
 
 func TestSeveralTunnelsAtOnce(t *testing.T) {
+	t.Parallel()
 	d := startDevice(t, sandbox.Config{})
 	sources := []*proxy.Source{d.source}
 	for range 4 {
@@ -352,6 +358,7 @@ func TestSeveralTunnelsAtOnce(t *testing.T) {
 }
 
 func TestOldSourcesAreServedWithoutAFlag(t *testing.T) {
+	t.Parallel()
 	d := startDevice(t, sandbox.Config{})
 	for _, form := range []proxy.Form{proxy.V1, proxy.V2, proxy.V3} {
 		o := openTunnel(t, d.box, d.daemon, "ECHO")
@@ -365,6 +372,7 @@ func TestOldSourcesAreServedWithoutAFlag(t *testing.T) {
 }
 
 func TestHandedOverNotificationOpensATunnel(t *testing.T) {
+	t.Parallel()
 	d := startDevice(t, sandbox.Config{})
 	o, err := d.box.Store.Open(tunnels.OpenInput{}) // without a thing nothing is published
 	if err != nil {

@@ -134,6 +134,7 @@ func (s *sshServer) copyBothWays(t *testing.T, port int, target string, size int
 
 // TestRealSSH is the product's main promise: a token arrives on MQTT, and ssh works.
 func TestRealSSH(t *testing.T) {
+	t.Parallel()
 	requireProgram(t, "ssh")
 	requireProgram(t, "scp")
 	ssh := startSSHServer(t)

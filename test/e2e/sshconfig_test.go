@@ -16,6 +16,7 @@ import (
 
 // TestSSHConfig lets programs that know nothing of Culvert reach a device by its name.
 func TestSSHConfig(t *testing.T) {
+	t.Parallel()
 	o, ssh, _ := startSSHSite(t)
 	out, errs, code := runSSH(o.culvert(t, "ssh-config", "--quiet", "--user", ssh.user, "pi-1"))
 	if code != 0 {

@@ -17,6 +17,7 @@ import (
 
 // TestCulvertSSHInThePlaceOfSSH has other programs run culvert ssh as they run ssh.
 func TestCulvertSSHInThePlaceOfSSH(t *testing.T) {
+	t.Parallel()
 	o, ssh, _ := startSSHSite(t)
 	o.env = append(o.env, "XDG_RUNTIME_DIR="+o.home)
 	dir := t.TempDir()
@@ -136,6 +137,7 @@ func TestCulvertSSHInThePlaceOfSSH(t *testing.T) {
 
 // TestSignalsOfConnect: what a shell's nohup ignores stays ignored, and Ctrl-\ leaves no tunnel open.
 func TestSignalsOfConnect(t *testing.T) {
+	t.Parallel()
 	o, _, _ := startSSHSite(t)
 	start := func(t *testing.T, script string) (stop func(syscall.Signal), ended chan error) {
 		t.Helper()

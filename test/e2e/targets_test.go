@@ -28,6 +28,7 @@ func listenOn(t *testing.T, network, address string) net.Addr {
 }
 
 func TestTargetsOfEveryKind(t *testing.T) {
+	t.Parallel()
 	_, port, _ := net.SplitHostPort(listenOn(t, "tcp", "127.0.0.1:0").String())
 	targets := map[string]string{
 		"PORT":  port,
@@ -70,6 +71,7 @@ func TestTargetsOfEveryKind(t *testing.T) {
 
 // TestEndpointsByIPv6 has broker and data endpoint at IPv6 addresses.
 func TestEndpointsByIPv6(t *testing.T) {
+	t.Parallel()
 	listenOn(t, "tcp", "[::1]:0") // or there is no IPv6 here
 	d := startDevice(t, sandbox.Config{Listen: "::1"})
 	if s := d.daemon.status(t); !strings.HasPrefix(s.MQTT.Endpoint, "[::1]:") || !strings.HasPrefix(s.Tunnels[0].Endpoint, "wss://[::1]:") {
@@ -79,6 +81,7 @@ func TestEndpointsByIPv6(t *testing.T) {
 
 // TestMQTTOnPort443 needs the real port number, for that is what asks for ALPN.
 func TestMQTTOnPort443(t *testing.T) {
+	t.Parallel()
 	box := startSandbox(t, sandboxOn443(t))
 	files, err := box.Device("pi-1")
 	if err != nil {

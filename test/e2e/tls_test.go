@@ -49,6 +49,7 @@ func without(t *testing.T, path, table, begins string) string {
 // TestWithoutRootCertificatesTheRemedyIsTold runs on an image without a trust store: nothing is trusted then, and the
 // error says what to install instead of speaking of an unknown authority alone.
 func TestWithoutRootCertificatesTheRemedyIsTold(t *testing.T) {
+	t.Parallel()
 	const missing, install = "this system has no root certificates", "install ca-certificates"
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"ECHO": echoServer(t)}})
 	files, err := box.Device("pi-1")

@@ -72,6 +72,7 @@ func (d *daemon) trail(t *testing.T) map[string][]map[string]any {
 // TestTheTrailIsAsTheGuideSays compares the four messages of the trail with docs/logging.md, field by field, and the
 // reasons in them with what really happened.
 func TestTheTrailIsAsTheGuideSays(t *testing.T) {
+	t.Parallel()
 	const guide = "../../docs/logging.md"
 	echo := echoServer(t)
 	once := server(t, func(c net.Conn) { _, _ = io.WriteString(c, "bye") })

@@ -9,6 +9,7 @@ import (
 )
 
 func TestTunnelsShowsWhatIsHeldAndOpen(t *testing.T) {
+	t.Parallel()
 	o := startServicesSite(t, true, map[string]string{"ECHO": echoServer(t)})
 	if out, errs, code := runSSH(o.culvert(t, "tunnels")); code != 0 || out != "" || !strings.Contains(errs, "no tunnel is held") {
 		t.Errorf("without one: exit code %d, %q, %q", code, out, errs)
@@ -75,6 +76,7 @@ func TestTunnelsShowsWhatIsHeldAndOpen(t *testing.T) {
 }
 
 func TestPruneLeavesYoungTunnelsAlone(t *testing.T) {
+	t.Parallel()
 	o := startServicesSite(t, false, map[string]string{"ECHO": echoServer(t)})
 	openTunnel(t, o.box, nil, "ECHO")
 	if out, errs, code := runSSH(o.culvert(t, "tunnels", "--prune", "--yes", "pi-1")); code != 0 || out != "" || !strings.Contains(errs, "nothing to close: 1 open, all of them in use, held or young") {

@@ -50,6 +50,7 @@ func (a *answersOf) take() string {
 // answer in its form, and a connection on another service never notices, or the websocket ends and the session comes back
 // with the same pair. The daemon says why, where somebody could act on it.
 func TestViolationsByTheRelayAreSurvived(t *testing.T) {
+	t.Parallel()
 	echo, said := echoServer(t), &answersOf{}
 	cfg := sandbox.Config{Services: map[string]string{"ECHO": echo, "OTHER": echo}, Relay: relay.Config{Observe: said.observe}}
 	d := startDevice(t, cfg)
