@@ -99,7 +99,7 @@ func linked(t *testing.T, path string) {
 	}
 }
 
-// The socket is made under another name, and lets nobody else in even there, whatever the daemon's umask is.
+// The socket is made under another name, and admits only its user even there, whatever the daemon's umask is.
 func TestTheSocketIsPrivateFromItsFirstMoment(t *testing.T) {
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)

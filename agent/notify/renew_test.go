@@ -77,7 +77,7 @@ func TestNewCertificateFilesReplaceTheConnectionOnceTheyWork(t *testing.T) {
 	})
 }
 
-// The trial's connection is nobody's when the client ends, or the old connection does, in the middle of it.
+// The trial's connection has no owner when the client ends, or the old connection does, in the middle of it.
 func TestTheEndDuringATrialOfNewFilesLeavesNothing(t *testing.T) {
 	for name, lost := range map[string]bool{"of the client": false, "of the connection": true} {
 		t.Run(name, func(t *testing.T) {

@@ -37,7 +37,7 @@ func (s *slowEnd) Stats() proxy.Stats {
 	return s.stats
 }
 
-// A local program that does not end holds nobody up: the next handshake comes when the websocket is gone, and
+// A local program that does not end delays nothing: the next handshake comes when the websocket is gone, and
 // what the old connections still did is counted.
 func TestALostWebsocketIsDialledAgainWhileItsConnectionsEnd(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {

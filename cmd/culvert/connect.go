@@ -241,7 +241,7 @@ func serve(ctx context.Context, cmd *cobra.Command, show *progress, events *even
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", names[i], l.Addr())
 		}
 		if err != nil {
-			return fmt.Errorf("print where %s is: %w", names[i], err) // nobody would ever know
+			return fmt.Errorf("print where %s is: %w", names[i], err) // nothing else would show it
 		}
 	}
 	for i, l := range listeners {

@@ -26,7 +26,7 @@ import (
 // Exit codes of connect, and with them of ssh's ProxyCommand.
 const (
 	exitAbsent      = 4   // the device did not connect in time
-	exitGone        = 5   // the tunnel was closed, has expired, or somebody took it over
+	exitGone        = 5   // the tunnel was closed, has expired, or another source took it over
 	exitInterrupted = 130 // before there was a connection; 128 + SIGINT, as shells have it
 )
 

@@ -29,7 +29,7 @@ type tunnelsOptions struct {
 	prune, yes, all bool
 }
 
-// newTunnelsCommand lists and ends the tunnels that commands share, and those that nobody uses.
+// newTunnelsCommand lists and ends the tunnels that commands share, and unused ones.
 func newTunnelsCommand() *cobra.Command {
 	var o tunnelsOptions
 	cmd := &cobra.Command{

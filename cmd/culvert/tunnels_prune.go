@@ -25,7 +25,7 @@ type pruned struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// pruneUnused closes the open tunnels that nobody uses, after it has asked.
+// pruneUnused closes the unused open tunnels, after a confirmation.
 func (o *tunnelsOptions) pruneUnused(ctx context.Context, cmd *cobra.Command, api *iot.Client, held []holder.Status, open []opentunnels.Tunnel) error {
 	errs, now := cmd.ErrOrStderr(), time.Now()
 	holders := map[string]bool{}
@@ -89,7 +89,7 @@ func describeUnused(t opentunnels.Tunnel, now time.Time) string {
 	return fmt.Sprintf("%s, tunnel %s (%s), opened %s ago, %s", thing, t.ID, strings.Join(t.Services, ","), presence.Rough(now.Sub(t.Created)), last)
 }
 
-// closeUnused closes a tunnel unless somebody has come while the question waited.
+// closeUnused closes a tunnel unless a source has connected since the question was asked.
 func closeUnused(ctx context.Context, api *iot.Client, id string, p *pruned) error {
 	t, err := opentunnels.Describe(ctx, api, id)
 	switch {

@@ -35,7 +35,7 @@ func (c *session) tell(e connect.Event) {
 	}
 }
 
-// pass writes what is told, until the channel is closed.
+// pass writes the messages of the channel until it is closed.
 func (c *session) pass(answered chan<- error) {
 	defer close(c.passed)
 	for m := range c.out {

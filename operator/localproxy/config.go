@@ -102,7 +102,7 @@ func (l *loader) settings() (err error) {
 
 var clientTokenForm = regexp.MustCompile(`^[a-zA-Z0-9-]{32,128}$`)
 
-// tokens checks form only, and shows none.
+// tokens checks only the form of the tokens, and shows none.
 func (l *loader) tokens() error {
 	access, client := l.get(optAccessToken), l.get(optClientToken)
 	switch {
@@ -280,7 +280,7 @@ func (l *loader) directory(resolve func(pair) (Mapping, error)) error {
 	dir, asked := l.get(optConfigDir), l.has(optConfigDir)
 	skipped := l.warn
 	if !asked {
-		// A directory of that name may be about something else altogether.
+		// A directory of that name may have another purpose.
 		dir, skipped = defaultDir, func(string) {}
 	}
 	if ok, err := isDirectory(dir); asked && err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/culvert-iot/culvert/services"
 )
 
-// unnamed is what the one target of a mapping without a service is called until the tunnel's service is known.
+// unnamed stands for the service of a mapping without one until the tunnel's service is known.
 const unnamed = "default"
 
 // destination connects the tunnel's services to local targets.
@@ -29,7 +29,7 @@ func newDestination(cfg *Config, j *journal) *destination {
 	return d
 }
 
-// name fills the table; a mapping without a service gets that name.
+// name fills the table; a mapping without a service gets the given name.
 func (d *destination) name(name string) {
 	var list []services.Service
 	for _, m := range d.cfg.Mappings {
@@ -49,7 +49,7 @@ func (d *destination) tunnel(c proxy.Connection, onOpen func(channelID, subproto
 	})
 }
 
-// announced is told of the tunnel's services. What differs from the mappings is said; it stops nothing.
+// announced is called with the tunnel's services. It logs how they differ from the mappings, which stops nothing.
 func (d *destination) announced(tunnel []string) {
 	bare := d.cfg.Mappings[0].Service == ""
 	switch {

@@ -4,6 +4,6 @@
 //
 //	flags, --config, environment -> Load -> Config -> Run -> tunnel, listeners or targets, log lines
 //
-// It knows no control plane and no command-line package: it cannot open or rotate a tunnel, and somebody else
-// parses the flags. Run's end reports whether the tunnel was closed, the token was rejected or something failed.
+// It knows no control plane and no command-line package: it cannot open or rotate a tunnel, and its caller parses
+// the flags. What Run returns says whether the tunnel was closed, the token was rejected or something failed.
 package localproxy

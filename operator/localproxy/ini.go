@@ -22,8 +22,8 @@ type line struct {
 	problem    string
 }
 
-// parseINI reads "key = value" lines. Empty lines and those that begin with # or ; mean nothing, and so does
-// " # …" after a value. A section's name, as in [ssh], stands before the keys that follow it, with a dot, as in
+// parseINI reads "key = value" lines. It ignores empty lines, those that begin with # or ;, and " # …" after a
+// value. A section's name, as in [ssh], stands before the keys that follow it, with a dot, as in
 // the reference local proxy's files.
 func parseINI(data []byte) []line {
 	var all []line
@@ -90,7 +90,7 @@ func files(dir string) ([]string, error) {
 			if path == dir {
 				return err
 			}
-			return nil // what cannot be looked into is left out
+			return nil // skip what cannot be read
 		}
 		if d.IsDir() {
 			return nil
@@ -104,7 +104,7 @@ func files(dir string) ([]string, error) {
 	return list, err
 }
 
-// isDirectory reports whether path is a directory, and fails where there is nothing at all.
+// isDirectory reports whether path is a directory. It fails when path does not exist.
 func isDirectory(path string) (bool, error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -48,7 +48,7 @@ func (j *journal) write(level int, at time.Time, text string) {
 	_, _ = fmt.Fprintf(j.w, "[%s]{%d}%-10s%s\n", at.Format("2006-01-02T15:04:05.000000"), os.Getpid(), "["+levelNames[level]+"]", clean.Text(text, 0))
 }
 
-// logger is the same for those who log records.
+// logger returns a logger that writes to the journal.
 func (j *journal) logger() *slog.Logger {
 	h := &recordHandler{j: j, line: new(bytes.Buffer), mu: new(sync.Mutex)}
 	h.attrs = slog.NewTextHandler(h.line, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
@@ -60,7 +60,7 @@ func (j *journal) logger() *slog.Logger {
 	return slog.New(h)
 }
 
-// recordHandler makes lines of records: the message, then its attributes.
+// recordHandler writes each record as a line: the message, then its attributes.
 type recordHandler struct {
 	j     *journal
 	mu    *sync.Mutex

@@ -20,12 +20,12 @@ type Mapping struct {
 	Address string // a source's may have port 0
 }
 
-// pair is a mapping as it is written.
+// pair is a mapping as the user wrote it.
 type pair struct{ service, endpoint string }
 
 // splitMappings reads "ID=endpoint,ID2=endpoint2", or one endpoint alone. A path may contain "=", a service id
-// may not, so that the first "=" after what can be an id is the one that counts. again lists ids that came more
-// than once, of which the first one counts.
+// may not, so the first "=" after a possible id separates the two. again lists ids that occur more than once; the
+// first occurrence counts.
 func splitMappings(s string) (list []pair, again []string, err error) {
 	seen := map[string]bool{}
 	for item := range strings.SplitSeq(s, ",") {
@@ -59,7 +59,7 @@ func splitMappings(s string) (list []pair, again []string, err error) {
 	return list, again, nil
 }
 
-// checkService tells what is wrong with a service id, if anything.
+// checkService returns what is wrong with a service id, or nil.
 func checkService(id string) error {
 	switch {
 	case services.ValidName(id):
@@ -132,8 +132,8 @@ func bindHost(s string) (string, error) {
 	return s, services.CheckHost(s)
 }
 
-// listenHost is what to bind to: localhost is the address that clients try first, also where no file and no
-// resolver says so.
+// listenHost returns the address to bind to: for localhost the one that clients try first, even where neither
+// /etc/hosts nor the resolver knows the name.
 func listenHost(host string) string {
 	if strings.EqualFold(host, defaultBindHost) {
 		return "127.0.0.1"
@@ -141,8 +141,8 @@ func listenHost(host string) string {
 	return host
 }
 
-// readMappings reads all files of a directory of mappings. Of a service that comes twice the first one counts.
-// What is no mapping is told to skipped, and left out.
+// readMappings reads all files of a directory of mappings. Of two mappings of one service the first counts.
+// Lines that are no mapping are passed to skipped and left out.
 func readMappings(dir string, skipped func(string)) ([]pair, error) {
 	paths, err := files(dir)
 	if err != nil {

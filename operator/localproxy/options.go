@@ -123,7 +123,7 @@ func merge(flags, file Values, getenv func(string) string) options {
 	for name, v := range flags {
 		all[name] = setting{v, fromFlag}
 	}
-	// Endpoint and region are one choice: what was said last counts, an older word of the other kind does not.
+	// Endpoint and region are one choice: the origin of higher precedence decides, whichever of the two it names.
 	if e, r := all[optEndpoint], all[optRegion]; all.has(optEndpoint) && all.has(optRegion) && e.from != r.from {
 		if e.from > r.from {
 			delete(all, optRegion)
@@ -131,7 +131,7 @@ func merge(flags, file Values, getenv func(string) string) options {
 			delete(all, optEndpoint)
 		}
 	}
-	// A switch that is off is one that was not given.
+	// A switch set to false counts as not given.
 	if s, ok := all[optNoVerify]; ok && s.value == "false" {
 		delete(all, optNoVerify)
 	}
@@ -186,14 +186,14 @@ func readConfigFile(path string) (Values, error) {
 		}
 		values[l.key] = l.value
 	}
-	// What leads to other files or ends the program belongs on the command line.
+	// Options that name other files or end the program belong on the command line.
 	maps.DeleteFunc(values, func(name, value string) bool {
 		return value == "" || slices.Contains([]string{optConfig, optExport, optHelp, optVersion}, name)
 	})
 	return values, nil
 }
 
-// readSwitch takes the words that the reference local proxy's files may have.
+// readSwitch accepts the words for true and false that the reference local proxy's files may use.
 func readSwitch(s string) (string, error) {
 	switch strings.ToLower(s) {
 	case "", "true", "yes", "on", "1":

@@ -14,7 +14,7 @@ import (
 	"github.com/culvert-iot/culvert/proxy"
 )
 
-// RejectedError says that the service does not accept the token, now or any more.
+// RejectedError says that the service does not accept the token, or no longer does.
 type RejectedError struct{ Err error }
 
 func (e *RejectedError) Error() string {

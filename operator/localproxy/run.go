@@ -22,11 +22,11 @@ type tunnel interface {
 	Run(ctx context.Context) error
 }
 
-// side is what a source and a destination do in ways of their own.
+// side is what a source and a destination do differently.
 type side interface {
 	// tunnel makes the next websocket.
 	tunnel(c proxy.Connection, onOpen func(channelID, subprotocol string)) tunnel
-	// lost is told that it has ended.
+	// lost is called when it has ended.
 	lost()
 	// close ends what is left and waits for it.
 	close()
@@ -34,7 +34,7 @@ type side interface {
 
 // Run is one side of the tunnel until it is closed or ctx ends, both of which return nil. It returns
 // *RejectedError when the service rejected the token, and others when it cannot listen or connect. After a lost
-// connection it comes back by itself: for that it makes a client token where Config has none. Log lines go to w.
+// connection it reconnects: for that it makes a client token where Config has none. Log lines go to w.
 func Run(ctx context.Context, cfg *Config, w io.Writer) error {
 	j := &journal{level: cfg.Verbose, w: w}
 	for _, text := range cfg.Warnings {
@@ -101,7 +101,7 @@ func run(ctx context.Context, cfg *Config, j *journal) error {
 	}
 }
 
-// asked tells what the end of ctx means: somebody asked for it, or the tunnel is too old.
+// asked returns what the end of ctx means: a request to stop, or that the tunnel is too old.
 func asked(ctx context.Context) error {
 	if errors.Is(context.Cause(ctx), errClosed) {
 		return fmt.Errorf("%w: %v have passed, the longest life of a tunnel", errClosed, maxAge)

@@ -13,20 +13,20 @@ import (
 	"time"
 )
 
-// Settings are what remains of the fine-grained settings of --settings-json.
+// Settings are the settings of --settings-json that have an effect here.
 type Settings struct {
 	BindAddress       string            // default_bind_address: where -b is not given
 	EndpointFormat    string            // endpoint_format, with %s for the region; "" is the partition's own
 	RegionEndpoints   map[string]string // region_endpoint_overrides
 	PingInterval      time.Duration     // websocket.ping_period_ms; 0 is the default
-	ConnectRetries    int               // websocket.connect_retry_count: of failed connects in a row; -1 has no end
+	ConnectRetries    int               // websocket.connect_retry_count: of failed connects in a row; -1: without limit
 	ReconnectOnErrors bool              // websocket.reconnect_on_data_error
 }
 
 const settingsPrefix = "tunneling.proxy."
 
 // knownSettings are the settings and defaults of the reference local proxy, with the reason why they have no
-// meaning here. Those without a reason have one.
+// effect here. Those without a reason have one.
 var knownSettings = []struct{ name, value, gone string }{
 	{"default_bind_address", "localhost", ""},
 	{"message.data_length_size", "2", "the protocol fixes it"},
@@ -58,7 +58,7 @@ func defaultSettings() Settings {
 	return Settings{BindAddress: defaultBindHost, ConnectRetries: -1, ReconnectOnErrors: true}
 }
 
-// readSettings reads a file of --settings-json. warn is told what has no effect.
+// readSettings reads a file of --settings-json. warn is called with what has no effect.
 func readSettings(path string, warn func(string)) (Settings, error) {
 	s := defaultSettings()
 	data, err := readSmall(path)
@@ -111,7 +111,7 @@ func flatten(data []byte) ([]flatSetting, error) {
 	return all, nil
 }
 
-// set takes one setting over.
+// set applies one setting.
 func (s *Settings) set(name, value string, warn func(string)) error {
 	key, ok := strings.CutPrefix(name, settingsPrefix)
 	if !ok {
@@ -169,8 +169,8 @@ func (s *Settings) setPing(value string, warn func(string)) error {
 	return nil
 }
 
-// gone warns of a setting without effect, unless it only repeats what the reference local proxy has by itself, as
-// an exported file does.
+// gone warns of a setting without effect, unless it only repeats the reference local proxy's default, as an
+// exported file does.
 func (s *Settings) gone(key, value string, warn func(string)) {
 	for _, k := range knownSettings {
 		if k.name != key {

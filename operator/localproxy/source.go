@@ -17,8 +17,8 @@ import (
 	"github.com/culvert-iot/culvert/proxy"
 )
 
-// source listens for local clients. Its listeners outlive the websocket: a client that comes while the tunnel
-// comes back waits for it.
+// source listens for local clients. Its listeners outlive the websocket: a client that connects while the tunnel
+// reconnects waits for it.
 type source struct {
 	cfg    *Config
 	j      *journal
@@ -51,7 +51,7 @@ func (l *listener) port() int {
 	return 0
 }
 
-// newSource binds the ports that are asked for, before the first handshake: a port in use must not cost a token.
+// newSource binds the requested ports before the first handshake: a port in use must not cost a token.
 func newSource(cfg *Config, j *journal) (*source, error) {
 	s := &source{cfg: cfg, j: j, changed: make(chan struct{}), resume: proxy.NewResumption(proxy.DefaultResumeTimeout)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -125,7 +125,7 @@ func (s *source) ready(src *proxy.Source) {
 			l.told = true
 			s.j.printf(levelInfo, "Listening for new connection on port %d", l.port())
 		}
-		if !l.serving { // also where the tunnel has no service: clients are told at once
+		if !l.serving { // even without a service in the tunnel: clients are refused at once
 			l.serving = true
 			s.wg.Go(func() { s.serve(l) })
 		}
@@ -136,7 +136,7 @@ func (s *source) ready(src *proxy.Source) {
 }
 
 // assign finds the tunnel's service of each listener. A difference between the mappings and the tunnel's services
-// is said, and stops nothing.
+// is logged, and stops nothing.
 func (s *source) assign() {
 	for _, l := range s.listeners {
 		before := l.known
@@ -197,7 +197,7 @@ func (s *source) lost() {
 	s.set(nil)
 }
 
-// fullDelay is between two looks for room in a tunnel that is full.
+// fullDelay is the pause before a full tunnel is tried again.
 const fullDelay = 50 * time.Millisecond
 
 func (s *source) serve(l *listener) {
@@ -227,7 +227,7 @@ func (s *source) serve(l *listener) {
 	}
 }
 
-// open carries local to the listener's service, and waits for a tunnel where there is none.
+// open carries local to the listener's service. Without a tunnel it waits for one.
 func (s *source) open(l *listener, local net.Conn) error {
 	for {
 		s.mu.Lock()
@@ -272,7 +272,7 @@ func isDone(src *proxy.Source) bool {
 	}
 }
 
-// close closes every port and waits for all that ran.
+// close closes every port and waits for its goroutines.
 func (s *source) close() {
 	s.cancel()
 	s.mu.Lock()

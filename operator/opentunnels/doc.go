@@ -1,4 +1,4 @@
-// Package opentunnels lists open tunnels of an account or of things, with who is connected, and says which of them nobody uses.
+// Package opentunnels lists open tunnels of an account or of things, with who is connected, and says which of them are unused.
 //
 // It opens nothing, prints nothing, and does not know holders.
 package opentunnels

@@ -30,7 +30,7 @@ type Tunnel struct {
 // clock be wrong, 5 minutes.
 const Grace = 15 * time.Minute
 
-// Unused returns "" if nobody has used the tunnel for at least [Grace], or why it is not to be closed. An operator uses a tunnel; the
+// Unused returns "" if the tunnel was not used for at least [Grace], or why it is not to be closed. An operator uses a tunnel; the
 // device is connected to it all the time.
 func (t Tunnel) Unused(now time.Time) string {
 	switch {

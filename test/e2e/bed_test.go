@@ -27,8 +27,7 @@ import (
 	"github.com/culvert-iot/culvert/test/harness"
 )
 
-// bed is where a fault is put: a sandbox, a device with a tunnel, an operator's side that comes back by itself, and
-// traffic.
+// bed is what a fault meets: a sandbox, a device with a tunnel, an operator's side that reconnects, and traffic.
 type bed struct {
 	t        *testing.T
 	box      *sandbox.Sandbox
@@ -42,7 +41,7 @@ type bed struct {
 	again    func() *daemon // which this starts
 }
 
-// bedOptions are what a fault wants of its bed. The zero value is an ordinary device.
+// bedOptions are what a fault needs of its bed. The zero value is an ordinary device.
 type bedOptions struct {
 	sandbox sandbox.Config
 	// endpoint, if set, is asked for the device's way to the relay, such as a wire that can be cut.
@@ -140,7 +139,7 @@ func (b *bed) back(limit time.Duration) time.Duration {
 	return time.Since(start).Round(time.Millisecond)
 }
 
-// until is eventually for what takes some work to find out.
+// until is eventually with a longer pause between tries, for conditions that cost something to check.
 func (b *bed) until(limit time.Duration, what string, done func() bool) {
 	b.t.Helper()
 	deadline := time.NewTimer(limit)
@@ -256,7 +255,7 @@ func startOperator(t testing.TB, box *sandbox.Sandbox, token string) *operatorSi
 	return o
 }
 
-// use takes another token from the next connection on.
+// use switches to another token from the next connection on.
 func (o *operatorSide) use(token string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// mutePort is a port that answers no SYN: its queue is full, and nobody accepts.
+// mutePort is a port that answers no SYN: its queue is full, and nothing accepts.
 func mutePort(t *testing.T) (address string) {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)

@@ -21,7 +21,7 @@ import (
 // stopLimit is how long the daemon may take to end after SIGTERM.
 const stopLimit = 5 * time.Second
 
-// eventually waits until done says so, and fails the test if that is not within the limit.
+// eventually waits until done returns true, and fails the test after the limit.
 func eventually(t testing.TB, limit time.Duration, what string, done func() bool) {
 	t.Helper()
 	if !poll(limit, done) {
@@ -29,7 +29,7 @@ func eventually(t testing.TB, limit time.Duration, what string, done func() bool
 	}
 }
 
-// poll waits until done says so; false when that is not within the limit.
+// poll waits until done returns true; it returns false after the limit.
 var poll = harness.Poll
 
 // daemon is a running culvertd.
@@ -82,7 +82,7 @@ func startCommand(t testing.TB, config string, cmd *exec.Cmd, env ...string) *da
 	return d
 }
 
-// end makes sure that the process is gone.
+// end kills the process if it still runs.
 func (d *daemon) end(t testing.TB) {
 	if err := d.End(syscall.SIGTERM, stopLimit); err != nil {
 		t.Error(err)
@@ -98,7 +98,7 @@ func (d *daemon) stop(t testing.TB) {
 	}
 }
 
-// waitExit waits for the daemon to end by itself and returns its exit code.
+// waitExit waits for the daemon's own end and returns its exit code.
 func (d *daemon) waitExit(t testing.TB, limit time.Duration) int {
 	t.Helper()
 	timer := time.NewTimer(limit)

@@ -29,7 +29,7 @@ func figure(page, name string) int {
 	return n
 }
 
-// TestFiguresOfATunnelThatIsUsed asks with curl, an HTTP client that nobody here wrote.
+// TestFiguresOfATunnelThatIsUsed asks with curl, an independent HTTP client.
 func TestFiguresOfATunnelThatIsUsed(t *testing.T) {
 	t.Parallel()
 	curl := requireProgram(t, "curl")

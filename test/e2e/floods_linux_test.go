@@ -132,7 +132,7 @@ func (f *floodBed) data(b *testing.B, over <-chan struct{}, service string, size
 	f.repeat(b, over, m)
 }
 
-// floods are what the other tunnels do while somebody types.
+// floods are what the other tunnels do during the typing.
 var floods = []struct {
 	name string
 	run  func(b *testing.B, f *floodBed, over <-chan struct{})

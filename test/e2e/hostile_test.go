@@ -152,7 +152,7 @@ func TestFloodsByTheRelayAreBounded(t *testing.T) {
 	d.comesBack(t, 30*time.Second)
 }
 
-// TestAFloodOfTokensLeavesTunnelsAlone is a notifier that makes up tokens: no tunnel that stands is touched, no more
+// TestAFloodOfTokensLeavesTunnelsAlone is a notifier that makes up tokens: live tunnels are untouched, no more
 // than max_tunnels are tried at a time, and neither log nor state directory fill up.
 func TestAFloodOfTokensLeavesTunnelsAlone(t *testing.T) {
 	d := startDevice(t, sandbox.Config{})

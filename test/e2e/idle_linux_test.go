@@ -36,7 +36,7 @@ func BenchmarkStart(b *testing.B) {
 }
 
 // BenchmarkIdle reports what the daemon spends while nothing happens, for CULVERT_MINUTES (1): the part of a core, and
-// how often a thread of it woke up, subscribed alone and with a tunnel that nobody uses. What it took to get there is
+// how often a thread of it woke up, subscribed alone and with an unused tunnel. What it took to get there is
 // not counted.
 func BenchmarkIdle(b *testing.B) {
 	minutes, err := strconv.Atoi(os.Getenv("CULVERT_MINUTES"))

@@ -15,7 +15,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox"
 )
 
-// Nobody looks after a device's log for years: the disk fills, the reader dies or hangs. Tunnels must not notice.
+// A device's log may be unattended for years: the disk fills, the reader dies or hangs. Tunnels must be unaffected.
 func TestALogThatNobodyTakes(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(*testing.T) *os.File{

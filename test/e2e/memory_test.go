@@ -11,13 +11,13 @@ import (
 	"github.com/culvert-iot/culvert/sandbox/relay"
 )
 
-// Most that the daemon may ever have in memory while something stands still, in MB.
+// The most memory that the daemon may use while something is stalled, in MB.
 const (
 	oneStalledMB  = 24
 	manyStalledMB = 40
 )
 
-// gushing is a server whose connections write without end, and count what they could.
+// gushing is a server whose connections write without end and count the bytes.
 func gushing(t testing.TB, moved *atomic.Int64) string {
 	return server(t, func(c net.Conn) {
 		for b := make([]byte, 64<<10); ; {
@@ -65,7 +65,7 @@ func stallTunnel(t testing.TB, program string, count int) (peakMB float64) {
 	return peakMemory(t, s.pid())
 }
 
-// floodDeaf lets the peer write without end to connections whose targets take nothing, and returns the daemon's peak.
+// floodDeaf lets the peer write without end to targets that read nothing, and returns the daemon's peak.
 func floodDeaf(t testing.TB, program string, count int) (peakMB float64) {
 	t.Helper()
 	s := startSubject(t, program, 1, deaf(t))

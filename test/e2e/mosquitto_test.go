@@ -105,7 +105,7 @@ func (m *mosquitto) write(t *testing.T, name string, data []byte) {
 	}
 }
 
-// ownLoopback is an address of the loopback interface that hardly anybody else uses: a port of 127.0.0.1 that was given
+// ownLoopback is a rarely used address of the loopback interface: a port of 127.0.0.1 that was given
 // up for a while may belong to another test's connection when it is wanted again.
 func ownLoopback() string {
 	if runtime.GOOS != "linux" {
@@ -114,7 +114,7 @@ func ownLoopback() string {
 	return fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
 }
 
-// freePort is an address that nobody listens on at this moment.
+// freePort is an address without a listener at this moment.
 func freePort(t *testing.T, host string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
@@ -208,7 +208,7 @@ func aclFile(dir string) string {
 	return "allow_anonymous false\nacl_file " + path
 }
 
-// TestMosquittoCarriesNotifications runs the whole job with a broker that Culvert did not write, opening and rotating
+// TestMosquittoCarriesNotifications runs the whole job with an independent broker, opening and rotating
 // through the control API, and restarts it.
 func TestMosquittoCarriesNotifications(t *testing.T) {
 	t.Parallel()

@@ -32,7 +32,7 @@ func returns(t testing.TB, b *broker.Broker) {
 	}
 }
 
-// An outage of the broker is none of the tunnels' business, and what was published meanwhile waits for the device.
+// An outage of the broker does not affect tunnels, and what was published meanwhile waits for the device.
 func TestTheBrokerRestartsUnderALiveTunnel(t *testing.T) {
 	t.Parallel()
 	d := startDevice(t, sandbox.Config{Listen: ownLoopback()}) // its ports are given up and taken again
@@ -137,7 +137,7 @@ func TestASecondClientWithTheSameID(t *testing.T) {
 	})
 }
 
-// AWS IoT tells nobody why it drops a connection: the daemon has to. It works by itself once the policy does.
+// AWS IoT does not say why it drops a connection: the daemon has to. It recovers once the policy allows it.
 func TestAPolicyThatRefuses(t *testing.T) {
 	t.Parallel()
 	all := broker.DefaultPolicy("eu-west-1", "123456789012")

@@ -13,7 +13,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox"
 )
 
-// A target's name is looked up for each connection, whatever was true before and however long it was to hold.
+// A target's name is looked up for each connection, whatever the TTL of an earlier answer.
 func TestAServiceWhoseNameMoves(t *testing.T) {
 	t.Parallel()
 	names := startResolver(t)
@@ -89,7 +89,7 @@ func TestAServiceWhoseNameMoves(t *testing.T) {
 	live.lived(t, "a name that moves")
 }
 
-// A device often starts before its network: the name server is mute, then it knows nothing, then all is well.
+// A device often starts before its network: the name server does not answer, then denies the name, then knows it.
 func TestTheBrokersNameResolvesLate(t *testing.T) {
 	t.Parallel()
 	names := startResolver(t)

@@ -25,7 +25,7 @@ func (d *device) publish(t testing.TB, token string) {
 }
 
 // MQTT promises no order and may deliver twice. A notification says neither which tunnel it is for nor whether it is
-// still good: only the service's answer tells.
+// still valid: only the service's answer does.
 func TestNotificationsOutOfOrderRepeatedAndStale(t *testing.T) {
 	t.Parallel()
 	d := startDevice(t, sandbox.Config{})
@@ -79,7 +79,7 @@ func TestNotificationsOutOfOrderRepeatedAndStale(t *testing.T) {
 	d.comesBack(t, 10*time.Second)
 }
 
-// One of two tunnels is closed while its notification is under way: the other never notices.
+// One of two tunnels is closed while its notification is under way: the other is unaffected.
 func TestAStaleNotificationEndsAtInfo(t *testing.T) {
 	t.Parallel()
 	d := startDevice(t, sandbox.Config{})
@@ -105,8 +105,8 @@ func TestAStaleNotificationEndsAtInfo(t *testing.T) {
 	live.lived(t, "a stale notification")
 }
 
-// TestNotificationsThatAreNone publishes what any publisher could write to the device's topic. Each is dropped with
-// one line that says why and repeats nothing of it; tunnels that stand do not notice, and the next good one works.
+// TestNotificationsThatAreNone publishes what any publisher could write to the device's topic. Each message is dropped
+// with one line that says why and quotes nothing of it; live tunnels are unaffected, and the next valid one works.
 func TestNotificationsThatAreNone(t *testing.T) {
 	t.Parallel()
 	d := startDevice(t, sandbox.Config{})
@@ -127,7 +127,7 @@ func TestNotificationsThatAreNone(t *testing.T) {
 	}
 	for _, test := range []struct{ name, payload, says string }{
 		{"no JSON", marker, "not one JSON object"},
-		{"half a notification", with("region", "x")[:60], ""}, // for the same reason, which is told once
+		{"half a notification", with("region", "x")[:60], ""}, // for the same reason, which is logged once
 		{"two notifications", with("region", "x") + with("region", "x"), ""},
 		{"a list of notifications", "[" + with("region", "x") + "]", ""},
 		{"nothing", "", ""},

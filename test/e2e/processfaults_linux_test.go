@@ -20,7 +20,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
-// kill ends the daemon as a lack of memory or a watchdog does, and starts it again.
+// kill ends the daemon as the kernel's OOM killer or a watchdog does, and starts it again.
 func (b *bed) kill() {
 	b.t.Helper()
 	// A daemon that was told to stop may have done so by now.
@@ -101,7 +101,7 @@ func TestTheDaemonIsKilledAtAnyPointOfATunnelsLife(t *testing.T) {
 	}
 }
 
-// A token's life begins with some work within milliseconds: here death comes at a moment of it that nobody chose.
+// A token's first milliseconds hold several steps: here the daemon is killed at a random moment of them.
 func TestTheDaemonIsKilledAtRandomMoments(t *testing.T) {
 	t.Parallel()
 	b := startBed(t, bedOptions{})
@@ -259,8 +259,8 @@ func TestAStateDirectoryThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-// A disk that fills up under the daemon, and has room again later: what was kept meanwhile is there, what came
-// meanwhile is said to be lost at a restart.
+// A disk that fills up under the daemon, and has room again later: what was saved before is still there, and for
+// tokens that came meanwhile the log says that a restart loses them.
 func TestAStateDirectoryThatFillsUp(t *testing.T) {
 	t.Parallel()
 	dir := tmpfs(t, "size=64k")
@@ -289,7 +289,7 @@ func TestAStateDirectoryThatFillsUp(t *testing.T) {
 	b.traffic.stop(t)
 }
 
-// Files that are no pairs are set aside and named; the daemon goes on with the others.
+// Files that hold no pair are set aside and named in the log; the daemon resumes the others.
 func TestStateThatIsCorruptOrForeign(t *testing.T) {
 	t.Parallel()
 	b := startBed(t, bedOptions{})

@@ -74,7 +74,7 @@ func (d *device) comesBack(t testing.TB, limit time.Duration) time.Duration {
 
 // TestRotationBringsTheTunnelBack covers both answers to whether a rotation ends the live websocket at once, and what the
 // service may say of the old token. New streams work within 2 s, and the old token is never used again: it opens nothing,
-// its session asks no more once it was told why, and a restart brings the newest alone.
+// its session ends at the first refusal, and a restart resumes the newest alone.
 func TestRotationBringsTheTunnelBack(t *testing.T) {
 	t.Parallel()
 	for name, behaviour := range map[string]tunnels.Behaviour{
@@ -271,7 +271,7 @@ func TestRestartComesBackWithTheSamePair(t *testing.T) {
 	}
 }
 
-// Neither the end of a tunnel nor that of its life is told to the device but by a closed websocket, and then a refusal.
+// The device learns of the end of a tunnel only by a closed websocket, and then a refusal.
 func TestATunnelThatIsOverEndsItsSession(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(d *device, ahead *atomic.Int64) error{

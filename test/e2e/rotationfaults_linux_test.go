@@ -104,7 +104,7 @@ func rotations() []rotation {
 		{name: "the old token can be used for 3 s more", behaviour: tunnels.Behaviour{OldTokenWorks: 3 * time.Second}, play: func(b *bed, _ bool) string { return destination(b) }},
 		{name: "of the source", play: func(b *bed, keeps bool) string {
 			b.rotate(tunnels.RotateSource)
-			if keeps { // the operator's side is told by nobody
+			if keeps { // nothing tells the operator's side
 				b.box.Relay.Faults().Cut(sourceSide)
 			}
 			return b.tunnel.DestinationToken
@@ -174,8 +174,8 @@ func onlySession(b *bed, token string) bool {
 	return false
 }
 
-// Should a service never take an old token back, both sessions displace each other. They must not do so ever faster:
-// what is left of it are single attempts that grow rare, and one of them always serves.
+// If a service never revoked an old token, the two sessions would displace each other. They must not do so ever
+// faster: the attempts become rare, and one session always serves.
 func TestAnOldTokenThatWorksForEverCausesNoStorm(t *testing.T) {
 	t.Parallel()
 	b := startBed(t, bedOptions{sandbox: sandbox.Config{Behaviour: tunnels.Behaviour{OldTokenWorks: time.Hour}}})

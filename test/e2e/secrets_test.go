@@ -92,7 +92,7 @@ func (h *hunt) file(path string) string {
 }
 
 // TestNothingShowsASecret runs the programs at their most talkative, on good and on bad days, and looks for tokens, the
-// device's key and passwords wherever anybody could find them.
+// device's key and passwords wherever another user could find them.
 func TestNothingShowsASecret(t *testing.T) {
 	h := newHunt(t)
 	const password = "correct-horse-battery"

@@ -10,7 +10,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
-// How soon a link that carries nothing any more is given up: pings leave every 20 s, and a pong may be 20 s late; before
+// How soon a dead link is given up: pings leave every 20 s, and a pong may be 20 s late; before
 // the first stream, and without pongs, TCP gives up after 60 s without an acknowledgement.
 const (
 	noticedLive = 45 * time.Second
@@ -65,7 +65,7 @@ func silences() []silence {
 	}
 }
 
-// TestALinkThatDiesWithoutAWord takes most of its time for waiting.
+// TestALinkThatDiesWithoutAWord mostly waits.
 func TestALinkThatDiesWithoutAWord(t *testing.T) {
 	t.Parallel()
 	for _, s := range silences() {

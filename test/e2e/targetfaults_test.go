@@ -48,7 +48,7 @@ func ends(t testing.TB, c net.Conn, limit time.Duration) time.Duration {
 	return time.Since(start)
 }
 
-// A program that is not there is told at once, and works from the first connection after its start.
+// A target that is down is reported at once, and works from the first connection after its start.
 func TestAServiceThatIsDownThenUp(t *testing.T) {
 	t.Parallel()
 	address := freePort(t, ownLoopback())
@@ -90,7 +90,7 @@ func serveEcho(l net.Listener) {
 	}
 }
 
-// A target that accepts and then changes its mind ends that connection and no other, with what it said before.
+// A target that accepts and then closes ends that connection alone, after what it sent.
 func TestAServiceThatAcceptsAndCloses(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*net.TCPConn){
@@ -122,8 +122,8 @@ func TestAServiceThatAcceptsAndCloses(t *testing.T) {
 	}
 }
 
-// Between two Culverts each connection has its own credit: such a program stops its own connection, for as long as it
-// likes, and nothing else.
+// Between two Culverts each connection has its own credit: such a program stops its own connection, for any time,
+// and nothing else.
 func TestAServiceThatAcceptsAndNeverReads(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -153,7 +153,7 @@ func TestAServiceThatAcceptsAndNeverReads(t *testing.T) {
 	}
 }
 
-// As fast as the kernel lets it: the writer must feel the operator's pace, and the daemon must not grow.
+// The target writes as fast as the kernel allows: the operator's pace must slow it, and the daemon must not grow.
 func TestAServiceThatWritesWithoutEnd(t *testing.T) {
 	t.Parallel()
 	ended := make(chan struct{}, 1)
@@ -223,7 +223,7 @@ func TestASocketFileThatIsReplaced(t *testing.T) {
 	d.pulse.lived(t, "a socket that is replaced")
 }
 
-// A hundred at once, so that ends and starts meet: each is called with its own end.
+// A hundred at once, so that ends and starts meet: each connection ends with its own error.
 func TestManyConnectionsToAServiceThatIsDown(t *testing.T) {
 	t.Parallel()
 	d := startFaulty(t, "127.0.0.1:1")

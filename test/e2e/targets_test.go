@@ -57,7 +57,7 @@ func TestTargetsOfEveryKind(t *testing.T) {
 			t.Errorf("service %s at %s answers: %v, want %v", name, targets[name], got, want)
 		}
 	}
-	// A refused port is told at once, with the service, the target and what to do.
+	// A refused port is reported at once, with the service, the target and what to do.
 	start := time.Now()
 	c := connectTo(t, source, "DOWN")
 	_ = c.SetDeadline(time.Now().Add(5 * time.Second))

@@ -48,7 +48,7 @@ func (a *answersOf) take() string {
 
 // TestViolationsByTheRelayAreSurvived sends the daemon what no relay may send. Either the stream concerned ends, with an
 // answer in its form, and a connection on another service never notices, or the websocket ends and the session comes back
-// with the same pair. The daemon says why, where somebody could act on it.
+// with the same pair. The daemon logs why, if the reader can act on it.
 func TestViolationsByTheRelayAreSurvived(t *testing.T) {
 	t.Parallel()
 	echo, said := echoServer(t), &answersOf{}

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wire is the network between a device and the relay. It can drop packets, as a network does that is gone: nothing is
-// answered, not even by the kernel of the other end.
+// wire is the network between a device and the relay. It can drop all packets, as a lost network does: not even
+// the other end's kernel answers.
 type wire struct {
 	l     *net.TCPListener
 	relay string
@@ -149,7 +149,7 @@ func (w *wire) strand(tell bool) {
 	}
 }
 
-// end ends the device's connections without a word but TCP's. The relay sees their end if it is told to.
+// end closes the device's TCP connections without a close frame. The relay sees their end if it is told to.
 func (w *wire) end(tell bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -32,11 +32,11 @@ type fault struct {
 	after func(b *bed)
 }
 
-// once is a limit for what is over with the next attempt, which comes within half a second; the rest is for a machine
-// that has other work to do.
+// once is the limit for faults that are over with the next attempt, which comes within half a second; the rest is for
+// a busy machine.
 const once = 10 * time.Second
 
-// waits a while: time is what some faults are made of.
+// waits lets time pass, for faults that last.
 func waits(d time.Duration) { <-time.After(d) }
 
 func cut(b *bed) { b.box.Relay.Faults().Cut(destinationSide) }
@@ -48,7 +48,7 @@ func refused(r relay.Refusal) func(*bed) {
 	}
 }
 
-// websocketFaults are those whose every attempt is over within seconds.
+// websocketFaults are those from which each attempt to recover is over within seconds.
 func websocketFaults() []fault {
 	elsewhere := new(atomic.Int32) // requests at the address of a redirect
 	list := []fault{
@@ -141,7 +141,7 @@ func websocketFaults() []fault {
 	return list
 }
 
-// waited checks that the daemon waited for so long before its next attempt, and did not lose more for it.
+// waited checks that the daemon waited at least so long before its next attempt.
 func waited(least time.Duration) func(*bed) {
 	return func(b *bed) {
 		if took := b.traffic.outage(); !b.foreign && took < least {
@@ -188,8 +188,8 @@ func TestFaultsOfTheWebsocket(t *testing.T) {
 	}
 }
 
-// What a close code means is documented nowhere: none of them ends a session. All of them meet one device at one
-// moment, each in a tunnel of its own.
+// The service documents no close codes, so none of them ends a session. One device gets all of them at once, each in
+// its own tunnel.
 func TestEveryCloseCode(t *testing.T) {
 	t.Parallel()
 	var codes []int
@@ -253,7 +253,7 @@ func TestEveryCloseCode(t *testing.T) {
 	b.traffic.stop(t) // of the tunnel that was not closed
 }
 
-// A service that accepts and drops at once is the worst that an agent can meet: each attempt looks like a success.
+// A service that accepts and drops at once is the worst case for back-off: each attempt looks like a success.
 func TestAServiceThatAcceptsAndDropsMeetsNoStorm(t *testing.T) {
 	t.Parallel()
 	b := startBed(t, bedOptions{})
@@ -276,7 +276,7 @@ func TestAServiceThatAcceptsAndDropsMeetsNoStorm(t *testing.T) {
 	b.traffic.stop(t)
 }
 
-// Many devices lose a service at one moment and must not come back at one moment.
+// Many devices that lose a service together must not reconnect together.
 func TestARedeployIsNotAnsweredAllAtOnce(t *testing.T) {
 	t.Parallel()
 	const count = 40

@@ -96,7 +96,7 @@ func (p *Process) WaitFor(ctx context.Context, from int, text string) (string, e
 type Buffer struct {
 	mu   sync.Mutex
 	buf  bytes.Buffer
-	more chan struct{} // closed at the next write, nil if nobody waits
+	more chan struct{} // closed at the next write, nil without a waiter
 }
 
 // Write appends to the buffer.

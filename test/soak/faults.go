@@ -201,7 +201,7 @@ func (r *run) longHole(ctx context.Context, e event) bool {
 	})
 }
 
-// condition makes a fault of conditions that cost nobody anything.
+// condition makes a fault of conditions that end no connection.
 func condition(of func(event) relay.Conditions) func(*run, context.Context, event) bool {
 	return func(r *run, ctx context.Context, e event) bool {
 		return r.conditioned(ctx, e, of(e), func() bool { return true })
@@ -323,7 +323,7 @@ func (r *run) targetDown(ctx context.Context, e event) bool {
 	return true
 }
 
-// again listens again: somebody else may have the port for a moment.
+// again listens again: another program may hold the port for a moment.
 func again(listen func() error) error {
 	limit, cancel := context.WithTimeout(context.Background(), 30*s)
 	defer cancel()

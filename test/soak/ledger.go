@@ -11,7 +11,7 @@ import (
 // fault excused the loss of connections, and it keeps what happened lately.
 type ledger struct {
 	start time.Time
-	out   io.Writer // where violations are told at once; nil: nowhere
+	out   io.Writer // where violations are written at once; nil: nowhere
 
 	mu         sync.Mutex
 	conns      map[uint64]*conversation

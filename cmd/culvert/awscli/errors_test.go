@@ -15,7 +15,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox/api"
 )
 
-// Wrong usage is told before anything is sent.
+// Wrong usage is reported before anything is sent.
 func TestWrongUsage(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	tests := []struct {

@@ -186,7 +186,7 @@ func TestQueriesSideBySideWithTheAWSCLI(t *testing.T) {
 	}
 }
 
-// Rotations give new tokens each time: their shape is compared, and what the device is told.
+// Rotations give new tokens each time: their shape is compared, and the device's notification.
 func TestRotatingSideBySideWithTheAWSCLI(t *testing.T) {
 	aws := awsCLI(t)
 	b := newBench(t, nil)

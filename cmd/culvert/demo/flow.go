@@ -126,7 +126,7 @@ func (s *flows) make(service, address string, d direction, length int64) *flow {
 	return f
 }
 
-// arrived is told by the targets of each piece of a flow that was right.
+// arrived is called by the targets for each piece of a flow that arrived intact.
 func (s *flows) arrived(id uint64, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,7 +135,7 @@ func (s *flows) arrived(id uint64, n int) {
 	}
 }
 
-// ended is told by the targets what became of a flow.
+// ended is called by the targets with what became of a flow.
 func (s *flows) ended(id uint64, o outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -61,12 +61,12 @@ type outcome struct {
 type target struct {
 	service  string
 	listener net.Listener
-	flows    *flows // is told of what arrives
+	flows    *flows // hears what arrives
 
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{}
 	closed bool
-	wrong  error // the first request that nobody of this program makes
+	wrong  error // the first request that did not come from this program
 	tasks  sync.WaitGroup
 }
 
