@@ -67,6 +67,24 @@ func (r *Resumption) HandOver(keep func(Saved, net.Conn) error) int {
 	return stream.HandOver(r.registry, keep)
 }
 
+// Identity is a process as sources know it, which goes with the connections that are handed over.
+type Identity = resume.Identity
+
+// Identity gives up what sources know this process by: call it after HandOver, and give it to one process only.
+func (r *Resumption) Identity() Identity {
+	r.registry.Lock()
+	defer r.registry.Unlock()
+	return r.registry.Identity()
+}
+
+// Assume goes on as the process whose Identity it is, and reports whether that makes sense. Call it before the first
+// websocket.
+func (r *Resumption) Assume(v Identity) bool {
+	r.registry.Lock()
+	defer r.registry.Unlock()
+	return r.registry.Assume(v)
+}
+
 // TakeOver goes on with a connection that another process handed over: it waits for a websocket. On an error the target
 // is left to the caller.
 func (r *Resumption) TakeOver(v Saved, target net.Conn, observer func(Opened) func(Closed), log *slog.Logger) error {

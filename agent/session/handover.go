@@ -23,10 +23,16 @@ type HandOver struct {
 	Sockets []*os.File
 }
 
+// handedOver is the state that one process leaves to the next.
+type handedOver struct {
+	Identity    proxy.Identity
+	Connections []proxy.Saved // each goes with the socket of the same index
+}
+
 // handOver gives the connections that wait for a websocket to the next process. It is called when all sessions have
 // ended.
 func (m *Manager) handOver() {
-	var all []proxy.Saved
+	var left handedOver
 	var sockets []*os.File
 	defer func() {
 		for _, s := range sockets {
@@ -34,20 +40,21 @@ func (m *Manager) handOver() {
 		}
 	}()
 	n := m.cfg.resume.HandOver(func(v proxy.Saved, target net.Conn) error {
-		if len(all)+1 >= m.cfg.HandOver.Limit {
+		if len(sockets)+1 >= m.cfg.HandOver.Limit {
 			return errors.New("there is no more room")
 		}
 		socket, err := duplicate(target)
 		if err != nil {
 			return err
 		}
-		all, sockets = append(all, v), append(sockets, socket)
+		left.Connections, sockets = append(left.Connections, v), append(sockets, socket)
 		return nil
 	})
-	if n == 0 {
-		return
+	left.Identity = m.cfg.resume.Identity()
+	if n == 0 && left.Identity.Address.Accepted == 0 {
+		return // no source knows this process
 	}
-	state, err := json.Marshal(all)
+	state, err := json.Marshal(left)
 	if err == nil {
 		err = m.cfg.HandOver.Put(state, sockets)
 	}
@@ -55,7 +62,9 @@ func (m *Manager) handOver() {
 		m.log.Warn("connections could not be kept for the next process", "connections", n, "error", err)
 		return
 	}
-	m.log.Info("connections kept for the next process", "connections", n)
+	if n > 0 {
+		m.log.Info("connections kept for the next process", "connections", n)
+	}
 }
 
 // takeOver goes on with the connections that the last process has kept. Each waits for its source to resume it.
@@ -64,18 +73,21 @@ func (m *Manager) takeOver() {
 	if len(h.State) == 0 {
 		return
 	}
-	var all []proxy.Saved
-	err := json.Unmarshal(h.State, &all)
+	var left handedOver
+	err := json.Unmarshal(h.State, &left)
+	if err == nil && !m.cfg.resume.Assume(left.Identity) {
+		err = errors.New("state that makes no sense")
+	}
 	taken := 0
 	for i, s := range h.Sockets {
 		if s == nil {
 			continue
 		}
-		if err == nil && i < len(all) {
-			if oneErr := m.takeOne(all[i], s); oneErr == nil {
+		if err == nil && i < len(left.Connections) {
+			if oneErr := m.takeOne(left.Connections[i], s); oneErr == nil {
 				taken++
 			} else {
-				m.log.Warn("connection of the last process ends", "service", all[i].Service, "error", oneErr)
+				m.log.Warn("connection of the last process ends", "service", left.Connections[i].Service, "error", oneErr)
 			}
 		}
 		_ = s.Close() // a copy, if it was taken; else its end, by a reset
@@ -85,7 +97,9 @@ func (m *Manager) takeOver() {
 		m.log.Warn("connections of the last process are lost", "error", err)
 		return
 	}
-	m.log.Info("connections of the last process wait to be resumed", "connections", taken)
+	if taken > 0 {
+		m.log.Info("connections of the last process wait to be resumed", "connections", taken)
+	}
 }
 
 func (m *Manager) takeOne(v proxy.Saved, socket *os.File) error {

@@ -74,8 +74,9 @@ func (c *cloud) config() connect.Config {
 	}
 }
 
-// culvertDevice serves every service with handle, as culvertd would.
+// culvertDevice serves every service with handle, as a culvertd would that keeps no connection.
 func culvertDevice(handle func(net.Conn)) func(context.Context, proxy.Connection) {
+	process := proxy.NewResumption(0)
 	return func(ctx context.Context, c proxy.Connection) {
 		d := proxy.NewDestination(proxy.DestinationConfig{
 			Connection: c,
@@ -96,6 +97,7 @@ func culvertDevice(handle func(net.Conn)) func(context.Context, proxy.Connection
 				return net.Dial("tcp", l.Addr().String())
 			},
 			DefaultService: func(list []string) (string, error) { return list[0], nil },
+			Resume:         process,
 		})
 		_ = d.Run(ctx)
 	}

@@ -12,13 +12,14 @@
 //	Negotiate   plain bytes, HELLO -> mark  Hello             first connection of a tunnel stream
 //	Open        OPEN                        Accept            later ones: both ends know records
 //	Detach      (the transport is lost)     Detach
-//	Resume      RESUME                      Accept            the next transport
+//	Resume      RESUME, or OPEN once more   Accept            the next transport
 //
 //	Next, Room, Fill     what to send       Receive, Took     what came, and what the application took of it
 //	End, Close           the local ends     FarEnded, Closed  the far ends
 //
 // Registry knows the connections of a process by their random identities, while they are attached and, for
-// the resume window, while they are not. Memory bounds what all of them keep.
+// the resume window, while they are not. Its Admit decides about an OPEN, which may come more than once, so that no
+// connection is dialled twice. Memory bounds what all of them keep.
 //
 // The package knows no websockets, no tunnel frames and no sockets. docs/protocol.md, section 6, describes the
 // records; testdata/vectors has examples, good and malformed.

@@ -8,7 +8,7 @@ import (
 func attached(t *testing.T) *Stream {
 	t.Helper()
 	s := New(NewMemory(1 << 20))
-	if err := s.Accept(&Record{Type: Open, ID: ID{1}, Limit: InitialCredit}); err != nil {
+	if err := s.Accept(&Record{Type: Open, ID: ID{1}, Limit: InitialCredit}, Address{}); err != nil {
 		t.Fatal(err)
 	}
 	s.Fill(make([]byte, 1), []byte("0123456789"))
@@ -43,7 +43,8 @@ func TestFarEndThatBreaksTheRules(t *testing.T) {
 		{"HELLO in the middle", Record{Type: Hello, Version: 1, Limit: InitialCredit}},
 		{"OPEN in the middle", Record{Type: Open, ID: ID{1}, Limit: InitialCredit}},
 		{"RESUME in the middle", Record{Type: Resume, ID: ID{1}, Limit: InitialCredit + 4}},
-		{"RESUMED in the middle", Record{Type: Resumed, Limit: InitialCredit + 4}},
+		{"ATTACHED in the middle", Record{Type: Attached, Limit: InitialCredit + 4}},
+		{"UNOPENED in the middle", Record{Type: Unopened}},
 		{"GONE in the middle", Record{Type: Gone, Reason: Unknown}},
 		{"closed in order before the end", Record{Type: Close, Reason: Done}},
 	} {
@@ -87,7 +88,7 @@ func TestReplayThatDoesNotMatch(t *testing.T) {
 			s := attached(t)
 			s.Detach()
 			test.r.Type, test.r.ID = Resume, ID{1}
-			err := s.Accept(&test.r)
+			err := s.Accept(&test.r, Address{})
 			if (err == nil) != test.ok || err != nil && ReasonOf(err) != test.reason {
 				t.Fatalf("got %v", err)
 			}
@@ -97,7 +98,7 @@ func TestReplayThatDoesNotMatch(t *testing.T) {
 		s := attached(t)
 		s.Forget()
 		s.Detach()
-		err := s.Accept(&Record{Type: Resume, ID: ID{1}, Received: 4, Sum: 0, Limit: InitialCredit + 4})
+		err := s.Accept(&Record{Type: Resume, ID: ID{1}, Received: 4, Sum: 0, Limit: InitialCredit + 4}, Address{})
 		if ReasonOf(err) != Unknown || err == nil {
 			t.Fatalf("got %v", err)
 		}
@@ -108,7 +109,7 @@ func TestReplayThatDoesNotMatch(t *testing.T) {
 func TestCreditGrowsOnlyForAnApplicationThatKeepsUp(t *testing.T) {
 	for _, keepsUp := range []bool{true, false} {
 		s := New(NewMemory(DefaultMemory))
-		if err := s.Accept(&Record{Type: Open, ID: ID{1}, Limit: InitialCredit}); err != nil {
+		if err := s.Accept(&Record{Type: Open, ID: ID{1}, Limit: InitialCredit}, Address{}); err != nil {
 			t.Fatal(err)
 		}
 		untaken := 0
@@ -148,7 +149,7 @@ func TestReplayLeavesMemoryForOthers(t *testing.T) {
 	var all []*Stream
 	for range 64 {
 		s := New(m)
-		s.Open(ID{1})
+		s.Open(ID{1}, Address{})
 		s.limit = maxOffset
 		for s.Next(make([]byte, 0, 64)); ; {
 			n := min(s.Room(), 16<<10)
@@ -176,11 +177,12 @@ func TestReplayLeavesMemoryForOthers(t *testing.T) {
 func TestIdleStreamKeepsNothing(t *testing.T) {
 	m := NewMemory(1 << 20)
 	s := New(m)
-	s.Open(ID{1})
+	s.Open(ID{1}, Address{})
 	s.Fill(make([]byte, 1), make([]byte, 5000))
 	if m.Used() == 0 {
 		t.Fatal("nothing is kept for replay")
 	}
+	receive(t, s, Record{Type: Attached, Limit: InitialCredit})
 	receive(t, s, Record{Type: Credit, Received: 5000, Limit: InitialCredit})
 	if m.Used() != 0 {
 		t.Errorf("an idle connection keeps %d bytes", m.Used())
@@ -189,10 +191,10 @@ func TestIdleStreamKeepsNothing(t *testing.T) {
 
 func TestSteadyStateAllocatesNothing(t *testing.T) {
 	a, b := New(NewMemory(1<<20)), New(NewMemory(1<<20))
-	a.Open(ID{1})
+	a.Open(ID{1}, Address{})
 	first, _ := a.Next(make([]byte, 0, 64))
 	var r Record
-	if r.Parse(first) != nil || b.Accept(&r) != nil {
+	if r.Parse(first) != nil || b.Accept(&r, Address{}) != nil {
 		t.Fatal("not accepted")
 	}
 	buf, rec := make([]byte, 1+8000), make([]byte, 0, 64)

@@ -11,10 +11,10 @@ type Type byte
 
 // The record types. A receiver skips unknown types with Skippable set; others end the connection.
 const (
-	Hello     Type = 1  // destination: speaks records; Version, Capabilities, Limit
-	Open      Type = 2  // source: a new connection; ID, Limit
+	Hello     Type = 1  // destination: speaks records; Version, Capabilities, ID, At, Limit
+	Open      Type = 2  // source: a new connection; ID, At, Limit
 	Resume    Type = 3  // source: attach; ID, Received, Sum, Limit
-	Resumed   Type = 4  // destination: attached; Received, Sum, Limit
+	Attached  Type = 4  // destination: the answer to both; Received, Sum, Limit, At
 	Gone      Type = 5  // destination: there is no such connection; Reason
 	Bytes     Type = 6  // application bytes
 	BytesFull Type = 7  // the same, and the sender has used up its credit
@@ -22,6 +22,7 @@ const (
 	End       Type = 9  // end of input; Total, Sum
 	Close     Type = 10 // the connection is over; Reason
 	Ping      Type = 11 // asks for a Credit at once
+	Unopened  Type = 12 // destination: OPEN was for another process or too old, and opened nothing; At
 
 	Skippable Type = 0x80
 )
@@ -33,11 +34,12 @@ const Version = 1
 const Keeps = 1
 
 // MaxOverhead is the longest record other than Bytes, in bytes.
-const MaxOverhead = 1 + idSize + 2*binary.MaxVarintLen64 + sumSize
+const MaxOverhead = 1 + len(helloMagic) + idSize + instanceSize + 4*binary.MaxVarintLen64
 
 const (
-	idSize  = 16
-	sumSize = 4
+	idSize       = 16
+	instanceSize = 8
+	sumSize      = 4
 	// maxOffset bounds offsets, so that sums of them do not overflow.
 	maxOffset = 1 << 62
 	// helloMagic keeps a target's first bytes from being taken for a HELLO.
@@ -46,6 +48,16 @@ const (
 
 // ID names a connection. It is random, so that only the two ends and what lies between them know it.
 type ID [idSize]byte
+
+// Instance names a process that accepts connections. It is random, and goes with the connections where another
+// process takes them over.
+type Instance [instanceSize]byte
+
+// Address is what a source knows of a destination's process: its name, and how many connections it had accepted.
+type Address struct {
+	Instance Instance
+	Accepted uint64
+}
 
 // Record is one record. Which fields count depends on the type.
 type Record struct {
@@ -58,6 +70,7 @@ type Record struct {
 	Total        uint64 // length of the sender's direction
 	Sum          uint32 // CRC32C of a direction's bytes so far
 	Reason       Reason
+	At           Address
 	Data         []byte // of Bytes; aliases the input
 }
 
@@ -72,16 +85,17 @@ func (r *Record) Append(dst []byte) []byte {
 		dst = append(dst, helloMagic...)
 		dst = binary.AppendUvarint(dst, r.Version)
 		dst = binary.AppendUvarint(dst, r.Capabilities)
+		dst = r.At.append(append(dst, r.ID[:]...))
 		return binary.AppendUvarint(dst, r.Limit)
 	case Open:
-		return binary.AppendUvarint(append(dst, r.ID[:]...), r.Limit)
-	case Resume, Resumed:
-		if r.Type == Resume {
-			dst = append(dst, r.ID[:]...)
-		}
-		dst = binary.AppendUvarint(dst, r.Received)
-		dst = binary.BigEndian.AppendUint32(dst, r.Sum)
+		dst = r.At.append(append(dst, r.ID[:]...))
 		return binary.AppendUvarint(dst, r.Limit)
+	case Resume:
+		return r.appendPosition(append(dst, r.ID[:]...))
+	case Attached:
+		return r.At.append(r.appendPosition(dst))
+	case Unopened:
+		return r.At.append(dst)
 	case Gone, Close:
 		return append(dst, byte(r.Reason))
 	case Credit:
@@ -92,6 +106,16 @@ func (r *Record) Append(dst []byte) []byte {
 	default: // Ping, and types to skip
 	}
 	return append(dst, r.Data...)
+}
+
+func (r *Record) appendPosition(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, r.Received)
+	dst = binary.BigEndian.AppendUint32(dst, r.Sum)
+	return binary.AppendUvarint(dst, r.Limit)
+}
+
+func (a *Address) append(dst []byte) []byte {
+	return binary.AppendUvarint(append(dst, a.Instance[:]...), a.Accepted)
 }
 
 // Parse decodes one record. An unknown type that may be skipped is no error. Data aliases b.
@@ -105,15 +129,22 @@ func (r *Record) Parse(b []byte) error {
 	switch r.Type {
 	case Hello:
 		p.literal(helloMagic)
-		r.Version, r.Capabilities, r.Limit = p.number(), p.number(), p.number()
+		r.Version, r.Capabilities = p.number(), p.number()
+		p.id(&r.ID)
+		p.address(&r.At)
+		r.Limit = p.number()
 	case Open:
 		p.id(&r.ID)
+		p.address(&r.At)
 		r.Limit = p.number()
-	case Resume, Resumed:
-		if r.Type == Resume {
-			p.id(&r.ID)
-		}
+	case Resume:
+		p.id(&r.ID)
 		r.Received, r.Sum, r.Limit = p.number(), p.sum(), p.number()
+	case Attached:
+		r.Received, r.Sum, r.Limit = p.number(), p.sum(), p.number()
+		p.address(&r.At)
+	case Unopened:
+		p.address(&r.At)
 	case Gone, Close:
 		r.Reason = Reason(p.byte())
 	case Credit:
@@ -178,35 +209,13 @@ func (p *parser) sum() uint32 {
 
 func (p *parser) id(id *ID) { copy(id[:], p.take(idSize)) }
 
+func (p *parser) address(a *Address) {
+	copy(a.Instance[:], p.take(instanceSize))
+	a.Accepted = p.number()
+}
+
 func (p *parser) literal(s string) {
 	if v := p.take(len(s)); v != nil && string(v) != s {
 		p.ok = false
 	}
-}
-
-// Reason is why a connection is over, as CLOSE and GONE carry it. Unknown ones are resets.
-type Reason byte
-
-// The reasons.
-const (
-	Done        Reason = 0 // both directions have ended in order
-	Reset       Reason = 1 // the application broke it off
-	Refused     Reason = 2 // the target was not reached
-	LimitHit    Reason = 3 // a limit of the service
-	Stopped     Reason = 4 // the program was told to stop
-	Unknown     Reason = 5 // no such connection: it timed out, or the program was restarted
-	Protocol    Reason = 6 // the far end broke the rules, or the bytes do not match
-	OutOfMemory Reason = 7 // too much waits in the process
-)
-
-var reasonNames = [...]string{
-	"done", "reset by the application", "target not reached", "limit", "stopped", "not known here any more", "protocol violated", "out of memory",
-}
-
-// String describes the reason for logs.
-func (r Reason) String() string {
-	if int(r) < len(reasonNames) {
-		return reasonNames[r]
-	}
-	return fmt.Sprintf("reason %d", byte(r))
 }

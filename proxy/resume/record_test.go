@@ -54,13 +54,15 @@ func vectors(tb testing.TB) []vector {
 func describe(r *Record) string {
 	switch r.Type {
 	case Hello:
-		return fmt.Sprintf("hello version=%d capabilities=%d limit=%d", r.Version, r.Capabilities, r.Limit)
+		return fmt.Sprintf("hello version=%d capabilities=%d id=%x at=%x/%d limit=%d", r.Version, r.Capabilities, r.ID, r.At.Instance, r.At.Accepted, r.Limit)
 	case Open:
-		return fmt.Sprintf("open id=%x limit=%d", r.ID, r.Limit)
+		return fmt.Sprintf("open id=%x at=%x/%d limit=%d", r.ID, r.At.Instance, r.At.Accepted, r.Limit)
 	case Resume:
 		return fmt.Sprintf("resume id=%x received=%d sum=%08x limit=%d", r.ID, r.Received, r.Sum, r.Limit)
-	case Resumed:
-		return fmt.Sprintf("resumed received=%d sum=%08x limit=%d", r.Received, r.Sum, r.Limit)
+	case Attached:
+		return fmt.Sprintf("attached received=%d sum=%08x limit=%d at=%x/%d", r.Received, r.Sum, r.Limit, r.At.Instance, r.At.Accepted)
+	case Unopened:
+		return fmt.Sprintf("unopened at=%x/%d", r.At.Instance, r.At.Accepted)
 	case Gone:
 		return fmt.Sprintf("gone reason=%d", byte(r.Reason))
 	case Bytes:
@@ -105,7 +107,7 @@ func TestRecordVectors(t *testing.T) {
 }
 
 func TestRecordTypesOnTheWire(t *testing.T) {
-	for want, got := range []Type{0, Hello, Open, Resume, Resumed, Gone, Bytes, BytesFull, Credit, End, Close, Ping} {
+	for want, got := range []Type{0, Hello, Open, Resume, Attached, Gone, Bytes, BytesFull, Credit, End, Close, Ping, Unopened} {
 		if int(got) != want {
 			t.Errorf("type %d is %d on the wire", want, got)
 		}
@@ -161,11 +163,14 @@ func FuzzRecordOrder(f *testing.F) {
 	}
 	data := Record{Type: Bytes, Data: []byte("hello")}
 	add(0, Record{Type: Open, ID: ID{1}, Limit: InitialCredit}, data, Record{Type: Credit, Limit: InitialCredit})
-	add(1, Record{Type: Hello, Version: 1, Limit: InitialCredit}, data, Record{Type: Close})
-	add(2, Record{Type: Resumed, Limit: InitialCredit}, data, Record{Type: End, Total: 5})
-	add(2, Record{Type: Resumed, Received: 100, Limit: InitialCredit})
+	add(1, Record{Type: Hello, Version: 1, ID: ID{1}, Limit: InitialCredit}, data, Record{Type: Close})
+	add(2, Record{Type: Attached, Limit: InitialCredit}, data, Record{Type: End, Total: 5})
+	add(2, Record{Type: Attached, Received: 100, Limit: InitialCredit})
 	add(3, Record{Type: Resume, ID: ID{1}, Limit: InitialCredit}, Record{Type: Resume, ID: ID{1}})
 	add(2, Record{Type: Gone, Reason: Unknown}, data)
+	add(2, Record{Type: Unopened, At: Address{Accepted: 3}}, data)
+	add(4, Record{Type: Attached, Received: 10, Limit: InitialCredit}, data)
+	add(4, Record{Type: Unopened}, data)
 	f.Fuzz(func(t *testing.T, script []byte) {
 		if len(script) == 0 {
 			return
@@ -173,20 +178,25 @@ func FuzzRecordOrder(f *testing.F) {
 		memory := NewMemory(1 << 20)
 		s := New(memory)
 		accepted := true
-		switch script[0] % 4 {
+		switch script[0] % 5 {
 		case 0:
 			accepted = false
 		case 1:
-			s.Negotiate(ID{1})
+			s.Negotiate()
 		case 2:
-			s.Open(ID{1})
+			s.Open(ID{1}, Address{})
 			s.Fill(make([]byte, 1), []byte("some bytes"))
 			s.Resume()
 		case 3:
-			s.Open(ID{1})
+			s.Open(ID{1}, Address{})
 			s.Fill(make([]byte, 1), []byte("some bytes"))
 			s.Detach()
 			accepted = false
+		}
+		if script[0]%5 == 4 {
+			s.Open(ID{1}, Address{})
+			s.Next(make([]byte, 0, MaxOverhead))
+			s.Fill(make([]byte, 1), []byte("some bytes"))
 		}
 		heard := 0
 		script = script[1:]
@@ -194,7 +204,7 @@ func FuzzRecordOrder(f *testing.F) {
 			n := min(int(script[0]), len(script)-1)
 			p := script[1 : 1+n]
 			script = script[1+n:]
-			if s.in == plain && script != nil && s.id == (ID{1}) {
+			if s.in == plain && s.id == (ID{}) {
 				if !s.Answer(p) {
 					break
 				}
@@ -202,7 +212,7 @@ func FuzzRecordOrder(f *testing.F) {
 			}
 			if !accepted {
 				var r Record
-				if r.Parse(p) != nil || r.Type != Open && r.Type != Resume || r.Type == Resume && s.id != r.ID || s.Accept(&r) != nil {
+				if r.Parse(p) != nil || r.Type != Open && r.Type != Resume || (r.Type == Resume || s.Speaks()) && s.id != r.ID || s.Accept(&r, Address{}) != nil {
 					break
 				}
 				accepted = true

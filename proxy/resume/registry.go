@@ -9,6 +9,8 @@ import (
 const (
 	// DefaultWindow is how long a detached connection waits for the next transport.
 	DefaultWindow = 10 * time.Minute
+	// MaxWindow is more than it may be.
+	MaxWindow = 24 * time.Hour
 	// MaxDetached bounds the connections of a process that wait.
 	MaxDetached = 1024
 	// tombstones is how many finished connections are remembered, so that a far end that missed the last word
@@ -46,19 +48,25 @@ type Registry struct {
 	order    []ID // of finished, a ring
 	oldest   int
 	closed   bool
+
+	opens opens // as a destination
+	peer  Peer  // as a source
 }
 
 type entry struct {
 	conn  Conn
-	owner any       // the tunnel that it was on
-	since time.Time // detached since then; zero: attached
+	owner any           // the tunnel that it was on
+	since time.Time     // detached since then; zero: attached
+	wait  time.Duration // how long it may be
 	timer *time.Timer
 }
 
 // NewRegistry returns an empty Registry. window is how long connections wait for a transport; 0 or less means
 // that they are not resumed.
 func NewRegistry(window time.Duration, memory *Memory) *Registry {
-	return &Registry{Memory: memory, window: window, conns: make(map[ID]*entry), finished: make(map[ID]struct{})}
+	return &Registry{
+		Memory: memory, window: window, conns: make(map[ID]*entry), finished: make(map[ID]struct{}), opens: newOpens(),
+	}
 }
 
 // Enabled reports whether connections are kept when their transport is lost. It needs no lock.
@@ -85,7 +93,10 @@ func (r *Registry) Find(id ID) (Conn, bool) {
 // Detach notes that a connection lost its transport, and ends it after the window. It returns false where the
 // connection cannot wait. Where too many wait, one of the owner that has most of them ends, the one that has
 // waited the longest: nobody else's. owner is compared.
-func (r *Registry) Detach(id ID, owner any) bool {
+func (r *Registry) Detach(id ID, owner any) bool { return r.DetachFor(id, owner, r.window) }
+
+// DetachFor is Detach with a shorter wait.
+func (r *Registry) DetachFor(id ID, owner any, wait time.Duration) bool {
 	e := r.conns[id]
 	if e == nil || r.closed || !r.Enabled() {
 		return false
@@ -97,11 +108,11 @@ func (r *Registry) Detach(id ID, owner any) bool {
 		r.evict()
 	}
 	r.detached++
-	e.since, e.owner = time.Now(), owner
-	e.timer = time.AfterFunc(r.window, func() {
+	e.since, e.owner, e.wait = time.Now(), owner, min(wait, r.window)
+	e.timer = time.AfterFunc(e.wait, func() {
 		r.Lock()
 		defer r.Unlock()
-		if r.conns[id] == e && !e.since.IsZero() && time.Since(e.since) >= r.window {
+		if r.conns[id] == e && !e.since.IsZero() && time.Since(e.since) >= e.wait {
 			r.expire(id, e, Unknown)
 		}
 	})

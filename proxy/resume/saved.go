@@ -47,7 +47,7 @@ func Restore(m *Memory, v Saved) (*Stream, error) {
 		return nil, fmt.Errorf("state that makes no sense")
 	}
 	s := New(m)
-	s.id = v.ID
+	s.id, s.open.known = v.ID, true
 	s.kept, s.acked, s.sent, s.next, s.limit, s.sentSum = v.Kept, v.Acked, v.Sent, v.Sent, v.Limit, v.SentSum
 	s.ended, s.endAcked, s.keeps = v.Ended, v.EndAcked, v.Keeps
 	s.received, s.taken, s.granted, s.told, s.sum = v.Received, v.Taken, v.Granted, v.Told, v.Sum

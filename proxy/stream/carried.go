@@ -44,8 +44,11 @@ type carriage struct {
 func (c *connection) carry() {
 	c.offered, c.carried = false, true
 	c.stopTimer()
+	if !c.m.resume.Add(c.res.ID(), c) {
+		c.violated(errSameIdentity)
+		return
+	}
 	if c.m.source {
-		c.m.resume.Add(c.res.ID(), c)
 		c.answered()
 	}
 	if c.half.held {
@@ -177,17 +180,21 @@ func (c *connection) inputEnded() {
 
 // received acts on one message of a connection carried in records. m is the reader's tunnel.
 func (c *connection) received(m *mux, payload []byte) {
-	unnamed := c.res.ID() == resume.ID{}
 	waiting := c.res.Waiting()
 	data, err := c.res.Receive(payload)
-	switch {
+	switch at, answered := c.res.At(); {
 	case err != nil:
+		if waiting {
+			m.resume.Remember(resume.Peer{}) // it may be no end of this package any more
+		}
 		c.violated(err)
 		return
-	case unnamed && c.res.ID() != resume.ID{} && !m.resume.Add(c.res.ID(), c):
-		c.violated(errSameIdentity)
+	case c.res.Misled():
+		m.resume.Heard(at)
+		c.openElsewhere()
 		return
-	case waiting && !c.res.Waiting():
+	case waiting && answered && !c.res.Waiting():
+		m.resume.Heard(at)
 		c.returned()
 	}
 	if reason, over := c.res.Closed(); over {
@@ -332,10 +339,7 @@ func (c *connection) tellClose() {
 	if c.why == resume.Done && !c.finished {
 		r.Reason = resume.Reset
 	}
-	var b [2]byte
-	msg := c.s.message(frame.Data, c.id)
-	msg.Payload = r.Append(b[:0])
-	c.m.tell(msg)
+	c.m.tellRecord(c.s, c.id, r)
 	c.m.tell(c.s.reset(c.id))
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/culvert-iot/culvert/proxy/frame"
+	"github.com/culvert-iot/culvert/proxy/resume"
 )
 
 // DestinationConfig is what a device's side needs.
@@ -176,7 +177,7 @@ func (d *Destination) streamStart(msg *frame.Message) {
 		d.dropIdleStreams()
 	}
 	if len(d.streams) >= maxStreams || !d.mayConnect(s) {
-		d.tell(s.reset(connectionID(msg)))
+		d.turnAway(s, connectionID(msg))
 		return
 	}
 	// The stream may have begun on a websocket that this one replaced. Its source may have seen HELLO there, and
@@ -211,10 +212,19 @@ func (d *Destination) connectionStart(msg *frame.Message) {
 		return
 	}
 	if !d.mayConnect(s) {
-		d.tell(s.reset(id))
+		d.turnAway(s, id)
 		return
 	}
 	d.begin(s, id, nil)
+}
+
+// turnAway refuses a connection for which there is no room. A source that is known to speak records learns why, so
+// that it does not open the connection again; one that resumes a connection will try again.
+func (d *Destination) turnAway(s *stream, id uint32) {
+	if _, known := offers(s.id); known && d.resume != nil && s.form.Connection {
+		d.tellRecord(s, id, resume.Record{Type: resume.Gone, Reason: resume.LimitHit})
+	}
+	d.tell(s.reset(id))
 }
 
 func (d *Destination) unnamed() (string, error) {

@@ -31,6 +31,7 @@ func FuzzRecords(f *testing.F) {
 func playRecords(t *testing.T, script []byte) {
 	t.Helper()
 	registry := resume.NewRegistry(time.Minute, resume.NewMemory(1<<20))
+	at := registry.Address()
 	var far *end
 	var served chan struct{}
 	link := func() {
@@ -63,6 +64,10 @@ func playRecords(t *testing.T, script []byte) {
 			m.Type = frame.StreamStart
 		case 1:
 			r.Type = resume.Open
+			r.At = at
+			if n%5 == 4 {
+				r.At.Accepted++
+			}
 		case 2:
 			r.Type = resume.Resume
 		case 3:

@@ -159,7 +159,7 @@ func TestAnotherProcessGoesOnWithConnections(t *testing.T) {
 func TestAStateThatMakesNoSenseIsNotTakenOver(t *testing.T) {
 	registry := resume.NewRegistry(resume.DefaultWindow, resume.NewMemory(resume.DefaultMemory))
 	good := resume.New(registry.Memory)
-	good.Open(resume.NewID())
+	good.Open(resume.NewID(), resume.Address{})
 	good.Fill(make([]byte, 1), []byte("hello"))
 	good.Detach()
 	for name, bend := range map[string]func(*resume.Saved){

@@ -90,6 +90,9 @@ func TestHostileSourceTouchesNobodyElse(t *testing.T) {
 		go func() { defer close(served); _ = hostile.Serve() }()
 		go func() { _, _ = io.Copy(io.Discard, far) }()
 		h := &rawRecords{t: t, r: r, stream: offeringID(true), far: far}
+		r.far.Lock()
+		at := r.far.Address()
+		r.far.Unlock()
 		for i := range 1000 { // guessed identities
 			h.send(h.start(), record(resume.Record{Type: resume.Resume, ID: resume.ID{byte(i), byte(i >> 8)}, Limit: resume.InitialCredit}))
 		}
@@ -106,12 +109,12 @@ func TestHostileSourceTouchesNobodyElse(t *testing.T) {
 			{},
 		} {
 			conn := h.start()
-			h.send(conn, record(resume.Record{Type: resume.Open, ID: resume.ID{0xee, byte(i)}, Limit: resume.InitialCredit}))
+			h.send(conn, record(resume.Record{Type: resume.Open, ID: resume.ID{0xee, byte(i)}, At: at, Limit: resume.InitialCredit}))
 			h.send(conn, bad)
 			h.send(conn, record(resume.Record{Type: resume.Bytes, Data: make([]byte, 60_000)}))
 		}
 		for i := range 2000 { // and left behind
-			h.send(h.start(), record(resume.Record{Type: resume.Open, ID: resume.ID{0xdd, byte(i), byte(i >> 8)}, Limit: resume.InitialCredit}))
+			h.send(h.start(), record(resume.Record{Type: resume.Open, ID: resume.ID{0xdd, byte(i), byte(i >> 8)}, At: at, Limit: resume.InitialCredit}))
 		}
 		time.Sleep(30 * time.Second)
 		if used := r.far.Memory.Used(); used > resume.DefaultMemory {

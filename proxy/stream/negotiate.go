@@ -81,6 +81,8 @@ func (c *connection) heard(m *mux, payload []byte) {
 	case c.offered && m.source:
 		if c.res.Answer(payload) {
 			m.unanswered, m.answered = false, true
+			at, _ := c.res.At()
+			m.resume.Remember(resume.Peer{At: at, Keeps: c.res.Keeps()})
 			c.s.records, c.s.keeps = true, c.res.Keeps()
 			c.carry()
 			return
@@ -89,10 +91,7 @@ func (c *connection) heard(m *mux, payload []byte) {
 		c.stayPlain()
 		m.deliver(c, payload)
 	case c.offered && first && len(payload) == 0:
-		c.res = resume.New(m.resume.Memory)
-		c.res.Hello(m.resume.Enabled())
-		c.s.records = true
-		c.carry()
+		c.greet()
 	default:
 		if c.offered {
 			c.stayPlain()
@@ -106,11 +105,19 @@ func (c *connection) heard(m *mux, payload []byte) {
 func (c *connection) offer() {
 	c.offered = true
 	c.res = resume.New(c.m.resume.Memory)
-	c.res.Negotiate(resume.NewID())
+	c.res.Negotiate()
 	c.m.tell(c.s.message(frame.Data, c.id))
 	if c.m.unanswered {
 		c.res.Forget()
 	}
+}
+
+// greet answers a source that offers records with HELLO.
+func (c *connection) greet() {
+	c.res = resume.New(c.m.resume.Memory)
+	c.res.Hello(resume.NewID(), c.m.resume.Address(), c.m.resume.Enabled())
+	c.s.records = true
+	c.carry()
 }
 
 // stayPlain ends the negotiation: the peer does not speak records.

@@ -17,6 +17,8 @@ const (
 	// probeEvery is how often a source asks a quiet stream whether it is still there: the destination may have
 	// another websocket, and its service need not say so.
 	probeEvery = 15 * time.Second
+	// greetWait is how long a destination keeps a connection whose HELLO may never have arrived.
+	greetWait = 20 * time.Second
 	// logDelay gathers connections that return into one line of the log.
 	logDelay = time.Second
 )
@@ -50,7 +52,7 @@ func (m *mux) uncount(c *connection) {
 // lose takes c off its websocket. It waits for the next one, if it can.
 func (c *connection) lose() {
 	m := c.m
-	if !c.res.Speaks() || m.source && !c.s.keeps {
+	if !c.res.Speaks() || m.source && !c.s.keeps && !c.res.Unanswered() {
 		c.broken = true
 		c.setReason(TunnelLost)
 		c.end(draining, false)
@@ -62,7 +64,11 @@ func (c *connection) lose() {
 	m.remove(c)
 	c.leaveTunnel()
 	c.detached, c.deferred = true, false
-	if !m.resume.Detach(c.res.ID(), m.owner) {
+	wait := greetWait
+	if m.source || c.res.Known() {
+		wait = resume.MaxWindow
+	}
+	if !m.resume.DetachFor(c.res.ID(), m.owner, wait) {
 		c.broken = true
 		c.setReason(TunnelLost)
 		c.end(draining, false)
@@ -142,6 +148,22 @@ func (s *Source) resumeOne(c *connection) {
 	s.move(c, st, st.next)
 	c.tried = time.Now()
 	c.res.Resume()
+	c.tellNext()
+	c.watchConfirmation()
+}
+
+// openElsewhere opens c once more: another process than expected is there, and has opened nothing.
+func (c *connection) openElsewhere() {
+	s := c.s
+	c.unlink()
+	delete(s.conns, c.id)
+	s.advance()
+	c.id = s.next
+	s.conns[c.id] = c
+	c.member = member{conn: c, born: c.m.sched.message, overhead: overhead(c)}
+	c.epoch++
+	c.res.Resume()
+	c.m.tell(s.message(frame.ConnectionStart, c.id))
 	c.tellNext()
 	c.watchConfirmation()
 }
@@ -230,56 +252,68 @@ func (m *mux) firstRecord(c *connection, payload []byte) {
 	err := r.Parse(payload)
 	switch {
 	case len(payload) == 0: // the source has not seen HELLO yet
-		c.res = resume.New(m.resume.Memory)
-		c.res.Hello(m.resume.Enabled())
-		c.carry()
+		c.greet()
 		m.startDial(c)
 	case err == nil && r.Type == resume.Open:
-		c.res = resume.New(m.resume.Memory)
-		_ = c.res.Accept(&r) // an OPEN is always accepted
-		c.carried = true
-		if !m.resume.Add(r.ID, c) {
-			c.res.Release()
-			c.res = nil
-			c.carried = false
-			m.refuse(c, resume.Protocol)
-			return
-		}
-		m.startDial(c)
-		c.wake()
+		m.opened(c, &r)
 	case err == nil && r.Type == resume.Resume:
-		m.resumed(c, &r)
+		w, _ := m.resume.Find(r.ID)
+		m.resumed(c, &r, w)
 	default: // another source, whose stream id only looks like ours
 		m.startDial(c)
 		m.deliver(c, payload)
 	}
 }
 
-// refuse tells the source that a connection cannot be had, and forgets c, which only kept its place.
-func (m *mux) refuse(c *connection, why resume.Reason) {
-	r := resume.Record{Type: resume.Gone, Reason: why}
-	var b [2]byte
-	msg := c.s.message(frame.Data, c.id)
-	msg.Payload = r.Append(b[:0])
-	m.tell(msg)
+// opened acts on an OPEN, which the source may have sent before on another websocket.
+func (m *mux) opened(c *connection, r *resume.Record) {
+	w, admission := m.resume.Admit(r)
+	switch admission {
+	case resume.Admitted:
+		c.res = resume.New(m.resume.Memory)
+		_ = c.res.Accept(r, m.resume.Address()) // a new one is always accepted
+		c.carried = true
+		m.resume.Add(r.ID, c)
+		m.startDial(c)
+		c.wake()
+	case resume.Present:
+		m.resumed(c, r, w)
+	case resume.Over:
+		m.refuse(c, resume.Record{Type: resume.Gone, Reason: m.resume.Fate(r.ID)})
+	case resume.Unproved:
+		m.refuse(c, resume.Record{Type: resume.Unopened, At: m.resume.Address()})
+	}
+}
+
+// refuse answers a source that cannot have a connection, and forgets c, which only kept its place.
+func (m *mux) refuse(c *connection, r resume.Record) {
+	m.stats.get(c.s.name).Total-- // c is no connection of its own
+	m.tellRecord(c.s, c.id, r)
 	c.end(aborted, true)
 }
 
-// resumed puts the connection that a RESUME names in the place of c.
-func (m *mux) resumed(c *connection, r *resume.Record) {
+// tellRecord sends a record ahead of all data.
+func (m *mux) tellRecord(s *stream, id uint32, r resume.Record) {
+	var b [resume.MaxOverhead]byte
+	msg := s.message(frame.Data, id)
+	msg.Payload = r.Append(b[:0])
+	m.tell(msg)
+}
+
+// resumed puts w, the connection that an OPEN or a RESUME names, in the place of c.
+func (m *mux) resumed(c *connection, r *resume.Record, w resume.Conn) {
 	s, id := c.s, c.id
-	m.stats.get(s.name).Total-- // c is no connection of its own
-	w, _ := m.resume.Find(r.ID)
 	was, ok := w.(*connection)
 	if ok && was.finished {
-		m.refuse(c, resume.Done)
+		m.refuse(c, resume.Record{Type: resume.Gone, Reason: resume.Done})
 		return
 	}
 	if !ok || was.s.name != s.name || was.closed {
 		m.log.Debug("connection cannot be resumed: it is not known here", "service", s.name)
-		m.refuse(c, m.resume.Fate(r.ID))
+		m.refuse(c, resume.Record{Type: resume.Gone, Reason: m.resume.Fate(r.ID)})
 		return
 	}
+	m.stats.get(s.name).Total-- // c is no connection of its own
 	c.end(aborted, false)
 	if !was.detached { // the later attachment wins
 		was.epoch++
@@ -292,7 +326,7 @@ func (m *mux) resumed(c *connection, r *resume.Record) {
 	}
 	m.backlog.budget.reconnect(&m.backlog)
 	m.move(was, s, id)
-	if err := was.res.Accept(r); err != nil {
+	if err := was.res.Accept(r, m.resume.Address()); err != nil {
 		was.violated(err)
 		return
 	}

@@ -15,7 +15,8 @@ import (
 // A source may start a connection before it knows that the destination has another websocket. The new websocket has
 // not seen the stream begin, and must not give records to the target.
 func TestAConnectionOfAStreamThatBeganOnAnotherWebsocket(t *testing.T) {
-	open := record(resume.Record{Type: resume.Open, ID: resume.NewID(), Limit: 1 << 20})
+	self := resume.NewRegistry(time.Minute, resume.NewMemory(resume.DefaultMemory)).Identity()
+	open := record(resume.Record{Type: resume.Open, ID: resume.NewID(), At: self.Address, Limit: 1 << 20})
 	for _, tt := range []struct {
 		name string
 		data [][]byte
@@ -30,6 +31,7 @@ func TestAConnectionOfAStreamThatBeganOnAnotherWebsocket(t *testing.T) {
 				near, far := newPair()
 				target, reads, _ := newOneWay()
 				kept := resume.NewRegistry(time.Minute, resume.NewMemory(resume.DefaultMemory))
+				kept.Assume(self)
 				d := NewDestination(DestinationConfig{
 					Config:         Config{Transport: near, Resume: kept},
 					Dial:           func(context.Context, string) (net.Conn, error) { return target, nil },

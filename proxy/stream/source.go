@@ -127,8 +127,9 @@ func (s *Source) Open(service string, local net.Conn) error {
 		}
 		st = &stream{id: s.lastID, service: key, form: form, name: service, conns: make(map[uint32]*connection), next: 1}
 		if s.mayCarry(form) {
-			st.records = s.resumes(key)
-			st.keeps = st.records
+			peer, known := s.resume.Peer()
+			st.records = known || s.resumes(key)
+			st.keeps = peer.Keeps || !known
 			st.id = offeringID(st.records)
 		}
 		s.streams[key] = st
@@ -139,7 +140,8 @@ func (s *Source) Open(service string, local net.Conn) error {
 	case !s.mayCarry(form):
 	case st.records:
 		c.res = resume.New(s.resume.Memory)
-		c.res.Open(resume.NewID())
+		peer, _ := s.resume.Peer()
+		c.res.Open(resume.NewID(), peer.At)
 		c.tellNext()
 		c.carry()
 	default:

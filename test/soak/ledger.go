@@ -31,7 +31,6 @@ type tally struct {
 	cut        int // connections that a fault ended early
 	between    int // connections between two Culverts
 	ended      int // of these, those that the daemon's or the target's end has ended
-	refused    int // of these, those that did not reach the device
 	unmade     int // connections that could not be begun
 	bytes      int64
 	faults     map[string]int
@@ -271,13 +270,12 @@ func (l *ledger) ended(c *conversation, target bool, got int64, err error) {
 }
 
 // excuses reports whether a connection may have ended early by a time. Between two Culverts only the end of the
-// daemon, or of the target, may end a connection that has reached its target: one that is opened while the device is
-// away may be refused.
+// daemon, or of the target, may end a connection.
 func (l *ledger) excuses(c *conversation, by time.Time) bool {
 	switch {
 	case c.kind.mayBeShort(), meets(l.outages[c.service], c.opened, by):
 		return true
-	case l.resumes != nil && l.resumes[c.tunnel] && c.target.begun:
+	case l.resumes != nil && l.resumes[c.tunnel]:
 		return meets(l.deaths, c.opened, by)
 	}
 	return l.calm[c.tunnel].excused(c.opened, by)
@@ -320,12 +318,8 @@ func (l *ledger) judge(c *conversation, by time.Time) {
 	case l.excuses(c, by):
 		if first && !c.kind.mayBeShort() {
 			l.tally.cut++
-			switch {
-			case l.resumes == nil || !l.resumes[c.tunnel]:
-			case c.target.begun:
+			if l.resumes != nil && l.resumes[c.tunnel] {
 				l.tally.ended++
-			default:
-				l.tally.refused++
 			}
 		}
 	default:

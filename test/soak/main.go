@@ -90,8 +90,8 @@ func (r *run) summary(say func(string, ...any)) {
 		operations += n
 	}
 	say("%d connections carried %.1f MB, all of it as sent; faults ended %d of them early, and %d could not begin", operations, float64(t.bytes)/1e6, t.cut, t.unmade)
-	say("between two Culverts: %d connections; no fault ended one, but for %d whose daemon or target was gone; %d were opened in vain while the device was away",
-		t.between, t.ended, t.refused)
+	say("between two Culverts: %d connections; no fault ended one, but for %d whose daemon or target was gone",
+		t.between, t.ended)
 	line := ""
 	for k, n := range t.operations {
 		line += fmt.Sprintf("  %s %d", kind(k), n)

@@ -1,0 +1,159 @@
+package resume
+
+import "hash/crc32"
+
+// maxMoves is how many processes in turn a source asks to open a connection.
+const maxMoves = 5
+
+// opening is what a Stream knows of how it began.
+type opening struct {
+	at         Address // source: whom OPEN is for; destination: this process
+	unanswered bool    // source: the destination has not answered OPEN yet
+	sent       int     // source: how often OPEN was sent to this address
+	misled     bool    // source: OPEN came to another process, which has opened nothing
+	moves      int     // source: how often that was so
+	known      bool    // destination: the source is known to have the identity
+}
+
+// Negotiate attaches a source whose far end may not speak records. It sends plain bytes until Answer says so.
+func (s *Stream) Negotiate() { s.in, s.out = plain, plain }
+
+// Answer looks at the first message of the far end and reports whether it was a HELLO. If not, the
+// connection stays plain, and the Stream is of no more use.
+func (s *Stream) Answer(p []byte) bool {
+	var r Record
+	if r.Parse(p) != nil || r.Type != Hello || r.Version == 0 || r.ID == (ID{}) {
+		return false
+	}
+	s.id, s.open.at = r.ID, r.At
+	s.in, s.out, s.due.mark = records, records, true
+	s.limit, s.keeps = max(s.limit, r.Limit), r.Capabilities&Keeps != 0
+	return true
+}
+
+// Hello attaches a destination to a source that may speak records. It gives the connection its identity; at is this
+// process. Plain bytes come until the mark, an empty message. keeps says whether the connection is kept when its
+// transport is lost.
+func (s *Stream) Hello(id ID, at Address, keeps bool) {
+	s.id, s.open.at = id, at
+	s.in, s.out, s.due.hello, s.keeps = plain, records, true, keeps
+}
+
+// Known reports whether the source of a destination's connection is known to have its identity.
+func (s *Stream) Known() bool { return s.open.known }
+
+// Open attaches a source whose far end speaks records. at is what it knows of the far end now.
+func (s *Stream) Open(id ID, at Address) {
+	s.id, s.open = id, opening{at: at, unanswered: true}
+	s.in, s.out, s.due.open = records, records, true
+}
+
+// Resume attaches a source anew. It sends nothing else until the far end has said where it stands. An OPEN that was not
+// answered is sent again, and opens the connection if it never arrived.
+func (s *Stream) Resume() {
+	s.Detach()
+	s.in, s.out = resuming, resuming
+	s.due.open, s.due.resume = s.open.unanswered, !s.open.unanswered
+}
+
+// Unanswered reports whether a source does not know yet that its OPEN has arrived.
+func (s *Stream) Unanswered() bool { return s.open.unanswered }
+
+// Misled reports whether a source's OPEN came to another process than the one that it was for. Nothing was opened:
+// Resume asks the other process.
+func (s *Stream) Misled() bool { return s.open.misled }
+
+// At is what the source knows of the destination's process since the last answer; false before there was one.
+func (s *Stream) At() (Address, bool) { return s.open.at, !s.open.unanswered }
+
+// Accept attaches a destination: r is the OPEN of a new connection, or the OPEN or RESUME of this one; at is this process.
+// On an error the connection is over.
+func (s *Stream) Accept(r *Record, at Address) error {
+	s.Detach()
+	s.open.at, s.open.known = at, true
+	if r.Type == Open && !s.Speaks() {
+		s.id, s.in, s.out = r.ID, records, records
+		s.limit = max(s.limit, r.Limit)
+	} else if err := s.goOn(r); err != nil {
+		return err
+	}
+	s.due.attached = true
+	return nil
+}
+
+// Detach ends the use of the present transport, which may have lost any of what was sent.
+func (s *Stream) Detach() {
+	s.in, s.out, s.due, s.endSent, s.probed = detached, detached, due{}, false, false
+	s.open.misled = false
+}
+
+// goOn continues where the far end stands: r is its OPEN, RESUME or ATTACHED.
+func (s *Stream) goOn(r *Record) error {
+	off := r.Received
+	end := s.ended && off == s.sent+1
+	if end {
+		off--
+	}
+	switch {
+	case off > s.sent:
+		return violation("the far end received %d bytes of %d", off, s.sent)
+	case off < s.acked || s.endAcked && !end:
+		return violation("the far end received %d bytes and had confirmed %d", off, s.acked)
+	case r.Limit < s.limit:
+		return violation("credit was taken back")
+	case off < s.kept:
+		return &Error{Reason: Unknown, Text: "what the far end lacks was not kept"}
+	}
+	sum := r.Sum
+	s.replay.each(int(off-s.kept), func(p []byte) bool { //nolint:gosec // bounded by the replay
+		sum = crc32.Update(sum, castagnoli, p)
+		return true
+	})
+	if sum != s.sentSum {
+		return violation("the checksum of %d bytes that the far end received is wrong", off)
+	}
+	s.in, s.out, s.limit, s.next, s.endSent = records, records, r.Limit, off, end
+	s.confirm(r.Received)
+	return nil
+}
+
+// confirm notes that the far end has received so many, the end of input counted as one more.
+func (s *Stream) confirm(received uint64) {
+	s.acked = min(received, s.sent)
+	s.endAcked = received > s.sent
+	if s.acked > s.kept {
+		s.replay.drop(int(s.acked - s.kept)) //nolint:gosec // bounded by the replay
+		s.kept = s.acked
+	}
+}
+
+// answered acts on what the destination says to OPEN or RESUME.
+func (s *Stream) answered(r *Record) error {
+	opened := s.open.unanswered
+	switch r.Type {
+	case Attached:
+		s.open.unanswered, s.open.at = false, r.At
+		if s.in == resuming {
+			return s.goOn(r)
+		}
+		return s.credit(r)
+	case Unopened:
+		switch {
+		case !opened:
+			return violation("record of type %d out of order", r.Type)
+		case s.open.sent == 1 && s.open.moves < maxMoves: // the only one there ever was has opened nothing
+			s.open.misled, s.open.at, s.open.sent = true, r.At, 0
+			s.open.moves++
+		default: // an earlier one may have
+			s.closed, s.reason = true, Unknown
+		}
+		return nil
+	case Gone:
+		if r.Reason == LimitHit && !opened {
+			return nil // the reset that follows detaches it; there may be room later
+		}
+		return s.close(r)
+	default:
+		return violation("record of type %d out of order", r.Type)
+	}
+}

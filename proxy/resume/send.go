@@ -1,0 +1,136 @@
+package resume
+
+import "hash/crc32"
+
+// Pending reports whether Next has something to send, or Room is more than none and the application's bytes
+// may follow.
+func (s *Stream) Pending() bool {
+	switch s.out {
+	case records:
+		return s.due != due{} || s.next < s.sent || s.ended && !s.endSent
+	case resuming:
+		return s.due.resume || s.due.open
+	default:
+		return false
+	}
+}
+
+// Next appends the next record to buf, within its capacity, and reports whether there was one: all that is due but
+// new bytes. The mark is an empty record.
+func (s *Stream) Next(buf []byte) ([]byte, bool) {
+	d := &s.due
+	var r Record
+	switch {
+	case d.resume:
+		d.resume = false
+		r = s.position(Resume)
+	case d.open:
+		d.open = false
+		r = Record{Type: Open, ID: s.id, At: s.open.at, Limit: s.grant()}
+		s.granted = r.Limit
+		s.open.sent++
+	case s.out != records:
+		return buf, false
+	case d.hello:
+		d.hello = false
+		r = Record{Type: Hello, Version: Version, ID: s.id, At: s.open.at, Limit: s.grant()}
+		if s.keeps {
+			r.Capabilities = Keeps
+		}
+		s.granted = r.Limit
+	case d.mark:
+		d.mark = false
+		return buf, true
+	case d.attached:
+		d.attached = false
+		r = s.position(Attached)
+	case d.credit:
+		d.credit = false
+		r = s.position(Credit)
+	case d.ping:
+		d.ping, s.probed = false, true
+		r = Record{Type: Ping}
+	case s.next < s.sent:
+		return s.again(buf), true
+	case s.ended && !s.endSent:
+		s.endSent = true
+		r = Record{Type: End, Total: s.sent, Sum: s.sentSum}
+	default:
+		return buf, false
+	}
+	return r.Append(buf), true
+}
+
+// position is a record that says what was received and grants credit.
+func (s *Stream) position(t Type) Record {
+	s.granted, s.told = s.grant(), s.seen()
+	s.due.credit = false
+	return Record{Type: t, ID: s.id, Received: s.told, Sum: s.sum, Limit: s.granted, At: s.open.at}
+}
+
+// again sends bytes that a transport has lost.
+func (s *Stream) again(buf []byte) []byte {
+	at := len(buf)
+	room := cap(buf) - at - 1
+	n := s.replay.copyAt(int(s.next-s.kept), buf[at+1:at+1+room]) //nolint:gosec // bounded by the replay
+	s.next += uint64(n)                                           //nolint:gosec // never negative
+	buf = buf[:at+1+n]
+	buf[at] = byte(Bytes)
+	return buf
+}
+
+// Head is how many bytes Fill needs before new bytes: 0 while they go out plain.
+func (s *Stream) Head() int {
+	if s.out == plain {
+		return 0
+	}
+	return 1
+}
+
+// Room is how many new bytes may be sent.
+func (s *Stream) Room() int {
+	switch {
+	case s.ended:
+		return 0
+	case s.out == plain:
+		return maxWindow
+	case s.out != records || s.next < s.sent || s.limit <= s.sent:
+		return 0
+	}
+	credit := int(min(s.limit-s.sent, maxWindow))
+	return max(min(credit, s.memory.share()-s.replay.size), 0)
+}
+
+// Fill notes that p goes out as new bytes; head is where its record's type is to stand, nil in plain form.
+func (s *Stream) Fill(head []byte, p []byte) {
+	s.Push(p)
+	s.next = s.sent
+	if len(head) > 0 {
+		head[0] = byte(Bytes)
+		if s.sent == s.limit {
+			head[0] = byte(BytesFull)
+		}
+	}
+}
+
+// Push keeps new bytes that cannot go out now. They are sent after the next Resume.
+func (s *Stream) Push(p []byte) {
+	s.sentSum = crc32.Update(s.sentSum, castagnoli, p)
+	s.sent += uint64(len(p))
+	if s.out != plain {
+		s.replay.put(p, true) // within Room
+		return
+	}
+	if s.replay.size+len(p) > plainKept || !s.replay.put(p, false) {
+		s.Forget()
+	}
+}
+
+// Forget drops what is kept for replay: the connection cannot be resumed unless the far end confirms it.
+func (s *Stream) Forget() {
+	s.replay.clear()
+	s.kept = s.sent
+}
+
+// End notes the end of the application's input.
+func (s *Stream) End() { s.ended = true }
