@@ -41,6 +41,14 @@ type BudgetConfig = stream.BudgetConfig
 // NewBudget returns a budget for all tunnels of a process.
 func NewBudget(cfg BudgetConfig) *Budget { return stream.NewBudget(cfg) }
 
+// The reasons that a [Breaker] may want to tell apart.
+const (
+	PeerStopped = stream.PeerStopped
+	PeerForgot  = stream.PeerForgot
+	PeerRefused = stream.PeerRefused
+	PeerLimit   = stream.PeerLimit
+)
+
 // ErrDead ends a websocket that was silent for too long.
 var ErrDead = wsconn.ErrDead
 

@@ -179,7 +179,7 @@ func reachError(cmd *cobra.Command, err error) error {
 		code = exitAbsent
 	case connect.TunnelClosed, connect.TakenOver:
 		code = exitGone
-	case connect.NoDataPlane, connect.LinkLost, connect.DeviceGone, connect.ConnectionReset:
+	case connect.NoDataPlane, connect.LinkLost, connect.DeviceGone, connect.ConnectionReset, connect.ServiceRefused:
 	}
 	return &exitError{code, err}
 }

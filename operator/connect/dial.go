@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/culvert-iot/culvert/proxy"
 )
 
 // Dial opens a connection to a service of a thing, with everything that takes: see [Open]. Closing the
@@ -62,24 +60,6 @@ type stream interface {
 	CloseWrite() error
 }
 
-// farEnd is the tunnel's end of a connection that begins here. It remembers what a socket pair cannot pass on.
-type farEnd struct {
-	stream
-
-	source atomic.Pointer[proxy.Source] // the websocket that carries it
-	reset  atomic.Bool                  // instead of an orderly end
-	exact  atomic.Bool                  // an end without a reset is an orderly one: a Culvert is at the other end
-}
-
-// Answered is called when a Culvert at the other end has answered.
-func (f *farEnd) Answered() { f.exact.Store(true) }
-
-// SetLinger is how the tunnel resets a connection.
-func (f *farEnd) SetLinger(seconds int) error {
-	f.reset.Store(seconds == 0)
-	return nil
-}
-
 // conn is the near end of a connection.
 type conn struct {
 	net.Conn
@@ -123,6 +103,9 @@ func (c *conn) why() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), linkGrace+reasonTime)
 	defer cancel()
+	if e := c.tunnel.explain(c.service, c.far.why()); e != nil {
+		return e
+	}
 	reset := c.far.reset.Load()
 	if !reset && c.far.exact.Load() {
 		return io.EOF

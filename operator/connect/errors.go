@@ -23,6 +23,7 @@ const (
 	LinkLost                      // the websocket ended, and the connections with it
 	DeviceGone                    // the device left the tunnel
 	ConnectionReset               // the connection failed on the device
+	ServiceRefused                // the device does not connect to the service, or no longer
 )
 
 // Error is a failure and what to do about it.

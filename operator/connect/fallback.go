@@ -319,6 +319,13 @@ func (h *held) SetLinger(seconds int) error {
 	return nil
 }
 
+// Break passes on why the connection does not end in order.
+func (h *held) Break(why proxy.Reason) {
+	if b, ok := h.Conn.(proxy.Breaker); ok {
+		b.Break(why)
+	}
+}
+
 // Close ends the client's connection, if the tunnel has it.
 func (h *held) Close() error {
 	defer h.closing.Do(func() { close(h.closed) })

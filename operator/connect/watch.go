@@ -10,6 +10,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/loglimit"
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
+	"github.com/culvert-iot/culvert/proxy"
 )
 
 // How a tunnel in use is watched.
@@ -75,7 +76,8 @@ func (s *session) deviceReturned(at time.Time) bool {
 	return news
 }
 
-// silence says of services that end connections without a word, which one that is missing or down does.
+// silence reports services that end connections without a byte, as one that is missing or down does, and what a Culvert
+// says of a connection's end. It reports each once in a while.
 type silence struct {
 	mu    sync.Mutex
 	limit loglimit.Limiter
@@ -87,18 +89,25 @@ func (s *silence) watch(t *Tunnel, service string, local net.Conn) net.Conn {
 	if !ok {
 		return local
 	}
-	return &watchedConn{TCPConn: tcp, ended: func(before uint64) {
-		if t.session.received(service) != before || t.session.failure() != nil {
+	c := &watchedConn{TCPConn: tcp, before: t.session.received(service)}
+	c.ended = func() {
+		var e Event
+		if told := t.explain(service, c.why); told != nil {
+			e = Event{Kind: Notice, Service: service, Text: told.Text}
+		} else if t.session.received(service) == c.before && t.session.failure() == nil {
+			e = SilentService(t.thing, service)
+		} else {
 			return
 		}
 		s.mu.Lock()
 		s.limit.Every = silenceEvery
-		_, ok := s.limit.Allow(service, time.Now())
+		_, ok := s.limit.Allow(e.Text, time.Now())
 		s.mu.Unlock()
 		if ok {
-			t.cfg.Progress(SilentService(t.thing, service))
+			t.cfg.Progress(e)
 		}
-	}, before: t.session.received(service)}
+	}
+	return c
 }
 
 // received returns how much came from a service over the present websocket.
@@ -123,10 +132,14 @@ type watchedConn struct {
 
 	once   sync.Once
 	before uint64
-	ended  func(before uint64)
+	why    proxy.Reason // set before Close
+	ended  func()
 }
 
+// Break is called with why the connection does not end in order.
+func (c *watchedConn) Break(why proxy.Reason) { c.why = why }
+
 func (c *watchedConn) Close() error {
-	c.once.Do(func() { go c.ended(c.before) }) // the tunnel has its lock
+	c.once.Do(func() { go c.ended() }) // the tunnel has its lock
 	return c.TCPConn.Close()
 }

@@ -39,6 +39,9 @@ func (s *Stream) Hello(id ID, at Address, keeps bool) {
 	s.in, s.out, s.due.hello, s.keeps = plain, records, true, keeps
 }
 
+// Greets reports whether a destination has yet to send HELLO: before it, no record may go out.
+func (s *Stream) Greets() bool { return s.due.hello }
+
 // Known reports whether the source of a destination's connection is known to have its identity.
 func (s *Stream) Known() bool { return s.open.known }
 

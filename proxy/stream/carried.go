@@ -200,10 +200,7 @@ func (c *connection) received(m *mux, payload []byte) {
 	if reason, over := c.res.Closed(); over {
 		m.log.Debug("connection ended by the far side", "service", c.s.name, "reason", reason.String())
 		c.broken = true
-		c.setReason(ByPeer)
-		if reason == resume.Unknown {
-			c.watch.reason = TunnelLost
-		}
+		c.setReason(reasonOfPeer(reason))
 		c.end(draining, false)
 		return
 	}
@@ -338,6 +335,9 @@ func (c *connection) tellClose() {
 	r := resume.Record{Type: resume.Close, Reason: c.why}
 	if c.why == resume.Done && !c.finished {
 		r.Reason = resume.Reset
+	}
+	if c.res.Greets() {
+		c.tellNext() // else CLOSE would be taken for bytes of the target
 	}
 	c.m.tellRecord(c.s, c.id, r)
 	c.m.tell(c.s.reset(c.id))

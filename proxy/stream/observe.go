@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/culvert-iot/culvert/proxy/resume"
 )
 
 // Reason is why a connection ended. It is one of the few below, so that programs can count on it.
@@ -21,7 +23,28 @@ const (
 	TunnelLost Reason = "tunnel"      // the websocket ended
 	Stopped    Reason = "stopped"     // this side was told to stop
 	HandedOver Reason = "handed_over" // another process goes on with it
+
+	PeerStopped Reason = "peer_stopped" // the far side was told to stop
+	PeerForgot  Reason = "forgotten"    // the far side no longer knows the connection: it was restarted, or it waited too long
+	PeerRefused Reason = "refused"      // the far side did not reach its target
+	PeerLimit   Reason = "peer_limit"   // a limit of the far side
 )
+
+// reasonOfPeer is why the far side ended a connection, as its CLOSE or GONE said.
+func reasonOfPeer(why resume.Reason) Reason {
+	switch why {
+	case resume.Stopped:
+		return PeerStopped
+	case resume.Unknown:
+		return PeerForgot
+	case resume.Refused:
+		return PeerRefused
+	case resume.LimitHit, resume.OutOfMemory:
+		return PeerLimit
+	case resume.Done, resume.Reset, resume.Protocol:
+	}
+	return ByPeer
+}
 
 // Opened tells of a connection whose target is connected.
 type Opened struct {

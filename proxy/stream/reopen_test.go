@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"io"
 	"net"
 	"testing"
@@ -270,5 +271,38 @@ func TestADestinationThatIsFullSaysSo(t *testing.T) {
 		r.mustHaveDialled(len(all))
 		_, _ = io.WriteString(all[0].says, "two")
 		all[0].mustHear(t, "two")
+	})
+}
+
+// The target refuses before HELLO has gone out: nothing of the records may reach the client.
+func TestATargetThatRefusesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func() (net.Conn, error) { return nil, io.ErrUnexpectedEOF })
+		near, far := newPair()
+		r.ends = []*end{near, far}
+		d := NewDestination(DestinationConfig{
+			Config:         Config{Transport: near, Resume: r.far},
+			Dial:           func(context.Context, string) (net.Conn, error) { return r.dial() },
+			DefaultService: func([]string) (string, error) { return "X", nil },
+		})
+		// The start and the empty DATA are handled before the sender has its turn.
+		h := &rawRecords{t: t, stream: offeringID(false), far: far}
+		d.mu.Lock()
+		r.serving.Go(func() { _ = d.Serve() })
+		h.send(h.start(), nil)
+		d.mu.Unlock()
+		in := frame.NewReader(far)
+		var m frame.Message
+		var got []resume.Type
+		for in.Next(&m) == nil && m.Type == frame.Data {
+			var rec resume.Record
+			if err := rec.Parse(m.Payload); err != nil {
+				t.Fatalf("%x: %v", m.Payload, err)
+			}
+			got = append(got, rec.Type)
+		}
+		if len(got) == 0 || got[0] != resume.Hello || got[len(got)-1] != resume.Close {
+			t.Errorf("the source was sent records of type %v, want a HELLO first and a CLOSE last", got)
+		}
 	})
 }

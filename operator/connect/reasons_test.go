@@ -1,0 +1,113 @@
+package connect_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvert-iot/culvert/operator/connect"
+	"github.com/culvert-iot/culvert/proxy"
+	"github.com/culvert-iot/culvert/sandbox/relay"
+	"github.com/culvert-iot/culvert/sandbox/tunnels"
+)
+
+// daemon is a culvertd that keeps connections, as one process has it.
+type daemon struct {
+	kept *proxy.Resumption
+	dial func(context.Context, string) (net.Conn, error)
+}
+
+func newDaemon(t *testing.T) *daemon {
+	t.Helper()
+	d := &daemon{kept: proxy.NewResumption(time.Minute), dial: func(context.Context, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() { _, _ = io.Copy(far, far) }()
+		return near, nil
+	}}
+	t.Cleanup(d.kept.Close)
+	return d
+}
+
+func (d *daemon) run(ctx context.Context, c proxy.Connection) {
+	_ = proxy.NewDestination(proxy.DestinationConfig{
+		Connection: c, Resume: d.kept, DialService: d.dial,
+		DefaultService: func(list []string) (string, error) { return list[0], nil },
+	}).Run(ctx)
+}
+
+// What a Culvert says at a connection's end reaches the operator: by the error of a connection that was dialled, and in
+// words where a client of a local port cannot be told.
+func TestWhyAConnectionEnded(t *testing.T) {
+	t.Parallel()
+	refusing := func(context.Context, string) (net.Conn, error) { return nil, errors.New("it is down") }
+	for name, tt := range map[string]struct {
+		dial   func(context.Context, string) (net.Conn, error) // nil: an echo
+		stops  bool                                            // the first daemon is told to stop; else it is lost without a word
+		reason connect.Reason
+		want   string
+	}{
+		"the daemon is stopped":                 {stops: true, reason: connect.DeviceGone, want: "culvertd on pi-1 was stopped"},
+		"the daemon is replaced by another one": {reason: connect.DeviceGone, want: "pi-1 no longer knows the connection: culvertd was restarted"},
+		"the service is down":                   {dial: refusing, reason: connect.ServiceRefused, want: "culvertd on pi-1 cannot connect to SSH"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first, second := newDaemon(t), newDaemon(t)
+			if tt.dial != nil {
+				first.dial = tt.dial
+			}
+			stop := make(chan struct{})
+			c := newCloud(t, func(ctx context.Context, cfg proxy.Connection) {
+				stopped, cancel := context.WithCancel(ctx)
+				go func() {
+					<-stop
+					cancel()
+				}()
+				first.run(stopped, cfg)
+				second.run(ctx, cfg)
+			})
+			cfg, heard := c.config(), &news{}
+			cfg.Progress = heard.event
+			tunnel := openTunnel(t, cfg, "SSH")
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			served := make(chan struct{})
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() { defer close(served); _ = tunnel.Serve(ctx, "SSH", l) }()
+			client, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			dialled := dial(t, tunnel, "SSH")
+			if tt.dial == nil {
+				for _, conn := range []net.Conn{client, dialled} {
+					talk(t, conn, "hello")
+				}
+				if tt.stops {
+					close(stop)
+				} else {
+					c.Relay.Faults().Cut(relay.Target{Side: tunnels.Destination})
+				}
+			}
+			_ = dialled.SetReadDeadline(time.Now().Add(20 * time.Second))
+			_, err = io.ReadAll(dialled)
+			wantReason(t, err, tt.reason)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q", err, tt.want)
+			}
+			eventually(t, "the client of the port is told about", func() bool { return strings.Contains(heard.String(), tt.want) })
+			_ = client.Close()
+			cancel()
+			<-served
+			if !tt.stops {
+				close(stop)
+			}
+		})
+	}
+}
