@@ -148,7 +148,7 @@ func TestADeviceThatLeftAnOpenTunnelIsNotifiedAgain(t *testing.T) {
 		if n := len(rotations); n < 2 || n > 3 {
 			t.Errorf("%d notifications in the 80 s that it was away, want one after %v and one every %v", n, awayGrace, notifyEvery)
 		}
-		told := strings.Join(append(news.texts(Notice), news.texts(Done)...), "\n")
+		told := strings.Join(append(news.texts(DeviceLeft), news.texts(DeviceBack)...), "\n")
 		if told != "pi-1 has left the tunnel\npi-1 is connected again" {
 			t.Errorf("told %q", told)
 		}
