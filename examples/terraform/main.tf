@@ -33,7 +33,7 @@ resource "aws_iam_policy" "operator" {
       Effect = "Allow"
       Action = [
         "iot:ListTunnels", "iot:DescribeTunnel", "iot:OpenTunnel", "iot:RotateTunnelAccessToken", "iot:CloseTunnel",
-        "iot:DescribeThing", "iot:DescribeEndpoint",
+        "iot:DescribeThing", "iot:DescribeEndpoint", "iot:ListThings", "iot:GetConnection", "iot:SendDirectMessage",
       ]
       Resource = "*"
     }]

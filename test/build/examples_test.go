@@ -1,0 +1,100 @@
+package build
+
+import (
+	"crypto/md5"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/culvert-iot/culvert/agent/config"
+)
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../..", path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// taken reports an error for a configuration that culvertd would not take, once what differs between devices is filled in.
+func taken(t *testing.T, toml string) {
+	t.Helper()
+	toml = strings.NewReplacer("THING", "pi-1", "ENDPOINT", "a1-ats.iot.eu-west-1.amazonaws.com").Replace(toml)
+	if _, err := config.Parse(strings.NewReader(toml), "culvertd.toml"); err != nil {
+		t.Errorf("%v\n%s", err, toml)
+	}
+}
+
+func TestExampleOfCloudInit(t *testing.T) {
+	const path = "examples/cloud-init/user-data.yaml"
+	var toml strings.Builder
+	_, rest, _ := strings.Cut(read(t, path), "content: |\n")
+	for line := range strings.Lines(rest) {
+		text, indented := strings.CutPrefix(line, "      ")
+		if !indented && strings.TrimSpace(line) != "" {
+			break
+		}
+		toml.WriteString(text)
+	}
+	taken(t, toml.String())
+	need(t, "cloud-init")
+	run(t, nil, "cloud-init", "schema", "--config-file", path)
+}
+
+func TestExampleOfAnsible(t *testing.T) {
+	t.Parallel()
+	need(t, "ansible", "ansible-playbook")
+	env := []string{"HOME=" + t.TempDir(), "ANSIBLE_NOCOLOR=1", "ANSIBLE_LOCALHOST_WARNING=False"}
+	run(t, env, "ansible-playbook", "--syntax-check", "-i", "pi-1,", "examples/ansible/site.yml")
+	out := filepath.Join(t.TempDir(), "culvertd.toml")
+	role, err := filepath.Abs("../../examples/ansible/roles/culvertd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, env, "ansible", "pi-1", "-i", "pi-1,", "-c", "local", "-m", "template", "-a", "src="+role+"/templates/culvertd.toml.j2 dest="+out,
+		"-e", "@"+role+"/defaults/main.yml", "-e", "culvertd_endpoint=ENDPOINT")
+	text, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken(t, string(text))
+}
+
+func TestExampleOfYocto(t *testing.T) {
+	const dir = "examples/yocto/meta-culvert/recipes-connectivity/culvertd/"
+	taken(t, read(t, dir+"files/culvertd.toml"))
+	recipe := read(t, dir+"culvertd.inc")
+	if sum := fmt.Sprintf("file://LICENSE;md5=%x", md5.Sum([]byte(read(t, "LICENSE")))); !strings.Contains(recipe, sum) {
+		t.Errorf("the recipe does not have %s", sum)
+	}
+	// What it installs is in the tarballs.
+	script := read(t, "scripts/packages")
+	for _, m := range regexp.MustCompile(`\$\{S\}/(\S+)`).FindAllStringSubmatch(recipe, -1) {
+		if m[1] != "culvertd" && !strings.Contains(script, "configs/"+m[1]) {
+			t.Errorf("scripts/packages puts no %s into tarballs", m[1])
+		}
+	}
+}
+
+// TestExampleOfTerraform compares its policy of a device with the one that culvert setup-thing made in docs/walk.md.
+func TestExampleOfTerraform(t *testing.T) {
+	text := strings.NewReplacer("${local.topic}", "$aws/things/my-pi/tunnels/notify", "${var.thing}", "my-pi", "${local.arn}", "arn:aws:iot:eu-west-1:123456789012").
+		Replace(read(t, "examples/terraform/main.tf"))
+	type statement struct{ action, resource string }
+	got := map[statement]bool{}
+	for _, m := range regexp.MustCompile(`Action = "(iot:\w+)", Resource = "([^"]+)"`).FindAllStringSubmatch(text, -1) {
+		got[statement{m[1], m[2]}] = true
+	}
+	want := map[statement]bool{}
+	for _, m := range regexp.MustCompile(`"Action": "(iot:\w+)", "Resource": "([^"]+)"`).FindAllStringSubmatch(read(t, "docs/walk.md"), -1) {
+		want[statement{m[1], m[2]}] = true
+	}
+	if len(want) == 0 || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("Terraform allows %v, culvert setup-thing %v", got, want)
+	}
+}
