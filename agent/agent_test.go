@@ -2,7 +2,6 @@ package agent
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
@@ -25,6 +24,7 @@ import (
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/agent/control"
 	"github.com/culvert-iot/culvert/agent/session"
+	"github.com/culvert-iot/culvert/test/capture"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -81,29 +81,12 @@ func (s *service) handshake(conn net.Conn) {
 	_, _ = io.Copy(io.Discard, conn)
 }
 
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // device is a running agent without network: its MQTT endpoint cannot be reached.
 type device struct {
 	t     *testing.T
 	agent *Agent
 	cfg   *config.Config
-	logs  *logBuffer
+	logs  *capture.Buffer
 	level *slog.LevelVar
 	stop  func() error
 }
@@ -136,7 +119,7 @@ socket = "run/culvertd.sock"
 
 func start(t *testing.T, cfg *config.Config) *device {
 	t.Helper()
-	d := &device{t: t, cfg: cfg, logs: &logBuffer{}, level: new(slog.LevelVar)}
+	d := &device{t: t, cfg: cfg, logs: &capture.Buffer{}, level: new(slog.LevelVar)}
 	ready := make(chan struct{})
 	d.agent = New(cfg, Options{
 		Logger: slog.New(slog.NewTextHandler(d.logs, &slog.HandlerOptions{Level: d.level})),

@@ -18,6 +18,7 @@ import (
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/settings"
+	"github.com/culvert-iot/culvert/test/capture"
 )
 
 // certificate makes a self-signed certificate and its key, as PEM.
@@ -105,7 +106,7 @@ func TestCertificateFilesAreReadAtEachAttempt(t *testing.T) {
 }
 
 func TestTunnelRootsAreTheSystemsAndTheFiles(t *testing.T) {
-	logs := &logBuffer{}
+	logs := &capture.Buffer{}
 	log := slog.New(slog.NewTextHandler(logs, nil))
 	if c := (&tunnelRoots{log: log}).config(); c.RootCAs != nil {
 		t.Error("without tunnel.ca_file the system's roots count")

@@ -1,7 +1,6 @@
 package hook
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,32 +19,15 @@ import (
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/settings"
 	"github.com/culvert-iot/culvert/internal/trust"
+	"github.com/culvert-iot/culvert/test/capture"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// logLines collects a log.
-type logLines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logLines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // start runs a runner until the test ends.
-func start(t *testing.T, cfg settings.Hooks, run func(context.Context, settings.Hooks, Event) error) (*Runner, *logLines) {
+func start(t *testing.T, cfg settings.Hooks, run func(context.Context, settings.Hooks, Event) error) (*Runner, *capture.Buffer) {
 	t.Helper()
-	logs := &logLines{}
+	logs := &capture.Buffer{}
 	r := New(cfg, slog.New(slog.NewTextHandler(logs, nil)))
 	if run != nil {
 		r.run = run

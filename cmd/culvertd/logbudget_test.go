@@ -4,39 +4,16 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/culvert-iot/culvert/test/capture"
 )
 
-// sharedBuffer is a buffer that the summary's goroutine writes to as well.
-type sharedBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (s *sharedBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *sharedBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-func (s *sharedBuffer) Reset() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.b.Reset()
-}
-
 // budgeted returns a logger like the daemon's, and what it writes to.
-func budgeted(level slog.Level) (*slog.Logger, *sharedBuffer) {
-	var b sharedBuffer
+func budgeted(level slog.Level) (*slog.Logger, *capture.Buffer) {
+	var b capture.Buffer
 	l := new(slog.LevelVar)
 	l.Set(level)
 	return newLogger(&b, "text", l, true), &b
