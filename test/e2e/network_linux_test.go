@@ -61,6 +61,16 @@ func (n *network) do(f func()) {
 // up switches the interface on or off.
 func (n *network) up(t *testing.T, up bool) {
 	t.Helper()
+	flags := uint16(0)
+	if up {
+		flags = unix.IFF_UP | unix.IFF_RUNNING
+	}
+	n.configure(t, unix.SIOCSIFFLAGS, flags)
+}
+
+// configure makes an ioctl about the interface, with the first word of what struct ifreq holds behind the name.
+func (n *network) configure(t *testing.T, call uintptr, word uint16) {
+	t.Helper()
 	var err error
 	n.do(func() {
 		var fd int
@@ -68,17 +78,15 @@ func (n *network) up(t *testing.T, up bool) {
 			return
 		}
 		defer unix.Close(fd)
-		var request [40]byte // struct ifreq: name and flags
+		var request [40]byte // struct ifreq
 		copy(request[:], "lo")
-		if up {
-			binary.NativeEndian.PutUint16(request[unix.IFNAMSIZ:], unix.IFF_UP|unix.IFF_RUNNING)
-		}
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCSIFFLAGS, uintptr(unsafe.Pointer(&request))); errno != 0 {
+		binary.NativeEndian.PutUint16(request[unix.IFNAMSIZ:], word)
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), call, uintptr(unsafe.Pointer(&request))); errno != 0 {
 			err = errno
 		}
 	})
 	if err != nil {
-		t.Fatalf("switch the interface: %v", err)
+		t.Fatalf("configure the interface: %v", err)
 	}
 }
 
@@ -86,6 +94,23 @@ func (n *network) dial(ctx context.Context, network, address string) (c net.Conn
 	// The thread itself has to make the socket: a name would be resolved elsewhere.
 	n.do(func() { c, err = new(net.Dialer).DialContext(ctx, network, address) })
 	return c, err
+}
+
+// sourceBy is a source that dials the relay in a way of its own, once the tunnel answers.
+func sourceBy(t *testing.T, box *sandbox.Sandbox, token string, dial func(ctx context.Context, network, address string) (net.Conn, error)) *proxy.Source {
+	t.Helper()
+	source := proxy.NewSource(proxy.SourceConfig{
+		Connection: proxy.Connection{
+			Endpoint: box.RelayURL, AccessToken: secret.New(token), NetDial: dial,
+			TLS: &tls.Config{RootCAs: box.CA.Pool(), MinVersion: tls.VersionTLS12},
+		},
+		Form: proxy.V3,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { _ = source.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-source.Done() })
+	eventually(t, 20*time.Second, "the tunnel answers", func() bool { return answers(source, "ECHO", time.Second) })
+	return source
 }
 
 // Init systems promise a network and do not keep it. Later it may go for a while: what stands then stays, if it
@@ -123,17 +148,7 @@ func TestANetworkThatComesLateAndGoes(t *testing.T) {
 	t.Logf("subscribed %v after the network was there", time.Since(start).Round(time.Millisecond))
 
 	tunnel := openTunnel(t, box, d, "ECHO")
-	source := proxy.NewSource(proxy.SourceConfig{
-		Connection: proxy.Connection{
-			Endpoint: box.RelayURL, AccessToken: secret.New(tunnel.SourceToken), NetDial: n.dial,
-			TLS: &tls.Config{RootCAs: box.CA.Pool(), MinVersion: tls.VersionTLS12},
-		},
-		Form: proxy.V3,
-	})
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() { _ = source.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-source.Done() })
-	eventually(t, 20*time.Second, "the tunnel answers", func() bool { return answers(source, "ECHO", time.Second) })
+	source := sourceBy(t, box, tunnel.SourceToken, n.dial)
 	live := startPulse(t, connectTo(t, source, "ECHO"))
 	n.up(t, false)
 	<-time.After(2 * time.Second)
