@@ -85,6 +85,7 @@ func TestScreens(t *testing.T) {
 		t.Fatal(err)
 	}
 	opened := openTunnel(t, site.box, device, "SSH")
+	device.waitLog(t, "tunnel connected", 20*time.Second)
 	daemon := func(args ...string) *exec.Cmd {
 		cmd := site.command(t, culvertd(t), append(args, "--config", files.ConfigFile)...)
 		cmd.Env = cleanEnv("TERM=xterm") // as the running daemon's
