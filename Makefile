@@ -90,7 +90,8 @@ bench: ## all benchmarks, COUNT times
 
 # $(call cross,GOOS,GOARCH,GOARM,directory,package and flags)
 define cross
-	GOOS=$(1) GOARCH=$(2) GOARM=$(3) $(BUILD) -o dist/$(4)/ $(5)
+	@echo 'building $(notdir $(lastword $(5))) for $(1)/$(2)$(if $(3),v$(3))'
+	@GOOS=$(1) GOARCH=$(2) GOARM=$(3) $(BUILD) -o dist/$(4)/ $(5)
 
 endef
 
