@@ -80,7 +80,11 @@ func (p *program) showTable(ctx context.Context, path string, w io.Writer) error
 	if err := control.Call(ctx, path, control.Request{Command: control.Status}, &s); err != nil {
 		return err
 	}
-	_, err := io.WriteString(w, table(s))
+	text := table(s)
+	if terminal.Animated(p.out) {
+		text = coloured(text)
+	}
+	_, err := io.WriteString(w, text)
 	return err
 }
 

@@ -70,6 +70,20 @@ ba7816bf  connected     5m  SSH,APP                     3     1.2 MB     1.0 kB
 	if diff := cmp.Diff(want, table(s)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	// In colours the same text, except for them.
+	painted := coloured(want)
+	if diff := cmp.Diff(want, strings.NewReplacer(green, "", yellow, "", faint, "", plain, "").Replace(painted)); diff != "" {
+		t.Errorf("in colours (-want +got):\n%s", diff)
+	}
+	for _, line := range []string{
+		"mqtt      " + green + "subscribed" + plain + " for 3h", yellow + "          last error 4h ago: connection reset by peer" + plain + "\n",
+		"\nba7816bf  " + green + "connected" + plain + "     5m  SSH,APP", "\n01234567  " + yellow + "waiting" + plain + "  ",
+		"\n" + yellow + "          next attempt in 12s" + plain + "\n", "\n" + faint + "89abcdef  ended ",
+	} {
+		if !strings.Contains(painted, line) {
+			t.Errorf("no %q in %q", line, painted)
+		}
+	}
 }
 
 func TestTheTableFitsEightyColumnsAndCannotSteerATerminal(t *testing.T) {
