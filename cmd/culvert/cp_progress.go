@@ -112,28 +112,30 @@ func barText(p transfer.Progress, rate float64, width int) string {
 		left += fmt.Sprintf("%d/%d ", min(p.Files+1, p.TotalFiles), p.TotalFiles)
 	}
 	room := width - len(left) - len(right)
-	bar := ""
-	if const20 := barLength + 3; room >= const20+12 {
-		room -= const20
+	bar, name := "", clean.Line(path.Base(strings.ReplaceAll(p.Current, `\`, "/")), 0)
+	if brackets := len(" []"); room >= barLength+brackets+min(columns(name), 12) {
+		room -= barLength + brackets
 		full := percent * barLength / 100
 		bar = " [" + strings.Repeat("#", full) + strings.Repeat("-", barLength-full) + "]"
 	}
-	return left + shortened(clean.Line(path.Base(strings.ReplaceAll(p.Current, `\`, "/")), 0), max(room, 0)) + bar + right
+	return left + shortened(name, max(room, 0)) + bar + right
 }
 
 // barLength is that of the bar itself.
 const barLength = 16
 
-// shortened cuts the middle out of s so that it takes at most width columns, where a character beyond ASCII may take two.
-func shortened(s string, width int) string {
-	columns := func(s string) (n int) {
-		for _, r := range s {
-			if n++; r >= utf8.RuneSelf {
-				n++
-			}
+// columns is how many columns s takes at most: a character beyond ASCII may take two.
+func columns(s string) (n int) {
+	for _, r := range s {
+		if n++; r >= utf8.RuneSelf {
+			n++
 		}
-		return n
 	}
+	return n
+}
+
+// shortened cuts the middle out of s so that it takes at most width columns.
+func shortened(s string, width int) string {
 	if columns(s) <= width {
 		return s
 	}

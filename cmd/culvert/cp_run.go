@@ -29,6 +29,8 @@ type cpRun struct {
 	copiers []*transfer.Copier // one for each thing
 	show    *progress
 
+	lastWords *aside // of the ssh that was started last
+
 	mu      sync.Mutex // for what follows
 	out     io.Writer
 	summary cpSummary
@@ -82,7 +84,7 @@ func (r *cpRun) all(ctx context.Context, cmd *cobra.Command) (err error) {
 	}
 	switch {
 	case ctx.Err() != nil:
-		return &exitError{exitInterrupted, hint.New("interrupted", "the same command goes on")}
+		return &exitError{exitInterrupted, hint.New("interrupted", goesOnHint)}
 	case err != nil:
 		return err
 	}
@@ -133,46 +135,48 @@ func (r *cpRun) copy(ctx context.Context, cmd *cobra.Command, c *transfer.Copier
 	}
 	last, sent := time.Now(), int64(0)
 	for attempt := 0; ; attempt++ {
-		err := r.once(ctx, cmd, thing, c, attempt > 0)
+		connected, err := r.once(ctx, cmd, thing, c, attempt > 0)
 		if p := c.Progress(); p.Sent > sent || attempt == 0 {
 			last, sent, attempt = time.Now(), p.Sent, 0
 		}
-		lost := errors.Is(err, transfer.ErrLost) || errors.Is(err, errNoSession) && attempt > 0
-		switch {
-		case ctx.Err() != nil:
-			return &exitError{exitInterrupted, errors.New("interrupted")}
-		case err == nil:
-			return nil
-		case !lost || r.retry == 0 || time.Since(last) > r.retry:
+		lost := errors.Is(err, transfer.ErrLost)
+		if _, wrong := errors.AsType[*usageError](err); wrong || err == nil || ctx.Err() != nil {
+			return err
+		}
+		// What has worked is expected to work again: a device restarts, a network changes.
+		if again := lost || attempt > 0 && !connected; !again || r.retry == 0 || time.Since(last) > r.retry {
 			if lost {
-				err = hint.Wrap(fmt.Errorf("the connection to %s was lost", thing.Host), "the same command goes on")
+				err = hint.Wrap(fmt.Errorf("the connection to %s was lost", thing.Host), goesOnHint)
+			}
+			if r.lastWords != nil {
+				r.lastWords.release()
 			}
 			if e, ok := errors.AsType[*exitError](err); ok {
 				return e
 			}
-			if _, ok := errors.AsType[*usageError](err); ok {
-				return err
-			}
 			return &exitError{exitFailed, err}
 		}
 		r.show.settle()
-		r.show.note("the connection to %s was lost; trying again", thing.Host)
-		if backoff.Sleep(ctx, min(time.Second<<attempt, 15*time.Second)) != nil {
-			continue
+		if lost {
+			r.show.note("the connection to %s was lost; trying again", thing.Host)
 		}
+		_ = backoff.Sleep(ctx, min(time.Second<<attempt, 15*time.Second)) // ctx is looked at above
 	}
 }
 
-// once copies over one connection.
-func (r *cpRun) once(ctx context.Context, cmd *cobra.Command, thing transfer.Location, c *transfer.Copier, again bool) error {
+// goesOnHint is the advice for copies that were interrupted.
+const goesOnHint = "the same command goes on"
+
+// once copies over one connection. It reports whether there was one.
+func (r *cpRun) once(ctx context.Context, cmd *cobra.Command, thing transfer.Location, c *transfer.Copier, again bool) (connected bool, err error) {
 	s, err := r.connect(ctx, cmd, thing, again)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer s.close()
 	stop := r.watch(c)
 	defer stop()
-	return c.Run(ctx, s.Session)
+	return true, c.Run(ctx, s.Session)
 }
 
 // report takes what became of a file, directory or link.

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -28,10 +28,8 @@ type cpSession struct {
 	dir       string // of the socket by which the shell finds the connection; "" if there is none
 	processes []*exec.Cmd
 	stop      context.CancelFunc
+	hashing   sync.WaitGroup
 }
-
-// errNoSession means that ssh ended before the SFTP session began.
-var errNoSession = errors.New("no SFTP session")
 
 // sftpOptions keep what the user has configured for shells away from the SFTP session, as scp does.
 var sftpOptions = []string{"-x", "-oPermitLocalCommand=no", "-oClearAllForwardings=yes", "-oRemoteCommand=none", "-oRequestTTY=no", "-oForwardAgent=no"}
@@ -66,7 +64,9 @@ func (r *cpRun) connect(ctx context.Context, cmd *cobra.Command, thing transfer.
 	if !again {
 		r.show.setStep("logging in to " + thing.Destination())
 	}
-	stderr := &aside{r.show, nil}
+	// While it tries again, only the last try is of interest.
+	stderr := &aside{show: r.show, hold: again}
+	r.lastWords = stderr
 	out, in, ssh, err := s.start(ctx, r.path, append(slices.Clone(args), "-s", "sftp"), stderr)
 	if err != nil {
 		return nil, err
@@ -77,24 +77,44 @@ func (r *cpRun) connect(ctx context.Context, cmd *cobra.Command, thing transfer.
 		return nil, r.explain(ctx, thing, ssh, in, err)
 	}
 	if r.check == "size" || r.check == "read" {
+		s.NoShell()
 		return s, nil
 	}
-	// Without its own connection it would ask for passwords once more, and go through the tunnel beside the other.
+	hash := func() error {
+		out, in, ssh, err := s.startShell(ctx, r.path, args)
+		if err != nil {
+			s.NoShell()
+			return err
+		}
+		limit := time.AfterFunc(shellTime, func() { _ = ssh.Process.Kill() })
+		defer limit.Stop()
+		return s.UseShell(out, in)
+	}
+	if r.check == "sha256" {
+		if err := hash(); err != nil {
+			return nil, &exitError{exitFailed, hint.New(fmt.Sprintf("%s cannot hash: %v", thing.Host, err), "--check read reads copies back, --check size compares sizes")}
+		}
+		return s, nil
+	}
+	s.hashing.Go(func() { // over a slow link it takes a while until a shell is there, and it is needed last
+		if err := hash(); err != nil && ctx.Err() == nil && !again {
+			r.show.note("%s cannot hash (%v): only sizes are compared, and interrupted files start anew; --check read reads copies back", thing.Host, err)
+		}
+	})
+	return s, nil
+}
+
+// shellTime is how long the device may take to start a shell and to find a program that hashes.
+const shellTime = time.Minute
+
+// startShell runs a shell over the connection of the SFTP session.
+func (s *cpSession) startShell(ctx context.Context, path string, args []string) (io.Reader, io.WriteCloser, *exec.Cmd, error) {
+	// Without that connection it would ask for passwords once more, and go through the tunnel beside the other.
 	shell := []string{"-o", "ControlMaster=no"}
 	if s.dir != "" {
 		shell = append(shell, "-o", "ControlPath="+filepath.Join(s.dir, "m"), "-o", "BatchMode=yes")
 	}
-	out, in, _, err = s.start(ctx, r.path, append(append(shell, args...), "sh"), io.Discard)
-	if err == nil {
-		err = s.UseShell(out, in)
-	}
-	if err != nil && r.check == "sha256" {
-		return nil, &exitError{exitFailed, hint.New(fmt.Sprintf("%s cannot hash: %v", thing.Host, err), "--check read reads copies back, --check size compares sizes")}
-	}
-	if err != nil && !again {
-		r.show.note("%s cannot hash (%v): only sizes are compared, and interrupted files start anew; --check read reads copies back", thing.Host, err)
-	}
-	return s, nil
+	return s.start(ctx, path, append(append(shell, args...), "sh"), io.Discard)
 }
 
 // multiplex returns settings for ssh that let the shell use the connection of the SFTP session, unless the user's have
@@ -141,25 +161,26 @@ func (r *cpRun) explain(ctx context.Context, thing transfer.Location, ssh *exec.
 		return ctx.Err()
 	}
 	if code := ssh.ProcessState.ExitCode(); code == exitNoConnection {
-		return hint.Wrap(fmt.Errorf("%w: ssh could not connect to %s", errNoSession, thing.Destination()), "does this work: culvert ssh "+thing.Destination())
+		return hint.New("ssh could not connect to "+thing.Destination(), "does this work: culvert ssh "+thing.Destination())
 	}
-	return hint.Wrap(fmt.Errorf("%w: the SFTP server of %s does not answer as one: %w", errNoSession, thing.Host, err),
+	return hint.Wrap(fmt.Errorf("the SFTP server of %s does not answer as one: %w", thing.Host, err),
 		"sshd_config on the device needs a line such as: Subsystem sftp internal-sftp\nthe user's start files there must print nothing where there is no terminal")
 }
 
-// close ends the session and its processes.
+// close ends the session and its processes. Everything has been acknowledged by then, or is lost.
 func (s *cpSession) close() {
 	if s.Session != nil {
 		s.Session.Close()
 	}
-	if s.Session == nil {
-		s.stop()
+	if s.Session == nil || s.dir != "" {
+		s.stop() // nobody else uses its connection
 	}
+	timer := time.AfterFunc(time.Second, s.stop)
+	s.hashing.Wait()
 	for _, p := range slices.Backward(s.processes) {
-		timer := time.AfterFunc(time.Second, s.stop)
 		_ = p.Wait() // why it ended is known
-		timer.Stop()
 	}
+	timer.Stop()
 	s.stop()
 	if s.dir != "" {
 		_ = os.RemoveAll(s.dir)
@@ -169,16 +190,32 @@ func (s *cpSession) close() {
 // aside is a writer of what ssh says, line by line, beside the live line.
 type aside struct {
 	show *progress
+
+	mu   sync.Mutex
+	hold bool // until release
 	rest []byte
 }
 
 func (a *aside) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.rest = append(a.rest, p...)
-	end := bytes.LastIndexByte(a.rest, '\n') + 1
-	if end > 0 {
+	a.pass()
+	return len(p), nil
+}
+
+// release lets pass what was held.
+func (a *aside) release() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.hold = false
+	a.pass()
+}
+
+func (a *aside) pass() {
+	if end := bytes.LastIndexByte(a.rest, '\n') + 1; end > 0 && !a.hold {
 		text := a.rest[:end]
 		a.show.aside(func() { _, _ = a.show.w.Write(text) })
 		a.rest = bytes.Clone(a.rest[end:])
 	}
-	return len(p), nil
 }

@@ -66,7 +66,9 @@ func (b *bed) session(t *testing.T) *Session {
 		t.Fatal(err)
 	}
 	t.Cleanup(session.Close)
-	if b.withShell {
+	if !b.withShell {
+		session.NoShell()
+	} else {
 		cmd := exec.Command("sh")
 		cmd.Dir = b.there
 		in, err := cmd.StdinPipe()

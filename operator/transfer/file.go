@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"io/fs"
 	"path"
 	"sync"
-	"syscall"
 
 	"github.com/culvert-iot/culvert/internal/hint"
 )
@@ -136,7 +134,11 @@ func (f *fileCopy) isThere(existing fs.FileInfo) (bool, error) {
 	if !isRegular(existing) || existing.Size() != f.size {
 		return false, nil
 	}
-	if f.session.shell == nil {
+	shell, err := f.session.hasher()
+	if err != nil {
+		return false, err
+	}
+	if shell == nil {
 		if f.result.Check = CheckSize; !f.Preserve || existing.ModTime().Unix() != f.it.info.ModTime().Unix() {
 			return false, nil
 		}
@@ -167,15 +169,10 @@ func (f *fileCopy) isThere(existing fs.FileInfo) (bool, error) {
 // begin opens the partial file, and returns where to go on and the hash of what is in front.
 func (f *fileCopy) begin(partial fs.FileInfo) (out writer, at int64, sum hash.Hash, err error) {
 	sum = sha256.New()
-	if partial != nil && isRegular(partial) && f.session.shell != nil {
-		if at = resumeAt(partial.Size(), f.size); at > 0 {
-			var same bool
-			if _, same, err = f.compare(f.part, at); err != nil {
-				return nil, 0, nil, err
-			}
-			if !same {
-				at = 0
-			}
+	if partial != nil && isRegular(partial) {
+		at, err = f.verified(resumeAt(partial.Size(), f.size))
+		if err != nil {
+			return nil, 0, nil, err
 		}
 	}
 	if err := f.room(at, partial); err != nil {
@@ -209,6 +206,20 @@ func (f *fileCopy) begin(partial fs.FileInfo) (out writer, at int64, sum hash.Ha
 		return nil, 0, nil, err
 	}
 	return out, 0, sum, nil
+}
+
+// verified is at if what the partial file has in front of it is as in the source, and 0 otherwise.
+func (f *fileCopy) verified(at int64) (int64, error) {
+	if at == 0 {
+		return 0, nil
+	}
+	if shell, err := f.session.hasher(); err != nil || shell == nil {
+		return 0, err
+	}
+	if _, same, err := f.compare(f.part, at); err != nil || !same {
+		return 0, err
+	}
+	return at, nil
 }
 
 // room returns an error if the target has no room for the rest of the file.
@@ -279,146 +290,4 @@ func (f *fileCopy) umaskLeaves() (fs.FileMode, error) {
 	}
 	left := fs.FileMode(known-1) & permissions //nolint:gosec // 9 bits
 	return left | left&0o444>>2, nil
-}
-
-// move moves the bytes behind at, which are added to sum.
-func (f *fileCopy) move(out writer, at int64, sum hash.Hash) error {
-	if f.size >= largeFile {
-		f.large.Lock()
-		defer f.large.Unlock()
-	}
-	f.pumping.Add(1)
-	defer f.pumping.Add(-1)
-	read := func(p *piece) error {
-		n, err := f.in.ReadAt(p.data, p.off)
-		if n < len(p.data) {
-			if err == nil || isEOF(err) {
-				return errors.New("it became shorter while it was copied: copy it again")
-			}
-			return failf(err, "read it")
-		}
-		return nil
-	}
-	write := func(p *piece) error {
-		if _, err := out.WriteAt(p.data, p.off); err != nil {
-			return &writeError{err}
-		}
-		return nil
-	}
-	moved := func(p *piece) error {
-		f.result.Sent += int64(len(p.data))
-		f.sent.Add(int64(len(p.data)))
-		f.count(int64(len(p.data)))
-		return nil
-	}
-	var p pump
-	if f.upload() {
-		p = pump{prepare: func(p *piece) error {
-			err := read(p)
-			sum.Write(p.data)
-			return err
-		}, request: write, finish: moved}
-	} else {
-		p = pump{request: read, finish: func(p *piece) error {
-			sum.Write(p.data)
-			if err := write(p); err != nil {
-				return err
-			}
-			return moved(p)
-		}}
-	}
-	_, err := p.run(f.ctx, f.session.slots, at, f.size)
-	if w, ok := errors.AsType[*writeError](err); ok {
-		return f.writeFailed(out, w.error)
-	}
-	return err
-}
-
-type writeError struct{ error }
-
-func (w *writeError) Unwrap() error { return w.error }
-
-// writeFailed explains why a write failed. A partial file that fills a disk does not stay.
-func (f *fileCopy) writeFailed(out writer, err error) error {
-	if f.ctx.Err() != nil || isLost(err) {
-		return err
-	}
-	full := errors.Is(err, syscall.ENOSPC)
-	if !full && reason(err) == errFailure { //nolint:errorlint // it is not wrapped
-		free, known := f.dst.Free()
-		full = known && free < packetSize
-	}
-	if !full {
-		return failf(err, "write it")
-	}
-	_ = out.Close()
-	if err := f.dst.Remove(f.part); err != nil {
-		return fmt.Errorf("the disk is full, and the partial file could not be removed: %w", reason(err))
-	}
-	return errors.New("the disk is full; the partial file was removed")
-}
-
-// finish verifies the partial file and gives it its mode, times and name.
-func (f *fileCopy) finish(out writer, sum hash.Hash) error {
-	f.result.SHA256 = sum.Sum(nil)
-	if err := out.Close(); err != nil {
-		return f.writeFailed(out, err)
-	}
-	if err := f.verify(); err != nil {
-		return err
-	}
-	if f.mode != f.current {
-		if err := f.dst.Chmod(f.part, f.mode); err != nil {
-			return failf(err, "set its mode")
-		}
-	}
-	if f.Preserve {
-		if err := f.dst.Chtimes(f.part, f.it.info.ModTime()); err != nil {
-			return failf(err, "set its time")
-		}
-	}
-	if err := f.dst.Rename(f.part, f.it.to); err != nil {
-		return failf(err, "give it its name")
-	}
-	f.result.State = Copied
-	return nil
-}
-
-// errDiffers is what a hash says that is not the same at both ends.
-var errDiffers = errors.New("the SHA-256 of the copy is not that of the source")
-
-// verify compares the whole file at both ends.
-func (f *fileCopy) verify() error {
-	f.tests.Add(1)
-	defer f.tests.Add(-1)
-	var there []byte
-	var err error
-	switch check := f.check(); check {
-	case CheckSize:
-		f.result.SHA256, f.result.Check = nil, check
-		var info fs.FileInfo
-		if info, err = f.dst.Lstat(f.part); err != nil {
-			return failf(err, "look at it")
-		}
-		if info.Size() != f.size {
-			return fmt.Errorf("the copy has %d bytes, and the source %d: copy it again", info.Size(), f.size)
-		}
-		return nil
-	case CheckRead:
-		f.result.Check = check
-		there, err = f.readBack()
-	default:
-		f.result.Check = CheckSHA256
-		there, err = f.session.shell.sum(f.remotePath(f.part), f.size)
-	}
-	if err != nil {
-		return failf(err, "verify it")
-	}
-	if !bytes.Equal(there, f.result.SHA256) {
-		if err := f.dst.Remove(f.part); err != nil {
-			return fmt.Errorf("%w, and it could not be removed: %w", errDiffers, reason(err))
-		}
-		return hint.Wrap(errDiffers, "it changed while it was copied, or a disk or a memory is failing; nothing was replaced")
-	}
-	return nil
 }

@@ -11,17 +11,6 @@ import (
 	"sync"
 )
 
-// check is the check that the session allows.
-func (f *fileCopy) check() Check {
-	switch {
-	case f.Check == CheckRead || f.Check == CheckSize:
-		return f.Check
-	case f.session.shell != nil:
-		return CheckSHA256
-	}
-	return CheckSize
-}
-
 // remotePath is the whole path at the other machine: of the source, or of what is written.
 func (f *fileCopy) remotePath(written string) string {
 	if f.upload() {
@@ -32,12 +21,16 @@ func (f *fileCopy) remotePath(written string) string {
 
 // compare hashes the first size bytes of the source and of a file at the target. It returns the sum if they are the same.
 func (f *fileCopy) compare(at string, size int64) (sum []byte, same bool, err error) {
+	shell, err := f.session.hasher()
+	if err != nil || shell == nil {
+		return nil, false, err
+	}
 	f.tests.Add(1)
 	defer f.tests.Add(-1)
 	var here, there []byte
 	var hereErr, thereErr error
 	var both sync.WaitGroup
-	both.Go(func() { there, thereErr = f.session.shell.sum(f.remotePath(at), size) })
+	both.Go(func() { there, thereErr = shell.sum(f.remotePath(at), size) })
 	both.Go(func() {
 		h := sha256.New()
 		if f.upload() {

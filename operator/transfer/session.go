@@ -18,9 +18,11 @@ import (
 type Session struct {
 	c     *sftp.Client
 	home  string
-	shell *shell
 	slots *slots
 	ended chan struct{}
+
+	decided chan struct{} // closed when there is a shell, or will be none
+	shell   *shell        // after decided; nil: none
 }
 
 // NewSession begins an SFTP session: r and w are the server's output and input.
@@ -29,7 +31,7 @@ func NewSession(r io.Reader, w io.WriteCloser) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin the SFTP session: %w", err)
 	}
-	s := &Session{c: c, slots: newSlots(), ended: make(chan struct{})}
+	s := &Session{c: c, slots: newSlots(), ended: make(chan struct{}), decided: make(chan struct{})}
 	go func() {
 		_ = c.Wait() // the owner of the pipes knows why it ended
 		close(s.ended)
@@ -42,8 +44,10 @@ func NewSession(r io.Reader, w io.WriteCloser) (*Session, error) {
 }
 
 // UseShell makes the session hash files with a POSIX shell of the same machine: r and w are its output and input. It
-// fails if there is no program that hashes, or if the shell sees other files than the SFTP server.
+// fails if there is no program that hashes, or if the shell sees other files than the SFTP server. It may run
+// beside [Copier.Run], which waits for it where it needs hashes. One of UseShell and [Session.NoShell] must be called.
 func (s *Session) UseShell(r io.Reader, w io.WriteCloser) error {
+	defer close(s.decided)
 	sh, dir, err := newShell(r, w)
 	if err != nil {
 		return errors.New("its user may run no shell")
@@ -60,13 +64,30 @@ func (s *Session) UseShell(r io.Reader, w io.WriteCloser) error {
 	return fmt.Errorf("its shell starts in %s and its SFTP server in %s, so the two may see different files", dir, s.home)
 }
 
+// NoShell makes the session do without hashes of the other machine.
+func (s *Session) NoShell() { close(s.decided) }
+
+// hasher waits for the shell that hashes. It returns nil if there is none.
+func (s *Session) hasher() (*shell, error) {
+	select {
+	case <-s.decided:
+		return s.shell, nil
+	case <-s.ended:
+		return nil, sftp.ErrSSHFxConnectionLost
+	}
+}
+
 // Ended is closed when the connection has ended.
 func (s *Session) Ended() <-chan struct{} { return s.ended }
 
-// Close ends the session.
+// Close ends the session. What gave the pipes of its shell ends that as well.
 func (s *Session) Close() {
-	if s.shell != nil {
-		_ = s.shell.Close()
+	select {
+	case <-s.decided:
+		if s.shell != nil {
+			_ = s.shell.Close()
+		}
+	default:
 	}
 	_ = s.c.Close()
 }
