@@ -30,7 +30,7 @@ func (s *sshServer) sshFlags() []string {
 }
 
 // startSSHSite is a device with an sshd, and an operator.
-func startSSHSite(t *testing.T, sshd ...string) (*operatorSite, *sshServer, *daemon) {
+func startSSHSite(t testing.TB, sshd ...string) (*operatorSite, *sshServer, *daemon) {
 	t.Helper()
 	requireProgram(t, "ssh")
 	ssh := startSSHServer(t, sshd...)

@@ -17,7 +17,7 @@ import (
 )
 
 // startSharingSite is startSSHSite for an operator whose commands share tunnels, for a short while.
-func startSharingSite(t *testing.T) (*operatorSite, *sshServer) {
+func startSharingSite(t testing.TB) (*operatorSite, *sshServer) {
 	t.Helper()
 	if !holder.Supported {
 		t.Skip("this system has no holders")
@@ -28,7 +28,7 @@ func startSharingSite(t *testing.T) (*operatorSite, *sshServer) {
 }
 
 // share makes commands share tunnels, and ends the holders with the test.
-func (o *operatorSite) share(t *testing.T) {
+func (o *operatorSite) share(t testing.TB) {
 	t.Helper()
 	o.env = append(o.env, "CULVERT_PERSIST=1m")
 	t.Cleanup(func() {
@@ -45,7 +45,7 @@ func (o *operatorSite) share(t *testing.T) {
 func (o *operatorSite) holderDir() string { return filepath.Join(o.home, "culvert") }
 
 // holders are the operator's holders.
-func (o *operatorSite) holders(t *testing.T) []holder.Status {
+func (o *operatorSite) holders(t testing.TB) []holder.Status {
 	t.Helper()
 	list, err := holder.All(o.holderDir(), "")
 	if err != nil && !os.IsNotExist(err) {
@@ -55,7 +55,7 @@ func (o *operatorSite) holders(t *testing.T) []holder.Status {
 }
 
 // onlyHolder is the operator's one holder.
-func (o *operatorSite) onlyHolder(t *testing.T) holder.Status {
+func (o *operatorSite) onlyHolder(t testing.TB) holder.Status {
 	t.Helper()
 	list := o.holders(t)
 	if len(list) != 1 {
@@ -68,7 +68,7 @@ func (o *operatorSite) onlyHolder(t *testing.T) holder.Status {
 func (o *operatorSite) opened() int { return len(o.box.Store.List("")) }
 
 // ssh runs a remote command with culvert ssh.
-func (o *operatorSite) ssh(t *testing.T, s *sshServer, own []string, remote ...string) (stdout, stderr string, code int) {
+func (o *operatorSite) ssh(t testing.TB, s *sshServer, own []string, remote ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	return runSSH(o.culvert(t, s.arguments(own, remote...)...))
 }

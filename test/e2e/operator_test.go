@@ -58,7 +58,7 @@ func (o *operatorSite) open() (list []tunnels.Tunnel) {
 	return list
 }
 
-func (o *operatorSite) allClosed(t *testing.T) {
+func (o *operatorSite) allClosed(t testing.TB) {
 	t.Helper()
 	eventually(t, 10*time.Second, "every tunnel is closed", func() bool { return len(o.open()) == 0 })
 }

@@ -29,7 +29,7 @@ type sshServer struct {
 }
 
 // startSSHServer starts one, with more lines of configuration.
-func startSSHServer(t *testing.T, lines ...string) *sshServer {
+func startSSHServer(t testing.TB, lines ...string) *sshServer {
 	t.Helper()
 	program, keygen := requireProgram(t, "sshd"), requireProgram(t, "ssh-keygen")
 	who, err := user.Current()

@@ -1,0 +1,252 @@
+package holder
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/culvert-iot/culvert/operator/connect"
+	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+)
+
+// noAPI refuses to look for tunnels, after a while.
+type noAPI struct {
+	connect.API
+
+	takes time.Duration
+	mu    sync.Mutex
+	calls int
+}
+
+var errNoAPI = errors.New("no tunnels today")
+
+func (a *noAPI) ListTunnels(ctx context.Context, _ *iot.ListTunnelsInput, _ ...func(*iot.Options)) (*iot.ListTunnelsOutput, error) {
+	a.mu.Lock()
+	a.calls++
+	a.mu.Unlock()
+	select {
+	case <-time.After(a.takes):
+		return nil, errNoAPI
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// memoryListener is a socket within this process.
+type memoryListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *memoryListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (l *memoryListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
+func (l *memoryListener) Addr() net.Addr { return nil }
+
+func (l *memoryListener) dial() *link {
+	near, far := net.Pipe()
+	l.conns <- far
+	return newLink(near)
+}
+
+// running is a holder that finds no tunnel.
+type running struct {
+	*memoryListener
+
+	api   *noAPI
+	began time.Time
+	done  chan struct{}
+	err   error // after done
+	left  int
+}
+
+func runServer(takes time.Duration) *running {
+	r := &running{
+		memoryListener: &memoryListener{conns: make(chan net.Conn), closed: make(chan struct{})},
+		api:            &noAPI{takes: takes}, began: time.Now(), done: make(chan struct{}),
+	}
+	s := &Server{Thing: "pi-1", Version: "1", Config: connect.Config{API: r.api, DataEndpoint: "wss://127.0.0.1:1"}, Leave: func() func() {
+		r.left++
+		return func() {}
+	}}
+	go func() {
+		defer close(r.done)
+		r.err = s.Run(context.Background(), r)
+	}()
+	return r
+}
+
+// lived waits for the holder's end.
+func (r *running) lived() time.Duration {
+	<-r.done
+	return time.Since(r.began)
+}
+
+// attempt is a command that gets no tunnel.
+func (r *running) attempt(t *testing.T, persist time.Duration) {
+	t.Helper()
+	l := r.dial()
+	defer l.Close()
+	a, err := l.request(context.Background(), Request{Version: "1", Op: opAttach, Services: []string{"SSH"}, Persist: persist}, func(connect.Event) {})
+	if err != nil || a.Error == nil || !strings.Contains(a.Error.Text, errNoAPI.Error()) {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+func TestHowLongAHolderLives(t *testing.T) {
+	for name, tt := range map[string]struct {
+		takes time.Duration
+		use   func(t *testing.T, r *running)
+		want  time.Duration
+	}{
+		"without a session": {0, func(*testing.T, *running) {}, firstUse},
+		"after its last session as long as that wants": {0, func(t *testing.T, r *running) {
+			r.attempt(t, time.Hour)
+			time.Sleep(14 * time.Minute)
+			r.attempt(t, 15*time.Minute)
+		}, 29 * time.Minute},
+		"as long as it is used": {2 * time.Hour, func(t *testing.T, r *running) { r.attempt(t, time.Minute) }, 2*time.Hour + time.Minute},
+		"no longer because it is asked for its state": {0, func(t *testing.T, r *running) {
+			r.attempt(t, 10*time.Minute)
+			time.Sleep(9 * time.Minute)
+			l := r.dial()
+			defer l.Close()
+			a, err := l.request(context.Background(), Request{Op: opStatus}, nil)
+			if err != nil || a.Status == nil || a.Status.Ends.Sub(time.Now()) != time.Minute {
+				t.Errorf("%+v, %v", a, err)
+			}
+		}, 10 * time.Minute},
+		"until it is told to end": {0, func(t *testing.T, r *running) {
+			r.attempt(t, time.Hour)
+			l := r.dial()
+			defer l.Close()
+			if a, err := l.request(context.Background(), Request{Op: opClose}, nil); err != nil || a.Error != nil {
+				t.Errorf("%+v, %v", a, err)
+			}
+		}, 0},
+		"until another version comes": {0, func(t *testing.T, r *running) {
+			r.attempt(t, time.Hour)
+			l := r.dial()
+			defer l.Close()
+			a, err := l.request(context.Background(), Request{Version: "2", Op: opAttach, Services: []string{"SSH"}}, func(connect.Event) {})
+			if err != nil || a.Error == nil || a.Error.Reason != reasonVersion {
+				t.Errorf("%+v, %v", a, err)
+			}
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := runServer(tt.takes)
+				tt.use(t, r)
+				if d := r.lived(); d != tt.want || r.err != nil || r.left != 1 {
+					t.Errorf("it lived for %v, want %v, and left its socket %d times: %v", d, tt.want, r.left, r.err)
+				}
+			})
+		})
+	}
+}
+
+// Two commands that want the same wait for one search; a third that wants more has its own after that.
+func TestOneTunnelIsLookedForAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := runServer(10 * time.Second)
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() { r.attempt(t, time.Minute) })
+		}
+		all.Wait()
+		if d := time.Since(r.began); d != 10*time.Second || r.api.calls != 1 {
+			t.Errorf("3 commands took %v and %d searches", d, r.api.calls)
+		}
+		r.lived()
+	})
+}
+
+// A command that leaves while a tunnel is looked for ends the search, so that none is opened for nobody.
+func TestTheLastToWaitEndsTheSearch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := runServer(time.Hour)
+		l := r.dial()
+		if err := l.writeJSON(frameRequest, Request{Version: "1", Op: opAttach, Services: []string{"SSH"}, Persist: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		_ = l.Close()
+		if d := r.lived(); d != time.Second+time.Minute {
+			t.Errorf("it lived for %v", d)
+		}
+	})
+}
+
+func TestNonsenseOnTheSocketDoesNoHarm(t *testing.T) {
+	frame := func(kind byte, payload string) []byte {
+		h := binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(payload)))
+		return append(h, payload...)
+	}
+	for name, b := range map[string][]byte{
+		"nothing":             nil,
+		"half a header":       {'r', 0},
+		"half a payload":      frame('r', "{}")[:6],
+		"a frame too long":    {'r', 0xff, 0xff, 0xff, 0xff},
+		"another kind":        frame('d', "{}"),
+		"no JSON":             frame('r', "{"),
+		"JSON of another":     frame('r', `[1]`),
+		"no operation":        frame('r', `{}`),
+		"a strange operation": frame('r', `{"op":"nuke"}`),
+		"an old version":      frame('r', `{"op":"status","version":"0"}`),
+		"no services":         frame('r', `{"op":"attach","version":"1"}`),
+		"no connection":       frame('r', `{"op":"connect","version":"1","services":[]}`),
+		"a strange service":   frame('r', `{"op":"connect","version":"1","services":["a b"]}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := runServer(0)
+				l := r.dial()
+				go func() { _, _ = l.Write(b) }()
+				// It answers, or gives up on what says nothing more.
+				kind, _, err := l.header()
+				if d := time.Since(r.began); err == nil && kind != frameAnswer && kind != frameEvent || d > requestTime {
+					t.Errorf("frame %q, %v after %v", kind, err, d)
+				}
+				_ = l.Close()
+				r.attempt(t, time.Minute)
+				r.lived()
+			})
+		})
+	}
+}
+
+// FuzzSession gives a holder whatever a program of the same user may write.
+func FuzzSession(f *testing.F) {
+	f.Add([]byte("r\x00\x00\x00\x02{}"))
+	f.Add([]byte("r\x00\x00\x00\x28{\"op\":\"connect\",\"version\":\"1\",\"share\":1}d\x00\x00\x00\x01x"))
+	f.Add([]byte("r\x00\x00\x00\x0f{\"op\":\"status\"}"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if bytes.Contains(b, []byte("close")) || bytes.Contains(b, []byte(`\u`)) {
+			return // it may end the holder
+		}
+		synctest.Test(t, func(*testing.T) {
+			r := runServer(0)
+			l := r.dial()
+			go func() { _, _ = io.Copy(io.Discard, l) }()
+			_, _ = l.Write(b)
+			_ = l.Close()
+			r.lived()
+		})
+	})
+}
