@@ -75,7 +75,7 @@ func (w *eventWriter) event(e connect.Event) {
 		out.Event = "device_left"
 	case connect.DeviceBack:
 		out.Event = "device_back"
-	case connect.ServiceSilent:
+	case connect.ServiceMissing:
 		out.Event = "service_missing"
 	default:
 		return
@@ -87,7 +87,7 @@ func (w *eventWriter) event(e connect.Event) {
 var reasons = map[connect.Reason]string{
 	connect.BadRequest: "bad_request", connect.DeviceAbsent: "device_absent", connect.NoDataPlane: "no_data_endpoint",
 	connect.TunnelClosed: "tunnel_closed", connect.TakenOver: "taken_over", connect.LinkLost: "link_lost",
-	connect.DeviceGone: "device_gone", connect.ConnectionReset: "connection_reset",
+	connect.DeviceGone: "device_gone", connect.ConnectionReset: "connection_reset", connect.ServiceRefused: "service_refused",
 }
 
 // ended prints the last event. err is what the command ends with; nil after a signal.

@@ -132,16 +132,16 @@ type Kind int
 
 // The kinds of events.
 const (
-	Step          Kind = iota // something begins that may take a while
-	Done                      // the last step is over; nothing is waited for
-	Notice                    // something worth knowing, also later
-	Advice                    // what is probably wrong; the step goes on
-	Detached                  // the link is lost; Connections wait for another one; a Step
-	Resumed                   // there is a link again, and Connections go on; a Done
-	Reopened                  // the tunnel was closed, and connections go on over another one, Tunnel
-	DeviceLeft                // the device has left the tunnel
-	DeviceBack                // it is back; a Done
-	ServiceSilent             // Service has ended a connection without a word, which one that is missing does
+	Step           Kind = iota // something begins that may take a while
+	Done                       // the last step is over; nothing is waited for
+	Notice                     // something worth knowing, also later
+	Advice                     // what is probably wrong; the step goes on
+	Detached                   // the link is lost; Connections wait for another one; a Step
+	Resumed                    // there is a link again, and Connections go on; a Done
+	Reopened                   // the tunnel was closed, and connections go on over another one, Tunnel
+	DeviceLeft                 // the device has left the tunnel
+	DeviceBack                 // it is back; a Done
+	ServiceMissing             // Service has ended a connection without a byte, as one that is missing does, or the device says that it is down
 )
 
 // Event is one thing that happens, in words for a person. It never holds a token.
@@ -238,7 +238,7 @@ func (c *Config) tell(k Kind, format string, args []any) {
 // SilentService is the event of a service that has ended a connection without a word.
 func SilentService(thing, service string) Event {
 	return Event{
-		Kind: ServiceSilent, Service: service,
+		Kind: ServiceMissing, Service: service,
 		Text: service + " on " + thing + " has ended the connection without a word: if it should have answered, see culvertd status on the device",
 	}
 }

@@ -94,6 +94,9 @@ func (s *silence) watch(t *Tunnel, service string, local net.Conn) net.Conn {
 		var e Event
 		if told := t.explain(service, c.why); told != nil {
 			e = Event{Kind: Notice, Service: service, Text: told.Text}
+			if told.Reason == ServiceRefused {
+				e.Kind = ServiceMissing
+			}
 		} else if t.session.received(service) == c.before && t.session.failure() == nil {
 			e = SilentService(t.thing, service)
 		} else {

@@ -13,7 +13,7 @@ import (
 	"github.com/culvert-iot/culvert/operator/connect"
 )
 
-// silenceEvery is how often one service is said to be silent.
+// silenceEvery is how often one service is said to be missing.
 const silenceEvery = time.Minute
 
 // Serve carries each connection that l accepts to service, until l, ctx or the tunnel ends. It closes l.
@@ -33,8 +33,16 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 	accepting := accept.Acceptor{Listener: l, Warn: func(err error) {
 		t.event(connect.Event{Kind: connect.Notice, Text: "new connections to " + service + " wait: " + err.Error()})
 	}}
-	silent := loglimit.Limiter{Every: silenceEvery}
+	missing := loglimit.Limiter{Every: silenceEvery}
 	var mu sync.Mutex
+	once := func(e connect.Event) {
+		mu.Lock()
+		_, ok := missing.Allow(service, time.Now())
+		mu.Unlock()
+		if ok {
+			t.event(e)
+		}
+	}
 	for {
 		local, err := accepting.Next(ctx)
 		if err != nil {
@@ -52,15 +60,12 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 			received, err := t.join(ctx, service, local)
 			switch {
 			case ctx.Err() != nil:
-			case err != nil && (received > 0 || !isReset(err)):
-				t.event(connect.Event{Kind: connect.Notice, Text: "connection to " + service + " ended: " + err.Error()})
+			case isReason(err, connect.ServiceRefused):
+				once(connect.Event{Kind: connect.ServiceMissing, Service: service, Text: err.Error()})
+			case err != nil && (received > 0 || !isReason(err, connect.ConnectionReset)):
+				t.event(connect.Event{Kind: connect.Notice, Service: service, Text: "connection to " + service + " ended: " + err.Error()})
 			case received == 0:
-				mu.Lock()
-				_, ok := silent.Allow(service, time.Now())
-				mu.Unlock()
-				if ok {
-					t.event(connect.SilentService(t.client.Thing, service))
-				}
+				once(connect.SilentService(t.client.Thing, service))
 			}
 		})
 	}
@@ -108,10 +113,9 @@ func (t *Tunnel) join(ctx context.Context, service string, local net.Conn) (rece
 	return received, nil
 }
 
-// isReset reports whether the device has reset the connection, which is what happens where a service is missing.
-func isReset(err error) bool {
+func isReason(err error, want connect.Reason) bool {
 	e, ok := errors.AsType[*connect.Error](err)
-	return ok && e.Reason == connect.ConnectionReset
+	return ok && e.Reason == want
 }
 
 func isOf[E error](err error) bool {

@@ -209,9 +209,9 @@ func TestNonsenseOnTheSocketDoesNoHarm(t *testing.T) {
 		"no operation":        frame('r', `{}`),
 		"a strange operation": frame('r', `{"op":"nuke"}`),
 		"an old version":      frame('r', `{"op":"status","version":"0"}`),
-		"no services":         frame('r', `{"op":"attach","version":"1"}`),
-		"no connection":       frame('r', `{"op":"connect","version":"1","services":[]}`),
-		"a strange service":   frame('r', `{"op":"connect","version":"1","services":["a b"]}`),
+		"no services":         frame('r', `{"op":"attach","version":"1","persist":60000000000}`),
+		"no connection":       frame('r', `{"op":"connect","version":"1","services":[],"persist":60000000000}`),
+		"a strange service":   frame('r', `{"op":"connect","version":"1","services":["a b"],"persist":60000000000}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
