@@ -26,7 +26,7 @@ func newInventoryCommand() *cobra.Command {
 	var o inventoryOptions
 	cmd := &cobra.Command{
 		Use:   "inventory [flags] [NAME ...]",
-		Short: "Things as an inventory for Ansible",
+		Short: "List devices as an inventory for Ansible",
 		Long: "Prints things as Ansible's dynamic inventory, with the variables that let Ansible reach them through " +
 			"tunnels. Ansible runs a script with --list; let the script run this.\n\n" +
 			"The other options given here end up in the variables, and what the environment says of profile, region and " +

@@ -34,7 +34,7 @@ func newLsCommand() *cobra.Command {
 	var o lsOptions
 	cmd := &cobra.Command{
 		Use:   "ls [flags] [NAME ...]",
-		Short: "Which things are there, since when, and from where",
+		Short: "List devices: online or not, since when, from where",
 		Long: "Lists things with the state of their culvertd's MQTT connection, as AWS IoT knows it. NAME may be a pattern " +
 			"such as 'pi-*'. Pages are shown as they come.\n\n" +
 			"The caller needs iot:ListThings (iot:ListThingsInThingGroup for --group, iot:SearchIndex for --query), " +

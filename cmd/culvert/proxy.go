@@ -25,7 +25,7 @@ func newProxyCommand() *cobra.Command {
 	var showVersion bool
 	cmd := &cobra.Command{
 		Use:   "proxy",
-		Short: "Be one side of a tunnel: AWS's localproxy",
+		Short: "Be one end of a tunnel, in place of localproxy",
 		Long: "Connects one side of a tunnel to local ports, with an access token that somebody\n" +
 			"opened or rotated the tunnel for. It takes the options, environment variables\n" +
 			"and files of AWS's localproxy. Flags win over --config, which wins over the\n" +

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,12 +17,16 @@ var groups = []cobra.Group{
 	{ID: groupTry, Title: "Try it, without an account:"},
 	{ID: groupSetup, Title: "Set up a device:"},
 	{ID: groupReach, Title: "Reach a device:"},
+	{ID: groupFind, Title: "Find devices, and what is wrong with one:"},
+	{ID: groupMany, Title: "Work on many devices:"},
 	{ID: groupTunnels, Title: "Manage tunnels, like aws iotsecuretunneling:"},
 	{ID: groupAbout, Title: "About culvert:"},
 }
 
 const (
 	groupReach   = "reach"
+	groupFind    = "find"
+	groupMany    = "many"
 	groupSetup   = "setup"
 	groupTunnels = "tunnels"
 	groupTry     = "try"
@@ -65,7 +70,9 @@ func newRoot() *cobra.Command {
 	}
 	add(root, groupTry, newSandboxCommand(), newDemoCommand())
 	add(root, groupSetup, newSetupThingCommand())
-	add(root, groupReach, newSSHCommand(), newCpCommand(), newConnectCommand(), newExecCommand(), newLsCommand(), newPingCommand(), newDoctorCommand(), newInventoryCommand(), newSSHConfigCommand(), newTunnelsCommand(), newProxyCommand())
+	add(root, groupReach, newSSHCommand(), newCpCommand(), newConnectCommand(), newSSHConfigCommand(), newTunnelsCommand(), newProxyCommand())
+	add(root, groupFind, newLsCommand(), newPingCommand(), newDoctorCommand())
+	add(root, groupMany, newExecCommand(), newInventoryCommand())
 	add(root, groupTunnels, awscli.Commands()...)
 	add(root, groupAbout, newVersionCommand(), newManCommand(), newHandoverCommand(), newHoldCommand())
 	for _, c := range root.Commands() {
@@ -110,8 +117,14 @@ func shortenCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
-			c.Short = "Completion of commands and flags for a shell"
+			c.Short = "Print completion of commands and flags for a shell"
+			c.Example = "  source <(culvert completion bash)                        this shell\n" +
+				"  culvert completion fish >~/.config/fish/completions/culvert.fish"
 			addVersionFlag(c)
+			for _, shell := range c.Commands() {
+				addVersionFlag(shell)
+				shell.Long = strings.Replace(shell.Long, "you can install it via your OS's package manager", "install it with your package manager", 1)
+			}
 		}
 	}
 }

@@ -34,7 +34,7 @@ func newTunnelsCommand() *cobra.Command {
 	var o tunnelsOptions
 	cmd := &cobra.Command{
 		Use:   "tunnels [flags] [THING ...]",
-		Short: "Tunnels that your commands share, and open ones",
+		Short: "List and close shared and open tunnels",
 		Long: "Lists the tunnels that background processes hold for your commands, without a call to AWS. With THING or " +
 			"--all also the open tunnels that AWS knows of, also those of other operators; USERS is then who is connected.\n\n" +
 			"--close ends what holds a thing's tunnels, and closes those that it opened. --prune closes open tunnels that " +

@@ -13,8 +13,10 @@ func newVersionCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Version, commit, Go version and platform",
-		Args:  noArgs,
+		Short: "Print version, commit, Go version and platform",
+		Example: "  culvert version\n" +
+			"  culvert version --json",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(version.Get())

@@ -93,7 +93,7 @@ Tries everything that a tunnel needs, and says what to fix. It changes nothing.
   --timeout DURATION  how long the whole check may take (default 1m)
   --json              print JSON, for programs
   --bundle FILE       also write a tar.gz for support, without secrets
-  --log FILE          put the end of this log into the bundle; - is standard input
+  --log FILE          put the end of this log into the bundle; - is stdin
 ` + configOption + `
 Example: sudo culvertd check
 Example: journalctl -u culvertd | culvertd check --bundle help.tar.gz --log -

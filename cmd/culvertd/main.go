@@ -86,6 +86,9 @@ func (p *program) dispatch(args []string) error {
 	if command == nil {
 		return p.unknownCommand(name)
 	}
+	if len(args) > 0 && (args[0] == "--version" || args[0] == "-version") { // as with culvert's commands
+		command, args = p.version, args[1:]
+	}
 	return command(args)
 }
 
