@@ -136,6 +136,9 @@ func (l *loader) endpoint() (err error) {
 		if l.cfg.Endpoint, err = parseEndpoint(endpoint); err != nil {
 			return usagef("%s: %w", l.show(optEndpoint), err)
 		}
+		if strings.HasPrefix(l.cfg.Endpoint, "ws://") {
+			l.warn("the endpoint has no TLS (ws://): everyone on the way can read the token and the tunnel")
+		}
 		return nil
 	}
 	host, err := endpoints.Data(region)

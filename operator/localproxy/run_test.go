@@ -32,3 +32,15 @@ func TestAHostThatDoesNotExistIsExplainedOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestAnEndpointWithoutTLSIsWarnedAbout(t *testing.T) {
+	for endpoint, want := range map[string]bool{"ws://tunnels.example.com": true, "wss://tunnels.example.com": false, "tunnels.example.com": false} {
+		cfg, err := Load(Values{optEndpoint: endpoint, optSource: "SSH=0", optAccessToken: "token"}, func(string) string { return "" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(strings.Join(cfg.Warnings, "\n"), "no TLS"); got != want {
+			t.Errorf("%s: warned %v, want %v: %q", endpoint, got, want, cfg.Warnings)
+		}
+	}
+}
