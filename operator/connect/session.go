@@ -128,7 +128,7 @@ func (s *session) run(ctx context.Context) error {
 			s.cfg.Logger.Info("source disconnected", "reason", err)
 			lost := Event{Kind: Detached, Text: "the link to the data endpoint is lost, connecting again", Connections: s.resume.Stats().Detached}
 			if lost.Connections > 0 {
-				lost.Text = "the link is lost, your session is kept; ^C ends it"
+				lost.Text = "the link is lost, your session is kept and goes on when it is back"
 			}
 			s.cfg.Progress(lost)
 		}
