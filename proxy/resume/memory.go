@@ -51,6 +51,20 @@ func (m *Memory) Give(n int) {
 	m.used -= n
 }
 
+// exhausted times the limit is what may be kept in all: credit that was granted is more than the limit where many
+// connections use it at a time.
+const exhausted = 3
+
+// Exhausted reports whether so much is kept that some of it has to be given up.
+func (m *Memory) Exhausted() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.used > m.Most()
+}
+
+// Most is how many bytes may be kept in all.
+func (m *Memory) Most() int { return exhausted * m.limit }
+
 // promise sets n bytes of credit aside, of half of the limit at most.
 func (m *Memory) promise(n int) bool {
 	m.mu.Lock()

@@ -105,7 +105,7 @@ func (r *Registry) DetachFor(id ID, owner any, wait time.Duration) bool {
 		return true
 	}
 	if r.detached >= MaxDetached {
-		r.evict()
+		r.Evict(0)
 	}
 	r.detached++
 	e.since, e.owner, e.wait = time.Now(), owner, min(wait, r.window)
@@ -174,8 +174,19 @@ func (r *Registry) expire(id ID, e *entry, why Reason) {
 	e.conn.Expire(why)
 }
 
-// evict ends the connection that has waited the longest, of the owner that has most.
-func (r *Registry) evict() {
+// All calls f with each connection, attached or not.
+func (r *Registry) All(f func(Conn)) {
+	for _, e := range r.conns {
+		f(e.conn)
+	}
+}
+
+// Evict ends the connection that has waited the longest, of the owner that has most of those that wait, if that has more
+// than so many. It reports whether it did.
+func (r *Registry) Evict(than int) bool {
+	if r.detached <= than {
+		return false
+	}
 	owners := make(map[any]int)
 	var most any
 	for _, e := range r.conns {
@@ -184,6 +195,9 @@ func (r *Registry) evict() {
 				most = e.owner
 			}
 		}
+	}
+	if owners[most] <= than {
+		return false
 	}
 	var oldest *entry
 	var which ID
@@ -195,6 +209,7 @@ func (r *Registry) evict() {
 	if oldest != nil {
 		r.expire(which, oldest, LimitHit)
 	}
+	return oldest != nil
 }
 
 // Waiting returns the connections without a transport.

@@ -231,23 +231,20 @@ func (y *Budget) connect(b *backlog) bool {
 	return true
 }
 
-// reconnect reserves a connection for b that exists already.
-func (y *Budget) reconnect(b *backlog) {
+// connectionsOf is how many connections b has.
+func (y *Budget) connectionsOf(b *backlog) int {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return b.used.connections
+}
+
+// count changes how many connections the process has, and how many of them are b's: one that waits for a websocket is no
+// tunnel's, and still the process's.
+func (y *Budget) count(b *backlog, process, tunnel int) {
 	if y != nil {
 		y.mu.Lock()
 		defer y.mu.Unlock()
-		y.connections++
-		b.used.connections++
+		y.connections += process
+		b.used.connections += tunnel
 	}
-}
-
-// disconnect returns a connection.
-func (y *Budget) disconnect(b *backlog) {
-	if y == nil {
-		return
-	}
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	y.connections--
-	b.used.connections--
 }

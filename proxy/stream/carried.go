@@ -25,6 +25,7 @@ type carriage struct {
 	vacant   bool           // destination: the first record says what the connection is
 	detached bool           // it waits for a websocket
 	joined   bool           // it counts as one of its tunnel's
+	placed   bool           // it has a place of the budget
 	finished bool           // both directions have ended in order
 	why      resume.Reason  // why it ends, for the peer; Done means what the application did
 	epoch    uint64         // counts the websockets
@@ -266,9 +267,16 @@ func (c *connection) deliverBytes(m *mux, p []byte) {
 		c.settle()
 		return
 	}
-	// What the peer was granted has room, whatever waits for others: the initial credit of a connection, for as many
-	// connections as there may be, and what Memory has promised beyond it.
-	m.resume.Memory.Take(c.inbox.growth(len(p)), true)
+	// What the peer was granted has room, whatever waits for others: the initial credit of a connection, and what Memory
+	// has promised beyond it. Where that is more than the process has, the one that holds most gives way.
+	grow := c.inbox.growth(len(p))
+	if grow > smallChunk && m.resume.Memory.Exhausted() {
+		m.relieve(c)
+	}
+	if c.closed {
+		return
+	}
+	m.resume.Memory.Take(grow, true)
 	if c.inbox.charged == 0 {
 		c.inbox.progress = time.Now() // it had nothing to take
 	}

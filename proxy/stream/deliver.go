@@ -110,12 +110,15 @@ func (m *mux) awaitRoom(c *connection, n int) bool {
 	}
 }
 
-// awaitTaken waits until c's target has taken what came, but for the initial credit. It is for bytes that came plain, as
+// plainLimit bounds what comes plain and is not taken, in bytes. Its sender keeps no more of it, either.
+const plainLimit = 4 * resume.InitialCredit
+
+// awaitTaken waits until c's target has taken what came, but for plainLimit. It is for bytes that came plain, as
 // their sender does not know yet that it has credit to keep to. It reports whether the connection goes on.
 func (m *mux) awaitTaken(c *connection) bool {
 	var since time.Time
 	defer func() { m.resumeReads(since) }()
-	for c.inbox.charged > 0 && c.res.Untaken() > resume.InitialCredit {
+	for c.inbox.charged > 0 && c.res.Untaken() > plainLimit {
 		if c.closed || c.dead || m.ended {
 			return false
 		}

@@ -231,15 +231,11 @@ func (d *Destination) unnamed() (string, error) {
 	return d.defaultService(d.services)
 }
 
-// mayConnect bounds the connections of the tunnel and of the process, and reserves one: a flood of starts
-// costs a flood of resets.
+// mayConnect bounds the connections of the tunnel: a flood of starts costs a flood of resets.
 func (d *Destination) mayConnect(s *stream) bool {
 	switch {
 	case len(d.conns) >= maxConnections:
 		d.warn("too many", "connection refused: the tunnel has too many", "service", s.name, "limit", maxConnections)
-	case !d.backlog.budget.connect(&d.backlog):
-		d.warn("too many in all", "connection refused: all tunnels together have too many",
-			"service", s.name, "limit", d.backlog.budget.cfg.Connections)
 	default:
 		return true
 	}

@@ -413,12 +413,35 @@ func (m *mux) begin(s *stream, id uint32, target net.Conn) *connection {
 		s.records = s.records || known
 		c.offered, c.vacant = !s.records, s.records
 	}
-	if c.vacant {
+	switch {
+	case c.vacant:
 		c.targetDone = true
-	} else {
+	case m.place(c):
 		m.startDial(c)
+	default:
+		m.stats.get(s.name).Total--
+		c.targetDone = true
+		c.end(aborted, true)
 	}
 	return c
+}
+
+// place gives c, which is about to dial its target, a place among the process's connections. If none is left, one that
+// waits for a websocket gives way, of a tunnel that has more of those than this one has connections.
+func (m *mux) place(c *connection) bool {
+	y := m.backlog.budget
+	switch {
+	case y.connect(&m.backlog):
+	case m.resume != nil && m.resume.Evict(y.connectionsOf(&m.backlog)):
+		y.count(&m.backlog, 1, 1)
+	default:
+		m.warn("too many in all", "connection refused: all tunnels together have too many",
+			"service", c.s.name, "limit", y.cfg.Connections)
+		m.stats.refused(c.s.name)
+		return false
+	}
+	c.placed = true
+	return true
 }
 
 // startDial dials c's target. The dial outlives the websocket, as c may.
@@ -443,10 +466,16 @@ func (m *mux) remove(c *connection) {
 // forget drops the last trace of c, whose target is closed and which has no goroutine any more.
 func (m *mux) forget(c *connection) {
 	done := m.wg.Done
+	tunnel := 0
 	if c.joined {
 		m.uncount(c)
+		tunnel = -1
 	} else {
 		done = m.resume.Ending.Done
+	}
+	if c.placed {
+		c.placed = false
+		m.backlog.budget.count(&m.backlog, -1, tunnel)
 	}
 	if c.finished {
 		m.resume.Remove(c.res.ID(), resume.Done)

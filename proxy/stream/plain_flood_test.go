@@ -55,7 +55,7 @@ func TestPlainBytesBeforeTheRecordsAreBounded(t *testing.T) {
 		}()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if used := registry.Memory.Used(); used == 0 || used > 4*resume.InitialCredit {
+		if used := registry.Memory.Used(); used == 0 || used > plainLimit+2*largeChunk {
 			t.Errorf("%d bytes wait for a target that takes nothing", used)
 		}
 		time.Sleep(10 * time.Second)

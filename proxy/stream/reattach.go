@@ -36,6 +36,9 @@ func (c *connection) leaveTunnel() {
 		return
 	}
 	c.m.uncount(c)
+	if c.placed {
+		c.m.backlog.budget.count(&c.m.backlog, 0, -1)
+	}
 	c.m.resume.Ending.Add(1)
 	c.m.wg.Done()
 }
@@ -43,9 +46,6 @@ func (c *connection) leaveTunnel() {
 func (m *mux) uncount(c *connection) {
 	c.joined = false
 	delete(m.conns, c)
-	if !m.source {
-		m.backlog.budget.disconnect(&m.backlog)
-	}
 	m.stats.finished(c.s.name)
 }
 
@@ -84,6 +84,14 @@ func (c *connection) lose() {
 func (m *mux) move(c *connection, s *stream, id uint32) {
 	c.unlink()
 	c.m, c.s, c.id = m, s, id
+	switch {
+	case m.source:
+	case c.placed:
+		m.backlog.budget.count(&m.backlog, 0, 1)
+	default: // it comes from another process
+		c.placed = true
+		m.backlog.budget.count(&m.backlog, 1, 1)
+	}
 	c.member = member{conn: c, born: m.sched.message, overhead: overhead(c)}
 	s.conns[id] = c
 	c.joinTunnel(m)
@@ -251,14 +259,17 @@ func (m *mux) firstRecord(c *connection, payload []byte) {
 	var r resume.Record
 	err := r.Parse(payload)
 	switch {
-	case len(payload) == 0: // the source has not seen HELLO yet
-		c.greet()
-		m.startDial(c)
-	case err == nil && r.Type == resume.Open:
-		m.opened(c, &r)
 	case err == nil && r.Type == resume.Resume:
 		w, _ := m.resume.Find(r.ID)
 		m.resumed(c, &r, w)
+	case err == nil && r.Type == resume.Open:
+		m.opened(c, &r)
+	case !m.place(c):
+		m.stats.get(c.s.name).Total--
+		c.end(aborted, true)
+	case len(payload) == 0: // the source has not seen HELLO yet
+		c.greet()
+		m.startDial(c)
 	default: // another source, whose stream id only looks like ours
 		m.startDial(c)
 		m.deliver(c, payload)
@@ -268,19 +279,21 @@ func (m *mux) firstRecord(c *connection, payload []byte) {
 // opened acts on an OPEN, which the source may have sent before on another websocket.
 func (m *mux) opened(c *connection, r *resume.Record) {
 	w, admission := m.resume.Admit(r)
-	switch admission {
-	case resume.Admitted:
+	switch {
+	case admission == resume.Admitted && !m.place(c):
+		m.refuse(c, resume.Record{Type: resume.Gone, Reason: resume.LimitHit})
+	case admission == resume.Admitted:
 		c.res = resume.New(m.resume.Memory)
 		_ = c.res.Accept(r, m.resume.Address()) // a new one is always accepted
 		c.carried = true
 		m.resume.Add(r.ID, c)
 		m.startDial(c)
 		c.wake()
-	case resume.Present:
+	case admission == resume.Present:
 		m.resumed(c, r, w)
-	case resume.Over:
+	case admission == resume.Over:
 		m.refuse(c, resume.Record{Type: resume.Gone, Reason: m.resume.Fate(r.ID)})
-	case resume.Unproved:
+	case admission == resume.Unproved:
 		m.refuse(c, resume.Record{Type: resume.Unopened, At: m.resume.Address()})
 	}
 }
@@ -324,7 +337,6 @@ func (m *mux) resumed(c *connection, r *resume.Record, w resume.Conn) {
 		m.resume.Detach(r.ID, was.m.owner)
 		was.detached = true
 	}
-	m.backlog.budget.reconnect(&m.backlog)
 	m.move(was, s, id)
 	if err := was.res.Accept(r, m.resume.Address()); err != nil {
 		was.violated(err)
