@@ -73,8 +73,16 @@ func (f *fileCopy) copy() error {
 	if !isRegular(info) {
 		return errors.New("it has become something else meanwhile")
 	}
-	f.total.Add(info.Size() - f.it.size) // it may have grown
-	f.it.size, f.it.info, f.size = info.Size(), info, info.Size()
+	size := info.Size()
+	if hasOddSize(size) {
+		content, err := slurp(in)
+		if err != nil {
+			return err
+		}
+		f.in, size = &memory{in, content}, int64(len(content))
+	}
+	f.total.Add(size - f.it.size) // it may have grown
+	f.it.size, f.it.info, f.size = size, info, size
 	f.result.Size = f.size
 
 	var existing, partial fs.FileInfo
