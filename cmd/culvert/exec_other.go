@@ -8,12 +8,10 @@ import (
 	"net"
 	"os"
 	"sync"
-
-	"github.com/culvert-iot/culvert/operator/connect"
 )
 
 // offer serves a tunnel's service at a local port until ctx ends, and returns the settings with which ssh connects to it.
-func offer(ctx context.Context, serving *sync.WaitGroup, t *connect.Tunnel, service, _ string) ([]string, error) {
+func offer(ctx context.Context, serving *sync.WaitGroup, t tunnel, service, _ string) ([]string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for ssh: %w", err)

@@ -14,9 +14,11 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/version"
 	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/operator/fleet"
+	"github.com/culvert-iot/culvert/operator/holder"
 	"github.com/culvert-iot/culvert/operator/openssh"
 	"github.com/culvert-iot/culvert/operator/presence"
 )
@@ -122,7 +124,7 @@ func (r *execRun) one(ctx context.Context, i int, thing string) (result execResu
 		return result
 	}
 	defer func() { out.finish(&result) }()
-	t, err := connect.Open(ctx, r.cfg, thing, r.service)
+	t, err := r.open(ctx, thing)
 	if err != nil {
 		result.Error = explained(err)
 		return result
@@ -150,6 +152,20 @@ func (r *execRun) one(ctx context.Context, i int, thing string) (result execResu
 		result.State, result.ExitCode = "done", 0
 	}
 	return result
+}
+
+// open returns a tunnel of the thing's holder, if one runs, or one of its own: of many devices, each would need a process.
+func (r *execRun) open(ctx context.Context, thing string) (tunnel, error) {
+	if dir, err := holder.Directory(); holder.Supported && !r.fresh && !r.aws.debug && err == nil {
+		c := &holder.Client{Thing: thing, Dir: dir, Key: r.key(thing), Version: version.Get().String()}
+		t, err := c.Attach(ctx, holder.Request{
+			Services: []string{r.service}, Lifetime: r.lifetime, Wait: r.wait, TakeOver: r.takeOver, Price: r.price, Away: r.cfg.WaitForAway,
+		}, func(connect.Event) {})
+		if !errors.Is(err, holder.ErrNone) {
+			return t, err
+		}
+	}
+	return connect.Open(ctx, r.cfg, thing, r.service)
 }
 
 // ssh runs the real ssh, which gets its connection by the settings in way.

@@ -10,13 +10,12 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/operator/openssh"
 )
 
 // offer serves a tunnel's service at a Unix socket until ctx ends, and returns the settings with which ssh gets its
 // connection from there. So there is no process of culvert's for each device.
-func offer(ctx context.Context, serving *sync.WaitGroup, t *connect.Tunnel, service, socket string) ([]string, error) {
+func offer(ctx context.Context, serving *sync.WaitGroup, t tunnel, service, socket string) ([]string, error) {
 	self, err := ownPath()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)

@@ -26,9 +26,12 @@ type Client struct {
 	Version string // of the program
 
 	// Command is the program that becomes the holder, with its arguments: it finds the listener at [ListenerFD] and calls
-	// [Run]. Its standard streams are the log.
+	// [Run]. Its standard streams are the log. nil starts none.
 	Command []string
 }
+
+// ErrNone means that there is no holder, and that the client may not start one.
+var ErrNone = errors.New("no holder runs")
 
 // attempts is how often a holder may end in a client's face before the client gives up.
 const attempts = 4
@@ -36,7 +39,7 @@ const attempts = 4
 // Attach returns a tunnel of the thing's holder with the services of r. It starts the holder if there is none. event gets what
 // happens meanwhile, and afterwards until the result is closed.
 //
-// Errors are those of [connect.Open], *[Error] for those of the control API, and the cause of ctx.
+// Errors are [ErrNone], those of [connect.Open], *[Error] for those of the control API, and the cause of ctx.
 func (c *Client) Attach(ctx context.Context, r Request, event func(connect.Event)) (*Tunnel, error) {
 	r.Version, r.Op = c.Version, opAttach
 	var mu sync.Mutex
@@ -127,6 +130,9 @@ func (c *Client) connection(ctx context.Context) (net.Conn, error) {
 		nc, err := dial(path)
 		if !isAbsent(err) {
 			return nc, err
+		}
+		if c.Command == nil {
+			return nil, ErrNone
 		}
 		lock, err := filelock.Lock(c.path(logSuffix))
 		switch {

@@ -32,7 +32,7 @@ type Request struct {
 	Price    string        `json:"price,omitempty"`
 	Away     bool          `json:"away,omitempty"` // wait also for a device that AWS IoT knows to be away
 
-	Persist time.Duration `json:"persist,omitempty"` // how long the holder outlives its last session
+	Persist time.Duration `json:"persist,omitempty"` // how long the holder outlives its last session; 0 is as before
 	Keep    bool          `json:"keep,omitempty"`    // leave the tunnel open at the end
 }
 

@@ -173,7 +173,7 @@ func (s *Server) enter(r Request) error {
 		return errStopped
 	}
 	s.sessions++
-	s.persist, s.price = r.Persist, cmp.Or(r.Price, s.price)
+	s.persist, s.price = cmp.Or(r.Persist, s.persist), cmp.Or(r.Price, s.price)
 	if s.timer != nil {
 		s.timer.Stop()
 	}

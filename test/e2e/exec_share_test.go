@@ -1,0 +1,46 @@
+package e2e
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestExecUsesAHolderThatRuns: a tunnel that is held costs nothing more, and one that is not held needs no holder.
+func TestExecUsesAHolderThatRuns(t *testing.T) {
+	o, ssh := startSharingSite(t)
+	exec := func(t *testing.T, more ...string) {
+		t.Helper()
+		out, errs, code := runSSH(o.culvert(t, append(append([]string{
+			"exec", "--user", ssh.user, "-o", "IdentityFile=" + filepath.Join(ssh.dir, "client"), "-o", "IdentitiesOnly=yes",
+			"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+		}, more...), "pi-1", "--", "echo", "hello")...))
+		if code != 0 || out != "pi-1: hello\n" {
+			t.Fatalf("exit code %d\n%s%s", code, out, errs)
+		}
+	}
+	exec(t)
+	if n := o.opened(); n != 1 || len(o.holders(t)) != 0 {
+		t.Errorf("%d tunnels were opened and %d holders run, want 1 and none", n, len(o.holders(t)))
+	}
+	o.allClosed(t)
+	if _, errs, code := o.ssh(t, ssh, nil, "true"); code != 0 {
+		t.Fatal(errs)
+	}
+	before := o.onlyHolder(t)
+	exec(t)
+	if n := o.opened(); n != 2 {
+		t.Errorf("%d tunnels were opened, want no more than the first and the held one", n)
+	}
+	after := o.onlyHolder(t)
+	if after.PID != before.PID || len(o.open()) != 1 || after.Ends.Before(before.Ends) {
+		t.Errorf("the holder was %+v, and is %+v", before, after)
+	}
+	exec(t, "--new")
+	if n := o.opened(); n != 3 {
+		t.Errorf("--new: %d tunnels were opened, want one of its own", n)
+	}
+	if out, errs, code := o.ssh(t, ssh, nil, "echo", "still"); code != 0 || !strings.HasPrefix(out, "still") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
