@@ -39,7 +39,11 @@ func newHoldCommand() *cobra.Command {
 			tlsdial.SetLogger(log)
 			context.AfterFunc(ctx, func() { log.Info("holder ends", "reason", "signal, or done") })
 			log.Info("holder started", "thing", args[0], "version", version.Get().String())
-			s := &holder.Server{Thing: args[0], Version: version.Get().String(), Config: cfg, Logger: log}
+			known := newKnownServices(key)
+			s := &holder.Server{
+				Thing: args[0], Version: version.Get().String(), Config: cfg, Logger: log,
+				Known: known.list, Learn: known.add,
+			}
 			return reachError(cmd, holder.Run(ctx, s, dir, key))
 		},
 	}

@@ -85,6 +85,10 @@ type Config struct {
 	// [proxy.DefaultResumeTimeout], less than 0 keeps none.
 	ResumeTimeout time.Duration
 
+	// Also are services that the thing is known to have: a tunnel that has to be opened names them, too, up to three in all, since
+	// its services are fixed then. Name only those of a device that runs Culvert: a V1 device takes one service a tunnel.
+	Also []string
+
 	New      bool // always open a tunnel
 	TakeOver bool // reuse a tunnel even if somebody is connected to it, who loses the session
 	Keep     bool // leave a tunnel open that was opened here, with a source token that nobody knows

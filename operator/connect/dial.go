@@ -161,6 +161,9 @@ func (c *conn) lost(ctx context.Context) error {
 	}
 }
 
+// IsCulvert reports whether a Culvert at the other end has answered.
+func (c *conn) IsCulvert() bool { return c.far.exact.Load() }
+
 // CloseWrite says that nothing more will be written.
 func (c *conn) CloseWrite() error { return closeWrite(c.Conn) }
 

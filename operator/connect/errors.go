@@ -84,6 +84,15 @@ func isThrottled(err error) bool {
 	return false
 }
 
+// isRefusedInput tells of errors that are about what was asked for, such as too many services.
+func isRefusedInput(err error) bool {
+	switch apiCode(err) {
+	case "InvalidRequestException", "ValidationException", "LimitExceededException":
+		return true
+	}
+	return false
+}
+
 // isDenied tells of errors that are about the caller, not about the tunnel: another tunnel would not help.
 func isDenied(err error) bool {
 	switch apiCode(err) {

@@ -13,6 +13,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/secret"
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
+	"github.com/culvert-iot/culvert/services"
 )
 
 // openedBy is the description of the tunnels that Culvert opens.
@@ -251,14 +252,20 @@ func (f *finder) open(ctx context.Context) (*tunnel, error) {
 	}
 	f.step("opening a tunnel to %s", f.thing)
 	f.notice("opens a tunnel, which AWS charges for%s", f.price())
+	names := f.named()
 	in := &iot.OpenTunnelInput{
 		Description:       aws.String(openedBy),
-		DestinationConfig: &types.DestinationConfig{ThingName: &f.thing, Services: f.wanted},
+		DestinationConfig: &types.DestinationConfig{ThingName: &f.thing, Services: names},
 	}
 	if f.Lifetime > 0 {
 		in.TimeoutConfig = &types.TimeoutConfig{MaxLifetimeTimeoutMinutes: aws.Int32(int32(f.Lifetime / time.Minute))} //nolint:gosec // 720 at most
 	}
 	out, err := f.API.OpenTunnel(ctx, in)
+	if err != nil && len(names) > len(f.wanted) && isRefusedInput(err) {
+		names = f.wanted
+		in.DestinationConfig.Services = names
+		out, err = f.API.OpenTunnel(ctx, in)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -266,7 +273,21 @@ func (f *finder) open(ctx context.Context) (*tunnel, error) {
 	if id == "" || token == "" {
 		return nil, fmt.Errorf("open a tunnel: the answer of the control API has no tunnel id or no source access token")
 	}
-	return &tunnel{id: id, services: f.wanted, opened: true, expires: time.Now().Add(cmp.Or(f.Lifetime, maxLifetime)), token: secret.New(token)}, nil
+	return &tunnel{id: id, services: names, opened: true, expires: time.Now().Add(cmp.Or(f.Lifetime, maxLifetime)), token: secret.New(token)}, nil
+}
+
+// maxNamed is how many services a tunnel is opened with, unless more are wanted.
+const maxNamed = 3
+
+// named are the services that a tunnel is opened with.
+func (f *finder) named() []string {
+	names := slices.Clone(f.wanted)
+	for _, s := range f.Also {
+		if len(names) < maxNamed && f.Destination != V1 && services.ValidName(s) && !slices.Contains(names, s) {
+			names = append(names, s)
+		}
+	}
+	return names
 }
 
 // price is what the user says a tunnel costs, in brackets; "" if that is not known.

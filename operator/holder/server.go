@@ -21,7 +21,7 @@ const (
 	firstUse    = 30 * time.Second // for the first session to come
 )
 
-// Server is the holder's side: see the package comment. All fields but Logger are required.
+// Server is the holder's side: see the package comment. Thing, Version and Config are required.
 type Server struct {
 	Thing   string
 	Version string         // of the program
@@ -32,6 +32,11 @@ type Server struct {
 	// Leave makes new clients find another holder: it takes the socket away, and returns when no client can be starting one. release
 	// lets them. nil: there is nothing to take away.
 	Leave func() (release func())
+
+	// Known, if set, returns the services that the thing is known to have, the last used first. A tunnel that has to be opened names
+	// them, too. Learn, if set, is called when a service has answered. Calls may come at the same time.
+	Known func() []string
+	Learn func(service string)
 
 	ctx     context.Context //nolint:containedctx // it bounds what the holder does until its end
 	stop    context.CancelFunc
@@ -248,13 +253,11 @@ func (s *Server) tunnelFor(ctx context.Context, r Request, who *session) (*held,
 // find returns a tunnel that is there. The caller has mu.
 func (s *Server) find(r Request) *held {
 	s.tunnels = slices.DeleteFunc(s.tunnels, func(t *held) bool {
-		select {
-		case <-t.Done():
+		if t.isOver() {
 			go func() { _ = t.Close() }()
 			return true
-		default:
-			return false
 		}
+		return false
 	})
 	for _, t := range slices.Backward(s.tunnels) {
 		if r.Share == t.share || r.Share == 0 && covers(t.Services(), r.Services) && t.lasts() {
@@ -262,6 +265,15 @@ func (s *Server) find(r Request) *held {
 		}
 	}
 	return nil
+}
+
+func (t *held) isOver() bool {
+	select {
+	case <-t.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 // lasts reports whether the tunnel has enough time left for a new session.
@@ -291,6 +303,9 @@ func (s *Server) open(r Request) *opening {
 	cfg := s.Config
 	cfg.Lifetime, cfg.Wait, cfg.TakeOver, cfg.Keep, cfg.Price = r.Lifetime, r.Wait, r.TakeOver, r.Keep, r.Price
 	cfg.WaitForAway = r.Away
+	if s.Known != nil {
+		cfg.Also = s.Known()
+	}
 	cfg.Logger = s.Logger
 	for _, t := range s.tunnels {
 		o.events = append(o.events, connect.Event{Kind: connect.Notice, Text: other(t, r.Services)})
@@ -352,6 +367,9 @@ func (s *Server) status() *Status {
 	defer s.mu.Unlock()
 	st := &Status{Thing: s.Thing, PID: os.Getpid(), Since: s.since, Log: s.Log, Opened: s.opened, Price: s.price, Ends: s.ends, Tunnels: []TunnelStatus{}}
 	for _, t := range s.tunnels {
+		if t.isOver() {
+			continue
+		}
 		ts := TunnelStatus{
 			ID: t.ID(), Opened: t.Opened(), Services: t.Services(), Since: t.since, Expires: t.Expires(), BytesIn: t.in, BytesOut: t.out,
 		}

@@ -163,7 +163,11 @@ func (c *session) carry(h *held, conn net.Conn, spoken <-chan struct{}) {
 	received := make(chan struct{})
 	go func() {
 		defer close(received)
-		_, err := io.Copy(&counted{frames, &h.in, c.server}, conn)
+		var answered io.Reader = conn
+		if learn := c.server.Learn; learn != nil {
+			answered = &learning{Conn: conn, first: func() { learn(c.request.Services[0]) }}
+		}
+		_, err := io.Copy(&counted{frames, &h.in, c.server}, answered)
 		if errors.Is(err, errWrite) {
 			return // the client is gone
 		}
@@ -184,6 +188,24 @@ func (c *session) carry(h *held, conn net.Conn, spoken <-chan struct{}) {
 	}
 	_ = conn.Close()
 	<-received
+}
+
+// learning is what a service says. It calls first, once, with its first bytes, if a Culvert passes them on.
+type learning struct {
+	net.Conn
+
+	first func()
+}
+
+func (l *learning) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	if n > 0 && l.first != nil {
+		if c, ok := l.Conn.(interface{ IsCulvert() bool }); ok && c.IsCulvert() {
+			l.first()
+		}
+		l.first = nil
+	}
+	return n, err
 }
 
 func closedError(id string) error {

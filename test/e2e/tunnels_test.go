@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -90,5 +91,40 @@ func TestPruneLeavesYoungTunnelsAlone(t *testing.T) {
 	}
 	if _, errs, code := runSSH(o.culvert(t, "tunnels", "--endpoint-url", "http://127.0.0.1:1", "pi-1")); code != 1 || !strings.Contains(errs, "\nhint: nothing listens there") {
 		t.Errorf("without an API: exit code %d, %q", code, errs)
+	}
+}
+
+// A tunnel's services are fixed when it is opened, so it is opened for those that the thing is known to have.
+func TestATunnelIsOpenedForTheServicesThatAnswered(t *testing.T) {
+	o := startServicesSite(t, true, map[string]string{"SSH": echoServer(t), "WEB": echoServer(t), "DB": echoServer(t), "VNC": echoServer(t), "NONE": "127.0.0.1:1"})
+	use := func(service string) (errs string) {
+		t.Helper()
+		cmd := o.culvert(t, "connect", "--stdio", "pi-1", service)
+		cmd.Stdin = strings.NewReader(service)
+		out, errs, code := runSSH(cmd)
+		if service != "NONE" && (code != 0 || out != service) {
+			t.Fatalf("%s: exit code %d, %q\n%s", service, code, out, errs)
+		}
+		return errs
+	}
+	for _, service := range []string{"SSH", "WEB", "NONE"} { // each gets a tunnel of its own, or that of one before
+		use(service)
+	}
+	if _, errs, code := runSSH(o.culvert(t, "tunnels", "--close", "pi-1")); code != 0 {
+		t.Fatal(errs)
+	}
+	before := o.opened()
+	use("DB")
+	if open := o.open(); len(open) != 1 || !slices.Equal(open[0].Destination.Services, []string{"DB", "WEB", "SSH"}) {
+		t.Fatalf("open tunnels: %+v", open)
+	}
+	for _, service := range []string{"SSH", "WEB", "DB"} {
+		use(service)
+	}
+	if n := o.opened() - before; n != 1 {
+		t.Errorf("%d tunnels were opened, want 1", n)
+	}
+	if errs := use("VNC"); !strings.Contains(errs, "has no service VNC, and AWS fixes a tunnel's services at its opening") {
+		t.Errorf("no reason is given for another tunnel:\n%s", errs)
 	}
 }
