@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -125,6 +126,7 @@ func TestRelease(t *testing.T) {
 	p := publish(t)
 	t.Run("the same bytes again", p.isReproducible)
 	t.Run("describes its files", p.describesItsFiles)
+	t.Run("installed as the README says", p.isInstalledAsWritten)
 	t.Run("verified by its install.sh", p.isVerified)
 	t.Run("an APT repository", p.isAnAPTRepository)
 }
@@ -227,6 +229,36 @@ func (p published) describesItsFiles(t *testing.T) {
 			}
 		}
 	})
+}
+
+// isInstalledAsWritten types the lines of the README and of docs/install.md for a release, from its files and without
+// installing.
+func (p published) isInstalledAsWritten(t *testing.T) {
+	need(t, "dpkg")
+	dir := filepath.Join(p.out, "files")
+	script, err := os.ReadFile(filepath.Join(dir, "install.sh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := regexp.MustCompile(`(?m)^(?:curl -fsSLO (\S+)/install\.sh|sudo sh install\.sh (culvertd?))(?: +#.*)?$`)
+	for _, page := range []string{"README.md", "docs/install.md"} {
+		found := lines.FindAllStringSubmatch(read(t, page), -1)
+		if len(found) < 2 {
+			t.Errorf("%s has %d lines that install a release", page, len(found))
+		}
+		for _, m := range found {
+			if m[1] != "" {
+				if !strings.Contains(string(script), "\nrelease="+m[1]+"\n") {
+					t.Errorf("%s: install.sh does not look in %s", page, m[1])
+				}
+				continue
+			}
+			out := run(t, nil, "sh", filepath.Join(dir, "install.sh"), "--dry-run", "--from", dir, m[2])
+			if !strings.HasPrefix(out, m[2]+"_1.2.3_") {
+				t.Errorf("%s: %q: %s", page, m[0], out)
+			}
+		}
+	}
 }
 
 // isVerified has the script of the release choose a package, which it does only from a list that is signed.
