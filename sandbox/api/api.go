@@ -15,6 +15,7 @@ import (
 
 	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/internal/secret"
+	"github.com/culvert-iot/culvert/sandbox/rate"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
@@ -54,6 +55,9 @@ type Behaviour struct {
 	// QualifiedTypes writes a name space before the error's type in the body and an address behind it in the header,
 	// as other AWS JSON services do.
 	QualifiedTypes bool
+	// CallsPerSecond, if not 0, is how many calls a second are answered, of all operations; the others get
+	// ThrottlingException.
+	CallsPerSecond int
 }
 
 // API answers control calls. It is an http.Handler; its methods are safe for concurrent use.
@@ -64,6 +68,8 @@ type API struct {
 	mu        sync.Mutex
 	behaviour Behaviour
 	faults    []*Fault
+
+	calls rate.Limiter
 }
 
 // New returns an API over a store.

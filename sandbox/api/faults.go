@@ -71,7 +71,11 @@ func (a *API) fault(ctx context.Context, operation string) error {
 	a.mu.Lock()
 	i := slices.IndexFunc(a.faults, func(f *Fault) bool { return f.Operation == "" || f.Operation == operation })
 	if i < 0 {
+		perSecond := a.behaviour.CallsPerSecond
 		a.mu.Unlock()
+		if a.calls.Over(perSecond, time.Now()) {
+			return &Error{Type: typeThrottling, Message: "Rate exceeded", Status: http.StatusBadRequest}
+		}
 		return nil
 	}
 	f := *a.faults[i]

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+
+	"github.com/culvert-iot/culvert/sandbox/rate"
 )
 
 // DefaultSessionExpiry is how long AWS IoT keeps the session of a client that is away (AWS IoT developer guide: one
@@ -61,6 +63,9 @@ type Behaviour struct {
 	ConnackCode byte
 	// SubackFailure answers a denied SUBSCRIBE with return code 0x80 and lets the connection stand.
 	SubackFailure bool
+	// ConnectLimit, if not 0, is how many CONNECTs a second are taken, of all clients; the others' connections are
+	// dropped, as AWS IoT drops them above its quota.
+	ConnectLimit int
 	// DirectByThingName delivers direct messages only to a client whose id is its thing's name. AWS's
 	// documents leave open whether a thing's other clients receive them.
 	DirectByThingName bool
@@ -80,6 +85,7 @@ type Broker struct {
 	mu        sync.Mutex
 	policy    Policy
 	behaviour Behaviour
+	connects  rate.Limiter
 	listeners []net.Listener
 	conns     map[*conn]struct{}
 	records   map[string]Connection // by client id

@@ -302,3 +302,15 @@ func TestClients(t *testing.T) {
 		t.Errorf("Clients (-want +got):\n%s", diff)
 	}
 }
+
+func TestConnectsAboveTheLimitAreDropped(t *testing.T) {
+	cfg, ca := newConfig(t)
+	cfg.Behaviour.ConnectLimit = 1
+	b := start(t, cfg)
+	first := dial(t, b.Addr(), deviceTLS(t, ca, thing))
+	first.connect("pi-1", true, 60, nil)
+	first.want(packets.Connack)
+	second := dial(t, b.Addr(), deviceTLS(t, ca, thing))
+	second.connect("pi-1-tunnel", true, 60, nil)
+	second.wantDrop()
+}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -55,6 +56,8 @@ func (h *rules) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	policy, behaviour := h.b.rules(c)
 	reason := ""
 	switch {
+	case h.b.connects.Over(behaviour.ConnectLimit, time.Now()):
+		return errors.New("too many CONNECTs in this second")
 	case id == "" || len(id) > maxClientID:
 		reason = fmt.Sprintf("the client id must have 1 to %d bytes", maxClientID)
 	case !policy.allows(actionConnect, "client/"+id, principal{c.thing, id}):

@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/sandbox/broker"
+	"github.com/culvert-iot/culvert/sandbox/rate"
 )
 
 // SigningName is the service name in the scope of a request's signature.
@@ -41,6 +43,9 @@ type Behaviour struct {
 	Denied []string
 	// Throttled refuses every call with ThrottlingException.
 	Throttled bool
+	// CallsPerSecond, if not 0, is how many calls a second are answered, of all operations; the others get
+	// ThrottlingException.
+	CallsPerSecond int
 	// UnknownIsDisconnected answers GetConnection for a client id that never connected with
 	// connected: false instead of ResourceNotFoundException.
 	UnknownIsDisconnected bool
@@ -60,6 +65,8 @@ func (b Behaviour) Validate() error {
 type API struct {
 	cfg Config
 	mux *http.ServeMux
+
+	calls rate.Limiter
 
 	mu        sync.Mutex
 	behaviour Behaviour
@@ -168,7 +175,7 @@ func (a *API) authorize(c call, operation string) error {
 		return &apiError{http.StatusForbidden, "MissingAuthenticationTokenException", "Missing Authentication Token"}
 	case header != "" && (!strings.HasPrefix(header, "AWS4-HMAC-SHA256 ") || !strings.Contains(header, scope)):
 		return &apiError{http.StatusForbidden, "InvalidSignatureException", "Credential should be scoped to region " + a.cfg.Region + " and service '" + SigningName + "'."}
-	case c.behaviour.Throttled:
+	case c.behaviour.Throttled, a.calls.Over(c.behaviour.CallsPerSecond, time.Now()):
 		return &apiError{http.StatusTooManyRequests, "ThrottlingException", "Rate exceeded"}
 	case slices.Contains(c.behaviour.Denied, operation):
 		return denied(operation)

@@ -10,7 +10,7 @@ import (
 // Command is a fault in JSON, as an admin endpoint takes it. Do names a method of [Faults]; the other members
 // are its arguments, and those that it does not use are ignored. Durations are Go strings such as "250ms".
 type Command struct {
-	// Do is one of: set, clear, refuse, lose_answers, cut, drop_all, close, strand, send_raw, send_message, ping.
+	// Do is one of: set, clear, limit, refuse, lose_answers, cut, drop_all, close, strand, send_raw, send_message, ping.
 	Do string `json:"do"`
 	Target
 
@@ -21,6 +21,8 @@ type Command struct {
 	RateShared    bool   `json:"rate_shared,omitempty"`
 	WithholdPongs bool   `json:"withhold_pongs,omitempty"`
 	SlowHandshake string `json:"slow_handshake,omitempty"`
+
+	PerSecond int `json:"per_second,omitempty"` // limit: handshakes
 
 	// For refuse, lose_answers, misname and end_early. Count 0 means 1.
 	Count      int               `json:"count,omitempty"`
@@ -72,6 +74,9 @@ func (f *Faults) Do(c Command) (met int, err error) {
 	case "clear":
 		f.Clear()
 		return len(f.relay.matching(Target{})), nil
+	case "limit":
+		f.Limit(c.PerSecond)
+		return 0, nil
 	case "refuse":
 		f.Refuse(t, Refusal{max(c.Count, 1), c.Status, c.Header, c.Body, c.RetryAfter})
 		return 0, nil

@@ -9,6 +9,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/culvert-iot/culvert/proxy/frame"
+	"github.com/culvert-iot/culvert/sandbox/rate"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
@@ -62,6 +63,8 @@ type Faults struct {
 	rules   []*rule
 	// Pending, for the next handshakes.
 	refusals, lost, misnamed, early []*handshakeFault
+	perSecond                       int          // handshakes; 0: no limit
+	handshakes                      rate.Limiter // with perSecond
 }
 
 type rule struct {
@@ -104,7 +107,7 @@ func (f *Faults) Set(t Target, c Conditions) {
 
 // Clear takes back all conditions and all pending handshake faults. Stranded connections stay so.
 func (f *Faults) Clear() {
-	f.change(func() { f.rules, f.refusals, f.lost, f.misnamed, f.early = nil, nil, nil, nil, nil })
+	f.change(func() { f.rules, f.refusals, f.lost, f.misnamed, f.early, f.perSecond = nil, nil, nil, nil, nil, 0 })
 }
 
 func (f *Faults) change(edit func()) {
@@ -180,6 +183,13 @@ func (f *Faults) Refuse(t Target, r Refusal) {
 	f.refusals = append(f.refusals, &handshakeFault{Target: t, Refusal: r})
 }
 
+// Limit admits so many handshakes a second, all targets together, and answers 429 to the others; 0 admits all.
+func (f *Faults) Limit(perSecond int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.perSecond = max(0, perSecond)
+}
+
 // LoseAnswers admits the next n handshakes of t and cuts the connection instead of answering: the token is
 // bound, and the peer does not know it.
 func (f *Faults) LoseAnswers(t Target, n int) {
@@ -243,6 +253,13 @@ func (f *Faults) handshake(w http.ResponseWriter, req *http.Request, t Target) b
 		f.mu.Unlock()
 	}
 	if c.slow > 0 && stopped(time.After(c.slow)) {
+		return false
+	}
+	f.mu.Lock()
+	perSecond := f.perSecond
+	f.mu.Unlock()
+	if f.handshakes.Over(perSecond, time.Now()) {
+		refuse(w, http.StatusTooManyRequests, "", "Rate exceeded")
 		return false
 	}
 	h, found := f.pick(&f.refusals, t)

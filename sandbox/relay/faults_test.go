@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"net/http"
 	"strings"
 	"syscall"
 	"testing"
@@ -396,4 +397,16 @@ func TestAPongThatNobodyAskedFor(t *testing.T) {
 	if s := <-got; s != "not a number" {
 		t.Errorf("pong %q", s)
 	}
+}
+
+func TestHandshakesAboveTheLimitGet429(t *testing.T) {
+	g := newRig(t)
+	g.relay.Faults().Limit(1)
+	g.join(src, "3.0")
+	_, res, err := g.try(dst, "3.0", g.header(dst))
+	if !errors.Is(err, websocket.ErrBadHandshake) || res.status != http.StatusTooManyRequests {
+		t.Fatalf("%v, %+v", err, res)
+	}
+	g.relay.Faults().Clear()
+	g.join(dst, "3.0") // the token is as good as before
 }
