@@ -9,13 +9,13 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/terminal"
-	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/operator/fleet"
 	"github.com/culvert-iot/culvert/services"
 )
@@ -164,15 +164,12 @@ func (o *execOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 	defer stop()
 	show := newProgress(cmd.ErrOrStderr(), o.isQuiet)
 	defer show.end()
+	o.many = true
 	cfg, err := o.config(ctx, show, cmd.ErrOrStderr())
 	if err != nil {
 		return reachError(cmd, err)
 	}
-	loaded, err := operator.LoadConfig(ctx, o.aws.options(cmd.ErrOrStderr()))
-	if err != nil {
-		return lsError(err)
-	}
-	names, err := o.names(ctx, loaded, filter)
+	names, err := o.names(ctx, o.loaded, filter)
 	if err != nil {
 		return lsError(err)
 	}
@@ -185,11 +182,13 @@ func (o *execOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 	}
 	defer r.cleanUp()
 	present := r.skipAway(ctx, names)
+	show.settle() // a live line would write over the question
 	if ctx.Err() == nil && len(present) > 1 && !o.yes {
 		if err := o.ask(ctx, cmd, len(present), price); err != nil {
 			return err
 		}
 	}
+	r.began = time.Now() // the user took a while to answer
 	r.each(ctx, present)
 	if err := r.sumUp(names); err != nil {
 		return &exitError{exitFailed, err}

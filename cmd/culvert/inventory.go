@@ -87,6 +87,7 @@ func (o *inventoryOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 	if err != nil {
 		return lsError(err)
 	}
+	cfg = operator.ForMany(cfg)
 	var all inventory
 	all.All.Hosts, all.Meta.HostVars = []string{}, map[string]map[string]string{}
 	looking := presence.New(cfg)

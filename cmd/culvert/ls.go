@@ -80,6 +80,7 @@ func runLs(cmd *cobra.Command, o *lsOptions, filter fleet.Filter) error {
 	if err != nil {
 		return lsError(err)
 	}
+	cfg = operator.ForMany(cfg)
 	l := &lister{out: cmd.OutOrStdout(), form: o.output, now: time.Now()}
 	if o.tunnels {
 		l.tunnels = iotsecuretunneling.NewFromConfig(cfg)

@@ -48,6 +48,7 @@ type reachOptions struct {
 	lifetime, wait, resume         time.Duration
 	fresh, takeOver, keep, isQuiet bool
 	noLook                         bool
+	many                           bool // things are reached at once
 
 	given *pflag.FlagSet
 }
@@ -89,6 +90,9 @@ func (o *reachOptions) config(ctx context.Context, show *progress, log io.Writer
 	loaded, err := operator.LoadConfig(ctx, options)
 	if err != nil {
 		return connect.Config{}, err
+	}
+	if o.many {
+		loaded = operator.ForMany(loaded)
 	}
 	cfg := connect.FromAWS(loaded)
 	o.loaded = loaded

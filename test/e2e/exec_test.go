@@ -16,6 +16,7 @@ import (
 	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/sandbox/api"
 	"github.com/culvert-iot/culvert/test/harness"
 )
 
@@ -134,6 +135,19 @@ func TestExecOnManyDevices(t *testing.T) {
 		if left, _ := os.ReadFile(todo); string(left) != "away\n" {
 			t.Errorf("left to do: %q", left)
 		}
+		site.allClosed(t)
+	})
+	t.Run("throttled calls are repeated", func(t *testing.T) {
+		for _, operation := range []string{"ListTunnels", "OpenTunnel"} {
+			// Each device would meet it three times in a row, which is all that the SDK tries by itself.
+			if err := site.box.API.Fail(api.Fault{Operation: operation, Count: 18}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, errs, code := run("--yes", "dev-00*", "--", "true"); code != 0 {
+			t.Errorf("exit code %d\n%s%s", code, out, errs)
+		}
+		site.box.API.ClearFaults()
 		site.allClosed(t)
 	})
 	t.Run("into files", func(t *testing.T) {
