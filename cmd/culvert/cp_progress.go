@@ -122,7 +122,7 @@ func barText(p transfer.Progress, rate float64, width int) string {
 }
 
 // barLength is that of the bar itself.
-const barLength = 16
+const barLength = 12
 
 // columns is how many columns s takes at most: a character beyond ASCII may take two.
 func columns(s string) (n int) {

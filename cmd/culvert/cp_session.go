@@ -65,7 +65,7 @@ func (r *cpRun) connect(ctx context.Context, cmd *cobra.Command, thing transfer.
 		r.show.setStep("logging in to " + thing.Destination())
 	}
 	// While it tries again, only the last try is of interest.
-	stderr := &aside{show: r.show, hold: again}
+	stderr := &aside{show: r.show, hold: again, done: ctx.Done()}
 	r.lastWords = stderr
 	out, in, ssh, err := s.start(ctx, r.path, append(slices.Clone(args), "-s", "sftp"), stderr)
 	if err != nil {
@@ -190,6 +190,7 @@ func (s *cpSession) close() {
 // aside is a writer of what ssh says, line by line, beside the live line.
 type aside struct {
 	show *progress
+	done <-chan struct{} // what ssh says of being ended is of no interest
 
 	mu   sync.Mutex
 	hold bool // until release
@@ -199,6 +200,11 @@ type aside struct {
 func (a *aside) Write(p []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	select {
+	case <-a.done:
+		return len(p), nil
+	default:
+	}
 	a.rest = append(a.rest, p...)
 	a.pass()
 	return len(p), nil
