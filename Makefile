@@ -45,11 +45,14 @@ build: ## bin/culvertd and bin/culvert for this machine
 # In UNITS what takes longest comes first, so that no processor idles in the end.
 UNITS = ./proxy/stream ./operator/connect $$(go list ./... | grep -v -e /test/e2e -e /proxy/stream -e /operator/connect)
 
+# RACE=1 puts the race detector under the unit tests, which then need a C compiler. A program with the detector
+# waits a second when it ends, for reports of others: the tests start hundreds.
+RACE ?=
+
 test: ## all tests; those that need a program that is not installed are skipped
-	go test $(UNITS)
+	$(if $(RACE),GORACE=atexit_sleep_ms=20 CGO_ENABLED=1 go test -race,go test) $(UNITS)
 	go test -count=1 -parallel 12 ./test/e2e
 
-# A program with the race detector waits a second when it ends, for reports of others. The tests start hundreds.
 race: ## the unit tests under the race detector
 	GORACE=atexit_sleep_ms=20 CGO_ENABLED=1 go test -race $(UNITS)
 
