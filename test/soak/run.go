@@ -43,6 +43,7 @@ type run struct {
 	targets map[string]*target
 	tunnels []*tunnel
 
+	left                                  string // what the daemon had when it was last asked for its rest
 	notifications, daemonBusy, brokerBusy sync.Mutex
 
 	idle, last struct {
@@ -328,14 +329,23 @@ func (r *run) baseline(ctx context.Context) (err error) {
 func (r *run) daemonAtRest(ctx context.Context) bool {
 	status, err := r.daemon.status(ctx)
 	live, connections := 0, 0
+	var left []string
 	for _, t := range status.Tunnels {
 		if t.State != session.Ended {
 			live++
+			left = append(left, fmt.Sprintf("tunnel %s %s %q", t.Session, t.State, t.LastError))
 		}
 	}
 	for _, s := range status.Services {
 		connections += s.Connections
+		if s.Connections > 0 {
+			left = append(left, fmt.Sprintf("%s: %d connections", s.Service, s.Connections))
+		}
 	}
+	if err != nil {
+		left = append(left, err.Error())
+	}
+	r.left = strings.Join(left, "; ")
 	return err == nil && live == len(r.tunnels) && connections == 0
 }
 
@@ -343,6 +353,7 @@ func (r *run) daemonAtRest(ctx context.Context) bool {
 func (r *run) atRest(ctx context.Context) error {
 	// Sessions of tokens that were rotated away learn of it at their next attempt.
 	r.await(ctx, "the daemon has no tunnels but those that are open, and no connections", func() bool { return r.daemonAtRest(ctx) })
+	r.ledger.note("culvertd has %s", r.left)
 	const slack = 2 // a lookup, a status request
 	r.await(ctx, "the daemon's file descriptors are as few as before", func() bool {
 		r.last.usage, _ = r.daemon.measure()
