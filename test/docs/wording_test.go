@@ -22,6 +22,28 @@ var stilted = map[*regexp.Regexp]string{
 	regexp.MustCompile(`(?i)\bbears? ` + `being\b`):     "may be",
 }
 
+// unnamed are words that hide who acts. Users' guides name the actor; code may not care.
+var unnamed = regexp.MustCompile(`(?i)\b(no|some|any)body\b`)
+
+// TestGuidesNameTheActor looks at the guides' prose and tables.
+func TestGuidesNameTheActor(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(pages) < 15 {
+		t.Fatalf("%d pages, %v", len(pages), err)
+	}
+	for _, page := range append(pages, "../../README.md", "../../CHANGELOG.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, line := range strings.Split(string(text), "\n") {
+			if word := unnamed.FindString(line); word != "" {
+				t.Errorf("%s:%d: %q: name the actor", strings.TrimPrefix(page, "../../"), n+1, word)
+			}
+		}
+	}
+}
+
 // TestWordingIsPlain looks at the comments and strings of all Go files, and at the guides.
 func TestWordingIsPlain(t *testing.T) {
 	const root = "../.."
