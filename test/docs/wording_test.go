@@ -22,23 +22,22 @@ var stilted = map[*regexp.Regexp]string{
 	regexp.MustCompile(`(?i)\bbears? ` + `being\b`):     "may be",
 }
 
-// unnamed are words that hide who acts. Users' guides name the actor; code may not care.
+// unnamed are words that hide who acts.
 var unnamed = regexp.MustCompile(`(?i)\b(no|some|any)body\b`)
 
-// TestGuidesNameTheActor looks at the guides' prose and tables.
+// TestGuidesNameTheActor looks at the prose and tables of the pages that a newcomer reads.
 func TestGuidesNameTheActor(t *testing.T) {
-	pages, err := filepath.Glob("../../docs/*.md")
-	if err != nil || len(pages) < 15 {
-		t.Fatalf("%d pages, %v", len(pages), err)
-	}
-	for _, page := range append(pages, "../../README.md", "../../CHANGELOG.md") {
-		text, err := os.ReadFile(page)
+	for _, page := range []string{
+		"README.md", "docs/README.md", "docs/commands.md", "docs/comparison.md", "docs/faq.md", "docs/install.md", "docs/logging.md",
+		"docs/sandbox.md", "docs/security.md", "docs/troubleshooting.md",
+	} {
+		text, err := os.ReadFile(filepath.Join("../..", page))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for n, line := range strings.Split(string(text), "\n") {
 			if word := unnamed.FindString(line); word != "" {
-				t.Errorf("%s:%d: %q: name the actor", strings.TrimPrefix(page, "../../"), n+1, word)
+				t.Errorf("%s:%d: %q: name the actor", page, n+1, word)
 			}
 		}
 	}
