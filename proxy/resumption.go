@@ -12,6 +12,9 @@ import (
 // DefaultResumeTimeout is how long a connection waits for the next websocket.
 const DefaultResumeTimeout = resume.DefaultWindow
 
+// MaxResumeTimeout is the longest that it may wait.
+const MaxResumeTimeout = resume.MaxWindow
+
 // Resumption keeps connections between two ends of this package whose websocket was lost, until the next one
 // resumes them. Share one among the tunnels of a daemon, or the websockets of one operator's command.
 type Resumption struct{ registry *resume.Registry }

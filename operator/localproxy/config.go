@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/culvert-iot/culvert/internal/endpoints"
 	"github.com/culvert-iot/culvert/internal/netdial"
@@ -42,6 +43,8 @@ type Config struct {
 	BindHost string // where a source listens for services that have no mapping
 	Settings Settings
 	TLS      *tls.Config
+	// ResumeTimeout is how long connections to another Culvert are kept when their websocket is lost; 0 keeps none.
+	ResumeTimeout time.Duration
 	// NetDial opens the TCP connection to the endpoint; nil dials directly.
 	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Verbose is how much Run logs: 0 nothing, 1 fatal, 2 error, 3 warning, 4 info, 5 debug, 6 trace.
@@ -62,7 +65,7 @@ func Load(flags Values, getenv func(string) string) (*Config, error) {
 	}
 	l := &loader{options: merge(flags, file, getenv)}
 	l.cfg.Settings = defaultSettings()
-	for _, step := range []func() error{l.verbosity, l.settings, l.tokens, l.endpoint, l.mode, l.mappings, l.network} {
+	for _, step := range []func() error{l.verbosity, l.settings, l.tokens, l.endpoint, l.mode, l.mappings, l.network, l.resumption} {
 		if err := step(); err != nil {
 			if _, ok := errors.AsType[*UsageError](err); !ok {
 				err = &UsageError{err}
@@ -98,6 +101,17 @@ func (l *loader) settings() (err error) {
 		l.cfg.Settings, err = readSettings(path, l.warn)
 	}
 	return err
+}
+
+// resumption reads how long connections are kept.
+func (l *loader) resumption() (err error) {
+	l.cfg.ResumeTimeout = proxy.DefaultResumeTimeout
+	if text := l.get(optResume); text != "" {
+		if l.cfg.ResumeTimeout, err = time.ParseDuration(text); err != nil || l.cfg.ResumeTimeout < 0 || l.cfg.ResumeTimeout > proxy.MaxResumeTimeout {
+			return usagef("%s %s: write a time such as 90s or 1h, 24h at most, or 0", l.show(optResume), text)
+		}
+	}
+	return nil
 }
 
 var clientTokenForm = regexp.MustCompile(`^[a-zA-Z0-9-]{32,128}$`)

@@ -56,6 +56,13 @@ func rootPEM(t *testing.T) (string, *httptest.Server) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})), s
 }
 
+func wantResume(want time.Duration) func(*testing.T, *Config) {
+	return func(t *testing.T, c *Config) {
+		t.Helper()
+		wantEqual(t, want, c.ResumeTimeout)
+	}
+}
+
 func TestEveryOption(t *testing.T) {
 	t.Chdir(t.TempDir())
 	dir := t.TempDir()
@@ -89,6 +96,10 @@ func TestEveryOption(t *testing.T) {
 		{"-e is an IPv6 address and a port", base(optRegion, "-", optEndpoint, "[::1]:99"), wantEndpoint("wss://[::1]:99")},
 		{"-e is a wss URL", base(optRegion, "-", optEndpoint, "wss://example.com/other"), wantEndpoint("wss://example.com/other")},
 		{"-e is a ws URL", base(optRegion, "-", optEndpoint, "ws://127.0.0.1:80"), wantEndpoint("ws://127.0.0.1:80")},
+		{"connections are kept for 10 minutes", base(), wantResume(10 * time.Minute)},
+		{"--resume-timeout", base(optResume, "1h30m"), wantResume(90 * time.Minute)},
+		{"--resume-timeout of a destination", destinationBase(optResume, "24h"), wantResume(24 * time.Hour)},
+		{"--resume-timeout 0 keeps none", base(optResume, "0"), wantResume(0)},
 		{"-s is a port", base(optSource, "5555"), wantMappings(Source, Mapping{"", "tcp", "127.0.0.1:5555"})},
 		{
 			"-s is a port of each service", base(optSource, "SSH=5555, V:N-C_1 = 0"),
@@ -274,6 +285,9 @@ func TestWrongUsage(t *testing.T) {
 		{"a bind address that is none", base(optBind, "a b"), "--local-bind-address"},
 		{"no certificates there", base(optCAPath, dir), "has no certificate"},
 		{"no such certificates", base(optCAPath, filepath.Join(dir, "none")), "correct the path"},
+		{"a time to resume that is none", base(optResume, "soon"), "--resume-timeout soon"},
+		{"a time to resume that is too long", base(optResume, "24h1s"), "--resume-timeout 24h1s"},
+		{"a time to resume below 0", base(optResume, "-1s"), "--resume-timeout -1s"},
 		{"a level that is none", base(optVerbose, "256"), "--verbose 256"},
 		{"no such --config", base(optConfig, filepath.Join(dir, "none")), "--config"},
 		{"an unknown option in --config", base(optConfig, write(t, dir, "c1", "region = x\nsport = 1\n")), "c1:2: there is no option \"sport\""},

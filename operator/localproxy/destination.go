@@ -24,7 +24,7 @@ type destination struct {
 }
 
 func newDestination(cfg *Config, j *journal) *destination {
-	d := &destination{cfg: cfg, j: j, table: services.NewTable(nil), resume: proxy.NewResumption(proxy.DefaultResumeTimeout)}
+	d := &destination{cfg: cfg, j: j, table: services.NewTable(nil), resume: proxy.NewResumption(cfg.ResumeTimeout)}
 	d.name(unnamed)
 	return d
 }

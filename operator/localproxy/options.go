@@ -36,6 +36,7 @@ const (
 	optConfigDir    = "config-dir"
 	optSettings     = "settings-json"
 	optExport       = "export-default-settings"
+	optResume       = "resume-timeout"
 	optHelp         = "help"
 	optVersion      = "version"
 	defaultDir      = "config"                     // of mappings, in the working directory
@@ -60,6 +61,7 @@ func Options() []Option {
 		{optClientType, "y", "VERSION", "V1 or V2: speak an older destination's protocol (source only)"},
 		{optCAPath, "c", "PATH", "more root certificates: a directory of PEM files, hashed or not, or one file"},
 		{optNoVerify, "k", "", "do not verify the endpoint's certificate; for tests only"},
+		{optResume, "", "TIME", "keep connections for TIME when their link is lost, if the other end is a Culvert, too; 0 keeps none, 24h is the most (default 10m)"},
 		{optConfig, "", "FILE", "read options from FILE, one \"long-name = value\" a line"},
 		{optConfigDir, "", "DIR", "read \"ID = PORT or TARGET\" lines from all files below DIR (default ./config, if it exists and neither -s nor -d is given)"},
 		{optSettings, "", "FILE", "read fine-grained settings from FILE"},

@@ -53,7 +53,7 @@ func (l *listener) port() int {
 
 // newSource binds the requested ports before the first handshake: a port in use must not cost a token.
 func newSource(cfg *Config, j *journal) (*source, error) {
-	s := &source{cfg: cfg, j: j, changed: make(chan struct{}), resume: proxy.NewResumption(proxy.DefaultResumeTimeout)}
+	s := &source{cfg: cfg, j: j, changed: make(chan struct{}), resume: proxy.NewResumption(cfg.ResumeTimeout)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for _, m := range cfg.Mappings {
 		if _, err := s.listen(m); err != nil {

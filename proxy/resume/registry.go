@@ -9,7 +9,7 @@ import (
 const (
 	// DefaultWindow is how long a detached connection waits for the next transport.
 	DefaultWindow = 10 * time.Minute
-	// MaxWindow is more than it may be.
+	// MaxWindow is the longest that it may be.
 	MaxWindow = 24 * time.Hour
 	// MaxDetached bounds the connections of a process that wait.
 	MaxDetached = 1024

@@ -219,6 +219,13 @@ func TestEveryFlagOfALocalProxy(t *testing.T) {
 		}
 		p.stop(t)
 	})
+	t.Run("--resume-timeout", func(t *testing.T) {
+		c := b.newCase(t)
+		p := c.run(t, all, "-s", "0", "--resume-timeout", "1h")
+		p.echoes(t)
+		p.stop(t)
+		c.run(t, all, "-s", "0", "--resume-timeout", "25h").wantExit(t, 2)
+	})
 	t.Run("-h and -V need nothing", func(t *testing.T) {
 		c := b.newCase(t)
 		for flag, want := range map[string]string{"-h": "--source-listen-port", "-V": "Local Proxy version: ", "--help": "Usage:", "--version": "Local Proxy version: "} {
