@@ -333,15 +333,21 @@ func (m *mux) stopping() bool {
 	return m.closing
 }
 
-// endAll ends every stream without a word to the peer.
+// endAll ends every stream and tells the peer nothing.
 func (m *mux) endAll() {
+	detached := 0
 	for _, s := range m.streams {
-		m.endStream(s)
+		detached += m.dropStream(s)
 	}
+	m.logDetached(detached)
 }
 
-// endStream ends s without a word to the peer: what it sent before is still written.
-func (m *mux) endStream(s *stream) {
+// endStream ends s and tells the peer nothing.
+func (m *mux) endStream(s *stream) { m.logDetached(m.dropStream(s)) }
+
+// dropStream takes s off the websocket. What its peer sent before is still written. It returns how many connections wait
+// for another websocket.
+func (m *mux) dropStream(s *stream) (detached int) {
 	why := ByPeer
 	switch {
 	case m.closing:
@@ -349,12 +355,11 @@ func (m *mux) endStream(s *stream) {
 	case m.ended, m.sessionReset:
 		why = TunnelLost
 	}
-	lost := 0
 	for _, c := range s.conns {
 		if c.carried && !m.closing {
 			c.lose()
 			if c.detached {
-				lost++
+				detached++
 			}
 			continue
 		}
@@ -369,9 +374,7 @@ func (m *mux) endStream(s *stream) {
 	if m.streams[s.service] == s {
 		delete(m.streams, s.service)
 	}
-	if lost > 0 {
-		m.log.Info("connections wait to be resumed", "service", s.name, "connections", lost)
-	}
+	return detached
 }
 
 // awaitConnections gives connections a moment to end in order, then closes them.

@@ -110,18 +110,31 @@ func (c *connection) returned() {
 	if waited := m.resume.Attach(c.res.ID()); waited > 0 {
 		c.resumed++
 		c.away += waited
-		if m.back++; m.back == 1 { // one line for all of them
-			time.AfterFunc(logDelay, func() {
-				m.mu.Lock()
-				defer m.mu.Unlock()
-				m.log.Info("connections resumed", "connections", m.back)
-				m.back = 0
-			})
-		}
+		m.logResumed()
 	}
 	if time.Since(c.tried) > maxResumeDelay {
 		c.tries = 0
 	}
+}
+
+// logDetached writes one line for all connections that a websocket has lost.
+func (m *mux) logDetached(n int) {
+	if n > 0 {
+		m.log.Info("connections wait to be resumed", "connections", n)
+	}
+}
+
+// logResumed writes one line for all connections that return within logDelay.
+func (m *mux) logResumed() {
+	if m.back++; m.back > 1 {
+		return
+	}
+	time.AfterFunc(logDelay, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.log.Info("connections resumed", "connections", m.back)
+		m.back = 0
+	})
 }
 
 // resumeAll attaches all connections that wait to the source's websocket.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,10 +44,12 @@ type talker struct {
 	hears io.Reader
 }
 
-func (r *rig) talk(text string) talker {
+func (r *rig) talk(text string) talker { return r.talkTo("X", text) }
+
+func (r *rig) talkTo(service, text string) talker {
 	r.t.Helper()
 	local, hears, says := newOneWay()
-	if err := r.source.Open("X", local); err != nil {
+	if err := r.source.Open(service, local); err != nil {
 		r.t.Fatal(err)
 	}
 	if _, err := io.WriteString(says, text); err != nil {
@@ -303,6 +306,33 @@ func TestATargetThatRefusesAtOnce(t *testing.T) {
 		}
 		if len(got) == 0 || got[0] != resume.Hello || got[len(got)-1] != resume.Close {
 			t.Errorf("the source was sent records of type %v, want a HELLO first and a CLOSE last", got)
+		}
+	})
+}
+
+// However many connections and streams a websocket has, its loss is one line of the log, and their return another one.
+func TestALostWebsocketIsOneLineOfTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := echoing(t)
+		r.link(-1, -1)
+		var all []talker
+		for i := range 6 {
+			all = append(all, r.talkTo([]string{"X", "Y", "Z"}[i%3], "hello"))
+		}
+		for _, c := range all {
+			c.mustHear(t, "hello")
+		}
+		r.cut()
+		time.Sleep(time.Second)
+		r.link(-1, -1)
+		for _, c := range all {
+			_, _ = io.WriteString(c.says, "again")
+			c.mustHear(t, "again")
+		}
+		time.Sleep(2 * logDelay)
+		want := []string{"INFO connections wait to be resumed connections=6", "INFO connections resumed connections=6"}
+		if got := r.log.all(); !slices.Equal(got, want) {
+			t.Errorf("the log says %q, want %q", got, want)
 		}
 	})
 }

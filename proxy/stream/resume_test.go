@@ -26,7 +26,8 @@ type rig struct {
 	destination *Destination
 	ends        []*end
 	serving     sync.WaitGroup
-	budget      *Budget // the destination's
+	budget      *Budget  // the destination's
+	log         logLines // likewise
 	dials       int
 	opened      sync.Mutex
 	closed      []Closed
@@ -58,7 +59,7 @@ func (r *rig) link(up, down int) {
 	r.ends = []*end{a, b}
 	r.destination = NewDestination(DestinationConfig{
 		Config: Config{
-			Transport: &ending{end: a, left: up}, Resume: r.far, Budget: r.budget, Logger: slog.New(slog.DiscardHandler),
+			Transport: &ending{end: a, left: up}, Resume: r.far, Budget: r.budget, Logger: slog.New(&r.log),
 			Observer: func(Opened) func(Closed) {
 				return func(c Closed) {
 					r.opened.Lock()
