@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -12,6 +13,10 @@ import (
 // shutdownTimeout bounds the orderly end: resets sent, websocket closed. A daemon that must stop
 // has 5 s for all of its tunnels.
 const shutdownTimeout = 2 * time.Second
+
+// ErrLeave, as the cause of the end of Run's context, ends the websocket and keeps the connections that can be resumed:
+// they wait for the next one.
+var ErrLeave = errors.New("the websocket is left")
 
 // ServiceStats counts one service's connections and bytes over one websocket's life.
 type ServiceStats = stream.ServiceStats
@@ -28,6 +33,7 @@ type Stats struct {
 type multiplexer interface {
 	Serve() error
 	Shutdown(ctx context.Context)
+	Leave(ctx context.Context)
 	Stats() []stream.ServiceStats
 }
 
@@ -50,7 +56,11 @@ func (l *link) run(ctx context.Context, conn *wsconn.Conn, mux multiplexer) erro
 		defer close(stopped)
 		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
-		mux.Shutdown(limit)
+		if errors.Is(context.Cause(ctx), ErrLeave) {
+			mux.Leave(limit)
+		} else {
+			mux.Shutdown(limit)
+		}
 	})
 	err := mux.Serve()
 	if !stop() {

@@ -35,6 +35,13 @@ func (r *Resumption) Stats() ResumptionStats {
 	return r.registry.Stats()
 }
 
+// Resumable is how many connections of a source would go on over another websocket now, those that wait for one included.
+func (r *Resumption) Resumable() int {
+	r.registry.Lock()
+	defer r.registry.Unlock()
+	return r.registry.Resumable()
+}
+
 // Close ends the connections that wait, by a reset, and waits until their observers know. None waits from now on.
 func (r *Resumption) Close() {
 	if r == nil {

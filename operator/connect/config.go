@@ -112,7 +112,8 @@ type Config struct {
 	// Logger gets what happens to connections; nil discards it.
 	Logger *slog.Logger
 
-	fips bool // the control API's hosts are those of FIPS
+	fips bool                              // the control API's hosts are those of FIPS
+	lead func(time.Duration) time.Duration // see watchExpiry; tests set it
 }
 
 // FromAWS returns a Config that calls AWS as cfg says, and trusts the data endpoint as cfg trusts the control API.
@@ -192,6 +193,9 @@ func (c *Config) check(thing string, wanted []string) error {
 	}
 	if c.ResumeTimeout == 0 {
 		c.ResumeTimeout = proxy.DefaultResumeTimeout
+	}
+	if c.lead == nil {
+		c.lead = leadOf
 	}
 	if c.Wait <= 0 {
 		c.Wait = DefaultWait

@@ -75,7 +75,7 @@ func (s *session) changeForm(form proxy.Form) {
 	s.form, s.confirmed, s.drops, s.source = form, false, 0, nil
 	close(s.change)
 	s.change = make(chan struct{})
-	s.drop()
+	s.drop(errNewForm)
 }
 
 // openHeld carries local, whose bytes are held until the device's form is known. An error means that local is

@@ -41,12 +41,12 @@ const (
 // session is this side's connection to one tunnel. It comes back after a lost link with the same pair of tokens, and
 // with a new one when the service refuses that pair.
 type session struct {
-	cfg       *Config
-	current   atomic.Pointer[tunnel]
-	successor func(context.Context) (*tunnel, error) // finds or opens another tunnel to the same services; may be nil
-	resume    *proxy.Resumption
-	cancel    context.CancelCauseFunc
-	done      chan struct{} // closed at the end
+	cfg     *Config
+	current atomic.Pointer[tunnel]
+	next    succession
+	resume  *proxy.Resumption
+	cancel  context.CancelCauseFunc
+	done    chan struct{} // closed at the end
 
 	mu          sync.Mutex
 	form        proxy.Form
@@ -56,7 +56,7 @@ type session struct {
 	connectedAt time.Time     // when the service last saw this side connect, by its own clock
 	recorded    int           // the websocket that connectedAt is of, as redials counts them
 	redials     int           // times that it came back
-	drop        func()        // ends the present websocket
+	drop        func(error)   // ends the present websocket
 	confirmed   bool          // the device understands the form
 	drops       int           // starts in a row that made the device drop its websocket
 	device      time.Time     // since when the device is connected, by the service's clock
@@ -77,7 +77,7 @@ func newSession(cfg *Config, t *tunnel) *session {
 	return s
 }
 
-// errStopped ends a session on request, and errNewForm a websocket to begin another one in another form.
+// errStopped ends a session on request, errNewForm a websocket to begin another one in another form.
 var (
 	errStopped = errors.New("the tunnel was left")
 	errNewForm = errors.New("the form changes")
@@ -97,6 +97,9 @@ func (s *session) start(ctx context.Context) {
 		s.resume.Close()
 		close(s.done)
 	}()
+	if s.next.find != nil {
+		go watchExpiry(ctx, s.expires, s.cfg.lead, s.movable, s.moveOn)
+	}
 }
 
 // stop ends the session and waits for it.
@@ -112,15 +115,19 @@ func (s *session) failure() error {
 }
 
 func (s *session) run(ctx context.Context) error {
-	token, client := s.tunnel().token, secret.NewClientToken()
+	present := s.tunnel()
+	token, client := present.token, secret.NewClientToken()
 	delays := backoff.Backoff{Min: 200 * time.Millisecond, Max: maxDelay}
 	for failures, refusals := 0, 0; ; {
+		if t := s.tunnel(); t != present {
+			present, token, client = t, t.token, secret.NewClientToken()
+		}
 		began := time.Now()
 		up, err := s.connect(ctx, token, client)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if errors.Is(err, errNewForm) {
+		if errors.Is(err, errNewForm) || s.tunnel() != present {
 			continue // the websocket was ended here
 		}
 		if up {
@@ -177,7 +184,7 @@ func (s *session) connect(ctx context.Context, token, client secret.Value) (up b
 	defer cancel(nil)
 	s.mu.Lock()
 	form := s.form
-	s.drop = func() { cancel(errNewForm) }
+	s.drop = cancel
 	s.mu.Unlock()
 	source := proxy.NewSource(proxy.SourceConfig{
 		Connection: proxy.Connection{
@@ -315,34 +322,16 @@ func (s *session) renew(ctx context.Context, refused *proxy.HandshakeError) (sec
 	return secret.New(aws.ToString(out.SourceAccessToken)), nil
 }
 
-// succeed looks for another tunnel where this one is over and connections wait to be resumed: the device knows them
-// whatever tunnel they come by. It returns that tunnel's token, or what renew returned.
-func (s *session) succeed(ctx context.Context, fresh secret.Value, err error) (secret.Value, error) {
-	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Reason != TunnelClosed || s.successor == nil || s.resume.Stats().Detached == 0 {
-		return fresh, err
-	}
-	s.cfg.notice("%v; looking for another one, your session is kept", err)
-	next, failed := s.successor(ctx)
-	if failed != nil {
-		s.cfg.Logger.Warn("no other tunnel", "error", failed)
-		return fresh, err
-	}
-	s.mu.Lock()
-	s.connectedAt, s.recorded, s.device = next.sourceBefore, 0, time.Time{}
-	s.mu.Unlock()
-	s.current.Store(next)
-	s.cfg.Progress(Event{Kind: Reopened, Tunnel: next.id, Text: "your session goes on over tunnel " + next.id})
-	return next.token, nil
-}
-
 // ready waits for a source that is connected.
-func (s *session) ready(ctx context.Context) (*proxy.Source, error) {
+func (s *session) ready(ctx context.Context) (*proxy.Source, error) { return s.readyAfter(ctx, nil) }
+
+// readyAfter waits for one that takes the place of old.
+func (s *session) readyAfter(ctx context.Context, old *proxy.Source) (*proxy.Source, error) {
 	for {
 		s.mu.Lock()
 		source, change := s.source, s.change
 		s.mu.Unlock()
-		if source != nil {
+		if source != nil && source != old {
 			return source, nil
 		}
 		select {

@@ -67,12 +67,19 @@ func open(ctx context.Context, find *finder) (_ *Tunnel, err error) {
 	find.skip[found.id] = true
 	t := &Tunnel{cfg: cfg, thing: find.thing, session: newSession(cfg, found)}
 	t.keep.Store(cfg.Keep)
-	t.session.successor = func(ctx context.Context) (*tunnel, error) {
+	t.session.next.find = func(ctx context.Context) (*tunnel, error) {
 		next, err := find.find(ctx)
 		if err == nil {
 			find.skip[next.id] = true
 		}
 		return next, err
+	}
+	t.session.next.await = func(ctx context.Context, next *tunnel) (time.Time, error) {
+		ctx, cancel := context.WithTimeoutCause(ctx, cfg.Wait, errWaited)
+		defer cancel()
+		w := &waiter{Config: cfg, thing: find.thing, tunnel: next}
+		err := w.wait(ctx)
+		return w.connected, err
 	}
 	t.session.start(ctx)
 	defer func() {
@@ -209,6 +216,7 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 func (t *Tunnel) Close() error {
 	t.closing.Do(func() {
 		t.session.stop()
+		t.session.next.abandon(t.session)
 		if !t.session.tunnel().opened {
 			return
 		}

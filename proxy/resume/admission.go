@@ -127,5 +127,13 @@ func (r *Registry) Heard(at Address) {
 	}
 }
 
+// Resumable is how many of a source's connections outlive the loss of their transport.
+func (r *Registry) Resumable() int {
+	if !r.Enabled() || !r.peer.Keeps {
+		return 0
+	}
+	return len(r.conns)
+}
+
 // Peer returns what Remember was told last, and false where that is nothing.
 func (r *Registry) Peer() (Peer, bool) { return r.peer, r.peer.At.Instance != Instance{} }

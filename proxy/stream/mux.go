@@ -292,7 +292,12 @@ func closeCode(err error) (int, string) {
 
 // Shutdown ends the tunnel in order: the peer is told of each stream's end, as far as that is possible
 // until ctx ends, and the websocket is closed. Serve then returns.
-func (m *mux) Shutdown(ctx context.Context) {
+func (m *mux) Shutdown(ctx context.Context) { m.shutDown(ctx, false) }
+
+// Leave is Shutdown for a tunnel that another one replaces: connections that can be resumed wait for it.
+func (m *mux) Leave(ctx context.Context) { m.shutDown(ctx, true) }
+
+func (m *mux) shutDown(ctx context.Context, keep bool) {
 	stop := context.AfterFunc(ctx, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -305,7 +310,7 @@ func (m *mux) Shutdown(ctx context.Context) {
 	for _, s := range m.streams {
 		for _, c := range s.conns {
 			switch {
-			case c.carried && m.resume.HandOver:
+			case c.carried && (keep || m.resume.HandOver):
 				c.lose()
 			case c.carried:
 				c.why = resume.Stopped
