@@ -9,6 +9,9 @@ func admit(r *Registry, id ID, at Address) Admission {
 	return a
 }
 
+// somewhere is a process.
+var somewhere = Address{Instance: Instance{1}}
+
 func numbered(n int) ID { return ID{1, byte(n >> 16), byte(n >> 8), byte(n)} }
 
 // An OPEN may come any number of times, and late. It is admitted once.
@@ -123,14 +126,7 @@ func TestAnIdentityThatMakesNoSenseIsNotAssumed(t *testing.T) {
 // answered there: then nobody else can have it.
 func TestASourceOpensAgainOnlyWhereNothingCanHaveBeenOpened(t *testing.T) {
 	at, other := newTestRegistry().Address(), newTestRegistry().Address()
-	open := func(s *Stream) (r Record) {
-		t.Helper()
-		p, ok := s.Next(make([]byte, 0, MaxOverhead))
-		if !ok || r.Parse(p) != nil || r.Type != Open {
-			t.Fatalf("not an OPEN: %x", p)
-		}
-		return r
-	}
+	open := func(s *Stream) Record { t.Helper(); return sentOpen(t, s) }
 	unopened := Record{Type: Unopened, At: other}
 
 	s := New(NewMemory(1 << 20))
@@ -169,17 +165,52 @@ func TestASourceOpensAgainOnlyWhereNothingCanHaveBeenOpened(t *testing.T) {
 	}
 }
 
+// A source that does not know who is there asks, as often as it must: nobody acts on that.
+func TestAnOpenForNobodyAsksWhoIsThere(t *testing.T) {
+	s, r := New(NewMemory(1<<20)), newTestRegistry()
+	s.Open(ID{1}, Address{})
+	if s.Room() > 0 {
+		t.Error("bytes may follow")
+	}
+	for range 10 * maxMoves {
+		open := sentOpen(t, s)
+		if _, a := r.Admit(&open); a != Unproved {
+			t.Fatalf("admission %d", a)
+		}
+		s.Resume() // it is lost
+	}
+	sentOpen(t, s)
+	receive(t, s, Record{Type: Unopened, At: r.Address()})
+	if !s.Misled() {
+		t.Fatal("not opened where the answer came from")
+	}
+	s.Resume()
+	open := sentOpen(t, s)
+	if _, a := r.Admit(&open); a != Admitted {
+		t.Fatalf("admission %d", a)
+	}
+}
+
+func sentOpen(t *testing.T, s *Stream) (r Record) {
+	t.Helper()
+	p, ok := s.Next(make([]byte, 0, MaxOverhead))
+	if !ok || r.Parse(p) != nil || r.Type != Open {
+		t.Fatalf("not an OPEN: %x", p)
+	}
+	return r
+}
+
 // A destination that is full turns away what is new for good, and what is resumed for now.
 func TestTurnedAway(t *testing.T) {
 	full := Record{Type: Gone, Reason: LimitHit}
 	s := New(NewMemory(1 << 20))
-	s.Open(ID{1}, Address{})
+	s.Open(ID{1}, somewhere)
 	receive(t, s, full)
 	if why, closed := s.Closed(); !closed || why != LimitHit {
 		t.Errorf("a new connection: closed %v, %v", closed, why)
 	}
 	s = New(NewMemory(1 << 20))
-	s.Open(ID{1}, Address{})
+	s.Open(ID{1}, somewhere)
 	receive(t, s, Record{Type: Attached, Limit: InitialCredit})
 	s.Resume()
 	receive(t, s, full)

@@ -45,10 +45,14 @@ func (s *Stream) Greets() bool { return s.due.hello }
 // Known reports whether the source of a destination's connection is known to have its identity.
 func (s *Stream) Known() bool { return s.open.known }
 
-// Open attaches a source whose far end speaks records. at is what it knows of the far end now.
+// Open attaches a source whose far end speaks records. at is the process that is there now. Where that is not known, at is
+// zero: nobody acts on such an OPEN, and whoever is there answers who it is.
 func (s *Stream) Open(id ID, at Address) {
 	s.id, s.open = id, opening{at: at, unanswered: true}
 	s.in, s.out, s.due.open = records, records, true
+	if at.Instance == (Instance{}) {
+		s.in, s.out = resuming, resuming // bytes would be lost
+	}
 }
 
 // Resume attaches a source anew. It sends nothing else until the far end has said where it stands. An OPEN that was not
@@ -144,9 +148,9 @@ func (s *Stream) answered(r *Record) error {
 		switch {
 		case !opened:
 			return violation("record of type %d out of order", r.Type)
-		case s.open.sent == 1 && s.open.moves < maxMoves: // the only one there ever was has opened nothing
+		case s.open.sent <= 1 && s.open.moves < maxMoves: // the only one there ever was has opened nothing
 			s.open.misled, s.open.at, s.open.sent = true, r.At, 0
-			s.open.moves++
+			s.open.moves++ // no more than a few, whatever the far end says
 		default: // an earlier one may have
 			s.closed, s.reason = true, Unknown
 		}

@@ -149,7 +149,7 @@ func TestReplayLeavesMemoryForOthers(t *testing.T) {
 	var all []*Stream
 	for range 64 {
 		s := New(m)
-		s.Open(ID{1}, Address{})
+		s.Open(ID{1}, somewhere)
 		s.limit = maxOffset
 		for s.Next(make([]byte, 0, 64)); ; {
 			n := min(s.Room(), 16<<10)
@@ -177,7 +177,7 @@ func TestReplayLeavesMemoryForOthers(t *testing.T) {
 func TestIdleStreamKeepsNothing(t *testing.T) {
 	m := NewMemory(1 << 20)
 	s := New(m)
-	s.Open(ID{1}, Address{})
+	s.Open(ID{1}, somewhere)
 	s.Fill(make([]byte, 1), make([]byte, 5000))
 	if m.Used() == 0 {
 		t.Fatal("nothing is kept for replay")
@@ -191,7 +191,7 @@ func TestIdleStreamKeepsNothing(t *testing.T) {
 
 func TestSteadyStateAllocatesNothing(t *testing.T) {
 	a, b := New(NewMemory(1<<20)), New(NewMemory(1<<20))
-	a.Open(ID{1}, Address{})
+	a.Open(ID{1}, somewhere)
 	first, _ := a.Next(make([]byte, 0, 64))
 	var r Record
 	if r.Parse(first) != nil || b.Accept(&r, Address{}) != nil {

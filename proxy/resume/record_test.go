@@ -184,17 +184,17 @@ func FuzzRecordOrder(f *testing.F) {
 		case 1:
 			s.Negotiate()
 		case 2:
-			s.Open(ID{1}, Address{})
+			s.Open(ID{1}, somewhere)
 			s.Fill(make([]byte, 1), []byte("some bytes"))
 			s.Resume()
 		case 3:
-			s.Open(ID{1}, Address{})
+			s.Open(ID{1}, somewhere)
 			s.Fill(make([]byte, 1), []byte("some bytes"))
 			s.Detach()
 			accepted = false
 		}
 		if script[0]%5 == 4 {
-			s.Open(ID{1}, Address{})
+			s.Open(ID{1}, somewhere)
 			s.Next(make([]byte, 0, MaxOverhead))
 			s.Fill(make([]byte, 1), []byte("some bytes"))
 		}

@@ -28,7 +28,9 @@ func (s *Stream) Next(buf []byte) ([]byte, bool) {
 		d.open = false
 		r = Record{Type: Open, ID: s.id, At: s.open.at, Limit: s.grant()}
 		s.granted = r.Limit
-		s.open.sent++
+		if s.open.at.Instance != (Instance{}) {
+			s.open.sent++
+		}
 	case s.out != records:
 		return buf, false
 	case d.hello:

@@ -191,11 +191,11 @@ func (c *connection) received(m *mux, payload []byte) {
 		c.violated(err)
 		return
 	case c.res.Misled():
-		m.resume.Heard(at)
+		m.heardFrom(at)
 		c.openElsewhere()
 		return
 	case waiting && answered && !c.res.Waiting():
-		m.resume.Heard(at)
+		m.heardFrom(at)
 		c.returned()
 	}
 	if reason, over := c.res.Closed(); over {
@@ -228,6 +228,7 @@ func (c *connection) received(m *mux, payload []byte) {
 // would have said more, so what lies between has lost it.
 func (c *connection) resetByPeer() {
 	if c.carried {
+		c.m.present = false
 		c.lose()
 		return
 	}

@@ -118,6 +118,7 @@ type mux struct {
 	back          int               // connections that were resumed and not logged yet
 	resumeWith    func(*connection) // source: attaches a connection
 	answered      bool              // it did say so, on some connection
+	present       bool              // source: a destination's process has been heard here, and nothing was lost since
 	answerTimeout time.Duration
 
 	// the sender's
@@ -353,6 +354,7 @@ func (m *mux) endStream(s *stream) { m.logDetached(m.dropStream(s)) }
 // dropStream takes s off the websocket. What its peer sent before is still written. It returns how many connections wait
 // for another websocket.
 func (m *mux) dropStream(s *stream) (detached int) {
+	m.present = false
 	why := ByPeer
 	switch {
 	case m.closing:

@@ -83,6 +83,7 @@ func (c *connection) heard(m *mux, payload []byte) {
 			m.unanswered, m.answered = false, true
 			at, _ := c.res.At()
 			m.resume.Remember(resume.Peer{At: at, Keeps: c.res.Keeps()})
+			m.present = true
 			c.s.records, c.s.keeps = true, c.res.Keeps()
 			c.carry()
 			return

@@ -189,6 +189,14 @@ func (c *connection) openElsewhere() {
 	c.watchConfirmation()
 }
 
+// heardFrom notes which process of the destination is there.
+func (m *mux) heardFrom(at resume.Address) {
+	if m.source {
+		m.resume.Heard(at)
+		m.present = true
+	}
+}
+
 // tellNext sends the first record of a connection right behind its start.
 func (c *connection) tellNext() {
 	var b [resume.MaxOverhead]byte

@@ -28,6 +28,13 @@ func echoing(t *testing.T) *rig {
 // meet makes the source know the destination, as an earlier connection does.
 func (r *rig) meet() { r.near.Remember(resume.Peer{At: r.far.Address(), Keeps: true}) }
 
+// isPresent makes the source take the destination for one that it has just heard.
+func (r *rig) isPresent() {
+	r.source.mu.Lock()
+	defer r.source.mu.Unlock()
+	r.source.present = true
+}
+
 // linkSource gives the source alone a websocket, whose other end takes everything and says what is written to it.
 func (r *rig) linkSource() (far *end) {
 	a, b := newPair()
@@ -130,6 +137,7 @@ func TestAConnectionThatIsOpenedWhileTheDeviceIsAway(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := echoing(t)
 			r.link(-1, 1)
+			r.isPresent()
 			c := r.talk("hello")
 			time.Sleep(time.Second)
 			r.cut()
@@ -166,10 +174,24 @@ func TestAConnectionThatIsOpenedWhileTheDaemonRestarts(t *testing.T) {
 			r.mustHaveDialled(1)
 		})
 	})
+	t.Run("while the device is away", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := echoing(t)
+			r.linkSource()
+			c := r.talk("hello")
+			time.Sleep(time.Second)
+			r.cut()
+			r.restart()
+			r.link(-1, -1)
+			c.mustHear(t, "hello")
+			r.mustHaveDialled(1)
+		})
+	})
 	t.Run("it may have arrived", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := echoing(t)
 			r.linkSource()
+			r.isPresent()
 			c := r.talk("hello")
 			time.Sleep(time.Second)
 			r.cut()
@@ -184,6 +206,7 @@ func TestAConnectionThatIsOpenedWhileTheDaemonRestarts(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := echoing(t)
 			r.link(-1, 1)
+			r.isPresent()
 			c := r.talk("hello")
 			time.Sleep(time.Second)
 			r.cut()
@@ -203,6 +226,7 @@ func TestAConnectionThatEndedBeforeTheSourceHeardOfIt(t *testing.T) {
 		dial := r.dial
 		r.dial = func() (net.Conn, error) { return nil, io.ErrUnexpectedEOF }
 		r.link(-1, 1)
+		r.isPresent()
 		c := r.talk("hello")
 		time.Sleep(time.Second)
 		r.cut()

@@ -119,31 +119,40 @@ func TestResumedAfterEachByteOfTheWire(t *testing.T) {
 	if raced || testing.Short() {
 		step = 13
 	}
-	for _, met := range []bool{true, false} {
+	for _, met := range []acquaintance{stranger, known, present} {
 		for _, up := range []bool{true, false} {
-			for cut := 0; cut < 750; cut += step {
+			for cut := 0; cut < 600; cut += step {
 				synctest.Test(t, func(t *testing.T) {
 					talkThroughCut(t, question, answer, met, up, cut)
 				})
-				if t.Failed() {
-					t.Fatalf("cut after %d bytes, up %v, met before %v", cut, up, met)
-				}
 			}
 		}
 	}
 }
 
-func talkThroughCut(t *testing.T, question, answer []byte, met, up bool, cut int) {
+// acquaintance is how well a source knows the destination.
+type acquaintance string
+
+const (
+	stranger acquaintance = "never heard"
+	known    acquaintance = "heard on another websocket"
+	present  acquaintance = "heard just now"
+)
+
+func talkThroughCut(t *testing.T, question, answer []byte, met acquaintance, up bool, cut int) {
 	t.Helper()
 	target, heard, says := newOneWay()
 	r := newRig(t, func() (net.Conn, error) { return target, nil })
-	if met {
+	if met != stranger {
 		r.meet()
 	}
 	if up {
 		r.link(cut, -1)
 	} else {
 		r.link(-1, cut)
+	}
+	if met == present {
+		r.isPresent()
 	}
 	local, clientHears, clientSays := newOneWay()
 	for r.source.Open("X", local) != nil { // it is lost already
@@ -186,8 +195,8 @@ func talkThroughCut(t *testing.T, question, answer []byte, met, up bool, cut int
 		time.Sleep(100 * time.Millisecond)
 		select {
 		case <-done:
-			if _, met := r.near.Peer(); met && len(wrong) > 0 || r.dials != 1 {
-				t.Errorf("cut after %d bytes, up %v: dialled %d times; %q", cut, up, r.dials, wrong)
+			if _, heard := r.near.Peer(); heard && len(wrong) > 0 || r.dials != 1 {
+				t.Errorf("cut after %d bytes, up %v, destination %s: dialled %d times; %q", cut, up, met, r.dials, wrong)
 			}
 			return
 		default:
@@ -197,8 +206,8 @@ func talkThroughCut(t *testing.T, question, answer []byte, met, up bool, cut int
 		}
 		if r.source.over() || r.destination.over() {
 			r.cut()
-			switch _, met := r.near.Peer(); {
-			case !met: // the source does not know what has become of it
+			switch _, heard := r.near.Peer(); {
+			case !heard: // the source does not know what has become of it
 				for _, c := range []net.Conn{local, clientSays, target, says} {
 					_ = c.Close()
 				}

@@ -140,8 +140,11 @@ func (s *Source) Open(service string, local net.Conn) error {
 	case !s.mayCarry(form):
 	case st.records:
 		c.res = resume.New(s.resume.Memory)
-		peer, _ := s.resume.Peer()
-		c.res.Open(resume.NewID(), peer.At)
+		var at resume.Address
+		if peer, _ := s.resume.Peer(); s.present {
+			at = peer.At
+		}
+		c.res.Open(resume.NewID(), at)
 		c.tellNext()
 		c.carry()
 	default:
