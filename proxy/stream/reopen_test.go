@@ -230,7 +230,9 @@ func TestAConnectionThatEndedBeforeTheSourceHeardOfIt(t *testing.T) {
 		c := r.talk("hello")
 		time.Sleep(time.Second)
 		r.cut()
+		r.opened.Lock()
 		r.dial = dial
+		r.opened.Unlock()
 		r.link(-1, -1)
 		time.Sleep(time.Second)
 		c.mustBeReset(t)

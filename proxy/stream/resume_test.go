@@ -71,8 +71,9 @@ func (r *rig) link(up, down int) {
 		Dial: func(context.Context, string) (net.Conn, error) {
 			r.opened.Lock()
 			r.dials++
+			dial := r.dial
 			r.opened.Unlock()
-			return r.dial()
+			return dial()
 		},
 		DefaultService: func([]string) (string, error) { return "", errors.New("unused") },
 	})
