@@ -46,7 +46,7 @@ func (s *Stream) Greets() bool { return s.due.hello }
 func (s *Stream) Known() bool { return s.open.known }
 
 // Open attaches a source whose far end speaks records. at is the process that is there now. Where that is not known, at is
-// zero: nobody acts on such an OPEN, and whoever is there answers who it is.
+// zero: no process acts on such an OPEN, and the one that is there answers who it is.
 func (s *Stream) Open(id ID, at Address) {
 	s.id, s.open = id, opening{at: at, unanswered: true}
 	s.in, s.out, s.due.open = records, records, true
