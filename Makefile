@@ -51,7 +51,7 @@ RACE ?=
 
 test: ## all tests; those that need a program that is not installed are skipped
 	$(if $(RACE),GORACE=atexit_sleep_ms=20 CGO_ENABLED=1 go test -race,go test) $(UNITS)
-	go test -count=1 -parallel 12 ./test/e2e
+	go test -count=1 -parallel 8 ./test/e2e
 
 race: ## the unit tests under the race detector
 	GORACE=atexit_sleep_ms=20 CGO_ENABLED=1 go test -race $(UNITS)
@@ -183,7 +183,7 @@ soak: ## the daemon under random faults for MINUTES (2); SEED replays a run
 	go run ./test/soak -minutes $(MINUTES) -seed $(SEED)
 
 e2e: ## whole programs against mosquitto, OpenSSH and the AWS CLI, which must be installed
-	CULVERT_E2E=required go test -count=1 -parallel 12 ./test/e2e
+	CULVERT_E2E=required go test -count=1 -parallel 8 ./test/e2e
 
 aws: ## every call beside the AWS CLI, which must be installed; make test compares some
 	CULVERT_E2E=required CULVERT_AWSCLI=all go test -count=1 -run AWSCLI ./cmd/culvert/awscli

@@ -316,13 +316,12 @@ func TestCulvertConnect(t *testing.T) {
 		defer held.Close()
 		cmd.Stdin = in
 		_, errs, code := runSSH(cmd)
-		if code != 1 || !strings.Contains(errs, "VNC on pi-1 ended the connection without a word\nhint: ") {
+		if code != 1 || !strings.Contains(errs, "culvertd on pi-1 cannot connect to VNC\nhint: ") {
 			t.Errorf("exit code %d\n%s", code, errs)
 		}
 		o.allClosed(t)
-		// Where the input has ended it may only have listened.
 		_, errs, code = runSSH(o.culvert(t, "connect", "--stdio", "pi-1", "VNC"))
-		if code != 0 || !strings.Contains(errs, "VNC on pi-1 has ended the connection without a word: if ") {
+		if code != 1 || !strings.Contains(errs, "culvertd on pi-1 cannot connect to VNC\nhint: ") {
 			t.Errorf("without input: exit code %d\n%s", code, errs)
 		}
 		o.allClosed(t)

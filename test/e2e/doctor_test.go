@@ -148,11 +148,6 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		return `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
 	}
 	notify := func(thing string) string { return "$aws/things/" + thing + "/tunnels/notify" }
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = listener.Close()
 	quiet, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -233,7 +228,7 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		{"messages are throttled", "pi-1", func() { box.DataPlane.SetBehaviour(dataplane.Behaviour{Throttled: true}) }, nil, "connection", doctor.Failed, "Throttling"},
 		{"no credentials", "pi-1", nil, []string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY="}, "credentials", doctor.Failed, "aws configure"},
 		{"no region", "pi-1", nil, []string{"AWS_REGION="}, "region", doctor.Failed, "AWS_REGION"},
-		{"nothing at the data endpoint", "pi-1", nil, []string{"CULVERT_DATA_ENDPOINT=wss://" + listener.Addr().String()}, "data_endpoint", doctor.Failed, "refused"},
+		{"nothing at the data endpoint", "pi-1", nil, []string{"CULVERT_DATA_ENDPOINT=wss://127.0.0.1:1"}, "data_endpoint", doctor.Failed, "refused"},
 		{"no TLS at the data endpoint", "pi-1", nil, []string{"CULVERT_DATA_ENDPOINT=wss://" + quiet.Addr().String()}, "data_endpoint", doctor.Failed, "check the network"},
 		{"a data endpoint that is not trusted", "pi-1", nil, []string{"AWS_CA_BUNDLE=", "AWS_ENDPOINT_URL_IOT_DATA_PLANE=" + box.APIURL}, "data_endpoint", doctor.Failed, "certificate"},
 		{"more tunnels than places", "pi-1", func() {
