@@ -12,14 +12,11 @@ import (
 
 	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/internal/netdial"
+	"github.com/culvert-iot/culvert/internal/retry"
 	"github.com/culvert-iot/culvert/internal/settings"
 )
 
 const (
-	// resetAfter is how long a session must stand before the delays start over. A broker that accepts and
-	// drops at once must see them grow.
-	resetAfter = 30 * time.Second
-
 	// connectSpacing: AWS IoT Core takes one CONNECT a second per client id (its quotas).
 	connectSpacing = time.Second
 
@@ -78,7 +75,7 @@ type Client struct {
 	endpoint string // host:port
 	logger   *slog.Logger
 	inbox    *inbox
-	backoff  backoff.Backoff
+	retry    retry.Policy
 	doctor   doctor
 	reporter reporter
 	ready    chan struct{}
@@ -107,7 +104,7 @@ func New(cfg Config) *Client {
 		// The reserved topic for tunnel notifications (AWS IoT developer guide, reserved topics).
 		topic:    "$aws/things/" + cfg.ThingName + "/tunnels/notify",
 		endpoint: net.JoinHostPort(cfg.Endpoint, strconv.Itoa(cfg.Port)),
-		backoff:  backoff.Backoff{Random: cfg.random},
+		retry:    retry.Policy{Backoff: backoff.Backoff{Random: cfg.random}},
 		ready:    make(chan struct{}),
 		renew:    make(chan struct{}, 1),
 		state:    State{Since: time.Now()},
@@ -146,10 +143,11 @@ func (c *Client) Run(ctx context.Context, handle func(Notification)) error {
 		if errors.Is(e.err, errRenewed) {
 			continue
 		}
-		if e.stage == stageUp && e.after >= resetAfter {
-			c.backoff.Reset()
+		stood := time.Duration(0)
+		if e.stage == stageUp {
+			stood = e.after
 		}
-		delay := max(c.backoff.Next(0), time.Until(e.connectAt.Add(connectSpacing)))
+		delay := max(c.retry.Failed(stood), time.Until(e.connectAt.Add(connectSpacing)))
 		failure := c.doctor.diagnose(e)
 		attempts := 0
 		c.set(func(s *State) {

@@ -26,6 +26,16 @@ var refusalDelays = [...]struct{ least, most time.Duration }{
 	{40 * time.Second, 50 * time.Second},
 }
 
+// A service that answers 429 is there, and serves as many clients a second as it allows: it does not get well by being
+// left alone, and a wait of a minute at the end of the rush leaves it idle while clients wait. So the bound of the delays
+// is a tenth of the time since the first 429: the last client is a tenth late, whatever the length of the rush, and clients
+// ask less often the longer it lasts. It begins at leastThrottled, below which a large fleet asks too often in the first
+// minute, and ends at the back-off's own bound. test/night shows what follows from it.
+const (
+	leastThrottled = 15 * time.Second
+	throttledPart  = 10
+)
+
 // Refusal is an answer to a handshake that opened no websocket.
 type Refusal struct {
 	Status       int    // of HTTP
@@ -103,17 +113,21 @@ type Policy struct {
 
 	refusals  int // since the last success
 	refusedAt time.Time
+
+	throttledAt time.Time // of the first 429 in a row; zero: the latest answer was another
 }
 
 // Opened records a successful handshake.
 func (p *Policy) Opened() {
 	p.Worked = true
 	p.refusals = 0
+	p.throttledAt = time.Time{}
 }
 
 // Failed returns the delay after an attempt that ended without a refusal. Its connection stood for
 // stood, or never if 0.
 func (p *Policy) Failed(stood time.Duration) time.Duration {
+	p.throttledAt = time.Time{}
 	if stood >= stoodLongEnough {
 		p.Backoff.Reset()
 	}
@@ -122,6 +136,10 @@ func (p *Policy) Failed(stood time.Duration) time.Duration {
 
 // Refused judges a refusal that came at now.
 func (p *Policy) Refused(r Refusal, now time.Time) Decision {
+	if r.Status == http.StatusTooManyRequests {
+		return Decision{Delay: p.throttled(r.RetryAfter, now)}
+	}
+	p.throttledAt = time.Time{}
 	if r.Temporary() {
 		return Decision{Delay: p.Backoff.Next(r.RetryAfter)}
 	}
@@ -139,6 +157,21 @@ func (p *Policy) Refused(r Refusal, now time.Time) Decision {
 		return Decision{End: StillRefused}
 	}
 	return p.tryAgain(r, now)
+}
+
+// throttled returns the delay after a 429.
+func (p *Policy) throttled(floor time.Duration, now time.Time) time.Duration {
+	if p.throttledAt.IsZero() {
+		p.throttledAt = now
+	}
+	most := p.Backoff.Max
+	if most <= 0 {
+		most = backoff.DefaultMax
+	}
+	own := p.Backoff.Max
+	p.Backoff.Max = min(most, max(leastThrottled, now.Sub(p.throttledAt)/throttledPart))
+	defer func() { p.Backoff.Max = own }()
+	return p.Backoff.Next(floor)
 }
 
 // tryAgain gives a pair that has worked its slow tries.
