@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -15,68 +14,6 @@ import (
 	"github.com/culvert-iot/culvert/proxy/frame"
 	"github.com/culvert-iot/culvert/proxy/resume"
 )
-
-// Transport is the websocket as this package needs it.
-type Transport interface {
-	// Read reads the byte stream of binary messages, across their borders.
-	io.Reader
-	// WriteBuffers sends one message made of bufs. Only one goroutine calls it. After it failed once it is
-	// not called again; a Read that ends by itself then says more about why, and is waited for a moment.
-	WriteBuffers(bufs ...[]byte) error
-	// Close ends the websocket, also for a blocked Read or WriteBuffers, with a close code of RFC 6455.
-	Close(code int, reason string) error
-}
-
-// Prober is a Transport that can tell how far the far side has come with what was sent.
-type Prober interface {
-	Transport
-	// WriteProbe is WriteBuffers with a mark behind the message, which may have no bytes. Numbers grow.
-	WriteProbe(probe uint64, bufs ...[]byte) error
-	// OnProbe has f called, from within Read, with the number of each mark that the far side has passed, and so all
-	// before it. It need not tell of any. It is called before the first Read.
-	OnProbe(f func(probe uint64))
-}
-
-// ProtocolError is a violation by the peer or the service that leaves the tunnel's state in doubt. It
-// ends the websocket; a new one starts clean.
-type ProtocolError struct{ Violation string }
-
-// Error says what was violated.
-func (e *ProtocolError) Error() string {
-	return "tunnel protocol violated by the far side: " + e.Violation
-}
-
-// ErrEnded is returned for work on a tunnel whose websocket has ended.
-var ErrEnded = errors.New("the tunnel's websocket has ended")
-
-// Config is what both sides of a tunnel have in common.
-type Config struct {
-	Transport Transport
-	Logger    *slog.Logger // nil discards
-	// OnStream is called when a stream is seen to start: from then on the service answers pings. It must
-	// be quick, and may be called more than once.
-	OnStream func()
-	// OnServices is called with the tunnel's services, each time that the service names them. It must be quick, and
-	// call nothing here.
-	OnServices func(services []string)
-	// Observer, if set, is called for each connection that reached its target; what it returns, at its end.
-	Observer Observer
-	// Budget is shared with other tunnels; nil leaves this one to its own limits.
-	Budget *Budget
-	// OnLost, if set, is called once with why the websocket ended, when it is closed and its connections may still need the
-	// moment that Serve gives them to end. It is not called after Shutdown.
-	OnLost func(error)
-	// Resume, if set, lets connections to another program of this kind outlive the websocket, stay open in one
-	// direction when the other has ended, and stall without holding up others. It is shared by the websockets
-	// between which connections may move, and ends what still waits in it when it is closed.
-	Resume *resume.Registry
-	// Owner is the same for all websockets of one tunnel: what it leaves behind counts as one's. It is compared. nil is
-	// this websocket alone.
-	Owner any
-	// StallTimeout is how long a target may take nothing while the tunnel waits for it; 0 means
-	// DefaultStallTimeout.
-	StallTimeout time.Duration
-}
 
 // mux is one websocket's streams. Role-specific rules are in Destination and Source.
 type mux struct {
@@ -289,114 +226,6 @@ func closeCode(err error) (int, string) {
 		return closeProtocol, "protocol error"
 	}
 	return closeGoingAway, ""
-}
-
-// Shutdown ends the tunnel in order: the peer is told of each stream's end, as far as that is possible
-// until ctx ends, and the websocket is closed. Serve then returns.
-func (m *mux) Shutdown(ctx context.Context) { m.shutDown(ctx, false) }
-
-// Leave is Shutdown for a tunnel that another one replaces: connections that can be resumed wait for it.
-func (m *mux) Leave(ctx context.Context) { m.shutDown(ctx, true) }
-
-func (m *mux) shutDown(ctx context.Context, keep bool) {
-	stop := context.AfterFunc(ctx, func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.ended = true
-		m.idle.Broadcast()
-	})
-	defer stop()
-	m.mu.Lock()
-	m.closing = true
-	for _, s := range m.streams {
-		for _, c := range s.conns {
-			switch {
-			case c.carried && (keep || m.resume.HandOver):
-				c.lose()
-			case c.carried:
-				c.why = resume.Stopped
-				c.tellClose()
-			}
-		}
-		m.tell(s.message(frame.StreamReset, 0))
-	}
-	m.endAll()
-	m.work.Signal()
-	for !m.ended && (len(m.control) > 0 || len(m.spare) > 0) {
-		m.idle.Wait()
-	}
-	m.ended = true
-	m.work.Broadcast()
-	m.backlog.room.Broadcast()
-	m.mu.Unlock()
-	_ = m.transport.Close(closeNormal, "")
-}
-
-// stopping reports whether Shutdown has begun.
-func (m *mux) stopping() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.closing
-}
-
-// endAll ends every stream and tells the peer nothing.
-func (m *mux) endAll() {
-	detached := 0
-	for _, s := range m.streams {
-		detached += m.dropStream(s)
-	}
-	m.logDetached(detached)
-}
-
-// endStream ends s and tells the peer nothing.
-func (m *mux) endStream(s *stream) { m.logDetached(m.dropStream(s)) }
-
-// dropStream takes s off the websocket. What its peer sent before is still written. It returns how many connections wait
-// for another websocket.
-func (m *mux) dropStream(s *stream) (detached int) {
-	m.present = false
-	why := ByPeer
-	switch {
-	case m.closing:
-		why = Stopped
-	case m.ended, m.sessionReset:
-		why = TunnelLost
-	}
-	for _, c := range s.conns {
-		if c.carried && !m.closing {
-			c.lose()
-			if c.detached {
-				detached++
-			}
-			continue
-		}
-		if why == ByPeer {
-			c.resetByPeer()
-			continue
-		}
-		c.broken = true
-		c.setReason(why)
-		c.end(draining, false)
-	}
-	if m.streams[s.service] == s {
-		delete(m.streams, s.service)
-	}
-	return detached
-}
-
-// awaitConnections gives connections a moment to end in order, then closes them.
-func (m *mux) awaitConnections() {
-	timer := time.AfterFunc(endGrace, func() {
-		m.cancel()
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		for c := range m.conns {
-			c.end(aborted, false)
-		}
-	})
-	defer timer.Stop()
-	m.wg.Wait()
-	m.cancel()
 }
 
 // begin adds a connection to s and starts it. target is nil where it must be dialled.
