@@ -161,7 +161,7 @@ var floods = []struct {
 		// The daemon's memory is meant, not megabytes of each client's kernel buffers: filling those would take the
 		// core from the typing.
 		narrow := func(s *proxy.Source, service string) net.Conn {
-			c := connectTo(b, s, service).(*net.TCPConn) //nolint:errcheck // tcpPair makes those
+			c := connectTo(b, s, service).(*net.TCPConn)
 			_ = c.SetWriteBuffer(64 << 10)
 			_ = c.SetReadBuffer(64 << 10)
 			return c
