@@ -42,7 +42,7 @@ func newHoldCommand() *cobra.Command {
 			known := newKnownServices(key)
 			s := &holder.Server{
 				Thing: args[0], Version: version.Get().String(), Config: cfg, Logger: log,
-				Known: known.list, Learn: known.add,
+				Known: known.list, Learn: known.add, Idle: trimMemory,
 			}
 			return reachError(cmd, holder.Run(ctx, s, dir, key))
 		},

@@ -27,7 +27,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run is main for tests too.
 func run(args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
+	root := newRootFor(args)
 	root.SetArgs(append([]string{}, awscli.Arguments(root, sshArguments(args))...)) // nil would mean os.Args
 	root.SetOut(stdout)
 	root.SetErr(stderr)

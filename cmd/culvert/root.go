@@ -33,8 +33,25 @@ const (
 	groupAbout   = "about"
 )
 
-// newRoot builds the whole command line.
-func newRoot() *cobra.Command {
+// quick are the commands that start often, or live long beside others.
+var quick = map[string]func() *cobra.Command{
+	"ssh": newSSHCommand, "connect": newConnectCommand, "handover": newHandoverCommand, "hold": newHoldCommand,
+}
+
+// newRootFor builds what args need of the command line: the whole of it takes milliseconds and memory.
+func newRootFor(args []string) *cobra.Command {
+	if len(args) > 0 {
+		if command, ok := quick[args[0]]; ok {
+			root := newBareRoot()
+			add(root, groupReach, command())
+			return finishRoot(root)
+		}
+	}
+	return newRoot()
+}
+
+// newBareRoot builds the command line without its commands.
+func newBareRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:                   "culvert COMMAND [options]",
 		DisableFlagsInUseLine: true,
@@ -68,6 +85,12 @@ func newRoot() *cobra.Command {
 	for i := range groups {
 		root.AddGroup(&groups[i])
 	}
+	return root
+}
+
+// newRoot builds the whole command line.
+func newRoot() *cobra.Command {
+	root := newBareRoot()
 	add(root, groupTry, newSandboxCommand(), newDemoCommand())
 	add(root, groupSetup, newSetupThingCommand())
 	add(root, groupReach, newSSHCommand(), newCpCommand(), newConnectCommand(), newSSHConfigCommand(), newTunnelsCommand(), newProxyCommand())
@@ -75,6 +98,11 @@ func newRoot() *cobra.Command {
 	add(root, groupMany, newExecCommand(), newInventoryCommand())
 	add(root, groupTunnels, awscli.Commands()...)
 	add(root, groupAbout, newVersionCommand(), newManCommand(), newHandoverCommand(), newHoldCommand())
+	return finishRoot(root)
+}
+
+// finishRoot gives the commands what all of them have.
+func finishRoot(root *cobra.Command) *cobra.Command {
 	for _, c := range root.Commands() {
 		addVersionFlag(c)
 		completeThingFlags(c, "thing", "thing-name", "close")

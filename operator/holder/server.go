@@ -19,6 +19,7 @@ import (
 const (
 	requestTime = 10 * time.Second // for a client to say what it wants
 	firstUse    = 30 * time.Second // for the first session to come
+	idleTime    = 10 * time.Second // without a session until Idle is called
 )
 
 // Server is the holder's side: see the package comment. Thing, Version and Config are required.
@@ -38,6 +39,9 @@ type Server struct {
 	Known func() []string
 	Learn func(service string)
 
+	// Idle, if set, is called when there was no session for 10 seconds.
+	Idle func()
+
 	ctx     context.Context //nolint:containedctx // it bounds what the holder does until its end
 	stop    context.CancelFunc
 	since   time.Time
@@ -53,6 +57,7 @@ type Server struct {
 	persist  time.Duration
 	price    string
 	timer    *time.Timer
+	idle     *time.Timer
 	ends     time.Time // when the timer goes off; zero while it does not run
 	draining bool
 	closeErr error
@@ -190,12 +195,31 @@ func (s *Server) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sessions--; s.sessions == 0 && s.ctx.Err() == nil {
+		s.idleAfter()
 		d := s.persist
 		if s.draining {
 			d = 0
 		}
 		s.arm(d)
 	}
+}
+
+// idleAfter calls Idle unless a session comes. The caller has mu.
+func (s *Server) idleAfter() {
+	if s.Idle == nil {
+		return
+	}
+	if s.idle != nil {
+		s.idle.Stop()
+	}
+	s.idle = time.AfterFunc(idleTime, func() {
+		s.mu.Lock()
+		is := s.sessions == 0 && s.ctx.Err() == nil
+		s.mu.Unlock()
+		if is {
+			s.Idle()
+		}
+	})
 }
 
 // opening is a tunnel that is being opened, for all who wait for it.

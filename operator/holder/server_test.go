@@ -73,6 +73,7 @@ type running struct {
 	done  chan struct{}
 	err   error // after done
 	left  int
+	idle  int
 }
 
 func runServer(takes time.Duration) *running {
@@ -83,7 +84,7 @@ func runServer(takes time.Duration) *running {
 	s := &Server{Thing: "pi-1", Version: "1", Config: connect.Config{API: r.api, DataEndpoint: "wss://127.0.0.1:1"}, Leave: func() func() {
 		r.left++
 		return func() {}
-	}}
+	}, Idle: func() { r.idle++ }}
 	go func() {
 		defer close(r.done)
 		r.err = s.Run(context.Background(), r)
@@ -248,5 +249,22 @@ func FuzzSession(f *testing.F) {
 			_ = l.Close()
 			r.lived()
 		})
+	})
+}
+
+func TestIdleIsCalledOnceAWhileAfterTheLastSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := runServer(0)
+		for range 5 {
+			r.attempt(t, time.Minute)
+			time.Sleep(idleTime - time.Second)
+		}
+		if r.idle != 0 {
+			t.Errorf("called %d times between sessions", r.idle)
+		}
+		r.lived()
+		if r.idle != 1 {
+			t.Errorf("called %d times, want 1", r.idle)
+		}
 	})
 }

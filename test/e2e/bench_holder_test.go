@@ -123,6 +123,7 @@ func BenchmarkHolderMemory(b *testing.B) {
 			}
 		}
 		pid := o.onlyHolder(b).PID
+		<-time.After(12 * time.Second) // a holder trims its memory after 10 s without a session
 		b.ReportMetric(settled(b, pid, "Pss"), "Pss-MB")
 		b.ReportMetric(float64(residentMemory(b, pid))/1e6, "RSS-MB")
 	}
