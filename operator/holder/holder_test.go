@@ -201,7 +201,7 @@ func TestADirectoryThatOthersCanEnterIsRefused(t *testing.T) {
 	if !holder.Supported {
 		t.Skip("this system has no holders")
 	}
-	base := t.TempDir()
+	base := shortDir(t)
 	t.Setenv("XDG_RUNTIME_DIR", base)
 	dir, err := holder.Directory()
 	if err != nil || dir != filepath.Join(base, "culvert") {
@@ -221,6 +221,14 @@ func TestADirectoryThatOthersCanEnterIsRefused(t *testing.T) {
 	}
 	if _, err := holder.Directory(); err == nil || !strings.Contains(err.Error(), "is no directory") {
 		t.Errorf("a link: %v", err)
+	}
+	long := filepath.Join(base, strings.Repeat("x", 90))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_RUNTIME_DIR", long)
+	if _, err := holder.Directory(); err == nil || !strings.Contains(err.Error(), "too long") {
+		t.Errorf("a long path: %v", err)
 	}
 	t.Setenv("XDG_RUNTIME_DIR", "relative")
 	t.Setenv("TMPDIR", base)

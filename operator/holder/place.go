@@ -23,6 +23,9 @@ func Key(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil)[:10])
 }
 
+// maxDirectory leaves room for a socket's name: a path has 103 bytes on some systems, and 107 on Linux.
+const maxDirectory = 103 - len("/") - 20 - len(socketSuffix)
+
 // Directory returns the user's private directory of sockets, and makes it if it is missing: culvert below XDG_RUNTIME_DIR, or
 // else culvert-UID in the directory for temporary files.
 //
@@ -34,6 +37,9 @@ func Directory() (string, error) {
 		if _, err := os.Stat(runtime); err == nil { //nolint:gosec // G703: the directory is the user's own choice
 			dir = filepath.Join(runtime, "culvert")
 		}
+	}
+	if len(dir) > maxDirectory {
+		return "", fmt.Errorf("%s is too long a path for sockets: %d bytes at most", dir, maxDirectory)
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) { //nolint:gosec // G703: the directory is the user's own choice
 		return "", err
