@@ -170,7 +170,10 @@ func (p *peer) hold(reader bool) bool {
 }
 
 // pause waits unless the connection ends or its conditions change.
-func (p *peer) pause(d time.Duration) {
+func (p *peer) pause(d time.Duration) { p.pauseOr(d, nil) }
+
+// pauseOr is pause that something else may end, too.
+func (p *peer) pauseOr(d time.Duration, also <-chan struct{}) {
 	if d <= 0 {
 		return
 	}
@@ -178,6 +181,7 @@ func (p *peer) pause(d time.Duration) {
 	defer t.Stop()
 	select {
 	case <-t.C:
+	case <-also:
 	case <-p.done:
 	case <-p.conditions.Load().changed:
 	}

@@ -53,7 +53,7 @@ func (p *peer) next(into []byte) (batch, pong []byte) {
 			return batch, nil
 		}
 		p.link.mu.Unlock()
-		p.pause(wait)
+		p.pauseOr(wait, p.out.pong)
 		p.link.mu.Lock()
 	}
 	return nil, nil
@@ -109,7 +109,8 @@ type queue struct {
 	mix           *rand.Rand // nil unless connections are mixed
 	pieces        []piece    // then, what pending consists of
 	pongs         []pong
-	pushed, taken uint64 // bytes of frames so far
+	pong          chan struct{} // has room for one: a pong came, which may be first
+	pushed, taken uint64        // bytes of frames so far
 	ready, room   *sync.Cond
 }
 
@@ -130,7 +131,9 @@ type pong struct {
 // (RFC 6455, section 5.5.3).
 const maxPongs = 256
 
-func newQueue(l sync.Locker) queue { return queue{ready: sync.NewCond(l), room: sync.NewCond(l)} }
+func newQueue(l sync.Locker) queue {
+	return queue{ready: sync.NewCond(l), room: sync.NewCond(l), pong: make(chan struct{}, 1)}
+}
 
 func (q *queue) full(limit int) bool { return len(q.pending) >= limit }
 
@@ -165,15 +168,39 @@ func (q *queue) push(b []byte, delay time.Duration) {
 	q.ready.Signal()
 }
 
-// pushPong queues an answer. It takes the place of one that would leave at the same time.
+// pushPong queues an answer, behind the frames that have left the relay when the ping arrives there: not behind those
+// that are still under way to it, on the delayed link of the other side. It takes the place of one that would leave at
+// the same time.
 func (q *queue) pushPong(payload []byte, delay time.Duration) {
-	p := pong{at: q.pushed, due: q.due(delay), payload: payload}
-	if n := len(q.pongs); n > 0 && (n >= maxPongs || q.pongs[n-1].at == p.at && p.due.IsZero()) {
-		q.pongs[n-1] = p
+	p := pong{at: q.pushed, payload: payload}
+	last := len(q.pongs) - 1
+	if len(q.marks) > 0 || delay > 0 || last >= 0 && !q.pongs[last].due.IsZero() {
+		p.due = time.Now().Add(delay)
+		for i := len(q.marks) - 1; i >= 0 && q.marks[i].due.After(p.due); i-- {
+			p.at -= uint64(q.marks[i].size) //nolint:gosec // a length
+		}
+		if last >= 0 { // delays may have changed
+			p.at = max(p.at, q.pongs[last].at)
+			p.due = latest(p.due, q.pongs[last].due)
+		}
+	}
+	if last >= 0 && (last+1 >= maxPongs || q.pongs[last].at == p.at && p.due.IsZero()) {
+		q.pongs[last] = p
 	} else {
 		q.pongs = append(q.pongs, p)
 	}
 	q.ready.Signal()
+	select {
+	case q.pong <- struct{}{}:
+	default:
+	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // takePong returns the pong that is next, or how long to wait for it. It returns neither when frames are next.
