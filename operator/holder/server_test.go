@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,7 +74,7 @@ type running struct {
 	done  chan struct{}
 	err   error // after done
 	left  int
-	idle  int
+	idle  atomic.Int32
 }
 
 func runServer(takes time.Duration) *running {
@@ -84,7 +85,7 @@ func runServer(takes time.Duration) *running {
 	s := &Server{Thing: "pi-1", Version: "1", Config: connect.Config{API: r.api, DataEndpoint: "wss://127.0.0.1:1"}, Leave: func() func() {
 		r.left++
 		return func() {}
-	}, Idle: func() { r.idle++ }}
+	}, Idle: func() { r.idle.Add(1) }}
 	go func() {
 		defer close(r.done)
 		r.err = s.Run(context.Background(), r)
@@ -259,12 +260,12 @@ func TestIdleIsCalledOnceAWhileAfterTheLastSession(t *testing.T) {
 			r.attempt(t, time.Minute)
 			time.Sleep(idleTime - time.Second)
 		}
-		if r.idle != 0 {
-			t.Errorf("called %d times between sessions", r.idle)
+		if n := r.idle.Load(); n != 0 {
+			t.Errorf("called %d times between sessions", n)
 		}
 		r.lived()
-		if r.idle != 1 {
-			t.Errorf("called %d times, want 1", r.idle)
+		if n := r.idle.Load(); n != 1 {
+			t.Errorf("called %d times, want 1", n)
 		}
 	})
 }

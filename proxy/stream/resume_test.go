@@ -237,15 +237,17 @@ func TestResumedBulk(t *testing.T) {
 		t.Run(network, func(t *testing.T) {
 			question, answer := bytesOf(24<<20, 3), bytesOf(16<<20, 4)
 			var both sync.WaitGroup
+			both.Add(2) // before the wait for both begins: the server is there once it was dialled
 			talk := func(name string, c net.Conn, out, in []byte) {
-				both.Go(func() {
+				go func() {
+					defer both.Done()
 					defer c.Close()
 					said := make(chan error, 1)
 					go func() { said <- say(c, out) }()
 					if err := errors.Join(listen(c, in), <-said); err != nil {
 						t.Errorf("%s: %v", name, err)
 					}
-				})
+				}()
 			}
 			r := newRig(t, func() (net.Conn, error) {
 				a, b := halfSockets(t, network)
