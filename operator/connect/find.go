@@ -250,8 +250,8 @@ func (f *finder) open(ctx context.Context) (*tunnel, error) {
 	if err := f.present(ctx); err != nil {
 		return nil, err
 	}
-	f.step("opening a tunnel to %s", f.thing)
-	f.notice("opens a tunnel, which AWS charges for%s", f.price())
+	// A line that stays, unlike a step: it is about money.
+	f.notice("opening a tunnel to %s, which AWS charges for%s", f.thing, f.price())
 	names := f.named()
 	in := &iot.OpenTunnelInput{
 		Description:       aws.String(openedBy),

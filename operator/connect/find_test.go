@@ -133,7 +133,7 @@ func TestFindingATunnel(t *testing.T) {
 				t.Errorf("calls (-want +got):\n%s", d)
 			}
 			texts := news.texts(Notice)
-			charged := slices.Index(texts, "opens a tunnel, which AWS charges for")
+			charged := slices.Index(texts, "opening a tunnel to pi-1, which AWS charges for")
 			if opens := strings.Contains(strings.Join(calls, " "), "open "); opens != (charged >= 0) {
 				t.Errorf("told %q", texts)
 			}
