@@ -217,15 +217,16 @@ func (s *Sandbox) changePolicy(body []byte) (any, error) {
 	if s.Broker == nil {
 		return nil, errNoBroker
 	}
-	if len(bytes.TrimSpace(body)) == 0 {
-		s.Broker.SetPolicy(s.policy)
-		return done{true}, nil
-	}
-	p, err := broker.ParsePolicy(body)
-	if err != nil {
-		return nil, err
+	p, document := s.policy, s.cfg.Policy
+	if len(bytes.TrimSpace(body)) > 0 {
+		var err error
+		if p, err = broker.ParsePolicy(body); err != nil {
+			return nil, err
+		}
+		document = body
 	}
 	s.Broker.SetPolicy(p)
+	s.document.Store(&document)
 	return done{true}, nil
 }
 

@@ -41,11 +41,13 @@ func (s *Sandbox) Device(thing string) (Device, error) {
 	if i := slices.IndexFunc(s.devices, func(d Device) bool { return d.Thing == thing }); i >= 0 {
 		return s.devices[i], nil
 	}
-	if _, err := s.CA.OpenDevice(s.Dir, thing); err != nil {
+	files, err := s.CA.OpenDevice(s.Dir, thing)
+	if err != nil {
 		return Device{}, err
 	}
-	if s.Registry != nil { // else it is one of the first, which the registry begins with
-		s.Registry.Add(thing, nil)
+	s.Registry.Add(thing, nil)
+	if err := s.Registry.Adopt(thing, files.CertPEM); err != nil {
+		return Device{}, err
 	}
 	d := Device{Thing: thing}
 	d.CertFile, d.KeyFile = pki.DeviceFiles(s.Dir, thing)
@@ -56,7 +58,6 @@ func (s *Sandbox) Device(thing string) (Device, error) {
 	}
 	d.ConfigFile = filepath.Join(s.Dir, prefix+"culvertd.toml")
 	d.StateDir = filepath.Join(s.Dir, prefix+"state")
-	var err error
 	if d.Socket, err = s.socketPath(prefix + "culvertd.sock"); err != nil {
 		return Device{}, err
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/culvert-iot/culvert/sandbox/api"
@@ -117,8 +118,9 @@ type Sandbox struct {
 	cfg      Config
 	log      *slog.Logger
 	notifier *notifier
-	policy   broker.Policy // the first one
-	lock     io.Closer     // of Config.Dir
+	policy   broker.Policy          // the first one, of cfg.Policy
+	document atomic.Pointer[[]byte] // of the policy that holds now
+	lock     io.Closer              // of Config.Dir
 	tempDirs []string
 	servers  []*http.Server
 	tasks    sync.WaitGroup
@@ -172,6 +174,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	if len(cfg.Things) == 0 {
 		cfg.Things = []string{"pi-1"}
 	}
+	if cfg.Policy == nil {
+		cfg.Policy = []byte(broker.DefaultPolicy(cfg.Region, cfg.Account))
+	}
 	if cfg.Services == nil {
 		cfg.Services = map[string]string{"SSH": "22", "HTTP": "8080"}
 	}
@@ -196,9 +201,11 @@ func (s *Sandbox) start() (err error) {
 	s.Store = tunnels.New(tunnels.Config{
 		Region: cfg.Region, Account: cfg.Account, Now: cfg.Now, MaxTunnels: cfg.MaxTunnels, Behaviour: cfg.Behaviour,
 	})
+	s.document.Store(&cfg.Policy)
 	s.Registry = registry.New(registry.Config{
 		NoFleetIndex: cfg.NoFleetIndex, Connected: s.connected,
 		CA: s.CA, Region: cfg.Region, Account: cfg.Account, Endpoint: func() string { return s.MQTT }, Things: cfg.Things,
+		Policy:        func() []byte { return *s.document.Load() },
 		CheckPolicy:   func(document []byte) error { _, err := broker.ParsePolicy(document); return err },
 		AllowUnsigned: cfg.AllowUnsigned, Logger: s.log,
 	})
@@ -250,11 +257,7 @@ func (s *Sandbox) startBroker(cert tls.Certificate) (err error) {
 		s.MQTT = cfg.MQTTEndpoint
 		return nil
 	}
-	document := cfg.Policy
-	if document == nil {
-		document = []byte(broker.DefaultPolicy(cfg.Region, cfg.Account))
-	}
-	if s.policy, err = broker.ParsePolicy(document); err != nil {
+	if s.policy, err = broker.ParsePolicy(cfg.Policy); err != nil {
 		return err
 	}
 	s.Broker, err = broker.Start(broker.Config{

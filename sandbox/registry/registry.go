@@ -26,6 +26,9 @@ type Config struct {
 	CheckPolicy     func(doc []byte) error // what is wrong with a policy document; nil: nothing ever
 	Things          []string               // that are there from the beginning
 
+	// Policy is the policy document that holds for certificates that were made elsewhere, see Adopt. nil: they have none.
+	Policy func() []byte
+
 	// NoFleetIndex plays an account without fleet indexing: SearchIndex fails.
 	NoFleetIndex bool
 	// Connected reports whether an MQTT client is connected, for the index. Fleet indexing knows only the client
@@ -52,6 +55,7 @@ type Registry struct {
 type certificate struct {
 	pem      string
 	active   bool
+	adopted  bool // made elsewhere: it names its thing itself, and the broker's policy holds for it
 	policies []string
 }
 
@@ -87,6 +91,28 @@ func (r *Registry) Fail(operation string, f Fault) {
 	r.faults[operation] = append(r.faults[operation], f)
 }
 
+// AdoptedPolicy is what the control API calls the policy of the certificates that [Registry.Adopt] got.
+const AdoptedPolicy = "sandbox"
+
+// Adopt attaches an active certificate that was made elsewhere to a thing, so that the control API shows it with
+// [Config.Policy]. [Registry.Thing] and [Registry.Policies] know nothing of it while it is active.
+func (r *Registry) Adopt(thing string, cert []byte) error {
+	block, _ := pem.Decode(cert)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return errors.New("the certificate of " + thing + " is no certificate in PEM")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := fingerprint(block.Bytes)
+	c := &certificate{pem: string(cert), active: true, adopted: true}
+	if r.cfg.Policy != nil {
+		c.policies = []string{AdoptedPolicy}
+	}
+	r.certificates[id] = c
+	r.things[thing] = append(r.things[thing], r.arn("cert/"+id))
+	return nil
+}
+
 // Thing tells whose a certificate is that was made here; known is false for one that was not. An inactive one, and one
 // that is attached to no thing, is an error, at which a broker drops its bearer.
 func (r *Registry) Thing(cert *x509.Certificate) (thing string, known bool, err error) {
@@ -95,7 +121,7 @@ func (r *Registry) Thing(cert *x509.Certificate) (thing string, known bool, err 
 	id := fingerprint(cert.Raw)
 	c, known := r.certificates[id]
 	switch {
-	case !known:
+	case !known, c.adopted && c.active:
 		return "", false, nil
 	case !c.active:
 		return "", true, errors.New("the certificate " + id + " is not active")
@@ -113,11 +139,12 @@ func (r *Registry) Policies(cert *x509.Certificate) (documents [][]byte, known b
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c, known := r.certificates[fingerprint(cert.Raw)]
-	if !known {
+	if !known || c.adopted {
 		return nil, false
 	}
 	for _, name := range c.policies {
-		documents = append(documents, r.policies[name])
+		document, _ := r.document(name)
+		documents = append(documents, document)
 	}
 	return documents, true
 }
@@ -201,7 +228,7 @@ func (r *Registry) createPolicy(name, document string) (any, error) {
 	if !policyName.MatchString(name) {
 		return nil, invalid("policy name %q", name)
 	}
-	if _, ok := r.policies[name]; ok {
+	if _, ok := r.document(name); ok {
 		return nil, &apiError{http.StatusConflict, typeExists, "Policy cannot be created - name already exists (name=" + name + ")"}
 	}
 	if err := r.cfg.CheckPolicy([]byte(document)); err != nil {
@@ -212,7 +239,7 @@ func (r *Registry) createPolicy(name, document string) (any, error) {
 }
 
 func (r *Registry) getPolicy(name string) (any, error) {
-	document, ok := r.policies[name]
+	document, ok := r.document(name)
 	if !ok {
 		return nil, notFound("Policy not found (name=%s)", name)
 	}
@@ -221,8 +248,17 @@ func (r *Registry) getPolicy(name string) (any, error) {
 	}, nil
 }
 
+// document returns a policy's document.
+func (r *Registry) document(name string) (document []byte, ok bool) {
+	if name == AdoptedPolicy && r.cfg.Policy != nil {
+		return r.cfg.Policy(), true
+	}
+	document, ok = r.policies[name]
+	return document, ok
+}
+
 func (r *Registry) attachPolicy(name, target string) (any, error) {
-	if _, ok := r.policies[name]; !ok {
+	if _, ok := r.document(name); !ok {
 		return nil, notFound("Policy not found (name=%s)", name)
 	}
 	c, err := r.byARN(target)

@@ -184,7 +184,9 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		{"nothing is wrong", "pi-1", nil, nil, "subscription", doctor.OK, "is subscribed"},
 		{"nothing is wrong: the device answers", "pi-1", nil, nil, "answer", doctor.OK, "answered in"},
 		{"no such thing", "pi-9", nil, nil, "thing", doctor.Failed, "check the name"},
-		{"no certificate", "pi-1", nil, nil, "certificate", doctor.Warning, "attach its certificate"},
+		{"nothing is wrong: the certificate", "pi-1", nil, nil, "certificate", doctor.OK, "is active"},
+		{"nothing is wrong: its policy", "pi-1", nil, nil, "policy", doctor.OK, "allow tunnels"},
+		{"no certificate", "naked", func() { box.Registry.Add("naked", nil) }, nil, "certificate", doctor.Warning, "attach its certificate"},
 		{"no policy", "bare", func() { c.registered("bare", "") }, nil, "policy", doctor.Failed, "has no policy"},
 		{"Connect is not allowed", "p1", func() {
 			c.registered("p1", document(only("iot:Connect", "client/p1"), only("iot:Subscribe", "topicfilter/"+notify("p1")), only("iot:Receive", "topic/"+notify("p1"))))
@@ -225,7 +227,7 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		{"may not send messages", "pi-1", deny("SendDirectMessage"), nil, "answer", doctor.Skipped, "iot:SendDirectMessage"},
 		{"may not describe the thing", "pi-1", fail("DescribeThing", "AccessDeniedException"), nil, "thing", doctor.Skipped, "iot:DescribeThing"},
 		{"may not see principals", "pi-1", fail("ListThingPrincipals", "AccessDeniedException"), nil, "certificate", doctor.Skipped, "iot:ListThingPrincipals"},
-		{"messages are throttled", "pi-1", func() { box.DataPlane.SetBehaviour(dataplane.Behaviour{Throttled: true}) }, nil, "connection", doctor.Failed, "Throttling"},
+		{"messages are throttled", "pi-1", func() { box.DataPlane.SetBehaviour(dataplane.Behaviour{Throttled: true}) }, nil, "connection", doctor.Failed, "AWS throttles the call, which was repeated in vain"},
 		{"no credentials", "pi-1", nil, []string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY="}, "credentials", doctor.Failed, "aws configure"},
 		{"no region", "pi-1", nil, []string{"AWS_REGION="}, "region", doctor.Failed, "AWS_REGION"},
 		{"nothing at the data endpoint", "pi-1", nil, []string{"CULVERT_DATA_ENDPOINT=wss://127.0.0.1:1"}, "data_endpoint", doctor.Failed, "refused"},
