@@ -297,6 +297,14 @@ func isDenied(err error) bool {
 	return false
 }
 
+func isThrottled(err error) bool {
+	switch code(err) {
+	case "ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded":
+		return true
+	}
+	return false
+}
+
 func isTimeout(err error) bool { return code(err) == "GatewayTimeoutException" }
 
 func isClock(err error) bool {
