@@ -12,6 +12,9 @@ import (
 const (
 	// creditDelay is how long a small confirmation may wait for others.
 	creditDelay = 200 * time.Millisecond
+	// vacantTimeout is how long a destination waits for a connection's first record, which follows its start in the
+	// same websocket message.
+	vacantTimeout = 30 * time.Second
 	// confirmTimeout is how long a source waits for any confirmation before it takes the stream for lost.
 	confirmTimeout = 10 * time.Second
 )

@@ -255,6 +255,7 @@ func (m *mux) begin(s *stream, id uint32, target net.Conn) *connection {
 	switch {
 	case c.vacant:
 		c.targetDone = true
+		c.half.timer = time.AfterFunc(vacantTimeout, c.unclaimed)
 	case m.place(c):
 		m.startDial(c)
 	default:

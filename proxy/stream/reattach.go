@@ -277,6 +277,7 @@ func (s *Source) probeStreams() {
 // new one or resumes another.
 func (m *mux) firstRecord(c *connection, payload []byte) {
 	c.vacant = false
+	c.stopTimer()
 	var r resume.Record
 	err := r.Parse(payload)
 	switch {
@@ -295,6 +296,20 @@ func (m *mux) firstRecord(c *connection, payload []byte) {
 		m.startDial(c)
 		m.deliver(c, payload)
 	}
+}
+
+// unclaimed ends a connection whose first record did not come. It has no target and is kept nowhere else, and what
+// would end it with its stream may be long in coming.
+func (c *connection) unclaimed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.vacant || c.closed {
+		return
+	}
+	c.m.warn("unclaimed "+c.s.name, "connection reset: its first record did not come",
+		"service", c.s.name, "stream", c.s.id, "connection", c.id)
+	c.m.stats.get(c.s.name).Total--
+	c.end(aborted, true)
 }
 
 // opened acts on an OPEN, which the source may have sent before on another websocket.
