@@ -25,6 +25,7 @@ type carriage struct {
 	seen     bool           // the peer's first message came
 	offered  bool           // it is not known yet whether the peer speaks records
 	carried  bool           // it does
+	failed   bool           // the dial has failed
 	vacant   bool           // destination: the first record says what the connection is
 	detached bool           // it waits for a websocket
 	joined   bool           // it counts as one of its tunnel's

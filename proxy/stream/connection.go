@@ -83,12 +83,15 @@ func (c *connection) connect(ctx context.Context, m *mux, service string) {
 	c.cancel = nil
 	switch {
 	case err != nil:
-		c.targetDone = true
 		if !c.closed {
 			c.m.refused(c.s.name, err)
 		}
-		c.why = resume.Refused
-		c.end(aborted, true)
+		c.why, c.failed = resume.Refused, true
+		if c.awaitsFirst() {
+			c.after(max(firstTimeout-time.Since(c.began), 0), func() { c.end(aborted, true) })
+		} else {
+			c.end(aborted, true)
+		}
 	case c.state == aborted:
 		c.targetDone = true
 		_ = target.Close()
@@ -244,6 +247,7 @@ func (c *connection) end(to state, tell bool) {
 	if c.state == aborted {
 		c.clearInbox()
 	}
+	c.targetDone = c.targetDone || c.failed
 	if c.target == nil && c.cancel != nil && (c.state == aborted || c.inbox.empty()) {
 		c.cancel()
 	}

@@ -100,7 +100,14 @@ func (c *connection) heard(m *mux, payload []byte) {
 		}
 		m.deliver(c, payload)
 	}
+	if c.failed && !c.closed {
+		c.end(aborted, true)
+	}
 }
+
+// awaitsFirst reports whether the peer's first message will tell if it can be told why the connection ends. It follows
+// the start at once, but not always in the same piece.
+func (c *connection) awaitsFirst() bool { return c.offered && !c.m.source && !c.seen && !c.closed }
 
 // offer begins a connection of a source that may be carried in records.
 func (c *connection) offer() {
