@@ -73,6 +73,16 @@ func (s *Source) Services() []string {
 	}
 }
 
+// Kept is how many connections of an earlier Source go on over this one, after Ready.
+func (s *Source) Kept() int {
+	select {
+	case <-s.ready:
+		return s.source.Kept()
+	default:
+		return 0
+	}
+}
+
 // Run connects, and carries connections until the websocket ends or ctx does; see Destination.Run for
 // what it returns. Call it once.
 func (s *Source) Run(ctx context.Context) error {

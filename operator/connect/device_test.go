@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -76,7 +77,12 @@ func (c *cloud) config() connect.Config {
 
 // culvertDevice serves every service with handle, as a culvertd would that keeps no connection.
 func culvertDevice(handle func(net.Conn)) func(context.Context, proxy.Connection) {
-	process := proxy.NewResumption(0)
+	return keepingDevice(0, handle)
+}
+
+// keepingDevice is a culvertDevice that keeps connections for a while.
+func keepingDevice(keep time.Duration, handle func(net.Conn)) func(context.Context, proxy.Connection) {
+	process := proxy.NewResumption(keep)
 	return func(ctx context.Context, c proxy.Connection) {
 		d := proxy.NewDestination(proxy.DestinationConfig{
 			Connection: c,

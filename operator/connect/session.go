@@ -227,7 +227,7 @@ func (s *session) publish(source *proxy.Source) {
 		}
 		s.since = time.Now()
 		if s.redials++; s.redials > 1 {
-			back := Event{Kind: Resumed, Text: "connected again", Connections: s.resume.Stats().Detached}
+			back := Event{Kind: Resumed, Text: "connected again", Connections: source.Kept()} // the device may have them already
 			if back.Connections > 0 {
 				back.Text = "connected again, your session goes on"
 			}

@@ -69,3 +69,9 @@ func TestConnectionsMoveOnBeforeTheTunnelExpires(t *testing.T) {
 func SetSuccessorLead(c *Config, lead time.Duration) {
 	c.lead = func(time.Duration) time.Duration { return lead }
 }
+
+// HoldBackPublishing keeps a tunnel's next link from its users, and from [Config].Progress, until the result is called.
+func HoldBackPublishing(t *Tunnel) (publish func()) {
+	t.session.mu.Lock()
+	return t.session.mu.Unlock
+}

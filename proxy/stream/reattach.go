@@ -145,6 +145,7 @@ func (s *Source) resumeAll() {
 	s.resumeWith = s.resumeOne
 	for _, w := range s.resume.Waiting() {
 		if c, ok := w.(*connection); ok && c.detached {
+			s.kept++
 			s.resumeOne(c)
 		}
 	}

@@ -27,6 +27,7 @@ type Source struct {
 	form   Form
 	ready  chan struct{}
 	lastID int32
+	kept   int // connections that waited when this websocket was ready
 
 	probing *time.Timer
 }
@@ -69,6 +70,14 @@ func (s *Source) Services() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.services)
+}
+
+// Kept is how many connections of an earlier websocket go on over this one, after Ready. It stays the same when the
+// destination has attached them.
+func (s *Source) Kept() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kept
 }
 
 // ErrBusy is returned where the destination's form allows one connection a service and it is taken.
