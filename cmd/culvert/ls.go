@@ -212,7 +212,7 @@ func (l *lister) print(r row, ago string) error {
 // line prints columns of fixed width, since later pages are not known when the first is shown. What is wider pushes
 // the rest of its line to the right.
 func (l *lister) line(fields []string) error {
-	widths := []int{28, 8, 8, 20, 8}
+	widths := []int{28, 9, 8, 20, 8}
 	var b strings.Builder
 	for i, f := range fields {
 		b.WriteString(f)
