@@ -71,6 +71,7 @@ type request struct {
 	operation string
 	method    string
 	clientID  string
+	topic     string // instead of clientID: of a retained message
 	below     string // what follows the client's path, such as "/subscriptions"
 	query     url.Values
 	body      []byte
@@ -149,6 +150,9 @@ func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
 		return nil, fmt.Errorf("invalid data endpoint %q", c.options.Endpoint)
 	}
 	path := "/connections/" + url.PathEscape(r.clientID) + r.below
+	if r.topic != "" {
+		path = "/retainedMessage/" + url.PathEscape(r.topic)
+	}
 	target := strings.TrimSuffix(base.String(), "/") + path
 	if len(r.query) > 0 {
 		target += "?" + r.query.Encode()

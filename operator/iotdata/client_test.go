@@ -47,6 +47,8 @@ func TestRequestsAreAsTheAPIReferenceSays(t *testing.T) {
 			_, _ = io.WriteString(w, `{"subscriptions":[{"topicFilter":"b","qos":0}]}`)
 		case strings.Contains(r.RequestURI, "subscriptions"):
 			_, _ = io.WriteString(w, `{"subscriptions":[{"topicFilter":"a","qos":1}],"nextToken":"n"}`)
+		case strings.Contains(r.RequestURI, "retained"):
+			_, _ = io.WriteString(w, `{"topic":"a/b","payload":"aGk=","qos":1,"lastModifiedTime":1700000000000}`)
 		case r.Method == http.MethodGet:
 			_, _ = io.WriteString(w, `{"connected":true,"clientId":"pi 1","connectedSince":1700000000000,"sourceIp":"203.0.113.7"}`)
 		}
@@ -66,12 +68,17 @@ func TestRequestsAreAsTheAPIReferenceSays(t *testing.T) {
 	if err := c.DeleteConnection(ctx, "pi-1", true); err != nil {
 		t.Error(err)
 	}
+	message, err := c.GetRetainedMessage(ctx, "a/b")
+	if diff := cmp.Diff(&RetainedMessage{"a/b", []byte("hi"), 1, 1700000000000}, message); diff != "" || err != nil {
+		t.Errorf("retained message differs: %s, error %v", diff, err)
+	}
 	want := []string{
 		"GET /connections/pi%201?includeSocketInformation=true",
 		"GET /connections/pi-1/subscriptions?maxResults=200",
 		"GET /connections/pi-1/subscriptions?maxResults=200&nextToken=n",
 		"POST /connections/pi-1/messages?confirmation=true&responseTopic=r&timeout=5&topic=%24x%2Fy hi",
 		"DELETE /connections/pi-1?cleanSession=true",
+		"GET /retainedMessage/a%2Fb",
 	}
 	if diff := cmp.Diff(want, seen); diff != "" {
 		t.Errorf("requests differ (-want +got):\n%s", diff)

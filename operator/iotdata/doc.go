@@ -1,5 +1,6 @@
 // Package iotdata asks AWS IoT's data plane which MQTT clients are connected: GetConnection,
-// ListSubscriptions, SendDirectMessage and DeleteConnection (AWS IoT API reference, "AWS IoT Data Plane").
+// ListSubscriptions, SendDirectMessage and DeleteConnection, and reads retained messages (AWS IoT API reference, "AWS
+// IoT Data Plane").
 //
 // The SDK's own module for this service is not used, since it cannot be had from every module proxy. The client
 // stands on the SDK's core: credentials, signing, retries and error types are the SDK's.

@@ -132,7 +132,25 @@ func (c *Client) DeleteConnection(ctx context.Context, clientID string, cleanSes
 	return c.call(ctx, request{operation: "DeleteConnection", method: http.MethodDelete, clientID: clientID, query: query}, nil)
 }
 
-// IsNotFound reports whether the service knows no such client.
+// RetainedMessage is the retained message of a topic.
+type RetainedMessage struct {
+	Topic            string `json:"topic"`
+	Payload          []byte `json:"payload"` // whatever the publisher wrote
+	QoS              int    `json:"qos"`
+	LastModifiedTime int64  `json:"lastModifiedTime"` // milliseconds since the epoch
+}
+
+// GetRetainedMessage returns the retained message of a topic. If there is none, the error is one that [IsNotFound]
+// recognises.
+func (c *Client) GetRetainedMessage(ctx context.Context, topic string) (*RetainedMessage, error) {
+	out := new(RetainedMessage)
+	if err := c.call(ctx, request{operation: "GetRetainedMessage", method: http.MethodGet, topic: topic}, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// IsNotFound reports whether the service knows no such client, or no such retained message.
 func IsNotFound(err error) bool { return hasCode(err, "ResourceNotFoundException") }
 
 // IsDenied reports whether the caller lacks the permission for a call.

@@ -89,6 +89,7 @@ type Broker struct {
 	listeners []net.Listener
 	conns     map[*conn]struct{}
 	records   map[string]Connection // by client id
+	retained  map[string]Retained   // by topic
 	running   bool
 	closed    bool
 	addrs     [2]string // bound addresses, plain and ALPN: kept over an outage
@@ -131,14 +132,14 @@ func newBroker(cfg Config) (*Broker, error) {
 	capabilities := mqtt.NewDefaultServerCapabilities()
 	capabilities.MinimumProtocolVersion = 4 // 3.1.1 and 5
 	capabilities.MaximumQos = 1
-	capabilities.RetainAvailable = 0
+	capabilities.RetainAvailable = 1 // told to MQTT 5 clients; rules keeps the messages, not mochi
 	capabilities.SharedSubAvailable = 0
 	capabilities.MaximumPacketSize = maxPayload + maxTopic + 16
 	capabilities.MaximumClientWritesPending = 1024
 	capabilities.MaximumSessionExpiryInterval = uint32(min(cfg.SessionExpiry/time.Second, math.MaxUint32)) //nolint:gosec // bounded
 	b := &Broker{
 		cfg: cfg, log: cfg.Logger, policy: cfg.Policy, behaviour: cfg.Behaviour,
-		conns: map[*conn]struct{}{}, records: map[string]Connection{}, addrs: [2]string{cfg.Listen, cfg.ListenALPN},
+		conns: map[*conn]struct{}{}, records: map[string]Connection{}, retained: map[string]Retained{}, addrs: [2]string{cfg.Listen, cfg.ListenALPN},
 		server: mqtt.New(&mqtt.Options{
 			Capabilities: capabilities,
 			InlineClient: true,

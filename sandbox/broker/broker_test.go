@@ -114,6 +114,12 @@ func TestSubscribe(t *testing.T) {
 	}
 }
 
+const publishOnly = `{"Statement": [
+  {"Effect": "Allow", "Action": ["iot:Connect", "iot:Publish"], "Resource": "*"}
+]}`
+
+func retained(pk *packets.Packet) { pk.FixedHeader.Retain = true }
+
 func TestPublishFromADevice(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -128,7 +134,11 @@ func TestPublishFromADevice(t *testing.T) {
 		{name: "allowed by policy", policy: everything, topic: "t", qos: 1, want: packets.Puback},
 		{name: "own notification topic, whatever the policy", policy: everything, topic: notify, qos: 1},
 		{name: "another reserved topic", policy: everything, topic: "$aws/things/pi-1/shadow/update", qos: 0},
-		{name: "retained", policy: everything, topic: "t", qos: 1, change: func(pk *packets.Packet) { pk.FixedHeader.Retain = true }},
+		{name: "retained", policy: everything, topic: "t", qos: 1, change: retained, want: packets.Puback},
+		{name: "retained, with iot:Publish alone", policy: publishOnly, topic: "t", qos: 1, change: retained},
+		{name: "not retained, with iot:Publish alone", policy: publishOnly, topic: "t", qos: 1, want: packets.Puback},
+		{name: "retained answers to pings, as tunnels need no more", topic: "culvert/pi-1/pong", qos: 1, change: retained, want: packets.Puback},
+		{name: "retained answers of another thing", topic: "culvert/pi-2/pong", qos: 1, change: retained},
 		{name: "QoS 2 gets no answer", policy: everything, topic: "t", qos: 2, want: packets.Pingresp},
 		{name: "a payload of 128 KiB", policy: everything, topic: "t", qos: 1, want: packets.Puback, change: func(pk *packets.Packet) {
 			pk.Payload = make([]byte, maxPayload)

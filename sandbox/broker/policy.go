@@ -18,11 +18,12 @@ const (
 	actionPublish   = "iot:Publish"
 	actionSubscribe = "iot:Subscribe"
 	actionReceive   = "iot:Receive"
+	actionRetain    = "iot:RetainPublish" // besides iot:Publish
 )
 
 // DefaultPolicy is the policy document that a device with a client id of its own needs for tunnels and no more (AWS IoT
 // developer guide): it may connect as its thing or as its thing with -tunnel appended, subscribe to its notifications
-// and receive them, and signs of life that an operator asks for.
+// and receive them and an operator's pings, and answer these with a retained message.
 func DefaultPolicy(region, account string) string {
 	arn := "arn:" + endpoints.Partition(region) + ":iot:" + region + ":" + account + ":"
 	const thing = "${iot:Connection.Thing.ThingName}"
@@ -30,7 +31,8 @@ func DefaultPolicy(region, account string) string {
 	return `{"Version": "2012-10-17", "Statement": [
   {"Effect": "Allow", "Action": "iot:Connect", "Resource": ["` + arn + `client/` + thing + `", "` + arn + `client/` + thing + `-tunnel"]},
   {"Effect": "Allow", "Action": "iot:Subscribe", "Resource": "` + arn + `topicfilter/` + notify + `"},
-  {"Effect": "Allow", "Action": "iot:Receive", "Resource": ["` + arn + `topic/` + notify + `", "` + arn + `topic/culvert/` + thing + `/ping"]}
+  {"Effect": "Allow", "Action": "iot:Receive", "Resource": ["` + arn + `topic/` + notify + `", "` + arn + `topic/culvert/` + thing + `/ping"]},
+  {"Effect": "Allow", "Action": ["iot:Publish", "iot:RetainPublish"], "Resource": "` + arn + `topic/culvert/` + thing + `/pong"}
 ]}
 `
 }

@@ -64,6 +64,9 @@ func (h *rules) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 		reason = denied(actionConnect, "client/"+id)
 	case pk.Connect.WillFlag:
 		reason = h.mayPublish(c, id, pk.Connect.WillTopic, pk.Connect.WillRetain)
+		if reason == "" && pk.Connect.WillRetain {
+			reason = "the sandbox keeps no retained last wills"
+		}
 	}
 	if reason == "" {
 		return nil
@@ -171,6 +174,10 @@ func (h *rules) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet
 		if reason == "" && len(pk.Payload) > maxPayload {
 			reason = fmt.Sprintf("a payload of more than %d bytes", maxPayload)
 		}
+		if reason == "" && qos < 2 && pk.FixedHeader.Retain {
+			reason = h.b.retain(pk.TopicName, pk.Payload, qos)
+			pk.FixedHeader.Retain = false // who is subscribed already gets it as any other message
+		}
 	case packets.Puback:
 		c.acknowledged(pk.PacketID)
 	case packets.Subscribe:
@@ -202,8 +209,8 @@ func (h *rules) mayPublish(c *conn, id, topic string, retain bool) string {
 		return fmt.Sprintf("a topic of more than %d bytes", maxTopic)
 	case !policy.allows(actionPublish, "topic/"+topic, principal{c.thing, id}):
 		return denied(actionPublish, "topic/"+topic)
-	case retain:
-		return "the sandbox keeps no retained messages"
+	case retain && !policy.allows(actionRetain, "topic/"+topic, principal{c.thing, id}):
+		return denied(actionRetain, "topic/"+topic)
 	}
 	return ""
 }

@@ -24,7 +24,7 @@ const SigningName = "iotdevicegateway"
 const SocketInformation = "SocketInformation"
 
 // Operations are the names of the operations, for [Behaviour].Denied.
-var Operations = []string{"GetConnection", "ListSubscriptions", "SendDirectMessage", "DeleteConnection"}
+var Operations = []string{"GetConnection", "ListSubscriptions", "SendDirectMessage", "DeleteConnection", "GetRetainedMessage"}
 
 // Config configures an API. Broker is required.
 type Config struct {
@@ -82,6 +82,7 @@ func New(cfg Config) *API {
 	a.handle("GET /connections/{clientId}/subscriptions", "ListSubscriptions", a.listSubscriptions)
 	a.handle("POST /connections/{clientId}/messages", "SendDirectMessage", a.sendDirectMessage)
 	a.handle("DELETE /connections/{clientId}", "DeleteConnection", a.deleteConnection)
+	a.handle("GET /retainedMessage/{topic}", "GetRetainedMessage", a.getRetainedMessage)
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		a.answer(w, r, "unknown", nil, &apiError{http.StatusNotFound, "ResourceNotFoundException", "The sandbox knows no " + r.Method + " of this path."})
 	})
@@ -89,7 +90,9 @@ func New(cfg Config) *API {
 }
 
 // Mine reports whether a request is for this API and not for another one of the sandbox.
-func Mine(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/connections/") }
+func Mine(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, "/connections/") || strings.HasPrefix(r.URL.Path, "/retainedMessage/")
+}
 
 // SetBehaviour changes the behaviour from now on.
 func (a *API) SetBehaviour(b Behaviour) {
@@ -179,6 +182,7 @@ func (a *API) authorize(c call, operation string) error {
 		return &apiError{http.StatusTooManyRequests, "ThrottlingException", "Rate exceeded"}
 	case slices.Contains(c.behaviour.Denied, operation):
 		return denied(operation)
+	case operation == "GetRetainedMessage": // of no client
 	case c.clientID == "" || len(c.clientID) > 128 || strings.HasPrefix(c.clientID, "$"):
 		return invalid("clientId must have 1 to 128 bytes and not begin with $.")
 	}
@@ -186,5 +190,5 @@ func (a *API) authorize(c call, operation string) error {
 }
 
 func denied(permission string) error {
-	return &apiError{http.StatusForbidden, "ForbiddenException", "The caller is not authorized to perform iot:" + permission + " on this client."}
+	return &apiError{http.StatusForbidden, "ForbiddenException", "The caller is not authorized to perform iot:" + permission + " on this resource."}
 }

@@ -23,7 +23,8 @@ const soon = 5 * time.Second
 
 const policy = `{"Version": "2012-10-17", "Statement": [
   {"Effect": "Allow", "Action": ["iot:Connect", "iot:Subscribe"], "Resource": "*"},
-  {"Effect": "Allow", "Action": "iot:Receive", "Resource": "arn:aws:iot:eu-west-1:123456789012:topic/culvert/*"}
+  {"Effect": "Allow", "Action": "iot:Receive", "Resource": "arn:aws:iot:eu-west-1:123456789012:topic/culvert/*"},
+  {"Effect": "Allow", "Action": ["iot:Publish", "iot:RetainPublish"], "Resource": "arn:aws:iot:eu-west-1:123456789012:topic/culvert/*"}
 ]}`
 
 // bench is a broker with the API at its address.
@@ -286,6 +287,36 @@ func TestDirectMessage(t *testing.T) {
 	b.want("POST", "/connections/pi-1-tunnel/messages?topic=culvert/ping&confirmation=true&timeout=1", "x", 504, "GatewayTimeoutException")
 	b.broker.SetBehaviour(broker.Behaviour{})
 	b.want("POST", "/connections/pi-1-tunnel/messages?topic=culvert/ping&confirmation=true", "x", 200, nil)
+}
+
+func TestRetainedMessages(t *testing.T) {
+	b := newBench(t)
+	const path = "/retainedMessage/culvert%2Fpi-1%2Fpong"
+	b.want("GET", path, "", 404, "ResourceNotFoundException")
+	c := b.device("pi-1", nil)
+	publish := func(retained bool, payload string) {
+		t.Helper()
+		if token := c.Publish("culvert/pi-1/pong", 1, retained, payload); !token.WaitTimeout(soon) || token.Error() != nil {
+			t.Fatal(token.Error())
+		}
+	}
+	publish(false, "passing")
+	b.want("GET", path, "", 404, "ResourceNotFoundException")
+	publish(true, "old")
+	publish(true, "hello")
+	publish(false, "passing")
+	out := b.want("GET", path, "", 200, nil)
+	if out["topic"] != "culvert/pi-1/pong" || out["payload"] != "aGVsbG8=" || out["qos"] != 1.0 {
+		t.Errorf("retained message: %v", out)
+	}
+	if ms, _ := out["lastModifiedTime"].(float64); time.Since(time.UnixMilli(int64(ms))).Abs() > time.Minute {
+		t.Errorf("lastModifiedTime %v", out["lastModifiedTime"])
+	}
+	b.api.SetBehaviour(Behaviour{Denied: []string{"GetRetainedMessage"}})
+	b.want("GET", path, "", 403, "ForbiddenException")
+	b.api.SetBehaviour(Behaviour{})
+	publish(true, "")
+	b.want("GET", path, "", 404, "ResourceNotFoundException")
 }
 
 func TestRefusals(t *testing.T) {

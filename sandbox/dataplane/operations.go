@@ -144,6 +144,20 @@ func (*API) deleteConnection(c call) (any, error) {
 	return struct{}{}, nil
 }
 
+func (*API) getRetainedMessage(c call) (any, error) {
+	topic := c.PathValue("topic")
+	m, ok := c.broker.Retained(topic)
+	if !ok {
+		return nil, notFound("Topic %q has no retained message.", topic)
+	}
+	return struct {
+		Topic            string `json:"topic"`
+		Payload          []byte `json:"payload"` // base64
+		QoS              byte   `json:"qos"`
+		LastModifiedTime int64  `json:"lastModifiedTime"` // ms since the epoch
+	}{topic, m.Payload, m.QoS, m.At.UnixMilli()}, nil
+}
+
 // number parses a query parameter.
 func number(text string, otherwise, least, most int) (int, error) {
 	if text == "" {
