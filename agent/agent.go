@@ -95,7 +95,12 @@ func New(cfg *config.Config, opts Options) *Agent {
 		Connected:      a.settled,
 		Logger:         opts.Logger,
 	})
+	var answer func([]string) []byte
+	if cfg.MQTT.AnswerPings {
+		answer = a.answerPing
+	}
 	a.mqtt = notify.New(notify.Config{
+		Answer:    answer,
 		ThingName: cfg.ThingName,
 		Broker:    cfg.MQTT.Broker,
 		TLS:       func() (*tls.Config, error) { return mqttTLS(cfg, a.clock.now) },

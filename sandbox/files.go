@@ -144,6 +144,9 @@ func (s *Sandbox) daemonConfig(d Device) (string, error) {
 	line("ca_file   = %s", local(s.CAFile()))
 	line("cert_file = %s", local(d.CertFile))
 	line("key_file  = %s", local(d.KeyFile))
+	if s.cfg.Policy == nil { // the default one allows it
+		line("answer_pings = true")
+	}
 	line("\n[tunnel]")
 	line("endpoint  = %s", quote(s.RelayURL))
 	line("ca_file   = %s", local(s.CAFile()))

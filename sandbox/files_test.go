@@ -52,6 +52,7 @@ endpoint  = "` + s.MQTT + `"
 ca_file   = "ca.pem"
 cert_file = "pi-1.pem.crt"
 key_file  = "pi-1.pem.key"
+answer_pings = true
 
 [tunnel]
 endpoint  = "` + s.RelayURL + `"

@@ -60,6 +60,7 @@ type MQTT struct {
 	PasswordFile      string
 	Authorizer        string // a custom authorizer's name
 	TokenFile         string // its token
+	AnswerPings       bool   // publish an answer to an operator's ping
 }
 
 const (

@@ -47,6 +47,7 @@ var sections = []section{
 		{"authorizer_token_file", func(d *decoder, n *node) { d.optionalPath(n, &d.cfg.MQTT.TokenFile) }},
 		{"keep_alive", func(d *decoder, n *node) { d.keepAlive(n) }},
 		{"persistent_session", func(d *decoder, n *node) { d.boolean(n, &d.cfg.MQTT.PersistentSession) }},
+		{"answer_pings", func(d *decoder, n *node) { d.boolean(n, &d.cfg.MQTT.AnswerPings) }},
 	}},
 	{"tunnel", []key{
 		{"endpoint", func(d *decoder, n *node) { d.tunnelEndpoint(n) }},

@@ -24,6 +24,7 @@ func (c *Config) RestartNeeded(next *Config) []string {
 	changed("mqtt.authorizer_token_file", m.TokenFile != n.TokenFile)
 	changed("mqtt.keep_alive", m.KeepAlive != n.KeepAlive)
 	changed("mqtt.persistent_session", m.PersistentSession != n.PersistentSession)
+	changed("mqtt.answer_pings", m.AnswerPings != n.AnswerPings)
 	changed("tunnel.endpoint", c.Tunnel.Endpoint != next.Tunnel.Endpoint)
 	changed("tunnel.ca_file", c.Tunnel.CAFile != next.Tunnel.CAFile)
 	changed("tunnel.state_dir", c.Tunnel.StateDir != next.Tunnel.StateDir)

@@ -56,7 +56,7 @@ func TestEveryFieldIsEitherReloadableOrNamed(t *testing.T) {
 		"MQTT.CAFile": "mqtt.ca_file", "MQTT.CertFile": "mqtt.cert_file", "MQTT.KeyFile": "mqtt.key_file", "MQTT.TPMKey.Device": "mqtt.key_file", "MQTT.TPMKey.Handle": "mqtt.key_file",
 		"MQTT.Username": "mqtt.username", "MQTT.PasswordFile": "mqtt.password_file", "MQTT.Authorizer": "mqtt.authorizer",
 		"MQTT.TokenFile": "mqtt.authorizer_token_file", "MQTT.KeepAlive": "mqtt.keep_alive",
-		"MQTT.PersistentSession": "mqtt.persistent_session", "Tunnel.Endpoint": "tunnel.endpoint", "Tunnel.CAFile": "tunnel.ca_file",
+		"MQTT.PersistentSession": "mqtt.persistent_session", "MQTT.AnswerPings": "mqtt.answer_pings", "Tunnel.Endpoint": "tunnel.endpoint", "Tunnel.CAFile": "tunnel.ca_file",
 		"Tunnel.StateDir": "tunnel.state_dir", "Tunnel.ResumeTimeout": "tunnel.resume_timeout", "Log.Format": "log.format",
 		"Control.Socket": "control.socket", "Control.Group": "control.group", "Metrics.Listen": "metrics.listen",
 	}

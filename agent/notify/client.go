@@ -50,6 +50,11 @@ type Config struct {
 	// quick: nothing else is read meanwhile. The error repeats nothing of the message.
 	Invalid func(error)
 
+	// Answer, if set, makes what is published, as a retained message on culvert/THING/pong, after an operator's
+	// pings that ask for it; asked are their marks, oldest first, at most 4. nil only acknowledges pings. The policy
+	// must allow iot:Publish and iot:RetainPublish.
+	Answer func(asked []string) []byte
+
 	Logger *slog.Logger // nil means slog.Default
 
 	random func() float64 // the backoff's; set by tests
@@ -82,6 +87,7 @@ type Client struct {
 	renew    chan struct{} // holds one call of Renew
 	tried    *trial        // for the next attempt; used by Run's goroutine alone
 	watchdog watchdog
+	answers  answers
 
 	mu    sync.Mutex
 	state State
@@ -111,6 +117,9 @@ func New(cfg Config) *Client {
 	}
 	c.logger = cfg.Logger.With("endpoint", c.endpoint, "client_id", cfg.ClientID)
 	c.inbox = newInbox(c.topic, cfg.Invalid, c.logger)
+	if cfg.Answer != nil {
+		c.inbox.asked = make(chan string, 1)
+	}
 	c.doctor = doctor{clientID: cfg.ClientID, byName: cfg.Login != nil, topic: c.topic, endpoint: c.endpoint}
 	c.reporter = reporter{logger: c.logger}
 	return c
@@ -148,6 +157,10 @@ func (c *Client) Run(ctx context.Context, handle func(Notification)) error {
 			stood = e.after
 		}
 		delay := max(c.retry.Failed(stood), time.Until(e.connectAt.Add(connectSpacing)))
+		if c.answers.lost(e) {
+			c.logger.Warn("pings are no longer answered, the mqtt connection ended after each answer", "reason",
+				"the policy must allow iot:Publish and iot:RetainPublish on topic/"+c.pongTopic()+"; a restart tries again")
+		}
 		failure := c.doctor.diagnose(e)
 		attempts := 0
 		c.set(func(s *State) {

@@ -197,23 +197,32 @@ func (c *Client) session(ctx context.Context, g *mqttConn, in *inbox, config *tl
 	began = time.Now()
 	c.up(began)
 	c.watchdog.wait()
-	err = c.stay(ctx, g, lost, config)
+	err = c.stay(ctx, client, g, lost, config)
 	e := at(stageUp, err)
 	c.goodbye(client, g)
 	return e
 }
 
 // stay waits until the session is lost, ctx ends, or new certificate files have proved themselves.
-func (c *Client) stay(ctx context.Context, g *mqttConn, lost <-chan error, config *tls.Config) error {
+func (c *Client) stay(ctx context.Context, client mqtt.Client, g *mqttConn, lost <-chan error, config *tls.Config) error {
 	trying, cancel := context.WithCancel(ctx)
 	var tries chan *trial
+	var due *time.Timer // when pings may be answered; nil: none waits
 	defer func() {
 		cancel()
+		if due != nil {
+			due.Stop()
+		}
 		if tries != nil {
 			(<-tries).close()
 		}
 	}()
+	c.answers.begin()
 	for {
+		var answer <-chan time.Time
+		if due != nil {
+			answer = due.C
+		}
 		select {
 		case <-g.dead:
 			return g.err
@@ -221,6 +230,14 @@ func (c *Client) stay(ctx context.Context, g *mqttConn, lost <-chan error, confi
 			return g.cause(err)
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case mark := <-c.inbox.asked:
+			if wait, ok := c.answers.ask(mark, time.Now()); ok && due == nil {
+				due = time.NewTimer(wait)
+			}
+		case <-answer:
+			due = nil
+			// QoS 0: an answer that is lost is asked for again, and there is no acknowledgement to wait for.
+			client.Publish(c.pongTopic(), 0, true, c.cfg.Answer(c.answers.take(time.Now())))
 		case <-c.renew:
 			if tries == nil {
 				tries = make(chan *trial, 1)

@@ -33,7 +33,8 @@ type arrival struct {
 // every reconnect, and stop sending at all once its window of unacknowledged messages is full.
 type inbox struct {
 	topic   string
-	ping    string // signs of life are asked for here; only the acknowledgement counts
+	ping    string      // signs of life are asked for here
+	asked   chan string // marks of pings that want an answer; nil: the acknowledgement is all they get
 	logger  *slog.Logger
 	invalid func(error) // nil: not reported
 	queue   chan arrival
@@ -64,6 +65,12 @@ func (in *inbox) put(topic string, payload []byte, ack func()) {
 	now := time.Now()
 	if topic == in.ping {
 		ack()
+		if mark := pingMark(payload); mark != "" {
+			select {
+			case in.asked <- mark:
+			default: // nobody answers, or another ping is about to be
+			}
+		}
 		return
 	}
 	if topic != in.topic {

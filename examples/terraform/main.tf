@@ -21,6 +21,7 @@ resource "aws_iot_policy" "culvertd" {
       { Effect = "Allow", Action = "iot:Subscribe", Resource = "${local.arn}:topicfilter/${local.topic}" },
       { Effect = "Allow", Action = "iot:Receive", Resource = "${local.arn}:topic/${local.topic}" },
       { Effect = "Allow", Action = "iot:Receive", Resource = "${local.arn}:topic/culvert/${var.thing}/ping" },
+      { Effect = "Allow", Action = ["iot:Publish", "iot:RetainPublish"], Resource = "${local.arn}:topic/culvert/${var.thing}/pong" },
     ]
   })
 }
@@ -34,6 +35,7 @@ resource "aws_iam_policy" "operator" {
       Action = [
         "iot:ListTunnels", "iot:DescribeTunnel", "iot:OpenTunnel", "iot:RotateTunnelAccessToken", "iot:CloseTunnel",
         "iot:DescribeThing", "iot:DescribeEndpoint", "iot:ListThings", "iot:GetConnection", "iot:SendDirectMessage",
+        "iot:GetRetainedMessage",
       ]
       Resource = "*"
     }]

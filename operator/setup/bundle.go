@@ -54,6 +54,7 @@ func (d Device) files(thing, endpoint, certificate, key string) []file {
 		line("ca_file   = %q", RootsFile)
 	}
 	line("cert_file = %q\nkey_file  = %q", CertificateFile, KeyFile)
+	line("answer_pings = true")
 	if len(d.Roots) > 0 || d.DataEndpoint != "" {
 		line("\n[tunnel]")
 	}

@@ -19,7 +19,8 @@ func policyDocument(region, account, thing string) string {
     {"Effect": "Allow", "Action": "iot:Connect", "Resource": "` + arn + `client/` + thing + `-tunnel"},
     {"Effect": "Allow", "Action": "iot:Subscribe", "Resource": "` + arn + `topicfilter/` + notify + `"},
     {"Effect": "Allow", "Action": "iot:Receive", "Resource": "` + arn + `topic/` + notify + `"},
-    {"Effect": "Allow", "Action": "iot:Receive", "Resource": "` + arn + `topic/culvert/` + thing + `/ping"}
+    {"Effect": "Allow", "Action": "iot:Receive", "Resource": "` + arn + `topic/culvert/` + thing + `/ping"},
+    {"Effect": "Allow", "Action": ["iot:Publish", "iot:RetainPublish"], "Resource": "` + arn + `topic/culvert/` + thing + `/pong"}
   ]
 }
 `

@@ -1,0 +1,40 @@
+package agent
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/version"
+)
+
+// maxAnswered bounds the services that an answer to a ping names, so that it stays below 8 KiB with the longest names.
+const maxAnswered = 32
+
+// pong is the answer to an operator's ping. It holds what an operator who may open tunnels learns anyway.
+type pong struct {
+	Asked    []string      `json:"asked"` // the pings' marks
+	Version  string        `json:"version"`
+	Uptime   int64         `json:"uptime"` // of the daemon, in seconds
+	Services []pongService `json:"services"`
+}
+
+type pongService struct {
+	Name     string `json:"name"`
+	Disabled bool   `json:"disabled,omitempty"`
+}
+
+// answerPing makes the answer to the pings with the given marks.
+func (a *Agent) answerPing(asked []string) []byte {
+	a.mu.Lock()
+	services := a.current.Services
+	a.mu.Unlock()
+	p := pong{
+		Asked: asked, Version: version.Get().Version, Uptime: int64(time.Since(a.started) / time.Second),
+		Services: []pongService{},
+	}
+	for _, s := range services[:min(len(services), maxAnswered)] {
+		p.Services = append(p.Services, pongService{s.Name, s.Disabled})
+	}
+	data, _ := json.Marshal(p) // strings, numbers and truth values always encode
+	return data
+}
