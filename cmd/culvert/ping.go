@@ -33,10 +33,13 @@ func newPingCommand() *cobra.Command {
 		Use:   "ping [flags] THING",
 		Short: "Ask a device's culvertd for a sign of life",
 		Long: "Sends messages through AWS IoT to the MQTT client of the thing's culvertd and shows how long each " +
-			"acknowledgement took. It opens no tunnel and costs no more than messages do.\n\n" +
+			"acknowledgement took, and what culvertd says of itself: version, uptime, services. It opens no tunnel and " +
+			"costs no more than messages do.\n\n" +
 			"The caller needs iot:DescribeEndpoint, and iot:SendDirectMessage and iot:GetConnection on " +
 			"client/THING-tunnel. The device's policy must allow iot:Receive on topic/culvert/THING/ping. Without " +
 			"the permission to send messages, ping shows what AWS knows of the connection.\n\n" +
+			"A device answers if mqtt.answer_pings is on and its policy allows iot:Publish and iot:RetainPublish on " +
+			"topic/culvert/THING/pong. The caller needs iot:GetRetainedMessage on the same topic to read it.\n\n" +
 			"Exit codes: 0 the device answered, 1 it did not, 2 something else is wrong.",
 		Example: "  culvert ping pi-1\n" +
 			"  culvert ping -c 1 -q pi-1 && culvert ssh pi-1",
@@ -81,8 +84,17 @@ func runPing(cmd *cobra.Command, o *pingOptions, thing string) error {
 		fmt.Fprintf(out, "PING %s (MQTT client %s)\n", thing, presence.ClientID(thing))
 	}
 	var times roundTrips
+	var answer <-chan answerOrError // what culvertd says of itself; nil until a message was acknowledged
 	for seq := 1; o.count == 0 || seq <= o.count; seq++ {
-		took, err := client.Ping(ctx, thing, o.timeout)
+		var took time.Duration
+		if answer != nil {
+			took, err = client.Ping(ctx, thing, o.timeout)
+		} else {
+			var mark string
+			if mark, took, err = client.Ask(ctx, thing, o.timeout); err == nil {
+				answer = await(ctx, client, thing, mark)
+			}
+		}
 		switch {
 		case ctx.Err() != nil:
 			times.sent++
@@ -114,9 +126,44 @@ func runPing(cmd *cobra.Command, o *pingOptions, thing string) error {
 	}
 	times.print(out, thing)
 	if len(times.list) > 0 {
+		printAnswer(out, thing, <-answer, o.quiet)
 		return nil
 	}
 	return pingState(context.WithoutCancel(ctx), out, client, thing, nil)
+}
+
+type answerOrError struct {
+	presence.Answer
+	err error
+}
+
+// await waits for a device's answer beside the messages that follow.
+func await(ctx context.Context, client *presence.Client, thing, mark string) <-chan answerOrError {
+	done := make(chan answerOrError, 1)
+	go func() {
+		a, err := client.Answer(ctx, thing, mark)
+		done <- answerOrError{a, err}
+	}()
+	return done
+}
+
+// printAnswer prints what culvertd says of itself, or why that is not known: pings work without it.
+func printAnswer(out io.Writer, thing string, a answerOrError, quiet bool) {
+	reason := ""
+	switch {
+	case a.err == nil:
+		fmt.Fprintln(out, a.Describe())
+		return
+	case quiet, errors.Is(a.err, context.Canceled):
+		return
+	case errors.Is(a.err, presence.ErrNoAnswer):
+		reason = "the device does not answer (answer_pings in its culvertd.toml)"
+	case iotdata.IsDenied(a.err):
+		reason = "the caller lacks iot:GetRetainedMessage on topic/" + presence.PongTopic(thing)
+	default:
+		reason = hint.Line(operator.Explain(a.err))
+	}
+	fmt.Fprintln(out, "version, uptime and services are not known:", reason)
 }
 
 // pingState says what AWS knows of a device that did not answer, or that may not be sent messages. denied is why it

@@ -18,8 +18,11 @@ import (
 // ClientID is the MQTT client id of culvertd for a thing, unless its configuration names another (mqtt.client_id).
 func ClientID(thing string) string { return thing + "-tunnel" }
 
-// PingTopic is where culvertd takes signs of life. It only acknowledges them.
+// PingTopic is where culvertd takes signs of life, which it acknowledges.
 func PingTopic(thing string) string { return "culvert/" + thing + "/ping" }
+
+// PongTopic has culvertd's last answer as its retained message, if its configuration allows answers (mqtt.answer_pings).
+func PongTopic(thing string) string { return "culvert/" + thing + "/pong" }
 
 // State is what AWS IoT says of an agent's MQTT connection. Its texts are safe to print.
 type State struct {
@@ -145,13 +148,17 @@ func (c *Client) Subscriptions(ctx context.Context, thing string) ([]iotdata.Sub
 // Ping sends culvertd a message and returns how long it took until AWS IoT had its acknowledgement. Errors that
 // [iotdata.IsTimeout], [iotdata.IsNotFound] and [iotdata.IsDenied] recognise say what is missing.
 func (c *Client) Ping(ctx context.Context, thing string, timeout time.Duration) (time.Duration, error) {
+	return c.ping(ctx, thing, "{}", timeout)
+}
+
+func (c *Client) ping(ctx context.Context, thing, payload string, timeout time.Duration) (time.Duration, error) {
 	data, err := c.dataPlane(ctx)
 	if err != nil {
 		return 0, err
 	}
 	start := time.Now()
 	err = data.SendDirectMessage(ctx, iotdata.DirectMessage{
-		ClientID: ClientID(thing), Topic: PingTopic(thing), Payload: []byte("{}"), Timeout: timeout,
+		ClientID: ClientID(thing), Topic: PingTopic(thing), Payload: []byte(payload), Timeout: timeout,
 	})
 	return time.Since(start), err
 }

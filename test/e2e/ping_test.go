@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"bytes"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/version"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/dataplane"
 )
@@ -47,6 +50,10 @@ func TestPingTellsWhetherADeviceIsThereWithoutATunnel(t *testing.T) {
 		}
 	}
 	expect("there", 0, "3 sent, 3 acknowledged, 0% lost", "seq=3", "round trip min/avg/max/mdev")(ping("-c", "3", "pi-1"))
+	expect("its answer", 0, "culvertd "+version.Get().Version+", up for ", "services: ", "SSH")(ping("-c", "1", "-q", "pi-1"))
+	box.DataPlane.SetBehaviour(dataplane.Behaviour{Denied: []string{"GetRetainedMessage"}})
+	expect("no permission to read it", 0, "1 acknowledged", "are not known: the caller lacks iot:GetRetainedMessage on topic/culvert/pi-1/pong")(ping("-c", "1", "pi-1"))
+	box.DataPlane.SetBehaviour(dataplane.Behaviour{})
 	expect("never seen", 1, "pi-2 has never connected as pi-2-tunnel")(ping("-c", "1", "pi-2"))
 	box.DataPlane.SetBehaviour(dataplane.Behaviour{Denied: []string{"SendDirectMessage"}})
 	expect("no permission", 2, "pi-1 is connected from 127.0.0.1", "iot:SendDirectMessage on client/pi-1-tunnel")(ping("-c", "1", "pi-1"))
@@ -55,6 +62,17 @@ func TestPingTellsWhetherADeviceIsThereWithoutATunnel(t *testing.T) {
 	box.DataPlane.SetBehaviour(dataplane.Behaviour{})
 	device.stop(t)
 	expect("gone", 1, "pi-1 is not connected: last seen", "from 127.0.0.1")(ping("-c", "1", "pi-1"))
+	config, err := os.ReadFile(files.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = bytes.Replace(config, []byte("answer_pings = true"), []byte("answer_pings = false"), 1)
+	if err := os.WriteFile(files.ConfigFile, config, 0o600); err != nil { //nolint:gosec // a path of this test
+		t.Fatal(err)
+	}
+	again := startDaemon(t, files.ConfigFile)
+	again.waitLog(t, "mqtt subscribed", 20*time.Second)
+	expect("answers are off, an old one is there", 0, "1 acknowledged", "are not known: the device does not answer")(ping("-c", "1", "pi-1"))
 	if n := len(site.open()); n != 0 {
 		t.Errorf("%d tunnels were opened", n)
 	}
