@@ -63,7 +63,7 @@ func (w *eventWriter) listening(service, address string) error {
 // event takes what is of use to a program.
 func (w *eventWriter) event(e connect.Event) {
 	out := connectEvent{Tunnel: e.Tunnel, Service: e.Service, Text: e.Text}
-	switch e.Kind { //nolint:exhaustive // the others are for a person
+	switch e.Kind {
 	case connect.Detached, connect.Resumed:
 		out.Event, out.Connections = "detached", &e.Connections
 		if e.Kind == connect.Resumed {

@@ -235,7 +235,6 @@ func (c *Config) check(thing string, wanted []string) error {
 }
 
 func (c *Config) step(format string, args ...any)   { c.tell(Step, format, args) }
-func (c *Config) done(format string, args ...any)   { c.tell(Done, format, args) }
 func (c *Config) notice(format string, args ...any) { c.tell(Notice, format, args) }
 func (c *Config) advise(format string, args ...any) { c.tell(Advice, format, args) }
 

@@ -38,7 +38,7 @@ func (f *farEnd) why() proxy.Reason {
 // than that it ended.
 func (t *Tunnel) explain(service string, why proxy.Reason) *Error {
 	again := "run the command again"
-	switch why {
+	switch why { //nolint:exhaustive // the others need no explanation
 	case proxy.PeerStopped:
 		return &Error{Reason: DeviceGone, Text: "culvertd on " + t.thing + " was stopped, and the connection with it", hint: again}
 	case proxy.PeerForgot:

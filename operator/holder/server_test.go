@@ -129,7 +129,7 @@ func TestHowLongAHolderLives(t *testing.T) {
 			l := r.dial()
 			defer l.Close()
 			a, err := l.request(context.Background(), Request{Op: opStatus}, nil)
-			if err != nil || a.Status == nil || a.Status.Ends.Sub(time.Now()) != time.Minute {
+			if err != nil || a.Status == nil || time.Until(a.Status.Ends) != time.Minute {
 				t.Errorf("%+v, %v", a, err)
 			}
 		}, 10 * time.Minute},

@@ -237,10 +237,10 @@ func (f *fileCopy) room(at int64, partial fs.FileInfo) error {
 	}
 	free, known := f.dst.Free()
 	if known && partial != nil && isRegular(partial) {
-		free += uint64(max(0, partial.Size()-at)) //nolint:gosec // not negative
+		free += uint64(max(0, partial.Size()-at))
 	}
-	if known && uint64(f.size-at) > free { //nolint:gosec // at is at most the size
-		return fmt.Errorf("no room: %s are free and %s are needed", Bytes(int64(free)), Bytes(f.size-at))
+	if need := f.size - at; known && uint64(need) > free { //nolint:gosec // at is at most the size
+		return fmt.Errorf("no room: %s are free and %s are needed", Bytes(int64(free)), Bytes(need)) //nolint:gosec // less than need
 	}
 	return nil
 }
@@ -296,6 +296,6 @@ func (f *fileCopy) umaskLeaves() (fs.FileMode, error) {
 		known = int64(current) + 1
 		f.umask.Store(known)
 	}
-	left := fs.FileMode(known-1) & permissions //nolint:gosec // 9 bits
+	left := fs.FileMode(known-1) & permissions
 	return left | left&0o444>>2, nil
 }

@@ -88,8 +88,10 @@ func (t *localTarget) Stat(path string) (fs.FileInfo, error)  { return t.root.St
 func (t *localTarget) Readlink(path string) (string, error)   { return t.root.Readlink(local(path)) }
 func (t *localTarget) Remove(path string) error               { return t.root.Remove(local(path)) }
 func (t *localTarget) Mkdir(path string) error                { return t.root.Mkdir(local(path), permissions) }
-func (t *localTarget) Symlink(to, path string) error          { return t.root.Symlink(to, local(path)) }
-func (t *localTarget) Rename(from, to string) error           { return t.root.Rename(local(from), local(to)) }
+
+func (t *localTarget) Symlink(to, path string) error { return t.root.Symlink(to, local(path)) }
+
+func (t *localTarget) Rename(from, to string) error { return t.root.Rename(local(from), local(to)) }
 
 func (t *localTarget) Create(path string) (writer, error) {
 	return t.root.OpenFile(local(path), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)

@@ -50,11 +50,11 @@ func Parse(arg string) (Location, error) {
 	if strings.ContainsRune(arg, 0) {
 		return Location{}, errors.New("a path holds a NUL")
 	}
-	head, rest := arg, ""
-	user, host, hasUser := strings.Cut(head, "@")
+	user, host, hasUser := strings.Cut(arg, "@")
 	if !hasUser || strings.ContainsAny(user, ":/[") {
-		user, host, hasUser = "", head, false
+		user, host, hasUser = "", arg, false
 	}
+	var rest string
 	if strings.HasPrefix(host, "[") {
 		end := strings.Index(host, "]:")
 		if end < 0 || strings.Contains(host[:end], "/") {

@@ -35,11 +35,10 @@ func (f *fileCopy) move(out writer, at int64, sum hash.Hash) error {
 		}
 		return nil
 	}
-	moved := func(p *piece) error {
+	moved := func(p *piece) {
 		f.result.Sent += int64(len(p.data))
 		f.sent.Add(int64(len(p.data)))
 		f.count(int64(len(p.data)))
-		return nil
 	}
 	var p pump
 	if f.upload() {
@@ -47,17 +46,21 @@ func (f *fileCopy) move(out writer, at int64, sum hash.Hash) error {
 			err := read(p)
 			sum.Write(p.data)
 			return err
-		}, request: write, finish: moved}
+		}, request: write, finish: func(p *piece) error {
+			moved(p)
+			return nil
+		}}
 	} else {
 		p = pump{request: read, finish: func(p *piece) error {
 			sum.Write(p.data)
 			if err := write(p); err != nil {
 				return err
 			}
-			return moved(p)
+			moved(p)
+			return nil
 		}}
 	}
-	_, err := p.run(f.ctx, f.session.slots, at, f.size)
+	err := p.run(f.ctx, f.session.slots, at, f.size)
 	if w, ok := errors.AsType[*writeError](err); ok {
 		return f.writeFailed(out, w.error)
 	}

@@ -33,8 +33,8 @@ func newSlots() *slots {
 	return &slots{make(chan struct{}, window), sync.Pool{New: func() any { b := make([]byte, packetSize); return &b }}}
 }
 
-// run moves the bytes from off up to size. It returns how far everything in front has been moved.
-func (p *pump) run(ctx context.Context, s *slots, off, size int64) (done int64, err error) {
+// run moves the bytes from off up to size.
+func (p *pump) run(ctx context.Context, s *slots, off, size int64) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	pending := make(chan *piece, window)
@@ -66,7 +66,7 @@ func (p *pump) run(ctx context.Context, s *slots, off, size int64) (done int64, 
 			}()
 		}
 	}()
-	done = off
+	done := off
 	for one := range pending {
 		<-one.done
 		if err == nil {
@@ -87,5 +87,5 @@ func (p *pump) run(ctx context.Context, s *slots, off, size int64) (done int64, 
 	if err == nil && done < size {
 		err = context.Cause(ctx)
 	}
-	return done, err
+	return err
 }

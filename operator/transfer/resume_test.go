@@ -59,7 +59,7 @@ func TestACutConnection(t *testing.T) {
 	b := newBed(t)
 	content := noise(6 << 20)
 	write(t, filepath.Join(b.here, "d/large"), content, 0o644)
-	for _, name := range strings.Fields("a b c sub/d sub/e") {
+	for name := range strings.FieldsSeq("a b c sub/d sub/e") {
 		write(t, filepath.Join(b.here, "d", name), []byte(name), 0o644)
 	}
 	c := b.copier(t, Options{Recursive: true}, "d", "pi:")

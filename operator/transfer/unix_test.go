@@ -19,5 +19,5 @@ func currentUmask(t *testing.T) os.FileMode {
 	t.Helper()
 	umask := syscall.Umask(0)
 	syscall.Umask(umask)
-	return os.FileMode(umask) //nolint:gosec // 9 bits
+	return os.FileMode(umask)
 }

@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -51,13 +52,9 @@ func TestMixedConnectionsKeepTheirOwnOrder(t *testing.T) {
 		b := make([]byte, 13+rng.IntN(40))
 		b[0] = byte(len(b))
 		binary.BigEndian.PutUint32(b[1:], c)
-		binary.BigEndian.PutUint32(b[9:], uint32(total)) //nolint:gosec // a small number
+		binary.BigEndian.PutUint32(b[9:], uint32(total))
 		if c == barrier {
-			m := map[uint32]uint32{}
-			for of, n := range pushed {
-				m[of] = n
-			}
-			sections = append(sections, m)
+			sections = append(sections, maps.Clone(pushed))
 			q.push(b, 0)
 		} else {
 			pushed[c]++
@@ -65,7 +62,7 @@ func TestMixedConnectionsKeepTheirOwnOrder(t *testing.T) {
 			q.pushMixed(b, connection{1, c})
 		}
 		if rng.IntN(50) == 0 {
-			name := string(binary.BigEndian.AppendUint32(nil, uint32(total))) //nolint:gosec // a small number
+			name := string(binary.BigEndian.AppendUint32(nil, uint32(total)))
 			q.pushPong([]byte(name), 0)
 			pongAt[name] = q.pushed
 		}

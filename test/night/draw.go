@@ -41,12 +41,12 @@ type curve struct {
 
 // panel is a diagram over time.
 type panel struct {
-	title, unit, yName string
-	step               float64 // between labels of x
-	end                float64 // of x
-	most               float64 // of y
-	gone               [2]float64
-	curves             []curve
+	title, unit string
+	step        float64 // between labels of x
+	end         float64 // of x
+	most        float64 // of y
+	gone        [2]float64
+	curves      []curve
 }
 
 // draw writes the picture of both nights.

@@ -17,7 +17,7 @@ func TestAFleetComesBackAtTheServicesPace(t *testing.T) {
 	for clients, nights := range map[int]int{1000: 10, 3000: 5, 10_000: 1} {
 		var sum, ideal time.Duration
 		for seed := range nights {
-			n := night{clients: clients, limit: dataLimit, outage: 10 * time.Minute, seed: uint64(seed)} //nolint:gosec // it is small
+			n := night{clients: clients, limit: dataLimit, outage: 10 * time.Minute, seed: uint64(seed)}
 			r := n.run()
 			t.Logf("%d sessions: back after %v (at best %v), %.1f attempts each, %d at most", clients, r.all, n.ideal(), float64(r.attempts)/float64(clients), r.most)
 			noSecondWave(t, n, r)

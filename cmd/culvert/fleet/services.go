@@ -99,7 +99,8 @@ func (h *serviceHost) page(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	thing, _ := h.things.Load(local.String())
-	fmt.Fprintf(w, "This is %v, a device of the sandbox's fleet.\n", thing)
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintf(w, "This is %v, a device of the sandbox's fleet.\n", thing) //nolint:gosec // plain text
 }
 
 func (h *serviceHost) acceptSSH(thing string, l net.Listener) {
@@ -129,7 +130,7 @@ func (h *serviceHost) serveSSH(thing string, c net.Conn) {
 		return
 	}
 	defer file.Close()
-	cmd := exec.CommandContext(h.ctx, h.sshd, "-i", "-e", "-f", filepath.Join(h.dir, "sshd_config"), "-o", "SetEnv=CULVERT_THING="+thing) //nolint:gosec // the name is the plan's
+	cmd := exec.CommandContext(h.ctx, h.sshd, "-i", "-e", "-f", filepath.Join(h.dir, "sshd_config"), "-o", "SetEnv=CULVERT_THING="+thing)
 	cmd.Stdin, cmd.Stdout = file, file
 	_ = cmd.Start()
 	_ = tcp.Close() // the server has its own
@@ -163,7 +164,7 @@ func (h *serviceHost) prepareSSH() error {
 		if _, err := os.Stat(path); err == nil {
 			continue // of an earlier run
 		}
-		if out, err := exec.CommandContext(h.ctx, keygen, "-q", "-t", "ed25519", "-N", "", "-C", "culvert sandbox", "-f", path).CombinedOutput(); err != nil { //nolint:gosec // the sandbox's directory
+		if out, err := exec.CommandContext(h.ctx, keygen, "-q", "-t", "ed25519", "-N", "", "-C", "culvert sandbox", "-f", path).CombinedOutput(); err != nil {
 			return fmt.Errorf("ssh-keygen: %w: %s", err, strings.TrimSpace(string(out)))
 		}
 	}
@@ -183,7 +184,7 @@ func (h *serviceHost) prepareSSH() error {
 			return err
 		}
 	}
-	if out, err := exec.CommandContext(h.ctx, h.sshd, "-t", "-f", filepath.Join(h.dir, "sshd_config")).CombinedOutput(); err != nil { //nolint:gosec // as above
+	if out, err := exec.CommandContext(h.ctx, h.sshd, "-t", "-f", filepath.Join(h.dir, "sshd_config")).CombinedOutput(); err != nil {
 		return fmt.Errorf("sshd: %s", strings.TrimSpace(string(out)))
 	}
 	h.sshConfig = filepath.Join(h.dir, "config")
