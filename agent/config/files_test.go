@@ -197,6 +197,27 @@ func TestWarnings(t *testing.T) {
 			false,
 		},
 		{"endpoints of the new kind", 0o644, 0o600, func(c *Config) { c.MQTT.Endpoint = "a1b2-ats.iot.eu-west-1.amazonaws.com" }, nil, false},
+		{
+			"an endpoint without a dot", 0o644, 0o600,
+			func(c *Config) { c.MQTT.Endpoint = "a1b2-ats" },
+			[]string{"mqtt.endpoint: a1b2-ats has no dot, so it is no endpoint of AWS IoT; use the one printed by " + endpointHint},
+			false,
+		},
+		{"a broker on this machine", 0o644, 0o600, func(c *Config) { c.MQTT.Endpoint = "localhost" }, nil, false},
+		{"a broker with an IPv6 address", 0o644, 0o600, func(c *Config) { c.MQTT.Endpoint = "2001:db8::1" }, nil, false},
+		{
+			"mistyped regions", 0o644, 0o600,
+			func(c *Config) {
+				c.Tunnel.Regions = []string{"eu-wst-1", "eu-west", "euwest1", "eu-west-", "eu-west-1", "ap-southeast-12", "us-gov-east-1", "cn-north-1", "eusc-de-east-1", "mx-central-1"}
+			},
+			[]string{
+				`tunnel.regions: "eu-wst-1" does not look like a region, such as eu-west-1; ` + regionAdvice,
+				`tunnel.regions: "eu-west" does not look like a region, such as eu-west-1; ` + regionAdvice,
+				`tunnel.regions: "euwest1" does not look like a region, such as eu-west-1; ` + regionAdvice,
+				`tunnel.regions: "eu-west-" does not look like a region, such as eu-west-1; ` + regionAdvice,
+			},
+			false,
+		},
 		{"no services", 0o644, 0o600, func(c *Config) { c.Services = nil }, []string{"services: none is configured, so every connection will be refused; write [services] and beneath it SSH = 22"}, false},
 		{"no service that is enabled", 0o644, 0o600, func(c *Config) { c.Services = []services.Service{{Name: "a", Disabled: true}} }, []string{"services: all are disabled, so every connection will be refused"}, false},
 		{"files that are not there", 0o644, 0o644, nil, nil, true},
@@ -206,7 +227,7 @@ func TestWarnings(t *testing.T) {
 			dir := t.TempDir()
 			c := &Config{
 				ThingName: "t", Services: ssh, Path: filepath.Join(dir, "c.toml"),
-				MQTT: MQTT{Broker: settings.Broker{Endpoint: "h", ClientID: "t-tunnel"}, KeyFile: filepath.Join(dir, "key")},
+				MQTT: MQTT{Broker: settings.Broker{Endpoint: "h.example", ClientID: "t-tunnel"}, KeyFile: filepath.Join(dir, "key")},
 			}
 			if !tt.wantNoFile {
 				write(t, c.Path, nil, tt.file)

@@ -62,6 +62,15 @@ func (c *Config) Warnings() []error {
 	if legacyEndpoint(c.MQTT.Endpoint) {
 		warn("use the one printed by "+endpointHint, "mqtt.endpoint: %s is an endpoint of the old kind, whose certificate current root files do not know", c.MQTT.Endpoint)
 	}
+	if host := c.MQTT.Endpoint; !strings.Contains(strings.TrimSuffix(host, "."), ".") && !isLoopback(host) && !strings.Contains(host, ":") {
+		warn("use the one printed by "+endpointHint, "mqtt.endpoint: %s has no dot, so it is no endpoint of AWS IoT", host)
+	}
+	for _, region := range c.Tunnel.Regions {
+		if !likelyRegion(region) {
+			warn(regionAdvice,
+				"tunnel.regions: %q does not look like a region, such as eu-west-1", region)
+		}
+	}
 	enabled := 0
 	for _, s := range c.Services {
 		if !s.Disabled {
@@ -98,4 +107,21 @@ func legacyEndpoint(host string) bool {
 	labels := strings.Split(strings.ToLower(host), ".")
 	return len(labels) == 5 && labels[1] == "iot" && labels[3] == "amazonaws" && labels[4] == "com" &&
 		!strings.HasSuffix(labels[0], "-ats") && labels[0] != "data"
+}
+
+const regionAdvice = "correct it, unless AWS has such a region: tunnels of regions that are not listed are refused"
+
+// likelyRegion tells a region's name by its form, "eu-west-1" or "us-gov-east-1". There is no list of regions here, since
+// AWS adds to it.
+func likelyRegion(name string) bool {
+	parts := strings.Split(name, "-")
+	n := len(parts)
+	if n < 3 || len(parts[0]) < 2 || len(parts[n-1]) == 0 || strings.Trim(parts[n-1], "0123456789") != "" {
+		return false
+	}
+	switch parts[n-2] {
+	case "north", "south", "east", "west", "central", "northeast", "northwest", "southeast", "southwest":
+		return true
+	}
+	return false
 }
