@@ -72,6 +72,9 @@ func Parse(arg string) (Location, error) {
 	if host == "" {
 		return Location{}, fmt.Errorf("%q names no thing in front of its colon; a local path with a colon is written ./%s", arg, arg)
 	}
+	if strings.ContainsAny(host, "@[]/") {
+		return Location{}, fmt.Errorf("%q: no thing has the name %q; a local path with a colon is written ./%s", arg, host, arg)
+	}
 	if hasUser && (user == "" || strings.HasPrefix(user, "-") || strings.ContainsFunc(user, func(r rune) bool { return r <= ' ' || r == '"' })) {
 		return Location{}, fmt.Errorf("%q: no user has the name %q", arg, user)
 	}
