@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/sandbox/broker"
 	"github.com/culvert-iot/culvert/sandbox/pki"
 )
 
@@ -144,7 +145,7 @@ func (s *Sandbox) daemonConfig(d Device) (string, error) {
 	line("ca_file   = %s", local(s.CAFile()))
 	line("cert_file = %s", local(d.CertFile))
 	line("key_file  = %s", local(d.KeyFile))
-	if s.cfg.Policy == nil { // the default one allows it
+	if string(s.cfg.Policy) == broker.DefaultPolicy(s.cfg.Region, s.cfg.Account) { // which allows it
 		line("answer_pings = true")
 	}
 	line("\n[tunnel]")
