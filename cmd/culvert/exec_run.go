@@ -161,7 +161,11 @@ func (r *execRun) open(ctx context.Context, thing string) (tunnel, error) {
 		t, err := c.Attach(ctx, holder.Request{
 			Services: []string{r.service}, Lifetime: r.lifetime, Wait: r.wait, TakeOver: r.takeOver, Price: r.price, Away: r.cfg.WaitForAway,
 		}, func(connect.Event) {})
-		if !errors.Is(err, holder.ErrNone) {
+		switch {
+		case errors.Is(err, holder.ErrNone):
+		case errors.Is(err, holder.ErrSilent):
+			r.show.aside(func() { fmt.Fprintf(r.err, "culvert: %s: the tunnel is not shared: %v\n", thing, err) })
+		default:
 			return t, err
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -73,18 +74,32 @@ func (o *reachOptions) isShared() bool {
 	return holder.Supported && !o.share.alone && o.share.persist > 0 && !o.fresh && !o.aws.debug
 }
 
+// notSharedError says why a command has a tunnel to itself though it would share one.
+type notSharedError struct{ err error }
+
+func (e *notSharedError) Error() string { return "the tunnel is not shared: " + e.err.Error() }
+
 // open returns a tunnel to thing with the services: the holder's, or one of this command's own.
 func (o *reachOptions) open(ctx context.Context, cmd *cobra.Command, cfg connect.Config, show *progress, thing string, services []string) (tunnel, error) {
 	if !o.isShared() {
 		return connect.Open(ctx, cfg, thing, services...)
 	}
+	t, err := o.attach(ctx, cmd, cfg, show, thing, services)
+	if e, ok := errors.AsType[*notSharedError](err); ok {
+		show.note("%v", e)
+		return connect.Open(ctx, cfg, thing, services...)
+	}
+	return t, err
+}
+
+// attach returns a tunnel of the holder, or a *notSharedError where there can be none.
+func (o *reachOptions) attach(ctx context.Context, cmd *cobra.Command, cfg connect.Config, show *progress, thing string, services []string) (tunnel, error) {
 	if err := cfg.Check(thing, services); err != nil {
 		return nil, err
 	}
 	dir, err := holder.Directory()
 	if err != nil {
-		show.note("the tunnel is not shared: %v", err)
-		return connect.Open(ctx, cfg, thing, services...)
+		return nil, &notSharedError{err}
 	}
 	key := o.key(thing)
 	words, err := connectWords(cmd.Flags())
@@ -93,10 +108,14 @@ func (o *reachOptions) open(ctx context.Context, cmd *cobra.Command, cfg connect
 	}
 	command := append([]string{words[0], "hold", "--key", key, "--dir", dir}, knownWords(newHoldCommand().Flags(), cmd.Flags())...)
 	c := &holder.Client{Thing: thing, Dir: dir, Key: key, Version: version.Get().String(), Command: append(command, "--", thing)}
-	return c.Attach(ctx, holder.Request{
+	t, err := c.Attach(ctx, holder.Request{
 		Services: services, Lifetime: o.lifetime, Wait: o.wait, TakeOver: o.takeOver, Price: o.share.price,
 		Persist: o.share.persist, Keep: o.keep, Away: cfg.WaitForAway,
 	}, show.event)
+	if errors.Is(err, holder.ErrSilent) {
+		return nil, &notSharedError{err}
+	}
+	return t, err
 }
 
 // key is of everything that decides which tunnel is reached, and as whom. It takes no call: temporary credentials of a profile

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -163,7 +164,13 @@ func (o *sshOptions) openFirst(cmd *cobra.Command, words []string, thing string)
 	cfg, err := o.config(ctx, show, cmd.ErrOrStderr())
 	var t tunnel
 	if err == nil {
-		t, err = o.open(ctx, cmd, cfg, show, thing, []string{o.service})
+		t, err = o.attach(ctx, cmd, cfg, show, thing, []string{o.service})
+	}
+	if e, ok := errors.AsType[*notSharedError](err); ok {
+		show.note("%v", e)
+		show.end()
+		stop()
+		return openOwn(append(slices.Clone(words), "--no-share"), thing, o.service)
 	}
 	if err == nil {
 		// The holder waits for ssh's own connection from here on.

@@ -33,13 +33,23 @@ type Client struct {
 // ErrNone means that there is no holder, and that the client may not start one.
 var ErrNone = errors.New("no holder runs")
 
+// ErrSilent means that the holder does not answer: its process is stopped, or hangs.
+var ErrSilent = errors.New("its background holder does not answer: it is stopped or hangs")
+
+// A holder that works reads each request at once, but may be silent while it opens a tunnel. So one that has said nothing for
+// quietTime is asked for its status, which takes no longer than statusTime.
+const (
+	quietTime  = 2 * time.Second
+	statusTime = 4 * time.Second
+)
+
 // attempts is how often a holder may end in a client's face before the client gives up.
 const attempts = 4
 
 // Attach returns a tunnel of the thing's holder with the services of r. It starts the holder if there is none. event gets what
 // happens meanwhile, and afterwards until the result is closed.
 //
-// Errors are [ErrNone], those of [connect.Open], *[Error] for those of the control API, and the cause of ctx.
+// Errors are [ErrNone], [ErrSilent], those of [connect.Open], *[Error] for those of the control API, and the cause of ctx.
 func (c *Client) Attach(ctx context.Context, r Request, event func(connect.Event)) (*Tunnel, error) {
 	r.Version, r.Op = c.Version, opAttach
 	var mu sync.Mutex
@@ -72,7 +82,7 @@ func (c *Client) begin(ctx context.Context, r Request, event func(connect.Event)
 			return nil, answer{}, err
 		}
 		l := newLink(nc)
-		a, err := l.request(ctx, r, event)
+		a, err := c.requestWatched(ctx, l, r, event)
 		if err == nil && a.Error == nil {
 			return l, a, nil
 		}
@@ -80,6 +90,8 @@ func (c *Client) begin(ctx context.Context, r Request, event func(connect.Event)
 		switch {
 		case ctx.Err() != nil:
 			return nil, answer{}, context.Cause(ctx)
+		case errors.Is(err, ErrSilent):
+			return nil, answer{}, err
 		case err != nil: // the holder has ended: it was killed, or was about to go
 			last = err
 		case a.Error.Reason != reasonVersion && a.Error.Reason != reasonStopped:
@@ -90,6 +102,27 @@ func (c *Client) begin(ctx context.Context, r Request, event func(connect.Event)
 	}
 	return nil, answer{}, hint.Wrap(fmt.Errorf("the background holder of %s's tunnel does not stay: %w", c.Thing, last),
 		"see its log "+c.path(logSuffix)+", or do without it: --no-share")
+}
+
+// requestWatched is request, which it ends with [ErrSilent] if the holder does not answer.
+func (c *Client) requestWatched(ctx context.Context, l *link, r Request, event func(connect.Event)) (answer, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel(nil)
+	watching.Go(func() {
+		for backoff.Sleep(ctx, quietTime) == nil {
+			_, err := ask(ctx, c.path(socketSuffix), Request{Version: c.Version, Op: opStatus}, statusTime)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				cancel(ErrSilent)
+			}
+		}
+	})
+	a, err := l.request(ctx, r, event)
+	if err != nil && errors.Is(context.Cause(ctx), ErrSilent) {
+		err = ErrSilent
+	}
+	return a, err
 }
 
 // request waits for the answer. It closes the link when ctx ends.

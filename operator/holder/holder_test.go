@@ -99,6 +99,31 @@ func TestAHolderThatIsKilledIsNoticedAndReplaced(t *testing.T) {
 	}
 }
 
+// A process that is stopped accepts connections and answers none.
+func TestAHolderThatIsStoppedIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	c := s.client(t, "k", "1")
+	_ = attach(t, c, time.Minute, "SSH").Close()
+	h := s.holders(t)[0]
+	if err := syscall.Kill(h.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Kill(h.PID, syscall.SIGCONT) }()
+	began := time.Now()
+	_, err := c.Attach(within(t), holder.Request{Services: []string{"SSH"}, Persist: time.Minute}, func(connect.Event) {})
+	if took := time.Since(began); !errors.Is(err, holder.ErrSilent) || took > 15*time.Second {
+		t.Errorf("%v after %v", err, took)
+	}
+	if err := syscall.Kill(h.PID, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	talk(t, attach(t, c, time.Minute, "SSH"), "again")
+	if now := s.holders(t)[0]; now.PID != h.PID {
+		t.Error("the holder is another one")
+	}
+}
+
 func isReason(err error, want connect.Reason) bool {
 	e, ok := errors.AsType[*connect.Error](err)
 	return ok && e.Reason == want

@@ -1,6 +1,7 @@
 package holder
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -101,7 +102,7 @@ func All(dir, version string) ([]Status, error) {
 		if !strings.HasSuffix(e.Name(), socketSuffix) {
 			continue
 		}
-		a, err := ask(filepath.Join(dir, e.Name()), Request{Version: version, Op: opStatus})
+		a, err := ask(context.Background(), filepath.Join(dir, e.Name()), Request{Version: version, Op: opStatus}, statusTime)
 		if err == nil && a.Status != nil {
 			list = append(list, *a.Status)
 		}
@@ -120,12 +121,12 @@ func Close(dir, version, thing string) (closed int, err error) {
 		if !strings.HasSuffix(path, socketSuffix) {
 			continue
 		}
-		a, askErr := ask(path, Request{Version: version, Op: opStatus})
+		a, askErr := ask(context.Background(), path, Request{Version: version, Op: opStatus}, statusTime)
 		if askErr != nil || a.Status == nil || a.Status.Thing != thing {
 			continue
 		}
 		closed++
-		a, askErr = ask(path, Request{Version: version, Op: opClose})
+		a, askErr = ask(context.Background(), path, Request{Version: version, Op: opClose}, closeTime)
 		if askErr == nil {
 			askErr = a.Error.err()
 		}
@@ -134,17 +135,18 @@ func Close(dir, version, thing string) (closed int, err error) {
 	return closed, err
 }
 
-// askTime bounds what needs no tunnel. Closing some takes 5 s each.
-const askTime = 20 * time.Second
+// closeTime bounds the end of a holder. Closing tunnels takes 5 s each.
+const closeTime = 20 * time.Second
 
-// ask makes a request that needs no tunnel.
-func ask(path string, r Request) (answer, error) {
+// ask makes a request that needs no tunnel, within patience or until ctx ends.
+func ask(ctx context.Context, path string, r Request, patience time.Duration) (answer, error) {
 	c, err := dial(path)
 	if err != nil {
 		return answer{}, err
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(askTime))
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	_ = c.SetDeadline(time.Now().Add(patience))
 	l := newLink(c)
 	var a answer
 	if err := l.writeJSON(frameRequest, r); err != nil {

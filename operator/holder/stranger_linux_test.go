@@ -76,7 +76,7 @@ func TestAnotherUsersCommandIsRefused(t *testing.T) {
 	if err := stranger.expect(frameAnswer, &a); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the holder answered %+v, %v", a, err)
 	}
-	if a, err := ask(path, Request{Op: opStatus}); err != nil || a.Status == nil {
+	if a, err := ask(t.Context(), path, Request{Op: opStatus}, statusTime); err != nil || a.Status == nil {
 		t.Errorf("its own user: %+v, %v", a, err)
 	}
 	cancel()
