@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -25,7 +24,7 @@ import (
 type cpSession struct {
 	*transfer.Session
 
-	dir       string // of the socket by which the shell finds the connection; "" if there is none
+	dir       *socketDir // of the socket by which the shell finds the connection; nil if there is none
 	processes []*exec.Cmd
 	stop      context.CancelFunc
 	hashing   sync.WaitGroup
@@ -111,8 +110,8 @@ const shellTime = time.Minute
 func (s *cpSession) startShell(ctx context.Context, path string, args []string) (io.Reader, io.WriteCloser, *exec.Cmd, error) {
 	// Without that connection it would ask for passwords once more, and go through the tunnel beside the other.
 	shell := []string{"-o", "ControlMaster=no"}
-	if s.dir != "" {
-		shell = append(shell, "-o", "ControlPath="+filepath.Join(s.dir, "m"), "-o", "BatchMode=yes")
+	if s.dir != nil {
+		shell = append(shell, "-o", "ControlPath="+filepath.Join(s.dir.path, "m"), "-o", "BatchMode=yes")
 	}
 	return s.start(ctx, path, append(append(shell, args...), "sh"), io.Discard)
 }
@@ -123,13 +122,13 @@ func (s *cpSession) multiplex(found map[string]string) []string {
 	if runtime.GOOS == "windows" || !slices.Contains([]string{"", "no", "false"}, found["controlmaster"]) || found["controlpath"] != "" && found["controlpath"] != "none" {
 		return nil
 	}
-	dir, err := socketDir("culvert-cp-*")
-	if err != nil || len(dir) > 60 { // ssh needs room for a name of its own
-		_ = os.RemoveAll(dir)
+	dir, err := newSocketDir("culvert-cp-")
+	if err != nil || len(dir.path) > 60 { // ssh needs room for a name of its own
+		dir.remove()
 		return nil
 	}
 	s.dir = dir
-	return []string{"ControlMaster=yes", "ControlPath=" + filepath.Join(dir, "m"), "ControlPersist=no"}
+	return []string{"ControlMaster=yes", "ControlPath=" + filepath.Join(dir.path, "m"), "ControlPersist=no"}
 }
 
 // start runs ssh with pipes.
@@ -172,7 +171,7 @@ func (s *cpSession) close() {
 	if s.Session != nil {
 		s.Session.Close()
 	}
-	if s.Session == nil || s.dir != "" {
+	if s.Session == nil || s.dir != nil {
 		s.stop() // nobody else uses its connection
 	}
 	timer := time.AfterFunc(time.Second, s.stop)
@@ -182,9 +181,7 @@ func (s *cpSession) close() {
 	}
 	timer.Stop()
 	s.stop()
-	if s.dir != "" {
-		_ = os.RemoveAll(s.dir)
-	}
+	s.dir.remove()
 }
 
 // aside is a writer of what ssh says, line by line, beside the live line.

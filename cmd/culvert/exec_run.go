@@ -32,7 +32,7 @@ type execRun struct {
 	show     *progress
 	out, err io.Writer
 
-	dir        string   // for sockets
+	dir        *socketDir
 	failedFile *os.File // nil: not wanted
 
 	mu                                      sync.Mutex // for what follows, and for out
@@ -58,24 +58,15 @@ func (r *execRun) prepare() (err error) {
 			return fmt.Errorf("--failed: %w", err)
 		}
 	}
-	r.dir, err = socketDir("culvert-exec-*")
+	r.dir, err = newSocketDir("culvert-exec-")
 	return err
 }
 
 func (r *execRun) cleanUp() {
-	_ = os.RemoveAll(r.dir)
+	r.dir.remove()
 	if r.failedFile != nil {
 		_ = r.failedFile.Close()
 	}
-}
-
-// socketDir makes a directory for the user alone, whose name is short enough for sockets.
-func socketDir(pattern string) (string, error) {
-	dir, err := os.MkdirTemp(os.Getenv("XDG_RUNTIME_DIR"), pattern)
-	if err != nil {
-		dir, err = os.MkdirTemp("", pattern)
-	}
-	return dir, err
 }
 
 // skipAway returns the things that are not known to be away.
@@ -138,7 +129,7 @@ func (r *execRun) one(ctx context.Context, i int, thing string) (result execResu
 	var serving sync.WaitGroup
 	defer serving.Wait()
 	defer stop()
-	way, err := offer(ctx, &serving, t, r.service, filepath.Join(r.dir, fmt.Sprint(i)))
+	way, err := offer(ctx, &serving, t, r.service, filepath.Join(r.dir.path, fmt.Sprint(i)))
 	if err != nil {
 		result.Error = err.Error()
 		return result

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"cmp"
+	"io"
+	"os"
+
+	"github.com/culvert-iot/culvert/internal/filelock"
+)
+
+// socketDir is a directory for the user alone, whose name is short enough for sockets.
+type socketDir struct {
+	path string
+
+	lock io.Closer // held while the directory is in use
+}
+
+// newSocketDir makes one, whose name begins with prefix. It removes those that a killed program has left.
+func newSocketDir(prefix string) (*socketDir, error) {
+	base := os.Getenv("XDG_RUNTIME_DIR")
+	path, err := os.MkdirTemp(base, prefix+"*")
+	if err != nil {
+		base = ""
+		path, err = os.MkdirTemp(base, prefix+"*")
+	}
+	if err != nil {
+		return nil, err
+	}
+	lock, err := filelock.Dir(path)
+	if err != nil {
+		_ = os.RemoveAll(path) //nolint:gosec // G703: the directory is the user's own choice
+		return nil, err
+	}
+	removeStale(cmp.Or(base, os.TempDir()), prefix)
+	return &socketDir{path, lock}, nil
+}
+
+func (d *socketDir) remove() {
+	if d == nil {
+		return
+	}
+	_ = os.RemoveAll(d.path)
+	_ = d.lock.Close()
+}
