@@ -60,8 +60,11 @@ func NewFromConfig(cfg aws.Config, endpoint string) *Client {
 	if !strings.Contains(endpoint, "://") {
 		o.Endpoint = "https://" + endpoint
 	}
-	if cfg.Retryer != nil {
+	switch {
+	case cfg.Retryer != nil:
 		o.Retryer = cfg.Retryer()
+	case cfg.RetryMaxAttempts > 0: // AWS_MAX_ATTEMPTS, or the profile's max_attempts
+		o.Retryer = retry.NewStandard(func(s *retry.StandardOptions) { s.MaxAttempts = cfg.RetryMaxAttempts })
 	}
 	return New(o)
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -143,5 +144,22 @@ func TestOnlyHarmlessCallsAreRepeated(t *testing.T) {
 				t.Errorf("%d calls, want %d, error %v", calls, c.want, err)
 			}
 		})
+	}
+}
+
+func TestTheConfigurationSaysHowOftenACallIsSent(t *testing.T) {
+	var calls atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		w.Header().Set("X-Amzn-ErrorType", "ThrottlingException")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	t.Cleanup(server.Close)
+	cfg := aws.Config{Region: "eu-west-1", RetryMaxAttempts: 1}
+	if _, err := NewFromConfig(cfg, server.URL).GetConnection(t.Context(), "a", false); !hasCode(err, "ThrottlingException") {
+		t.Error(err)
+	}
+	if n := calls.Load(); n != 1 {
+		t.Errorf("the call was sent %d times", n)
 	}
 }
