@@ -148,6 +148,9 @@ func TestTransfersSurvive(t *testing.T) {
 			began := time.Now()
 			i.play(t, s)
 			took := time.Since(began)
+			if err := os.WriteFile(s.faulted(), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
 			s.box.Relay.Faults().Set(relay.Target{}, relay.Conditions{RateLimit: fastRate})
 			for _, m := range s.moving {
 				t.Run(m.name, func(t *testing.T) {
@@ -180,6 +183,9 @@ func startSurvival(t *testing.T, ssh *sshServer) *survival {
 	s.config = s.sshConfig(t)
 	return s
 }
+
+// faulted is a file that is there once the fault is over.
+func (s *survival) faulted() string { return filepath.Join(filepath.Dir(s.original), "faulted") }
 
 // signal signals all programs of the operator's side.
 func (s *survival) signal(t *testing.T, sig syscall.Signal) {

@@ -35,11 +35,15 @@ type moving struct {
 // transfers are what operators do that must survive.
 var transfers = []func(*testing.T, *survival) *moving{curlDownload, rsyncDownload, scpUpload, shellLines}
 
+// lastLines are those that the shell prints only after the fault, however long that takes to come.
+const lastLines = 5
+
 // shellLines is a shell that prints a line each 100 ms.
 func shellLines(t *testing.T, s *survival) *moving {
 	var out harness.Buffer
 	m := &moving{name: "ssh", total: int64(s.lines), progress: func() int64 { return int64(strings.Count(out.String(), "\n")) }}
-	script := fmt.Sprintf("i=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i; sleep 0.1; done", s.lines)
+	script := fmt.Sprintf("i=0; while [ $i -lt %d ]; do [ $i -lt %d ] || [ -e '%s' ] || { sleep 0.1; continue; }; i=$((i+1)); echo line $i; sleep 0.1; done",
+		s.lines, s.lines-lastLines, s.faulted())
 	m.verify = func(t *testing.T) {
 		var want strings.Builder
 		for i := range s.lines {
