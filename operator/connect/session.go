@@ -2,8 +2,6 @@ package connect
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/internal/hint"
-	"github.com/culvert-iot/culvert/internal/retry"
 	"github.com/culvert-iot/culvert/internal/secret"
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
@@ -410,39 +407,4 @@ func farEndOf(local net.Conn) *farEnd {
 	}
 	far, _ := local.(*farEnd)
 	return far
-}
-
-// unreachable explains why the data endpoint was given up.
-func (s *session) unreachable(err error) error {
-	e := &Error{Reason: NoDataPlane, Text: "data endpoint " + s.cfg.DataEndpoint, Err: err}
-	switch {
-	case isNoTLS(err):
-		e.hint = "it does not speak TLS: correct its port, or write ws:// in --data-endpoint if that is meant"
-	case isHopeless(err):
-		e.hint = "give the endpoint's certificate authority with --ca-bundle; check this machine's clock"
-	case isRefusal(err):
-		e.hint = "the token is of another region or service: check --region, --endpoint-url and --data-endpoint"
-	default:
-		e.hint = "check the network, the web proxy (https_proxy), the region and --data-endpoint"
-	}
-	return e
-}
-
-// isRefusal reports whether the service refused the token, which only a new one can change.
-func isRefusal(err error) bool {
-	e, ok := errors.AsType[*proxy.HandshakeError](err)
-	return ok && !retry.Refusal{Status: e.Status, StatusReason: e.StatusReason, Body: e.Body, ChannelID: e.ChannelID}.Temporary()
-}
-
-// isHopeless tells of errors that no other attempt will cure.
-func isHopeless(err error) bool {
-	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
-	_, host := errors.AsType[x509.HostnameError](err)
-	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
-	return authority || host || invalid || isNoTLS(err)
-}
-
-func isNoTLS(err error) bool {
-	_, ok := errors.AsType[tls.RecordHeaderError](err)
-	return ok
 }
