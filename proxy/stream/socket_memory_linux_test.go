@@ -22,8 +22,8 @@ func kernelMemory(t *testing.T, c net.Conn) (receive, send int) {
 	err = raw.Control(func(fd uintptr) {
 		_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
 			uintptr(unsafe.Pointer(&info[0])), uintptr(unsafe.Pointer(&size)), 0)
-		if e != 0 {
-			t.Skipf("this kernel does not say: %v", e)
+		if e != 0 || uintptr(size) < unsafe.Sizeof(info) { // an emulator takes it for an option of one number
+			t.Skipf("this kernel does not say: %v, %d bytes", e, size)
 		}
 	})
 	if err != nil {
