@@ -170,7 +170,7 @@ test-arm: ## unit tests and ssh end to end as armv6, armv7 and arm64 under qemu-
 		esac; \
 		if ! command -v $$qemu >/dev/null; then echo "skipped: $$qemu is not there (Debian: qemu-user-static)"; continue; fi; \
 		echo "== $$kind"; \
-		CGO_ENABLED=0 GOARCH=$$arch GOARM=$$arm go test -vet=off -timeout 12m -exec $$qemu $(ARM_PACKAGES); \
+		CGO_ENABLED=0 GOARCH=$$arch GOARM=$$arm go test -short -vet=off -timeout 12m -exec $$qemu $(ARM_PACKAGES); \
 		CULVERT_ARM=$$kind go test -count=1 -run EmulatedDevice ./test/e2e; \
 	done
 
