@@ -149,7 +149,7 @@ func await(ctx context.Context, client *presence.Client, thing, mark string) <-c
 
 // printAnswer prints what culvertd says of itself, or why that is not known: pings work without it.
 func printAnswer(out io.Writer, thing string, a answerOrError, quiet bool) {
-	reason := ""
+	var reason string
 	switch {
 	case a.err == nil:
 		fmt.Fprintln(out, a.Describe())

@@ -67,7 +67,7 @@ func TestPingTellsWhetherADeviceIsThereWithoutATunnel(t *testing.T) {
 		t.Fatal(err)
 	}
 	config = bytes.Replace(config, []byte("answer_pings = true"), []byte("answer_pings = false"), 1)
-	if err := os.WriteFile(files.ConfigFile, config, 0o600); err != nil { //nolint:gosec // a path of this test
+	if err := os.WriteFile(files.ConfigFile, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	again := startDaemon(t, files.ConfigFile)
