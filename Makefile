@@ -48,10 +48,12 @@ UNITS = ./proxy/stream ./operator/connect $$(go list ./... | grep -v -e /test/e2
 
 # RACE=1 puts the race detector under the unit tests, which then need a C compiler. A program with the detector
 # waits a second when it ends, for reports of others: the tests start hundreds.
-RACE ?=
+RACE    ?=
+BETWEEN ?= # a command between the unit and the end-to-end tests
 
 test: ## all tests; those that need a program that is not installed are skipped
 	$(if $(RACE),GORACE=atexit_sleep_ms=20 CGO_ENABLED=1 go test -race,go test) $(UNITS)
+	@$(or $(BETWEEN),:)
 	go test -count=1 -parallel 8 ./test/e2e
 
 race: ## the unit tests under the race detector
