@@ -106,9 +106,7 @@ func TestAHolderThatIsStoppedIsNotWaitedFor(t *testing.T) {
 	c := s.client(t, "k", "1")
 	_ = attach(t, c, time.Minute, "SSH").Close()
 	h := s.holders(t)[0]
-	if err := syscall.Kill(h.PID, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stop(t, h.PID)
 	defer func() { _ = syscall.Kill(h.PID, syscall.SIGCONT) }()
 	began := time.Now()
 	_, err := c.Attach(within(t), holder.Request{Services: []string{"SSH"}, Persist: time.Minute}, func(connect.Event) {})

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -223,3 +225,21 @@ func eventually(t *testing.T, what string, done func() bool) {
 }
 
 func ended(pid int) bool { return syscall.Kill(pid, 0) != nil }
+
+// stop stops a process, and returns once none of its threads runs: the signal reaches them one after the other.
+func stop(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the process is stopped", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid)) // none where there is no /proc
+		for _, name := range threads {
+			stat, err := os.ReadFile(name)
+			if _, after, found := strings.Cut(string(stat), ") "); err == nil && found && !strings.HasPrefix(after, "T") {
+				return false
+			}
+		}
+		return true
+	})
+}

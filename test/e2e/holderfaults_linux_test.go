@@ -1,9 +1,14 @@
 package e2e
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // A holder that is stopped answers no command: each goes on without it.
@@ -17,6 +22,14 @@ func TestAHolderThatIsStopped(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, 10*time.Second, "none of the holder's threads runs", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		return err == nil && !slices.ContainsFunc(threads, func(name string) bool {
+			stat, err := os.ReadFile(name)
+			_, after, _ := strings.Cut(string(stat), ") ")
+			return err == nil && !strings.HasPrefix(after, "T")
+		})
+	})
 	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
 	out, errs, code := o.ssh(t, ssh, nil, "echo", "alone")
 	if code != 0 || out != "alone\n" || !strings.Contains(errs, "the tunnel is not shared: its background holder does not answer") {
