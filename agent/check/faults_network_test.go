@@ -114,7 +114,7 @@ func TestFaultsOfTheDataEndpoint(t *testing.T) {
 		{"which tells how far the clock is off", func(b *bed) { b.opts.Now = func() time.Time { return time.Unix(1000, 0) } }, "clock", Failed, " years behind 127.0.0.1: this device says 1970-01-01", "timedatectl", ""},
 		{"a clock that is a day fast", dated(now.Add(-24*time.Hour - time.Minute)), "clock", Failed, "24 hours ahead of 127.0.0.1", "timedatectl", ""},
 		{"a clock that is some minutes slow", dated(now.Add(5*time.Minute + 30*time.Second)), "clock", Warning, "5 minutes behind 127.0.0.1", "timedatectl", ""},
-		{"a clock that nobody can compare", serving("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), "clock", Skipped, "no server sent its time", "", ""},
+		{"a clock without one to compare it with", serving("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), "clock", Skipped, "no server sent its time", "", ""},
 		{"a captive portal", serving("HTTP/1.1 302 Found\r\nLocation: http://portal.example/\r\nContent-Length: 0\r\n\r\n"), "tunnel.answer", Failed, "302 Found: not an answer of the tunnel service", "captive portal", ""},
 		{"a web filter", serving("HTTP/1.1 403 Forbidden\r\nContent-Length: 15\r\n\r\nAccess blocked."), "tunnel.answer", Warning, "403 Forbidden: Access blocked.", "web filter", ""},
 		{"a service in trouble", serving("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"), "tunnel.answer", Warning, "503 Service Unavailable", "again in some minutes", ""},

@@ -68,7 +68,7 @@ func (in *inbox) put(topic string, payload []byte, ack func()) {
 		if mark := pingMark(payload); mark != "" {
 			select {
 			case in.asked <- mark:
-			default: // nobody answers, or another ping is about to be
+			default: // no ping waits for an answer, or another one is about to be sent
 			}
 		}
 		return

@@ -27,8 +27,8 @@ func newConnectCommand() *cobra.Command {
 		Long: "Listens on local ports for services of the thing until it is interrupted. Standard output " +
 			"shows the address of each service; PORT 0, or none, is a free one. The default service is " +
 			"SSH.\n\n" +
-			"It uses the tunnel that other commands of yours hold, an open one that nobody is connected " +
-			"to, or opens one, and waits for the device. " + sharingHelp + "\n\n" +
+			"It uses the tunnel that other commands of yours hold, an open one without a source, " +
+			"or opens one, and waits for the device. " + sharingHelp + "\n\n" +
 			"With -- COMMAND it runs the command instead of waiting to be interrupted, passes signals on " +
 			"to it, and exits with its exit code, or 128 + n if signal n ended it. The command finds the " +
 			"first service in CULVERT_ADDRESS, CULVERT_HOST and CULVERT_PORT, and each in " +

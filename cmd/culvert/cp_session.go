@@ -172,7 +172,7 @@ func (s *cpSession) close() {
 		s.Session.Close()
 	}
 	if s.Session == nil || s.dir != nil {
-		s.stop() // nobody else uses its connection
+		s.stop() // no other goroutine uses its connection
 	}
 	timer := time.AfterFunc(time.Second, s.stop)
 	s.hashing.Wait()

@@ -40,8 +40,8 @@ func newSSHCommand() *cobra.Command {
 			"Long flags are culvert's. Short ones, in front of the thing's name and behind it, and " +
 			"everything behind it are ssh's: rsync -e 'culvert ssh' and GIT_SSH_COMMAND='culvert ssh' " +
 			"work.\n\n" +
-			"It uses the tunnel that other commands of yours hold, an open one that nobody is connected " +
-			"to, or opens one, and waits for the device. " + sharingHelp + "\n\n" +
+			"It uses the tunnel that other commands of yours hold, an open one without a source, " +
+			"or opens one, and waits for the device. " + sharingHelp + "\n\n" +
 			"The exit code is ssh's: that of the remote command, or 255 if there was no connection; 2 " +
 			"after wrong usage of culvert's own flags.",
 		Example: "  culvert ssh pi-1\n" +

@@ -38,7 +38,7 @@ func newTunnelsCommand() *cobra.Command {
 		Long: "Lists the tunnels that background processes hold for your commands, without a call to AWS. With THING or " +
 			"--all also the open tunnels that AWS knows of, also those of other operators; USERS is then who is connected.\n\n" +
 			"--close ends what holds a thing's tunnels, and closes those that it opened. --prune closes open tunnels that " +
-			"nobody is connected to, after it has asked; it leaves alone what is in use, was so or was opened in the " +
+			"no source is connected to, after it has asked; it leaves alone what is in use, was so or was opened in the " +
 			"last 15 minutes, and what is held for your commands.\n\n" +
 			"The caller needs iot:ListTunnels and iot:DescribeTunnel for THING, --all and --prune, and iot:CloseTunnel for --prune.",
 		Example: "  culvert tunnels\n" +
@@ -56,7 +56,7 @@ func newTunnelsCommand() *cobra.Command {
 	f.SortFlags = false
 	f.BoolVar(&o.all, "all", false, "open tunnels to all things of the account, in the region")
 	f.StringVar(&o.close, "close", "", "end what holds the tunnels of this `thing`")
-	f.BoolVar(&o.prune, "prune", false, "close open tunnels to THING, or to --all, that nobody is connected to")
+	f.BoolVar(&o.prune, "prune", false, "close open tunnels to THING, or to --all, without a source")
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask before --prune closes them")
 	f.StringVar(&o.output, "output", "table", "`form`: table, text (tabs between fields) or json (an object a line)")
 	f.BoolVar(&o.json, "json", false, "the same as --output json")

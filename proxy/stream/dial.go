@@ -104,7 +104,7 @@ func (m *mux) slowSmallFrames(payload int) {
 	}
 }
 
-// slowStrays is slowStarts for bytes that are for nobody.
+// slowStrays is slowStarts for bytes of connections that have ended.
 func (m *mux) slowStrays(n int) {
 	now := time.Now()
 	if wait := m.strays.take(now, n); wait >= paceStep {

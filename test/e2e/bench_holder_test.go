@@ -110,7 +110,7 @@ func BenchmarkSSHAtOnce(b *testing.B) {
 	b.ReportMetric(median(ratios), "culvert/ssh")
 }
 
-// BenchmarkHolderMemory is what a holder needs while nobody uses its tunnel, after 10 sessions.
+// BenchmarkHolderMemory is what a holder needs while no command uses its tunnel, after 10 sessions.
 func BenchmarkHolderMemory(b *testing.B) {
 	if runtime.GOOS != "linux" {
 		b.Skip("memory is read from /proc")

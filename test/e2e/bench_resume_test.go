@@ -194,7 +194,7 @@ func BenchmarkStalledBeside(b *testing.B) {
 				alone := typing(b, typist, count/2)
 				stalled := connectTo(b, source, map[bool]string{true: "OTHER", false: "ECHO"}[up])
 				ended := make(chan error, 1)
-				go func() { // it writes without end; an echo that nobody reads stalls the other direction
+				go func() { // it writes without end; an echo that the client does not read stalls the other direction
 					buf := make([]byte, 64<<10)
 					for {
 						if _, err := stalled.Write(buf); err != nil {

@@ -28,7 +28,7 @@ func TestPrompts(t *testing.T) {
 }
 
 func TestAPromptCanBeInterrupted(t *testing.T) {
-	in, typed := io.Pipe() // nobody types
+	in, typed := io.Pipe() // an input without a word
 	defer typed.Close()
 	ctx, interrupt := context.WithCancel(t.Context())
 	var errs bytes.Buffer

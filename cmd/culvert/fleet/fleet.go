@@ -142,7 +142,7 @@ func (f *Fleet) config(t thing) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Control.Socket = "" // the devices are this process: nobody asks one of them for its status
+	cfg.Control.Socket = "" // the devices are this process: no command asks one of them for its status
 	if f.services != nil {
 		if cfg.Services, err = f.services.forDevice(t.name); err != nil {
 			return nil, err
