@@ -23,7 +23,7 @@ type tunnelRow struct {
 	Services []string   `json:"services"`
 	Since    *time.Time `json:"since,omitempty"`   // when it was opened; of a held one, when the holder had it
 	Expires  *time.Time `json:"expires,omitempty"` // at the latest
-	Users    int        `json:"users"`             // commands, or 1 for a source that somebody else has connected
+	Users    int        `json:"users"`             // commands, or 1 for a source that is not this holder's
 	Device   *bool      `json:"device_connected,omitempty"`
 	BytesIn  *int64     `json:"bytes_in,omitempty"` // from the device, of a held one
 	BytesOut *int64     `json:"bytes_out,omitempty"`

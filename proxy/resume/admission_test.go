@@ -165,7 +165,7 @@ func TestASourceOpensAgainOnlyWhereNothingCanHaveBeenOpened(t *testing.T) {
 	}
 }
 
-// A source that does not know who is there asks, as often as it must: nobody acts on that.
+// A source that does not know who is there asks, as often as it must: no destination acts on that.
 func TestAnOpenForNobodyAsksWhoIsThere(t *testing.T) {
 	s, r := New(NewMemory(1<<20)), newTestRegistry()
 	s.Open(ID{1}, Address{})

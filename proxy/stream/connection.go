@@ -122,7 +122,7 @@ func (c *connection) attach(target net.Conn) {
 	}
 }
 
-// boundBuffers keeps the kernel from holding megabytes for a TCP target that takes nothing, or whose bytes nobody takes.
+// boundBuffers keeps the kernel from holding megabytes for a TCP target that takes nothing, or whose bytes are not read.
 // What waits for it is in the inbox, where it counts; what it says waits with it.
 func boundBuffers(target net.Conn) {
 	if s, ok := beneath(target).(*net.TCPConn); ok {

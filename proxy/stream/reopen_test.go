@@ -260,7 +260,7 @@ func TestADestinationThatSpeaksNoRecordsAnyMore(t *testing.T) {
 	})
 }
 
-// A connection whose HELLO never arrived is no use to anybody. Its target is not kept for as long as one that can be
+// A connection whose HELLO never arrived is of no use. Its target is not kept for as long as one that can be
 // resumed.
 func TestATargetWhoseSourceNeverHeardOfIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

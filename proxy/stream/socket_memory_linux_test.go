@@ -32,7 +32,7 @@ func kernelMemory(t *testing.T, c net.Conn) (receive, send int) {
 	return int(info[0]), int(max(info[2], info[5])) // SK_MEMINFO_RMEM_ALLOC; _WMEM_ALLOC, _WMEM_QUEUED
 }
 
-// What the kernel holds for a target that takes nothing, and of one whose bytes nobody takes, is bounded: it counts
+// What the kernel holds for a target that takes nothing, and of one whose bytes are not read, is bounded: it counts
 // against the unit's memory. Without the bounds it is megabytes, once a socket has moved bulk.
 func TestTheKernelHoldsLittleForATarget(t *testing.T) {
 	target, app := networks["tcp"](t)

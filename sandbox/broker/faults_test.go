@@ -21,7 +21,7 @@ func TestKick(t *testing.T) {
 	c := dial(t, b.Addr(), deviceTLS(t, ca, thing))
 	c.session("pi-1-tunnel", false)
 	if !b.Kick("pi-1-tunnel") {
-		t.Error("kick found nobody")
+		t.Error("kick found no client")
 	}
 	c.wantDrop()
 	if b.Kick("pi-1-tunnel") || b.Kick("inline") {

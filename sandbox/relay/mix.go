@@ -21,7 +21,7 @@ type piece struct {
 	of   connection
 }
 
-// connectionOf is whose message m is. Messages about a whole stream or session are nobody's.
+// connectionOf is whose message m is. Messages about a whole stream or session belong to no connection.
 func connectionOf(m *frame.Message) connection {
 	switch m.Type {
 	case frame.Data, frame.ConnectionStart, frame.ConnectionReset:
