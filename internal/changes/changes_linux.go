@@ -18,16 +18,28 @@ const settle = 300 * time.Millisecond
 // Addresses calls changed after an address was added or removed, until ctx ends. It returns early where the
 // kernel does not tell (netlink(7), rtnetlink(7)).
 func Addresses(ctx context.Context, changed func()) {
+	if f, err := subscribe(); err == nil {
+		addresses(ctx, f, changed)
+	}
+}
+
+// subscribe returns a socket on which the kernel tells of each address that comes or goes from now on.
+func subscribe() (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
-		return
+		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "netlink")
 	groups := uint32(unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR)
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
 		_ = f.Close()
-		return
+		return nil, err
 	}
+	return f, nil
+}
+
+// addresses is Addresses with f, which it closes.
+func addresses(ctx context.Context, f *os.File, changed func()) {
 	buf := make([]byte, 4<<10) // what is longer is cut, and not looked at anyway
 	watch(ctx, f, func() bool {
 		_, err := f.Read(buf)
