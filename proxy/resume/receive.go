@@ -71,6 +71,7 @@ func (s *Stream) end(r *Record) error {
 }
 
 func (s *Stream) close(r *Record) error {
+	s.farGone = true
 	if r.Type == Close && r.Reason == Done {
 		if !s.farEnded || !s.ended || !s.endSent && s.in != resuming {
 			return violation("closed before both directions had ended")

@@ -51,6 +51,8 @@ type Registry struct {
 
 	opens opens // as a destination
 	peer  Peer  // as a source
+
+	farewells []Farewell // as a source, the oldest first
 }
 
 type entry struct {

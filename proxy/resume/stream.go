@@ -60,8 +60,9 @@ type Stream struct {
 	starved  bool // the far end has more than its credit
 	farEnded bool
 
-	closed bool
-	reason Reason
+	closed  bool
+	reason  Reason
+	farGone bool // the far end has ended the connection
 }
 
 // due says which records other than BYTES are to be sent. They go in this order.

@@ -342,12 +342,14 @@ func (c *connection) considerEnd() {
 
 // tellClose tells the peer that the connection is over, and why.
 func (c *connection) tellClose() {
-	if c.detached || c.m.ended {
-		return
-	}
 	r := resume.Record{Type: resume.Close, Reason: c.why}
 	if c.why == resume.Done && !c.finished {
 		r.Reason = resume.Reset
+	}
+	lost := c.detached || c.m.ended
+	c.rememberEnd(r.Reason, lost)
+	if lost {
+		return
 	}
 	if c.res.Greets() {
 		c.tellNext() // else CLOSE would be taken for bytes of the target

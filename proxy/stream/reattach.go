@@ -142,30 +142,41 @@ func (s *Source) resumeAll() {
 	if s.resume == nil || !s.form.Connection {
 		return
 	}
-	s.resumeWith = s.resumeOne
+	s.attaches = s
 	for _, w := range s.resume.Waiting() {
 		if c, ok := w.(*connection); ok && c.detached {
 			s.kept++
 			s.resumeOne(c)
 		}
 	}
+	s.sayFarewells()
+}
+
+// startRecords starts a connection of a service whose destination is known to speak records. It returns no stream
+// as long as that is not known of the one that stands.
+func (s *Source) startRecords(service, name string) *stream {
+	st := s.streams[service]
+	switch {
+	case st == nil:
+		form := Form{Service: service != "", Connection: true}
+		st = &stream{id: offeringID(true), service: service, form: form, name: name, conns: make(map[uint32]*connection), next: 1, records: true, keeps: true}
+		s.streams[service] = st
+		s.tell(st.message(frame.StreamStart, 1))
+	case !st.records:
+		return nil
+	default:
+		st.advance()
+		s.tell(st.message(frame.ConnectionStart, st.next))
+	}
+	return st
 }
 
 // resumeOne attaches a connection that waits: a start, and RESUME in the same message.
 func (s *Source) resumeOne(c *connection) {
-	key := c.s.service
-	st := s.streams[key]
-	switch {
-	case st == nil:
-		st = &stream{id: offeringID(true), service: key, form: c.s.form, name: c.s.name, conns: make(map[uint32]*connection), next: 1, records: true, keeps: true}
-		s.streams[key] = st
-		s.tell(st.message(frame.StreamStart, 1))
-	case !st.records:
+	st := s.startRecords(c.s.service, c.s.name)
+	if st == nil {
 		s.resumeLater(c) // it is not known yet who answers there
 		return
-	default:
-		st.advance()
-		s.tell(st.message(frame.ConnectionStart, st.next))
 	}
 	s.move(c, st, st.next)
 	c.tried = time.Now()
@@ -208,19 +219,24 @@ func (c *connection) tellNext() {
 	}
 }
 
+// resumeAfter is how long to wait for the next try after so many.
+func resumeAfter(tries int) time.Duration {
+	if tries > soonTries {
+		return min(soonDelay<<min(tries-soonTries, 6), maxResumeDelay)
+	}
+	return min(resumeDelay<<min(tries, 2), soonDelay)
+}
+
 // resumeLater attaches c to m in a while, unless it is attached by then.
 func (m *mux) resumeLater(c *connection) {
-	d := min(resumeDelay<<min(c.tries, 2), soonDelay)
-	if c.tries > soonTries {
-		d = min(soonDelay<<min(c.tries-soonTries, 6), maxResumeDelay)
-	}
+	d := resumeAfter(c.tries)
 	c.tries++
 	epoch := c.epoch
 	time.AfterFunc(d, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if c.detached && !c.closed && c.epoch == epoch && !m.ended && !m.closing && !m.mute && m.resumeWith != nil {
-			m.resumeWith(c)
+		if c.detached && !c.closed && c.epoch == epoch && !m.ended && !m.closing && !m.mute && m.attaches != nil {
+			m.attaches.resumeOne(c)
 		}
 	})
 }

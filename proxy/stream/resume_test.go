@@ -198,6 +198,8 @@ func talkThroughCut(t *testing.T, question, answer []byte, met acquaintance, up 
 		case <-done:
 			if _, heard := r.near.Peer(); heard && len(wrong) > 0 || r.dials != 1 {
 				t.Errorf("cut after %d bytes, up %v, destination %s: dialled %d times; %q", cut, up, met, r.dials, wrong)
+			} else if heard {
+				r.mustKeepNothing(fmt.Sprintf("cut after %d bytes, up %v, destination %s", cut, up, met))
 			}
 			return
 		default:

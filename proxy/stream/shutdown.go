@@ -98,6 +98,7 @@ func (m *mux) dropStream(s *stream) (detached int) {
 	if m.streams[s.service] == s {
 		delete(m.streams, s.service)
 	}
+	m.doubtFarewells(s)
 	return detached
 }
 
