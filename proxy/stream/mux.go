@@ -52,10 +52,10 @@ type mux struct {
 	stats        statistics
 	// unanswered: the destination had time enough to say that it speaks records, and did not.
 	unanswered    bool
-	back          int     // connections that were resumed and not logged yet
-	attaches      *Source // source: itself, once connections may be attached
-	answered      bool    // it did say so, on some connection
-	present       bool    // source: a destination's process has been heard here, and nothing was lost since
+	back          int      // connections that were resumed and not logged yet
+	attaches      attacher // source: itself, once connections may be attached
+	answered      bool     // it did say so, on some connection
+	present       bool     // source: a destination's process has been heard here, and nothing was lost since
 	answerTimeout time.Duration
 
 	// the sender's

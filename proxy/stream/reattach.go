@@ -137,6 +137,12 @@ func (m *mux) logResumed() {
 	})
 }
 
+// attacher is a Source. It is an interface so that a program which is only a destination does without the code.
+type attacher interface {
+	resumeOne(c *connection)
+	sayFarewells()
+}
+
 // resumeAll attaches all connections that wait to the source's websocket.
 func (s *Source) resumeAll() {
 	if s.resume == nil || !s.form.Connection {
