@@ -41,6 +41,7 @@ func exchange(c net.Conn, n int, seed uint64) error {
 }
 
 func TestManyConnectionsCarryTheirOwnBytes(t *testing.T) {
+	t.Parallel()
 	for network, sockets := range networks {
 		for _, form := range []Form{V1, V2, V3} {
 			t.Run(network+" "+form.String(), func(t *testing.T) {

@@ -290,6 +290,7 @@ func TestTheEndOfTheWebsocketEndsAll(t *testing.T) {
 
 // A target of real sockets that shuts its reading side takes nothing more, but may still speak.
 func TestAHalfDeadTargetIsReadToItsEnd(t *testing.T) {
+	t.Parallel()
 	near, to := socketPair(t, "unix", t.TempDir()+"/s")
 	w := wired(t, near)
 	w.send("STREAM_START 1 X#1")

@@ -29,6 +29,7 @@ func (r *rig) mustKeepNothing(when string) {
 // A client that breaks its connection off while the websocket is lost after any byte: the device keeps nothing for it
 // once the next websocket is there.
 func TestAnEndThatTheWebsocketLostIsToldOnTheNext(t *testing.T) {
+	t.Parallel()
 	step := 1
 	if raced || testing.Short() {
 		step = 7

@@ -135,6 +135,7 @@ func listen(c net.Conn, want []byte) error {
 }
 
 func TestHalfCloseBetweenTwoThatKnowIt(t *testing.T) {
+	t.Parallel()
 	orders := map[string]func(c net.Conn, out, in []byte, first bool) error{
 		"the client asks to its end, then the server answers": func(c net.Conn, out, in []byte, client bool) error {
 			if client {

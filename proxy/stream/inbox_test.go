@@ -12,6 +12,7 @@ import (
 // The charge is what the inbox holds of memory, the chunk that is being written included, and growth tells
 // it beforehand. Bytes come out as they went in.
 func TestInbox(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 9))
 	for _, most := range []int{3, 600, 5000, frame.MaxPayload, frame.MaxMessage} {
 		t.Run(fmt.Sprintf("pieces up to %d bytes", most), func(t *testing.T) {

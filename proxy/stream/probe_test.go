@@ -148,6 +148,7 @@ func TestBulkWaitsForTheWindowAndTypingDoesNot(t *testing.T) {
 
 // An application that waits for a window whose answers have stopped waits for a bounded time.
 func TestBulkGoesOnWhenAnswersStop(t *testing.T) {
+	t.Parallel()
 	p, d, target, far := serveProber(t, "tcp")
 	_, _ = target.Write([]byte("x"))
 	waitFor(t, func() bool { d.mu.Lock(); defer d.mu.Unlock(); return !d.pace.window.open() })

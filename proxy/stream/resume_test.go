@@ -115,6 +115,7 @@ func (e *ending) Read(p []byte) (int, error) {
 // also in the middle of OPEN and RESUME. The applications hear all that was said, once, and the end of input. Only what
 // a source says to a destination that it has never heard of is lost with the websocket.
 func TestResumedAfterEachByteOfTheWire(t *testing.T) {
+	t.Parallel()
 	question, answer := bytesOf(300, 1), bytesOf(400, 2)
 	step := 1
 	if raced || testing.Short() {
@@ -235,6 +236,7 @@ func (m *mux) over() bool {
 
 // Bulk goes both ways over real sockets while the websocket is cut again and again.
 func TestResumedBulk(t *testing.T) {
+	t.Parallel()
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
 			question, answer := bytesOf(24<<20, 3), bytesOf(16<<20, 4)

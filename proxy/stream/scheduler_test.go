@@ -150,6 +150,7 @@ func (m *mux) waiting() (fresh, bulk int) {
 }
 
 func TestBulkConnectionsShareEqually(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{2, 7, 8, 9, 20} {
 		t.Run(fmt.Sprintf("%d connections", n), func(t *testing.T) {
 			got := make([]int, n+1)
@@ -202,6 +203,7 @@ func TestALoneBulkConnectionSendsFullFrames(t *testing.T) {
 
 // A connection that sends little is in the very next message, however much bulk there is.
 func TestASparseConnectionIsInTheNextMessage(t *testing.T) {
+	t.Parallel()
 	for _, bulk := range []int{1, 8, 30} {
 		for _, size := range []int{1, 100, sparse} {
 			t.Run(fmt.Sprintf("%d bytes beside %d bulk connections", size, bulk), func(t *testing.T) {
@@ -241,6 +243,7 @@ func TestASparseConnectionIsInTheNextMessage(t *testing.T) {
 
 // However many connections always have a little to say, bulk goes on.
 func TestSparseConnectionsDoNotStarveBulk(t *testing.T) {
+	t.Parallel()
 	const chatty = 300
 	var m *mux
 	without := 0
@@ -330,6 +333,7 @@ func TestPlainTargetsDoNotStarveOthers(t *testing.T) {
 }
 
 func TestManySmallConnectionsShareAMessage(t *testing.T) {
+	t.Parallel()
 	const n = 500
 	var m *mux
 	seen := 0

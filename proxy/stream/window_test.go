@@ -86,6 +86,7 @@ func (p *path) worst() time.Duration {
 func (p *path) use(d time.Duration) float64 { return p.carried / (p.rate * d.Seconds()) }
 
 func TestTheWindowFillsAPathAndKeepsItsQueueShort(t *testing.T) {
+	t.Parallel()
 	for _, rate := range []float64{800e3, 10e6, 100e6} {
 		for _, delay := range []time.Duration{time.Millisecond, 20 * time.Millisecond, 80 * time.Millisecond, 200 * time.Millisecond} {
 			for _, jitter := range []time.Duration{0, 5 * time.Millisecond} {
