@@ -13,11 +13,11 @@ import (
 	"github.com/culvert-iot/culvert/operator/fleet"
 )
 
-// completeThings lets a shell complete a command's arguments with names of things, at most so many of them; 0 stands for
-// any number. What is behind "--" belongs to another command.
+// completeThings lets a shell complete up to most of a command's arguments with names of things; 0 is no limit.
+// Arguments behind "--" belong to another command.
 func completeThings(most int) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-		if slices.Contains(os.Args, "--") { // the library has taken it out of args, and puts one of its own behind them
+		if slices.Contains(os.Args, "--") { // the library removes it from args and appends one of its own
 			return nil, cobra.ShellCompDirectiveDefault
 		}
 		if most > 0 && len(args) >= most {
@@ -35,12 +35,12 @@ func completeThingFlags(cmd *cobra.Command, flags ...string) {
 		}
 		_ = cmd.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 			return thingsFor(cmd, nil, begun), cobra.ShellCompDirectiveNoFileComp
-		}) // it is there
+		}) // the flag exists
 	}
 }
 
-// thingsFor returns the names that begin with what is typed, except those that are there already. A user's name in front
-// of an @ stays.
+// thingsFor returns the names that begin with the typed text, except those already on the command line. It keeps a
+// user's name before an @.
 func thingsFor(cmd *cobra.Command, but []string, begun string) (words []string) {
 	user, prefix := "", begun
 	if i := strings.LastIndex(begun, "@"); i >= 0 {

@@ -27,7 +27,7 @@ var completions = []struct {
 	{"culvert proxy --mode ", []string{"destination", "source"}},
 }
 
-// TestCompletionOfThings asks the sandbox once, and then not even when it is gone.
+// TestCompletionOfThings asks the sandbox once, and gets the same names when the sandbox is gone.
 func TestCompletionOfThings(t *testing.T) {
 	account, err := sandbox.Start(t.Context(), sandbox.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -49,7 +49,7 @@ func TestCompletionOfThings(t *testing.T) {
 	for i := range 2 {
 		for _, tt := range []struct {
 			words []string
-			want  string // as the scripts of all shells read it: words, and 4 for no names of files, 0 for them
+			want  string // in the form that all shells' scripts read: words, then 4 for no file names or 0 for file names
 		}{
 			{[]string{"ssh", ""}, "pi-1\n:4\n"},
 			{[]string{"ssh", "root@p"}, "root@pi-1\n:4\n"},

@@ -91,7 +91,7 @@ type local struct {
 	given            bool // the address was
 }
 
-// ports is what ssh's -L takes.
+// ports matches the argument of ssh's -L.
 var ports = regexp.MustCompile(`^[0-9]+:([a-zA-Z0-9.-]+:)?[0-9]+$`)
 
 // parseLocals reads SERVICE, SERVICE=PORT and SERVICE=HOST:PORT.
@@ -140,7 +140,7 @@ func parseLocals(args []string, bind string) ([]local, error) {
 	return list, nil
 }
 
-// run reaches the services and ends with what is done with them.
+// run reaches the services, and returns when the work with them is over.
 func (o *connectOptions) run(cmd *cobra.Command, thing string, list []local, command []string) error {
 	events := &eventWriter{thing: thing}
 	if o.json {
@@ -161,7 +161,7 @@ func (o *connectOptions) run(cmd *cobra.Command, thing string, list []local, com
 func (o *connectOptions) reach(cmd *cobra.Command, events *eventWriter, child *child, thing string, list []local) error {
 	until := untilSignal
 	if child != nil {
-		until = notifyContext // a signal that is ignored would be the command's, too
+		until = notifyContext // the command would inherit an ignored signal
 	}
 	ctx, stop := until(cmd.Context())
 	defer stop()
@@ -241,7 +241,7 @@ func serve(ctx context.Context, cmd *cobra.Command, show *progress, events *even
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", names[i], l.Addr())
 		}
 		if err != nil {
-			return fmt.Errorf("print where %s is: %w", names[i], err) // nothing else would show it
+			return fmt.Errorf("print where %s is: %w", names[i], err) // standard output is the only place that shows the address
 		}
 	}
 	for i, l := range listeners {

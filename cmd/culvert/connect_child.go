@@ -18,14 +18,14 @@ import (
 	"github.com/culvert-iot/culvert/internal/hint"
 )
 
-// Exit codes of a command that could not be run, as env(1) and shells have them.
+// Exit codes for a command that could not run, the same as those of env(1) and shells.
 const (
 	exitNotRun   = 126
 	exitNotFound = 127
 )
 
-// splitCommand takes apart the words in front of "--" and the command behind it. dash is how many words stand before the first
-// "--", which flags end with; -1 is none. One in front of everything is that end only, and another one may follow.
+// splitCommand separates the words before "--" from the command behind it. dash is the number of words before the first
+// "--", which ends the flags; -1 means none. If that one comes before all words, a second one may follow.
 func splitCommand(args []string, dash int) (own, command []string, is bool) {
 	if dash == 0 {
 		dash = -1
@@ -41,7 +41,7 @@ func splitCommand(args []string, dash int) (own, command []string, is bool) {
 	return args[:dash], args[dash:], true
 }
 
-// child is the command of culvert connect, which finds local addresses in its environment.
+// child is the command that culvert connect runs with the local addresses in its environment.
 type child struct {
 	*exec.Cmd
 
@@ -49,7 +49,7 @@ type child struct {
 	names []string // of variables, by service
 }
 
-// newChild finds the command, before a tunnel is paid for.
+// newChild finds the command, before a tunnel costs money.
 func newChild(cmd *cobra.Command, argv []string, thing string, list []local) (*child, error) {
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
@@ -78,7 +78,7 @@ func newChild(cmd *cobra.Command, argv []string, thing string, list []local) (*c
 	return c, nil
 }
 
-// variable is a service's name as a part of a variable's.
+// variable turns a service's name into part of a variable's name.
 func variable(service string) string {
 	return strings.Map(func(r rune) rune {
 		if r == ':' || r == '-' {
@@ -88,7 +88,7 @@ func variable(service string) string {
 	}, strings.ToUpper(service))
 }
 
-// environment tells where the services are: the first one by names without its own as well.
+// environment holds the services' addresses. The first service also has variables without its name.
 func (c *child) environment(listeners []net.Listener) []string {
 	env := append(os.Environ(), "CULVERT_THING="+c.thing)
 	for i, l := range listeners {
@@ -105,7 +105,7 @@ func (c *child) environment(listeners []net.Listener) []string {
 	return env
 }
 
-// reachable is where a listener can be connected to from this machine: one on all addresses by loopback.
+// reachable is the address by which this machine can connect to a listener: loopback for a listener on all addresses.
 func reachable(address string) string {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil || !at.Addr().IsUnspecified() {
@@ -118,8 +118,8 @@ func reachable(address string) string {
 	return netip.AddrPortFrom(loopback, at.Port()).String()
 }
 
-// run runs the command until it ends, and passes on the signals that stop would end this program with. The tunnel's end is said and
-// does not end the command: its connections are reset, and what it makes of that is its business.
+// run runs the command until it ends, and passes on the signals that would otherwise end this program. When the tunnel
+// ends, run says so and leaves the command alone: its connections are reset, and it can decide what to do.
 func (c *child) run(ctx context.Context, stop func(), t tunnel, show *progress, names []string, listeners []net.Listener) error {
 	signals := make(chan os.Signal, 8)
 	notifyChildSignals(signals)
@@ -127,7 +127,7 @@ func (c *child) run(ctx context.Context, stop func(), t tunnel, show *progress, 
 	if ctx.Err() != nil {
 		return &exitError{exitInterrupted, errors.New("interrupted")}
 	}
-	stop() // what comes from here on is the command's
+	stop() // later signals go to the command
 	c.Env = c.environment(listeners)
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
 	var all sync.WaitGroup

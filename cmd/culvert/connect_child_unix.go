@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notifyChildSignals catches the signals that are a command's business. One that this program was started to ignore stays ignored,
-// also by the command. SIGPIPE is caught so that it does not end this program; it is not passed on.
+// notifyChildSignals catches the signals that are meant for a command. A signal that this program was started to ignore
+// stays ignored, by the command as well. It also catches SIGPIPE, so that it does not end this program, and does not
+// pass it on.
 func notifyChildSignals(c chan<- os.Signal) {
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE} {
 		if !signal.Ignored(s) {
@@ -20,7 +21,8 @@ func notifyChildSignals(c chan<- os.Signal) {
 	}
 }
 
-// isPassedOn reports whether a command does not get the signal anyway: a terminal sends its own to all of its foreground processes.
+// isPassedOn reports whether this program must pass the signal on. A terminal sends its signals to all of its
+// foreground processes anyway.
 func isPassedOn(s os.Signal) bool {
 	switch s {
 	case syscall.SIGPIPE:
@@ -31,7 +33,7 @@ func isPassedOn(s os.Signal) bool {
 	return true
 }
 
-// inForeground reports whether the terminal's signals are for this process and its children.
+// inForeground reports whether this process and its children get the terminal's signals.
 func inForeground() bool {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDONLY|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -42,7 +44,7 @@ func inForeground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// childExitCode is the exit code that stands for how a command ended: 128 + n for signal n, as shells have it.
+// childExitCode is the exit code that reports a command's end: 128 + n for signal n, as in shells.
 func childExitCode(s *os.ProcessState) int {
 	if status, ok := s.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return 128 + int(status.Signal())

@@ -11,8 +11,8 @@ import (
 	"github.com/culvert-iot/culvert/operator/connect"
 )
 
-// eventWriter prints what happens to a connection for programs: one JSON object a line. The names of events, of their fields and of
-// reasons are a contract; texts are for people and may change. Without a writer it prints nothing.
+// eventWriter prints a connection's events for programs: one JSON object a line. The names of events, of their fields
+// and of reasons are a contract; texts are for people and may change. Without a writer it prints nothing.
 type eventWriter struct {
 	w     io.Writer
 	thing string
@@ -26,10 +26,10 @@ type connectEvent struct {
 	Time        time.Time `json:"time"`
 	Thing       string    `json:"thing"`
 	Tunnel      string    `json:"tunnel,omitempty"`
-	Opened      *bool     `json:"opened,omitempty"` // connected: the tunnel was opened for this, and not found
+	Opened      *bool     `json:"opened,omitempty"` // connected: this command opened the tunnel, and did not find it open
 	Service     string    `json:"service,omitempty"`
 	Address     string    `json:"address,omitempty"`     // listening
-	Connections *int      `json:"connections,omitempty"` // detached, resumed: that are kept
+	Connections *int      `json:"connections,omitempty"` // detached, resumed: how many are kept
 	Reason      string    `json:"reason,omitempty"`      // ended
 	ExitCode    *int      `json:"exit_code,omitempty"`   // ended
 	Text        string    `json:"text,omitempty"`        // for a person
@@ -60,7 +60,7 @@ func (w *eventWriter) listening(service, address string) error {
 	return w.print(connectEvent{Event: "listening", Service: service, Address: address})
 }
 
-// event takes what is of use to a program.
+// event prints the events that are of use to a program.
 func (w *eventWriter) event(e connect.Event) {
 	out := connectEvent{Tunnel: e.Tunnel, Service: e.Service, Text: e.Text}
 	switch e.Kind {
@@ -83,7 +83,7 @@ func (w *eventWriter) event(e connect.Event) {
 	_ = w.print(out)
 }
 
-// reasons are names of what ended a connection.
+// reasons name the causes of a connection's end.
 var reasons = map[connect.Reason]string{
 	connect.BadRequest: "bad_request", connect.DeviceAbsent: "device_absent", connect.NoDataPlane: "no_data_endpoint",
 	connect.TunnelClosed: "tunnel_closed", connect.TakenOver: "taken_over", connect.LinkLost: "link_lost",
@@ -106,7 +106,7 @@ func (w *eventWriter) ended(err error) {
 	_ = w.print(e)
 }
 
-// exitCode is what run makes of err.
+// exitCode is the exit code for the error that run returned.
 func exitCode(err error) int {
 	if err == nil {
 		return exitOK

@@ -186,13 +186,13 @@ func TestUsageOfReaching(t *testing.T) {
 		{"no region", []string{"connect", "pi-1"}, 1, "specify a region\nhint: give --region"},
 		{"no such profile", []string{"connect", "--profile", "nobody", "pi-1"}, 1, "(nobody) could not be found\nhint: "},
 		{"no such bundle", []string{"connect", "--ca-bundle", "/nowhere", "pi-1"}, 1, "/nowhere"},
-		{"nobody at the endpoint", []string{"connect", "--no-sign-request", "--region", "r", "--endpoint-url", "http://127.0.0.1:1", "pi-1"}, 1, "hint: nothing listens there"},
+		{"nothing at the endpoint", []string{"connect", "--no-sign-request", "--region", "r", "--endpoint-url", "http://127.0.0.1:1", "pi-1"}, 1, "hint: nothing listens there"},
 		{"a command that is missing", []string{"connect", "pi-1", "--"}, 2, "-- needs a command behind it"},
 		{"a command that is not there", []string{"connect", "pi-1", "--", "no-such-program"}, 127, "no-such-program"},
 		{"two services in one variable", []string{"connect", "pi-1", "a-b", "a_b", "--", "true"}, 2, "CULVERT_A_B_ADDRESS"},
 		{"events and a command", []string{"connect", "--json", "pi-1", "--", "true"}, 2, "excludes --stdio and --json"},
 		{"events and a connection", []string{"connect", "--json", "--stdio", "pi-1"}, 2, "excludes --json"},
-		{"a block for nobody", []string{"ssh-config"}, 2, "which thing?"},
+		{"a block for no thing", []string{"ssh-config"}, 2, "which thing?"},
 		{"a block for a strange name", []string{"ssh-config", "pi 1"}, 2, "name of a thing"},
 	}
 	t.Setenv("HOME", t.TempDir())
@@ -243,7 +243,7 @@ func TestProgressOnATerminalTakesItsLineBack(t *testing.T) {
 	}
 }
 
-// TestProgressBesideASession: ssh has the terminal in raw mode, and its prompt is on the screen.
+// TestProgressBesideASession: ssh has put the terminal into raw mode, and its prompt is on the screen.
 func TestProgressBesideASession(t *testing.T) {
 	var b bytes.Buffer
 	p := newProgress(&b, false)

@@ -68,11 +68,11 @@ func newCpCommand() *cobra.Command {
 	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return nil, cobra.ShellCompDirectiveDefault // files
 	}
-	_ = cmd.RegisterFlagCompletionFunc("check", cobra.FixedCompletions([]string{"auto", "sha256", "read", "size"}, cobra.ShellCompDirectiveNoFileComp)) // it is there
+	_ = cmd.RegisterFlagCompletionFunc("check", cobra.FixedCompletions([]string{"auto", "sha256", "read", "size"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	return cmd
 }
 
-// run finds out what is to be copied, and whether it can be, before a tunnel is opened.
+// run reads and checks what to copy, before it opens a tunnel.
 func (o *cpOptions) run(cmd *cobra.Command, args []string) error {
 	r := &cpRun{cpOptions: o, out: cmd.OutOrStdout()}
 	if err := r.parse(args); err != nil {
@@ -93,7 +93,7 @@ func (o *cpOptions) run(cmd *cobra.Command, args []string) error {
 	return r.all(ctx, cmd)
 }
 
-// parse reads the sources and the target, and puts the sources of each thing together.
+// parse reads the sources and the target, and groups the sources by thing.
 func (r *cpRun) parse(args []string) error {
 	switch {
 	case len(args) == 0:
@@ -142,7 +142,7 @@ func (r *cpRun) parse(args []string) error {
 	return nil
 }
 
-// lookHere returns an error if this machine has nothing to copy from, or no place to copy to.
+// lookHere returns an error if this machine can copy none of the sources, or has no directory for the target.
 func (r *cpRun) lookHere() error {
 	if !r.target.IsRemote() {
 		info, err := os.Stat(r.target.Path)

@@ -12,7 +12,7 @@ import (
 	"github.com/culvert-iot/culvert/operator/transfer"
 )
 
-// cpProgress is the event of --json of how far it is.
+// cpProgress is the progress event of --json.
 type cpProgress struct {
 	Event      string  `json:"event"`
 	Files      int     `json:"files"`
@@ -23,7 +23,7 @@ type cpProgress struct {
 	Rate       float64 `json:"bytes_per_second"`
 }
 
-// watch shows how far a copier is until stop is called.
+// watch shows a copier's progress until stop is called.
 func (r *cpRun) watch(c *transfer.Copier) (stop func()) {
 	if r.noProgress {
 		return func() {}
@@ -60,7 +60,7 @@ func (r *cpRun) watch(c *transfer.Copier) (stop func()) {
 // progressTick is how often the bar moves.
 const progressTick = 250 * time.Millisecond
 
-// rateSpan is the time over which the rate is taken: short enough to follow the link, long enough to be read.
+// rateSpan is the time over which the rate is averaged: short enough to follow the link, long enough to read.
 const rateSpan = 8 * time.Second
 
 // rateMeter measures bytes in a second over [rateSpan].
@@ -88,7 +88,7 @@ func (m *rateMeter) perSecond() float64 {
 	return float64(m.bytes[last]-m.bytes[0]) / seconds
 }
 
-// barText is the progress in one line of at most width characters.
+// barText shows the progress in one line of at most width characters.
 func barText(p transfer.Progress, rate float64, width int) string {
 	if p.TotalFiles == 0 {
 		return "culvert: looking at what is to be copied ..."
@@ -121,10 +121,10 @@ func barText(p transfer.Progress, rate float64, width int) string {
 	return left + shortened(name, max(room, 0)) + bar + right
 }
 
-// barLength is that of the bar itself.
+// barLength is the number of characters in the bar itself.
 const barLength = 12
 
-// columns is how many columns s takes at most: a character beyond ASCII may take two.
+// columns is the largest number of columns that s can take: a character beyond ASCII may take two.
 func columns(s string) (n int) {
 	for _, r := range s {
 		if n++; r >= utf8.RuneSelf {
@@ -152,7 +152,7 @@ func shortened(s string, width int) string {
 	return string(head) + ".." + string(tail)
 }
 
-// clock is a duration as a clock shows it.
+// clock formats a duration as a clock shows it.
 func clock(d time.Duration) string {
 	s := int64(d.Round(time.Second).Seconds())
 	if s >= 3600 {

@@ -29,9 +29,9 @@ type cpRun struct {
 	copiers []*transfer.Copier // one for each thing
 	show    *progress
 
-	lastWords *aside // of the ssh that was started last
+	lastWords *aside // of the newest ssh
 
-	mu      sync.Mutex // for what follows
+	mu      sync.Mutex // guards the fields below
 	out     io.Writer
 	summary cpSummary
 }
@@ -43,13 +43,13 @@ type cpSummary struct {
 	Copied    int     `json:"copied"`
 	Unchanged int     `json:"unchanged"`
 	Failed    int     `json:"failed"` // directories included
-	Bytes     int64   `json:"bytes"`  // of the files that are there now
+	Bytes     int64   `json:"bytes"`  // of the files that are now complete
 	Sent      int64   `json:"sent"`
 	Check     string  `json:"check"` // "" if nothing was copied
 	Seconds   float64 `json:"seconds"`
 }
 
-// cpEvent is what became of a file.
+// cpEvent is the outcome of one file.
 type cpEvent struct {
 	Event   string `json:"event"`
 	Kind    string `json:"kind"`
@@ -95,7 +95,7 @@ func (r *cpRun) all(ctx context.Context, cmd *cobra.Command) (err error) {
 	return nil
 }
 
-// sumUp says in a line how it went.
+// sumUp prints the outcome in one line.
 func (r *cpRun) sumUp(s cpSummary) {
 	text := count(s.Copied, "file") + " copied"
 	if s.Unchanged > 0 {
@@ -127,7 +127,7 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// copy copies what is on one thing or goes there, over as many connections as it takes.
+// copy copies from or to one thing, over as many connections as that takes.
 func (r *cpRun) copy(ctx context.Context, cmd *cobra.Command, c *transfer.Copier) error {
 	thing := c.Target
 	if !thing.IsRemote() {
@@ -143,7 +143,7 @@ func (r *cpRun) copy(ctx context.Context, cmd *cobra.Command, c *transfer.Copier
 		if _, wrong := errors.AsType[*usageError](err); wrong || err == nil || ctx.Err() != nil {
 			return err
 		}
-		// What has worked is expected to work again: a device restarts, a network changes.
+		// After one success another is likely: the device may have restarted, or the network changed.
 		if again := lost || attempt > 0 && !connected; !again || r.retry == 0 || time.Since(last) > r.retry {
 			if lost {
 				err = hint.Wrap(fmt.Errorf("the connection to %s was lost", thing.Host), goesOnHint)
@@ -160,14 +160,14 @@ func (r *cpRun) copy(ctx context.Context, cmd *cobra.Command, c *transfer.Copier
 		if lost {
 			r.show.note("the connection to %s was lost; trying again", thing.Host)
 		}
-		_ = backoff.Sleep(ctx, min(time.Second<<attempt, 15*time.Second)) // ctx is looked at above
+		_ = backoff.Sleep(ctx, min(time.Second<<attempt, 15*time.Second)) // the loop checks ctx
 	}
 }
 
-// goesOnHint is the advice for copies that were interrupted.
+// goesOnHint is the advice after an interrupted copy.
 const goesOnHint = "the same command goes on"
 
-// once copies over one connection. It reports whether there was one.
+// once copies over one connection. It reports whether it got one.
 func (r *cpRun) once(ctx context.Context, cmd *cobra.Command, thing transfer.Location, c *transfer.Copier, again bool) (connected bool, err error) {
 	s, err := r.connect(ctx, cmd, thing, again)
 	if err != nil {
@@ -179,7 +179,7 @@ func (r *cpRun) once(ctx context.Context, cmd *cobra.Command, thing transfer.Loc
 	return true, c.Run(ctx, s.Session)
 }
 
-// report takes what became of a file, directory or link.
+// report records and prints the outcome of a file, directory or link.
 func (r *cpRun) report(result transfer.Result) {
 	r.mu.Lock()
 	s := &r.summary
@@ -218,7 +218,7 @@ func (r *cpRun) report(result transfer.Result) {
 	}
 }
 
-// weaker is the check that says less.
+// weaker returns the check that proves less.
 func weaker(a, b string) string {
 	for _, c := range []string{"size", "read", "sha256"} {
 		if a == c || b == c {
@@ -238,5 +238,5 @@ func (r *cpRun) print(event any) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, _ = r.out.Write(clean.JSON(b.Bytes())) // who does not read it gets the exit code
+	_, _ = r.out.Write(clean.JSON(b.Bytes())) // a reader that is gone still gets the exit code
 }

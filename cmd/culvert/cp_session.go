@@ -20,17 +20,17 @@ import (
 	"github.com/culvert-iot/culvert/operator/transfer"
 )
 
-// cpSession is an SFTP session over an ssh of its own, and a shell over the same connection.
+// cpSession is an SFTP session with an ssh process of its own, and a shell over the same connection.
 type cpSession struct {
 	*transfer.Session
 
-	dir       *socketDir // of the socket by which the shell finds the connection; nil if there is none
+	dir       *socketDir // holds the socket through which the shell shares the connection; nil if there is none
 	processes []*exec.Cmd
 	stop      context.CancelFunc
 	hashing   sync.WaitGroup
 }
 
-// sftpOptions keep what the user has configured for shells away from the SFTP session, as scp does.
+// sftpOptions keep settings that the user has for shells away from the SFTP session, as scp does.
 var sftpOptions = []string{"-x", "-oPermitLocalCommand=no", "-oClearAllForwardings=yes", "-oRemoteCommand=none", "-oRequestTTY=no", "-oForwardAgent=no"}
 
 // connect opens the way to a thing and runs ssh twice: for SFTP, and for a shell that hashes.
@@ -63,7 +63,7 @@ func (r *cpRun) connect(ctx context.Context, cmd *cobra.Command, thing transfer.
 	if !again {
 		r.show.setStep("logging in to " + thing.Destination())
 	}
-	// While it tries again, only the last try is of interest.
+	// Of several attempts, only the last one's messages matter.
 	stderr := &aside{show: r.show, hold: again, done: ctx.Done()}
 	r.lastWords = stderr
 	out, in, ssh, err := s.start(ctx, r.path, append(slices.Clone(args), "-s", "sftp"), stderr)
@@ -95,7 +95,7 @@ func (r *cpRun) connect(ctx context.Context, cmd *cobra.Command, thing transfer.
 		}
 		return s, nil
 	}
-	s.hashing.Go(func() { // over a slow link it takes a while until a shell is there, and it is needed last
+	s.hashing.Go(func() { // a shell takes a while over a slow link, and the copy needs it last
 		if err := hash(); err != nil && ctx.Err() == nil && !again {
 			r.show.note("%s cannot hash (%v): only sizes are compared, and interrupted files start anew; --check read reads copies back", thing.Host, err)
 		}
@@ -108,7 +108,7 @@ const shellTime = time.Minute
 
 // startShell runs a shell over the connection of the SFTP session.
 func (s *cpSession) startShell(ctx context.Context, path string, args []string) (io.Reader, io.WriteCloser, *exec.Cmd, error) {
-	// Without that connection it would ask for passwords once more, and go through the tunnel beside the other.
+	// A connection of its own would ask for passwords once more and need a second one through the tunnel.
 	shell := []string{"-o", "ControlMaster=no"}
 	if s.dir != nil {
 		shell = append(shell, "-o", "ControlPath="+filepath.Join(s.dir.path, "m"), "-o", "BatchMode=yes")
@@ -116,14 +116,14 @@ func (s *cpSession) startShell(ctx context.Context, path string, args []string) 
 	return s.start(ctx, path, append(append(shell, args...), "sh"), io.Discard)
 }
 
-// multiplex returns settings for ssh that let the shell use the connection of the SFTP session, unless the user's have
-// commands share connections anyway.
+// multiplex returns settings for ssh that let the shell use the SFTP session's connection, unless the user's own
+// settings share connections already.
 func (s *cpSession) multiplex(found map[string]string) []string {
 	if runtime.GOOS == "windows" || !slices.Contains([]string{"", "no", "false"}, found["controlmaster"]) || found["controlpath"] != "" && found["controlpath"] != "none" {
 		return nil
 	}
 	dir, err := newSocketDir("culvert-cp-")
-	if err != nil || len(dir.path) > 60 { // ssh needs room for a name of its own
+	if err != nil || len(dir.path) > 60 { // ssh appends a name of its own
 		dir.remove()
 		return nil
 	}
@@ -152,7 +152,7 @@ func (s *cpSession) start(ctx context.Context, path string, args []string, stder
 	return out, in, cmd, nil
 }
 
-// explain says why no SFTP session began: ssh has said why it could not connect.
+// explain says why no SFTP session began. If ssh could not connect, ssh has already printed why.
 func (r *cpRun) explain(ctx context.Context, thing transfer.Location, ssh *exec.Cmd, in io.Closer, err error) error {
 	_ = in.Close()
 	_ = ssh.Wait()
@@ -166,7 +166,7 @@ func (r *cpRun) explain(ctx context.Context, thing transfer.Location, ssh *exec.
 		"sshd_config on the device needs a line such as: Subsystem sftp internal-sftp\nthe user's start files there must print nothing where there is no terminal")
 }
 
-// close ends the session and its processes. Everything has been acknowledged by then, or is lost.
+// close ends the session and its processes. By then the other end has acknowledged everything, or the rest is lost.
 func (s *cpSession) close() {
 	if s.Session != nil {
 		s.Session.Close()
@@ -177,17 +177,17 @@ func (s *cpSession) close() {
 	timer := time.AfterFunc(time.Second, s.stop)
 	s.hashing.Wait()
 	for _, p := range slices.Backward(s.processes) {
-		_ = p.Wait() // why it ended is known
+		_ = p.Wait() // the cause is known already
 	}
 	timer.Stop()
 	s.stop()
 	s.dir.remove()
 }
 
-// aside is a writer of what ssh says, line by line, beside the live line.
+// aside writes ssh's messages line by line, without disturbing the live line.
 type aside struct {
 	show *progress
-	done <-chan struct{} // what ssh says of being ended is of no interest
+	done <-chan struct{} // what ssh prints after this is about its own end, and is dropped
 
 	mu   sync.Mutex
 	hold bool // until release
@@ -207,7 +207,7 @@ func (a *aside) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// release lets pass what was held.
+// release writes the lines that were held back.
 func (a *aside) release() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

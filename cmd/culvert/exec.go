@@ -231,7 +231,7 @@ func (o *execOptions) ask(ctx context.Context, cmd *cobra.Command, n int, price 
 	return confirm(ctx, cmd, text+". Go on?")
 }
 
-// confirm asks a question on the terminal. All but a yes is an error.
+// confirm asks a question on the terminal. Every answer but yes is an error.
 func confirm(ctx context.Context, cmd *cobra.Command, question string) error {
 	fmt.Fprintf(cmd.ErrOrStderr(), "culvert: %s [y/N] ", question)
 	read := make(chan string, 1)

@@ -20,5 +20,5 @@ func offer(ctx context.Context, serving *sync.WaitGroup, t tunnel, service, _ st
 	return []string{"HostName=127.0.0.1", fmt.Sprintf("Port=%d", l.Addr().(*net.TCPAddr).Port), "ProxyCommand=none"}, nil
 }
 
-// terminate ends a process: there is no signal that asks it to.
+// terminate kills a process: this system has no signal that asks a process to end.
 func terminate(p *os.Process) error { return p.Kill() }

@@ -145,7 +145,8 @@ func (r *execRun) one(ctx context.Context, i int, thing string) (result execResu
 	return result
 }
 
-// open returns a tunnel of the thing's holder, if one runs, or one of its own: of many devices, each would need a process.
+// open returns a tunnel of the thing's holder, if one runs, or one of its own. It starts no holder: many devices would
+// need as many processes.
 func (r *execRun) open(ctx context.Context, thing string) (tunnel, error) {
 	if dir, err := holder.Directory(); holder.Supported && !r.fresh && !r.aws.debug && err == nil {
 		c := &holder.Client{Thing: thing, Dir: dir, Key: r.key(thing), Version: version.Get().String()}

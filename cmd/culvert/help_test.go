@@ -40,7 +40,7 @@ func TestEveryCommandHelps(t *testing.T) {
 					t.Errorf("%s %s: %d columns: %s", name, flag, utf8.RuneCountInString(text), text)
 				}
 			}
-			// The scripts of completion say how they are loaded.
+			// The completion scripts say how to load them.
 			if flag == "--help" && !strings.Contains(out.String(), "Example") && (len(line) == 0 || line[0] != "completion") {
 				t.Errorf("%s has no example", name)
 			}

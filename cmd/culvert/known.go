@@ -12,21 +12,21 @@ import (
 	"github.com/culvert-iot/culvert/services"
 )
 
-// Limits of what is remembered.
+// Limits of knownServices.
 const (
-	knownLife = 30 * 24 * time.Hour // since a service was learnt last
+	knownLife = 30 * 24 * time.Hour // since a service last answered
 	maxKnown  = 8
 )
 
-// knownServices remembers which services of a thing have answered, in a file below the user's cache directory. Without a directory
-// it remembers nothing.
+// knownServices remembers which services of a thing have answered, in a file below the user's cache directory. Without
+// such a directory it remembers nothing.
 type knownServices struct {
 	path string // "" is none
 
 	mu sync.Mutex
 }
 
-// newKnownServices is of the things that are seen as the holder's key has it.
+// newKnownServices returns those of the thing that a holder's key names.
 func newKnownServices(key string) *knownServices {
 	base, err := os.UserCacheDir()
 	if err != nil {
@@ -35,7 +35,7 @@ func newKnownServices(key string) *knownServices {
 	return &knownServices{path: filepath.Join(base, "culvert", "services", key)}
 }
 
-// list returns the names, the last learnt first.
+// list returns the names, the newest first.
 func (k *knownServices) list() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -62,7 +62,7 @@ func (k *knownServices) read() (names []string) {
 	return names
 }
 
-// add puts a service in front. It is a cache: failures do not matter.
+// add puts a service first. It ignores failures, since the file is only a cache.
 func (k *knownServices) add(service string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -86,7 +86,7 @@ func (k *knownServices) add(service string) {
 	}
 }
 
-// isFresh reports whether the file need not be written to stay alive.
+// isFresh reports whether the file is new enough to be left unwritten.
 func (k *knownServices) isFresh() bool {
 	info, err := os.Lstat(k.path)
 	return err == nil && time.Since(info.ModTime()) < 24*time.Hour

@@ -58,7 +58,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return code
 }
 
-// shells are those that culvert completion knows.
+// shells are the shells that culvert completion supports.
 var shells = []string{"bash", "fish", "powershell", "zsh"}
 
 // unknownCommand finds a mistyped command before cobra complains about its options.

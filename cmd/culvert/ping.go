@@ -84,7 +84,7 @@ func runPing(cmd *cobra.Command, o *pingOptions, thing string) error {
 		fmt.Fprintf(out, "PING %s (MQTT client %s)\n", thing, presence.ClientID(thing))
 	}
 	var times roundTrips
-	var answer <-chan answerOrError // what culvertd says of itself; nil until a message was acknowledged
+	var answer <-chan answerOrError // culvertd's answer about itself; nil until a message was acknowledged
 	for seq := 1; o.count == 0 || seq <= o.count; seq++ {
 		var took time.Duration
 		if answer != nil {
@@ -137,7 +137,7 @@ type answerOrError struct {
 	err error
 }
 
-// await waits for a device's answer beside the messages that follow.
+// await waits for a device's answer while further messages go out.
 func await(ctx context.Context, client *presence.Client, thing, mark string) <-chan answerOrError {
 	done := make(chan answerOrError, 1)
 	go func() {
@@ -147,7 +147,7 @@ func await(ctx context.Context, client *presence.Client, thing, mark string) <-c
 	return done
 }
 
-// printAnswer prints what culvertd says of itself, or why that is not known: pings work without it.
+// printAnswer prints culvertd's version, uptime and services, or why they are unknown: pings work without them.
 func printAnswer(out io.Writer, thing string, a answerOrError, quiet bool) {
 	var reason string
 	switch {

@@ -26,8 +26,8 @@ func newProxyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "proxy",
 		Short: "Be one end of a tunnel, in place of localproxy",
-		Long: "Connects one side of a tunnel to local ports, with an access token that somebody\n" +
-			"opened or rotated the tunnel for. It takes the options, environment variables\n" +
+		Long: "Connects one side of a tunnel to local ports, with an access token from opening\n" +
+			"or rotating the tunnel. It takes the options, environment variables\n" +
 			"and files of AWS's localproxy. Flags win over --config, which wins over the\n" +
 			"environment (AWSIOT_TUNNEL_ACCESS_TOKEN, AWSIOT_TUNNEL_CLIENT_TOKEN,\n" +
 			"AWSIOT_TUNNEL_ENDPOINT, AWSIOT_TUNNEL_REGION). https_proxy and no_proxy are\n" +

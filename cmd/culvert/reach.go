@@ -48,7 +48,7 @@ type reachOptions struct {
 	lifetime, wait, resume         time.Duration
 	fresh, takeOver, keep, isQuiet bool
 	noLook                         bool
-	many                           bool // things are reached at once
+	many                           bool // the command reaches several things at once
 
 	given *pflag.FlagSet
 }
@@ -56,7 +56,7 @@ type reachOptions struct {
 func (o *reachOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.keep, "keep", false, "leave the tunnel open at the end, to be used again, and void its source's token")
 	f.BoolVar(&o.fresh, "new", false, "open a tunnel even if there is one, and keep it to this command")
-	f.BoolVar(&o.takeOver, "take-over", false, "use an open tunnel even if somebody is connected to it, which ends that session")
+	f.BoolVar(&o.takeOver, "take-over", false, "use an open tunnel even if another source is connected to it, and end that session")
 	f.DurationVar(&o.lifetime, "lifetime", 12*time.Hour, "`time` that an opened tunnel lasts at most, in whole minutes")
 	f.DurationVar(&o.wait, "wait", connect.DefaultWait, "`time` to wait for the device; a device that AWS IoT knows to be away is waited for only if this is given")
 	f.BoolVarP(&o.isQuiet, "quiet", "q", false, "say nothing but errors")

@@ -13,10 +13,10 @@ import (
 	"github.com/culvert-iot/culvert/operator/holder"
 )
 
-// helpWidth is that of a terminal as everybody has it.
+// helpWidth is the width of an ordinary terminal.
 const helpWidth = 79
 
-// sharingHelp says what becomes of a tunnel at the end of a command that may share it.
+// sharingHelp says what happens to a tunnel when a command that may share it ends.
 var sharingHelp = func() string {
 	own := "A tunnel that was opened is closed at the end; one that was found stays open."
 	if !holder.Supported {
@@ -27,7 +27,7 @@ var sharingHelp = func() string {
 		"one that was opened is closed at the end, and one that was found stays open."
 }()
 
-// reachHelp gives a command a help for 80 columns: its long text wrapped, and each flag with its explanation below.
+// reachHelp gives a command a help text for 80 columns: its long text wrapped, and each flag above its explanation.
 func reachHelp(cmd *cobra.Command) {
 	cmd.DisableFlagsInUseLine = true
 	cmd.ValidArgsFunction = cobra.NoFileCompletions

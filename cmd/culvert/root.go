@@ -38,7 +38,7 @@ var quick = map[string]func() *cobra.Command{
 	"ssh": newSSHCommand, "connect": newConnectCommand, "handover": newHandoverCommand, "hold": newHoldCommand,
 }
 
-// newRootFor builds what args need of the command line: the whole of it takes milliseconds and memory.
+// newRootFor builds only the part of the command line that args need: all of it takes milliseconds and memory.
 func newRootFor(args []string) *cobra.Command {
 	if len(args) > 0 {
 		if command, ok := quick[args[0]]; ok {
@@ -101,7 +101,7 @@ func newRoot() *cobra.Command {
 	return finishRoot(root)
 }
 
-// finishRoot gives the commands what all of them have.
+// finishRoot adds the flags and texts that all commands have.
 func finishRoot(root *cobra.Command) *cobra.Command {
 	for _, c := range root.Commands() {
 		addVersionFlag(c)

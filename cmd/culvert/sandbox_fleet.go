@@ -9,13 +9,13 @@ import (
 	"github.com/culvert-iot/culvert/sandbox"
 )
 
-// maxFleet is how many things a fleet may have. Those that run are bounded by the machine.
+// maxFleet bounds the things of a fleet. The machine bounds those that run.
 const maxFleet = 100_000
 
-// plan is what --things and --running ask for.
+// plan returns the fleet that --things and --running describe.
 func (o *sandboxOptions) plan() fleet.Plan { return fleet.Plan{Things: o.things, Running: o.running} }
 
-// checkFleet says what is wrong with the numbers of a fleet.
+// checkFleet checks the numbers of a fleet.
 func (o *sandboxOptions) checkFleet() error {
 	switch {
 	case o.things < 0 || o.things > maxFleet:
@@ -28,7 +28,7 @@ func (o *sandboxOptions) checkFleet() error {
 	return nil
 }
 
-// fleetGreeting is [greeting] for a fleet. inShell is for --shell, in which the environment is set.
+// fleetGreeting is [greeting] for a fleet. inShell is true with --shell, whose environment is set already.
 func fleetGreeting(a sandbox.Addresses, culvert string, o *sandboxOptions, f *fleet.Fleet, inShell bool) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }

@@ -31,14 +31,14 @@ func namesAsTyped(typed string) programNames {
 	return names
 }
 
-// syntax is how commands are written for a person's shell.
+// syntax writes commands for the user's shell.
 type syntax struct {
 	set        func(name, value string) string
-	background func(command string) string // runs it beside the shell
+	background func(command string) string // runs it in the background
 	quote      func(word string) string
 }
 
-// syntaxOn returns that of cmd.exe for Windows, and that of POSIX for all others.
+// syntaxOn returns cmd.exe's syntax for Windows, and the POSIX shell's for all other systems.
 func syntaxOn(goos string) syntax {
 	if goos != "windows" {
 		return syntax{
@@ -48,7 +48,7 @@ func syntaxOn(goos string) syntax {
 		}
 	}
 	return syntax{
-		set:        func(name, value string) string { return "set " + name + "=" + value }, // quotes would be part of it
+		set:        func(name, value string) string { return "set " + name + "=" + value }, // quotes would become part of the value
 		background: func(command string) string { return "start /b " + command },
 		quote: func(word string) string {
 			if strings.ContainsAny(word, " \t&()^") {

@@ -82,7 +82,7 @@ func (o *sandboxOptions) sections() (all []section) {
 	f.BoolVar(&b.RotationNotifiesWithoutConfig, "rotation-notifies-without-config", false, "rotating the destination always notifies the thing")
 	f.DurationVar(&b.OldTokenWorks, "old-token-works", 0, "a rotated token can be used for this `time` more")
 	f.BoolVar(&b.RotationChangesServices, "rotation-changes-services", false, "a rotation's services become the tunnel's")
-	f.BoolVar(&b.RotateBeforeConnectFails, "rotate-before-connect-fails", false, "refuse to rotate before somebody connected")
+	f.BoolVar(&b.RotateBeforeConnectFails, "rotate-before-connect-fails", false, "refuse to rotate before an end has connected")
 	f.BoolVar(&b.ClientTokenSurvivesRotation, "client-token-survives-rotation", false, "take a rotated token's client token with the next token")
 	f.BoolVar(&b.SamePairWaits, "same-pair-waits", false, "refuse a pair of tokens while its old connection stands")
 	f.IntVar(&b.RefusalStatus, "refusal-status", 400, "HTTP `status` of refused handshakes")
@@ -166,7 +166,7 @@ func (o *sandboxOptions) config(cmd *cobra.Command) (sandbox.Config, error) {
 		return c, usagef(cmd, "%w", err)
 	}
 	if o.things > 0 && !cmd.Flags().Changed("thing") {
-		c.Things = []string{fleet.Name(1)} // a sandbox has one at least
+		c.Things = []string{fleet.Name(1)} // a sandbox needs at least one
 	}
 	c.Notifications.Delay = o.notifyIn
 	if cmd.Flags().Changed("notify-repeat") {

@@ -57,7 +57,7 @@ func shellEnvironment(goos string, from []string, a sandbox.Addresses) ([]string
 	env := slices.DeleteFunc(slices.Clone(from), func(entry string) bool {
 		name, value, _ := strings.Cut(entry, "=")
 		if goos == "windows" {
-			name = strings.ToUpper(name) // names have no case there
+			name = strings.ToUpper(name) // Windows ignores the case of names
 		}
 		if name == "PATH" {
 			path += value

@@ -9,7 +9,7 @@ import (
 	"github.com/culvert-iot/culvert/operator/fleet"
 )
 
-// selection are the flags that select things beside their names.
+// selection holds the flags that select things other than by name.
 type selection struct{ query, attribute, group string }
 
 func (s *selection) register(f *pflag.FlagSet) {

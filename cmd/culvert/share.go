@@ -74,7 +74,7 @@ func (o *reachOptions) isShared() bool {
 	return holder.Supported && !o.share.alone && o.share.persist > 0 && !o.fresh && !o.aws.debug
 }
 
-// notSharedError says why a command has a tunnel to itself though it would share one.
+// notSharedError says why a command that may share a tunnel has one to itself.
 type notSharedError struct{ err error }
 
 func (e *notSharedError) Error() string { return "the tunnel is not shared: " + e.err.Error() }
@@ -92,7 +92,7 @@ func (o *reachOptions) open(ctx context.Context, cmd *cobra.Command, cfg connect
 	return t, err
 }
 
-// attach returns a tunnel of the holder, or a *notSharedError where there can be none.
+// attach returns a tunnel of the holder, or a *notSharedError if it cannot get one.
 func (o *reachOptions) attach(ctx context.Context, cmd *cobra.Command, cfg connect.Config, show *progress, thing string, services []string) (tunnel, error) {
 	if err := cfg.Check(thing, services); err != nil {
 		return nil, err

@@ -8,14 +8,14 @@ import (
 	"github.com/culvert-iot/culvert/internal/filelock"
 )
 
-// socketDir is a directory for the user alone, whose name is short enough for sockets.
+// socketDir is a private directory whose path is short enough for sockets.
 type socketDir struct {
 	path string
 
 	lock io.Closer // held while the directory is in use
 }
 
-// newSocketDir makes one, whose name begins with prefix. It removes those that a killed program has left.
+// newSocketDir makes a directory whose name begins with prefix. It removes those that killed programs have left.
 func newSocketDir(prefix string) (*socketDir, error) {
 	base := os.Getenv("XDG_RUNTIME_DIR")
 	path, err := os.MkdirTemp(base, prefix+"*")

@@ -2,5 +2,5 @@
 
 package main
 
-// removeStale removes nothing: this system has no locks to tell what is in use.
+// removeStale removes nothing: without locks, this system cannot say which directories are in use.
 func removeStale(string, string) {}

@@ -12,7 +12,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/filelock"
 )
 
-// youngDir is how long a directory may take from its making to its lock.
+// youngDir bounds the time between the creation of a directory and its lock.
 const youngDir = time.Minute
 
 // removeStale removes this user's directories in base whose names begin with prefix, and which no process uses.

@@ -119,8 +119,8 @@ func (o *sshOptions) run(cmd *cobra.Command, c openssh.Command) error {
 	return err
 }
 
-// arguments opens the way to c's thing, unless ssh will not need it, and returns ssh's arguments for it. more are settings
-// that depend on the user's.
+// arguments opens the way to c's thing, unless ssh does not need it, and returns ssh's arguments for it. more returns
+// settings that depend on the user's own.
 func (o *sshOptions) arguments(cmd *cobra.Command, words []string, path string, c openssh.Command, more ...func(found map[string]string) []string) ([]string, error) {
 	_, thing, err := c.Thing()
 	if err != nil {
@@ -128,7 +128,7 @@ func (o *sshOptions) arguments(cmd *cobra.Command, words []string, path string, 
 	}
 	found := openssh.Settings(cmd.Context(), path, c, "HostKeyAlias "+thing, "Compression yes", "ServerAliveInterval 0")
 	var settings []string
-	// Without an answer ssh has something to say about its options, for which no tunnel is needed.
+	// If ssh prints no settings, it will complain about its options, which needs no tunnel.
 	if found != nil && !c.Has("GOQV") && !sshHasMaster(cmd.Context(), path, found, c) {
 		if settings, err = o.openFirst(cmd, words, thing); err != nil {
 			return nil, err
@@ -138,7 +138,7 @@ func (o *sshOptions) arguments(cmd *cobra.Command, words []string, path string, 
 		settings = append(settings, f(found)...)
 	}
 	settings = append(settings, "HostKeyAlias="+cmp.Or(found["hostkeyalias"], thing), "Compression="+cmp.Or(found["compression"], "yes"),
-		// ssh's own probe would end what is kept over a lost link.
+		// ssh's own probe would end a connection that outlives a lost link.
 		"ServerAliveInterval="+cmp.Or(found["serveraliveinterval"], "0"))
 	args, err := openssh.Arguments(words, c, o.service, settings...)
 	if err != nil {
@@ -196,7 +196,8 @@ func sshHasMaster(ctx context.Context, path string, settings map[string]string, 
 	return exec.CommandContext(ctx, path, append(args, thing)...).Run() == nil
 }
 
-// connectWords are the words of culvert connect --stdio with the flags that were given and that say how a thing is reached.
+// connectWords returns the words of culvert connect --stdio, with those of the given flags that say how to reach a
+// thing.
 func connectWords(flags *pflag.FlagSet) ([]string, error) {
 	self, err := ownPath()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/culvert-iot/culvert/services"
 )
 
-// sshConfigSharing says how many tunnels the programs need that use the blocks.
+// sshConfigSharing says how many tunnels the programs that use the blocks need.
 var sshConfigSharing = func() string {
 	if !holder.Supported {
 		return "Nothing is shared on this system: each connection uses a tunnel of its own, unless --share lets ssh share one."

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// trimMemory gives back what an idle process does not need: free heap, and the pages of the program's own file that its start has
-// touched, which the kernel reads again from its cache when they are used.
+// trimMemory gives back memory that an idle process does not need: free heap, and the pages of the program's own file
+// that its start has touched. The kernel reads those again from its cache when the program uses them.
 func trimMemory() {
 	debug.FreeOSMemory()
 	self, err := os.Readlink("/proc/self/exe")
@@ -32,7 +32,7 @@ func trimMemory() {
 			if strings.Join(f[5:], " ") == self && len(f[1]) == 4 && f[1][1] == '-' && f[1][3] == 'p' {
 				_, _ = fmt.Sscanf(f[0], "%x-%x", &from, &to)
 			}
-		// What a linker has changed before it was made read-only is anonymous, and not in the file.
+		// Pages that the dynamic linker changed before it made them read-only are anonymous, and not in the file.
 		case len(f) >= 2 && f[0] == "Anonymous:" && f[1] == "0" && to > from:
 			_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
 		}

@@ -4,5 +4,5 @@ package main
 
 import "runtime/debug"
 
-// trimMemory gives back what an idle process does not need.
+// trimMemory gives back free heap.
 func trimMemory() { debug.FreeOSMemory() }

@@ -29,7 +29,7 @@ type tunnelsOptions struct {
 	prune, yes, all bool
 }
 
-// newTunnelsCommand lists and ends the tunnels that commands share, and unused ones.
+// newTunnelsCommand lists and ends shared and unused tunnels.
 func newTunnelsCommand() *cobra.Command {
 	var o tunnelsOptions
 	cmd := &cobra.Command{
@@ -66,7 +66,7 @@ func newTunnelsCommand() *cobra.Command {
 	return cmd
 }
 
-// check completes the options, and says what is wrong with them.
+// check completes and checks the options.
 func (o *tunnelsOptions) check(cmd *cobra.Command, things []string) error {
 	if o.json {
 		if cmd.Flags().Changed("output") && o.output != "json" {

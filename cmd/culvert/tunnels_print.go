@@ -16,16 +16,16 @@ import (
 	"github.com/culvert-iot/culvert/operator/presence"
 )
 
-// tunnelRow is a tunnel as culvert tunnels --output json has it. Without a tunnel it is a holder that has none.
+// tunnelRow is a tunnel in culvert tunnels --output json. Without a tunnel's id it is a holder that has no tunnel.
 type tunnelRow struct {
 	Thing    string     `json:"thing"`
 	Tunnel   string     `json:"tunnel,omitempty"`
 	Services []string   `json:"services"`
-	Since    *time.Time `json:"since,omitempty"`   // when it was opened; of a held one, when the holder had it
+	Since    *time.Time `json:"since,omitempty"`   // when it was opened; for a held one, when the holder got it
 	Expires  *time.Time `json:"expires,omitempty"` // at the latest
-	Users    int        `json:"users"`             // commands, or 1 for a source that is not this holder's
+	Users    int        `json:"users"`             // commands, or 1 for a source outside the user's holders
 	Device   *bool      `json:"device_connected,omitempty"`
-	BytesIn  *int64     `json:"bytes_in,omitempty"` // from the device, of a held one
+	BytesIn  *int64     `json:"bytes_in,omitempty"` // from the device, for a held one
 	BytesOut *int64     `json:"bytes_out,omitempty"`
 	Held     *heldBy    `json:"held,omitempty"`
 }
@@ -37,10 +37,10 @@ type heldBy struct {
 	Ends   *time.Time `json:"ends,omitempty"` // while no command uses it
 	Log    string     `json:"log"`
 	Opened int        `json:"opened"`          // tunnels, so far
-	Price  string     `json:"price,omitempty"` // of them together, as far as --price says
+	Price  string     `json:"price,omitempty"` // of all of them, if --price is known
 }
 
-// rows joins what is held and what AWS knows of.
+// rows joins the tunnels of holders with those that AWS lists.
 func (o *tunnelsOptions) rows(held []holder.Status, open []opentunnels.Tunnel) (rows []tunnelRow) {
 	known := map[string]opentunnels.Tunnel{}
 	for _, t := range open {
@@ -91,7 +91,7 @@ func (o *tunnelsOptions) rows(held []holder.Status, open []opentunnels.Tunnel) (
 
 var amount = regexp.MustCompile(`^(\D*)(\d+(?:\.(\d+))?)(\D*)$`)
 
-// times multiplies an amount such as "1.50 USD". What it cannot read it leaves as it is, with the factor in front.
+// times multiplies an amount such as "1.50 USD". It puts the factor in front of a text that it cannot read.
 func times(price string, n int) string {
 	if price == "" {
 		return ""
@@ -153,7 +153,7 @@ func (o *tunnelsOptions) print(out io.Writer, held []holder.Status, open []opent
 	return err
 }
 
-// fields are a row's columns; "" is what does not apply.
+// fields are a row's columns; "" does not apply.
 func (r tunnelRow) fields(now time.Time, number func(int64, int) string) []string {
 	f := []string{r.Thing, r.Tunnel, strings.Join(r.Services, ","), "", "", strconv.Itoa(r.Users), "", "", "", ""}
 	if r.Since != nil {
@@ -171,7 +171,7 @@ func (r tunnelRow) fields(now time.Time, number func(int64, int) string) []strin
 	return f
 }
 
-// line says of a holder what no column does.
+// line says what no column says about a holder.
 func (h *heldBy) line(thing string, now time.Time) string {
 	tunnels := "1 tunnel"
 	if h.Opened != 1 {
@@ -188,7 +188,7 @@ func (h *heldBy) line(thing string, now time.Time) string {
 	return text + "\n  log: " + h.Log + "\n"
 }
 
-// bytesText is a number of bytes for a person.
+// bytesText formats a number of bytes for people.
 func bytesText(n int64) string {
 	v, unit := float64(n), 0
 	for ; v >= 999.5 && unit < 4; unit++ {

@@ -17,7 +17,7 @@ import (
 	"github.com/culvert-iot/culvert/operator/presence"
 )
 
-// pruned is what became of a tunnel, as --output json has it.
+// pruned is the outcome of a tunnel in --output json.
 type pruned struct {
 	Thing  string `json:"thing"`
 	Tunnel string `json:"tunnel"`
@@ -79,7 +79,7 @@ func (o *tunnelsOptions) pruneUnused(ctx context.Context, cmd *cobra.Command, ap
 }
 
 func describeUnused(t opentunnels.Tunnel, now time.Time) string {
-	thing, last := t.Thing, "nobody was ever connected"
+	thing, last := t.Thing, "no source was ever connected"
 	if thing == "" {
 		thing = "no thing"
 	}

@@ -25,7 +25,7 @@ type fakeAPI struct {
 	tunnels     []fakeTunnel
 	closed      []string
 	described   map[string]int
-	onDescribe  func(id string, nth int, t *fakeTunnel) // changes what is answered
+	onDescribe  func(id string, nth int, t *fakeTunnel) // changes the answer
 	refuseClose string                                  // a tunnel's id
 }
 
@@ -33,7 +33,7 @@ type fakeTunnel struct {
 	id, thing string
 	age       time.Duration
 	connected bool
-	left      time.Duration // how long ago the source last changed; 0 is never
+	left      time.Duration // how long ago the source connected or left; 0 is never
 	closed    bool
 }
 
@@ -127,7 +127,7 @@ func newFakeAPI(t *testing.T) *fakeAPI {
 	}}
 }
 
-func TestPruneClosesWhatNobodyUses(t *testing.T) {
+func TestPruneClosesUnusedTunnels(t *testing.T) {
 	f := newFakeAPI(t)
 	out, errs, code := f.run("--prune", "--yes", "pi-1")
 	if d := cmp.Diff([]string{"forgotten", "left"}, f.closed); code != 0 || d != "" {
@@ -136,7 +136,7 @@ func TestPruneClosesWhatNobodyUses(t *testing.T) {
 	if want := "closed forgotten of pi-1\nclosed left of pi-1\n"; out != want {
 		t.Errorf("%q, want %q", out, want)
 	}
-	for _, want := range []string{"pi-1, tunnel forgotten (SSH), opened 3 h ago, nobody was ever connected\n", "pi-1, tunnel left (SSH), opened 5 h ago, last used 1 h ago\n"} {
+	for _, want := range []string{"pi-1, tunnel forgotten (SSH), opened 3 h ago, no source was ever connected\n", "pi-1, tunnel left (SSH), opened 5 h ago, last used 1 h ago\n"} {
 		if !strings.Contains(errs, want) {
 			t.Errorf("no %q in\n%s", want, errs)
 		}
@@ -159,7 +159,7 @@ func TestPruneAsksFirst(t *testing.T) {
 	}
 }
 
-func TestPruneLeavesATunnelThatSomebodyTookMeanwhile(t *testing.T) {
+func TestPruneLeavesATunnelThatWasTakenMeanwhile(t *testing.T) {
 	f := newFakeAPI(t)
 	f.onDescribe = func(id string, nth int, t *fakeTunnel) {
 		if id == "forgotten" && nth > 1 {

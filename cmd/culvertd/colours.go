@@ -7,7 +7,7 @@ import (
 	"github.com/culvert-iot/culvert/agent/session"
 )
 
-// Colours of a terminal (ECMA-48), which most people can tell apart.
+// Terminal colours (ECMA-48) that most people can tell apart.
 const (
 	green  = "\x1b[32m"
 	yellow = "\x1b[33m"
@@ -15,10 +15,10 @@ const (
 	plain  = "\x1b[0m"
 )
 
-// coloured paints a [table]: what works is green, what does not yellow, and what has ended faint. The text stays the same,
-// so that colours say nothing that is not there without them.
+// coloured paints a [table]: working parts green, failing ones yellow, ended ones faint. The text stays the same, so
+// that colours add no information.
 func coloured(table string) string {
-	const nameWidth = 10 // of what stands in front of a state
+	const nameWidth = 10 // of the text in front of a state
 	var b strings.Builder
 	inTunnels := false
 	for line := range strings.Lines(table) {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-func TestAStuckReaderOfTheLogHoldsUpNobody(t *testing.T) {
+func TestAStuckReaderOfTheLogHoldsUpNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
 		q := newLogQueue(w)

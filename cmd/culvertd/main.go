@@ -141,7 +141,7 @@ func wrongOption(flags *flag.FlagSet, arg string, err error) error {
 	flags.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
 	advice, dashes := optionsHint(flags), "--"
 	guess := suggest.Nearest(name, names)
-	if len(name) == 1 { // a short form, of which there are none
+	if len(name) == 1 { // a short form: culvertd has none
 		dashes = "-"
 		if i := slices.IndexFunc(names, func(n string) bool { return strings.HasPrefix(n, name) }); i >= 0 {
 			guess = names[i]

@@ -110,7 +110,7 @@ func details(t session.Status, now time.Time) []string {
 	return lines
 }
 
-// advised joins an error and what to do about it.
+// advised joins an error and its advice.
 func advised(text, advice string) string { return hint.Line(hint.New(text, advice)) }
 
 // ago says how old an error is, if that is known.

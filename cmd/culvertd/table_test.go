@@ -70,7 +70,7 @@ ba7816bf  connected     5m  SSH,APP                     3     1.2 MB     1.0 kB
 	if diff := cmp.Diff(want, table(s)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	// In colours the same text, except for them.
+	// Colours leave the text itself unchanged.
 	painted := coloured(want)
 	if diff := cmp.Diff(want, strings.NewReplacer(green, "", yellow, "", faint, "", plain, "").Replace(painted)); diff != "" {
 		t.Errorf("in colours (-want +got):\n%s", diff)

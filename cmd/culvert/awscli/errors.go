@@ -57,7 +57,7 @@ func explain(cmd *cobra.Command, err error) error {
 	return &Error{code, operator.Explain(err)}
 }
 
-// elsewhere are options of other commands and programs, by command and name, and what stands for them here.
+// elsewhere maps options of other commands and programs, by command and name, to what this command has instead.
 var elsewhere = map[string]string{
 	"open-tunnel thing-name": "the thing is part of --destination-config thingName=NAME,services=SSH",
 	"open-tunnel thing":      "the thing is part of --destination-config thingName=NAME,services=SSH",

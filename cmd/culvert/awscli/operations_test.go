@@ -252,7 +252,7 @@ func TestPages(t *testing.T) {
 	equal(t, "no pagination", all, ids)
 }
 
-func TestSkeletonsAskNobody(t *testing.T) {
+func TestSkeletonsMakeNoCall(t *testing.T) {
 	tests := []struct {
 		args []string
 		want string

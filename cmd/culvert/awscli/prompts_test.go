@@ -28,7 +28,7 @@ func TestPrompts(t *testing.T) {
 }
 
 func TestAPromptCanBeInterrupted(t *testing.T) {
-	in, typed := io.Pipe() // an input without a word
+	in, typed := io.Pipe() // an input that stays silent
 	defer typed.Close()
 	ctx, interrupt := context.WithCancel(t.Context())
 	var errs bytes.Buffer
@@ -37,7 +37,7 @@ func TestAPromptCanBeInterrupted(t *testing.T) {
 	root.SetArgs([]string{"describe", "--cli-auto-prompt"})
 	root.SetIn(in)
 	root.SetErr(writerFunc(func(p []byte) (int, error) {
-		interrupt() // the question is there
+		interrupt() // the prompt asks its question
 		return len(p), nil
 	}))
 	code, ok := Report(&errs, root.ExecuteContext(ctx))
@@ -73,7 +73,7 @@ func TestHelpFitsEightyColumns(t *testing.T) {
 	for _, op := range operations {
 		out, _, _ := culvert(t, op.command, "--help")
 		for line := range strings.Lines(out) {
-			if len([]rune(line)) > 81 { // with its end
+			if len([]rune(line)) > 81 { // with its line feed
 				t.Errorf("%s: %s", op.command, line)
 			}
 		}

@@ -57,7 +57,8 @@ func awsCLI(t *testing.T) func(args ...string) (stdout, stderr string, code int)
 // forms are those that the AWS CLI of the tests has, too.
 var forms = slices.DeleteFunc(slices.Clone(output.Forms), func(f string) bool { return f == "off" })
 
-// sample leaves a few of many, unless all are wanted, as by "make aws": the AWS CLI takes most of a second to start.
+// sample picks a few of many, unless the run wants all, as "make aws" does: the AWS CLI takes most of a second to
+// start.
 func sample[T any](all []T) (few []T) {
 	if os.Getenv("CULVERT_AWSCLI") == "all" {
 		return all

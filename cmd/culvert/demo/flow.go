@@ -135,7 +135,7 @@ func (s *flows) arrived(id uint64, n int) {
 	}
 }
 
-// ended is called by the targets with what became of a flow.
+// ended is called by the targets with the outcome of a flow.
 func (s *flows) ended(id uint64, o outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox"
 )
 
-// joining is how many agents connect at once: the first handshakes of a process are its costliest.
+// joining bounds the agents that connect at once: the first handshakes of a process are its costliest.
 const joining = 32
 
 // Options are what a fleet is made of beside its plan.
@@ -22,16 +22,16 @@ type Options struct {
 	// OwnServices gives each device a web server and, if OpenSSH's server is installed, ssh. Without it the devices have
 	// the services of the sandbox's configuration.
 	OwnServices bool
-	// Logger gets what goes wrong; the agents' own logs are dropped. Required.
+	// Logger gets the fleet's errors; the agents' own logs are dropped. Required.
 	Logger *slog.Logger
 }
 
-// Fleet is a set of devices. Its fields are not to be changed.
+// Fleet is a set of devices. Do not change its fields.
 type Fleet struct {
 	// SSHConfig is the path of a configuration with which ssh trusts the devices and they trust it; "" if they have no
 	// ssh of their own.
 	SSHConfig string
-	// NoSSH says why the devices have no ssh of their own; "" if they have, or were to have none.
+	// NoSSH says why the devices have no ssh of their own; "" if they have it, or were not meant to.
 	NoSSH string
 
 	box      *sandbox.Sandbox
@@ -41,8 +41,8 @@ type Fleet struct {
 	stop     context.CancelFunc
 }
 
-// Start adds the plan's things to a sandbox and returns when those that run can be reached. Close ends them, and so
-// does ctx.
+// Start adds the plan's things to a sandbox and returns when the running ones can be reached. Close or the end of ctx
+// ends them.
 func Start(ctx context.Context, box *sandbox.Sandbox, plan Plan, o Options) (*Fleet, error) {
 	ctx, stop := context.WithCancel(ctx)
 	f := &Fleet{box: box, log: o.Logger, stop: stop}
@@ -57,7 +57,7 @@ func Start(ctx context.Context, box *sandbox.Sandbox, plan Plan, o Options) (*Fl
 	return f, nil
 }
 
-// Close ends the devices and waits for them, some seconds at most.
+// Close ends the devices and waits for them, for a few seconds at most.
 func (f *Fleet) Close() {
 	f.stop()
 	f.tasks.Wait()
@@ -66,7 +66,7 @@ func (f *Fleet) Close() {
 	}
 }
 
-// join registers things and starts the agents of those that run.
+// join registers things and starts the agents that the plan runs.
 func (f *Fleet) join(ctx context.Context, things []thing) error {
 	var mu sync.Mutex
 	var failures []error
@@ -102,7 +102,7 @@ func (f *Fleet) join(ctx context.Context, things []thing) error {
 	return errors.Join(failures...)
 }
 
-// start runs a device's agent, and returns when it is subscribed, or has left again if that is its fate.
+// start runs a device's agent, and returns when it has subscribed, or has left again if the plan says so.
 func (f *Fleet) start(ctx context.Context, t thing) error {
 	cfg, err := f.config(t)
 	if err != nil {

@@ -16,7 +16,7 @@ type Options struct {
 	Logger      *slog.Logger
 }
 
-// Fleet is a set of devices. There is none here.
+// Fleet is a set of devices. This system has none.
 type Fleet struct{ SSHConfig, NoSSH string }
 
 // Start fails: the agent does not run on this system.

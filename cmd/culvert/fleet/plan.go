@@ -11,12 +11,12 @@ type Plan struct {
 	Running int // of them, whose agents run; -1: nine of ten
 }
 
-// fate is what a thing's agent does.
+// fate says what a thing's agent does.
 type fate int
 
 const (
 	runs  fate = iota
-	left       // it connected once, and has gone
+	left       // it connected once, and left
 	never      // it never connected
 )
 
@@ -34,11 +34,11 @@ var Sites = []string{"berlin", "lisbon", "oslo"}
 // Canary is the group of every twentieth thing.
 const Canary = "canary"
 
-// Name returns the name of the i-th thing, from 1 on.
+// Name returns the name of the i-th thing, counted from 1.
 func Name(i int) string { return fmt.Sprintf("dev-%04d", i) }
 
-// list returns the plan's things in their order. Without Running, every tenth is away, in turn because it has left and
-// because it never came; of less than ten the last one.
+// list returns the plan's things in order. Without Running, every tenth is away: by turns it has left, or it never
+// came. In a plan of fewer than ten, the last one is away.
 func (p Plan) list() []thing {
 	things := make([]thing, p.Things)
 	running := 0

@@ -20,7 +20,7 @@ import (
 	"github.com/culvert-iot/culvert/services"
 )
 
-// serviceHost runs what the devices offer: ssh and a web page, each device with addresses of its own.
+// serviceHost runs the devices' services, ssh and a web page, on addresses of its own for each device.
 type serviceHost struct {
 	ctx context.Context //nolint:containedctx // of all devices: ends the servers' processes
 	log *slog.Logger
@@ -92,7 +92,7 @@ func (h *serviceHost) listen() (net.Listener, error) {
 	return l, nil
 }
 
-// page says which device it is of: each has an address of its own.
+// page names the device that it belongs to. Each device has an address of its own.
 func (h *serviceHost) page(w http.ResponseWriter, r *http.Request) {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok {
@@ -147,7 +147,7 @@ func (h *serviceHost) prepareSSH() error {
 		return errors.New("OpenSSH's server (sshd) is not installed")
 	}
 	if os.Geteuid() == 0 {
-		// As root, sshd wants its directory for privilege separation, which only its system service makes.
+		// As root, sshd needs its directory for privilege separation, which otherwise only the system's service makes.
 		if _, err := os.Stat("/run/sshd"); err != nil {
 			return errors.New("sshd needs the directory /run/sshd when root runs it (mkdir -m 755 /run/sshd)")
 		}
@@ -191,7 +191,7 @@ func (h *serviceHost) prepareSSH() error {
 	return nil
 }
 
-// findSSHD returns sshd's absolute path, which it wants to be run by.
+// findSSHD returns sshd's absolute path; sshd refuses to start by any other.
 func findSSHD() string {
 	for _, name := range []string{"sshd", "/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd", "/usr/bin/sshd"} {
 		if path, err := exec.LookPath(name); err == nil {
