@@ -7,10 +7,10 @@ import (
 	"github.com/culvert-iot/culvert/internal/version"
 )
 
-// maxAnswered bounds the services that an answer to a ping names, so that it stays below 8 KiB with the longest names.
+// maxAnswered bounds the services in an answer to a ping, so that it stays below 8 KiB with the longest names.
 const maxAnswered = 32
 
-// pong is the answer to an operator's ping. It holds what an operator who may open tunnels learns anyway.
+// pong is the answer to an operator's ping. An operator who may open tunnels learns its content anyway.
 type pong struct {
 	Asked    []string      `json:"asked"` // the pings' marks
 	Version  string        `json:"version"`

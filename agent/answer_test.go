@@ -27,7 +27,7 @@ func TestAnAnswerNamesServicesAndIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]map[string]any{{"name": "SSH"}, {"name": "VNC", "disabled": true}}, got.Services); diff != "" {
-		t.Errorf("services (-want +got):\n%s", diff) // a target would be more than an operator learns from a tunnel
+		t.Errorf("services (-want +got):\n%s", diff) // an operator does not learn targets from a tunnel
 	}
 	if len(got.Asked) != 1 || got.Asked[0] != "M" || got.Version != version.Get().Version || got.Uptime < 60 || got.Uptime > 120 {
 		t.Errorf("answer %+v", got)

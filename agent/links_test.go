@@ -52,7 +52,7 @@ func TestAConnectionFromAnAddressThatIsGoneEnds(t *testing.T) {
 		_, err := conn.Read(make([]byte, 1))
 		ended <- err
 	}()
-	// A change that is noticed shows that the kernel tells by now.
+	// A noticed change shows that the subscription works.
 	for watched := false; !watched; {
 		_ = ip("add", other)
 		_ = ip("del", other)

@@ -75,7 +75,7 @@ func TestFiguresFollowWhatHappens(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := net.Dial("unix", socket); err == nil {
-		t.Error("somebody answers still")
+		t.Error("a server still answers")
 	}
 }
 

@@ -62,7 +62,7 @@ func TestTheBridgeKeepsNotificationsFromOtherClients(t *testing.T) {
 	if out, err := exec.Command("mosquitto_pub", "-p", local, "-u", "culvertd-notify", "-P", "guess", "-t", "x", "-m", "x").CombinedOutput(); err == nil {
 		t.Errorf("a wrong password is taken: %s", out)
 	}
-	// A message that everybody may send comes after all that was sent before it.
+	// A message that every client may send comes after all earlier ones.
 	command(t, "mosquitto_pub", "-p", local, "-q", "1", "-t", "pi-42/telemetry", "-m", "21 degrees")
 	for range 50 {
 		if strings.Contains(spy.String(), "21 degrees") {

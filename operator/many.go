@@ -6,13 +6,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 )
 
-// attemptsForMany is how often one call among many is sent at most. With the SDK's delays, which double up to 20 s, the
-// last comes after about a minute.
+// attemptsForMany bounds the attempts of one call among many. With the SDK's delays, which double up to 20 s, the last
+// comes after about a minute.
 const attemptsForMany = 10
 
-// ForMany returns cfg for a command that calls AWS for many things at once, and so meets its limits of calls a second: a
-// throttled call is repeated more often, and the repetitions of one thing are not charged to the others, as the SDK's
-// quota of retries does. A number of attempts and a mode that the user has set stay.
+// ForMany returns cfg for a command that calls AWS for many things at once, and so meets its limits of calls a second.
+// Its client repeats a throttled call more often, and has no quota of retries that all things share, as the SDK's has.
+// A number of attempts or a mode that the user has set stays.
 func ForMany(cfg aws.Config) aws.Config {
 	attempts := cfg.RetryMaxAttempts
 	if attempts == 0 {

@@ -90,7 +90,7 @@ func TestAdminRefusals(t *testing.T) {
 		{"an unknown operation", "POST", "/faults/api", `{"operation":"Open"}`, nil, 400, "operation"},
 		{"an API delay that is none", "POST", "/faults/api", `{"delay":"soon"}`, nil, 400, "delay"},
 		{"a policy that is none", "POST", "/mqtt/policy", `{"Statement":[]}`, nil, 400, "no statement"},
-		{"publish to nobody", "POST", "/mqtt/publish", `{"payload":"x"}`, nil, 400, "thing"},
+		{"publish without a receiver", "POST", "/mqtt/publish", `{"payload":"x"}`, nil, 400, "thing"},
 		{"publish at QoS 2", "POST", "/mqtt/publish", `{"thing":"pi-1","qos":2}`, nil, 400, "QoS"},
 		{"a behaviour that is none", "POST", "/behaviour", `{"Tunnels":{"Nice":true}}`, nil, 400, "Nice"},
 		{"a negative delay", "POST", "/behaviour", `{"Notifications":{"Delay":"-1s"}}`, nil, 400, "negative"},
@@ -161,7 +161,7 @@ func TestAdminActs(t *testing.T) {
 		t.Errorf("kick: %v", out)
 	}
 	if out := s.done(t, "/mqtt/kick", `{"client_id":"nobody"}`); out["done"] != false {
-		t.Errorf("kick nobody: %v", out)
+		t.Errorf("kick an unknown client: %v", out)
 	}
 
 	out := s.done(t, "/things", `{"thing":"pi-2"}`)

@@ -119,7 +119,7 @@ type Sandbox struct {
 	log      *slog.Logger
 	notifier *notifier
 	policy   broker.Policy          // the first one, of cfg.Policy
-	document atomic.Pointer[[]byte] // of the policy that holds now
+	document atomic.Pointer[[]byte] // of the current policy
 	lock     io.Closer              // of Config.Dir
 	tempDirs []string
 	servers  []*http.Server

@@ -149,7 +149,7 @@ func TestTheZeroConfigurationWorks(t *testing.T) {
 	}
 	destination := tunnel(t, s, "destination", opened["destinationAccessToken"].(string))
 	source := tunnel(t, s, "source", opened["sourceAccessToken"].(string))
-	for _, side := range []*websocket.Conn{destination, source} { // its first message comes when the sandbox has it as connected
+	for _, side := range []*websocket.Conn{destination, source} { // its first message shows that the sandbox counts it as connected
 		_ = side.SetReadDeadline(time.Now().Add(soon))
 		if kind, first, err := side.ReadMessage(); err != nil || kind != websocket.BinaryMessage || len(first) == 0 {
 			t.Errorf("first message: type %d, %d bytes, %v", kind, len(first), err)

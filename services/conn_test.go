@@ -115,7 +115,7 @@ func TestASilentConnectionEndsAtItsIdleTimeout(t *testing.T) {
 		start := time.Now()
 		var wg sync.WaitGroup
 		wg.Go(func() { _, err := near.Read(make([]byte, 1)); wantIdle(t, err) })
-		wg.Go(func() { _, err := near.Write([]byte("nobody reads this")); wantIdle(t, err) })
+		wg.Go(func() { _, err := near.Write([]byte("without a reader")); wantIdle(t, err) })
 		wg.Wait()
 		if d := time.Since(start); d != idle {
 			t.Errorf("ended after %v", d)

@@ -268,7 +268,7 @@ func TestErrorsOfRealTargetsNameTheRemedy(t *testing.T) {
 			`service "a" at ` + closed + ` refused the connection; start the program that should listen there, or correct the target`,
 		},
 		{
-			"a socket nobody listens on",
+			"a socket without a listener",
 			Service{Network: "unix", Address: stale},
 			Refused, syscall.ECONNREFUSED,
 			`service "a" at unix:` + stale + ` refused the connection; start the program that should listen there, or correct the target`,

@@ -58,10 +58,10 @@ func TestFaultsOfTheBroker(t *testing.T) {
 			b.box.Broker.SetBehaviour(broker.Behaviour{SubackFailure: true})
 		}, "mqtt.subscribe", Failed, "return code 128", "iot:Receive on topic/$aws", filter},
 		{"another client of the same id", func(b *bed) {
-			b.set("mqtt", "persistent_session", "false") // so that a subscription shows that SUBSCRIBE came
+			b.set("mqtt", "persistent_session", "false") // so that a subscription proves a SUBSCRIBE
 			done := make(chan struct{})
 			b.Cleanup(func() { close(done) })
-			go func() { // what that client's return does
+			go func() { // acts as the client that comes back
 				tick := time.NewTicker(50 * time.Millisecond)
 				defer tick.Stop()
 				for seen := false; ; {
@@ -84,7 +84,7 @@ func TestFaultsOfTheBroker(t *testing.T) {
 
 func TestFaultsOfTheDataEndpoint(t *testing.T) {
 	now := time.Now()
-	// serving leads tunnels to a server with a good certificate that gives an answer.
+	// serving leads tunnels to a server with a good certificate and a given answer.
 	serving := func(answer string) func(*bed) {
 		return func(b *bed) {
 			a := newAuthority(b.T, now.Add(-2*year), now.Add(year))

@@ -147,8 +147,8 @@ func TestFaultsOfFiles(t *testing.T) {
 			b.set("mqtt", "authorizer_token_file", `"token"`)
 			b.write(filepath.Join(filepath.Dir(b.files.ConfigFile), "token"), "abc", 0o600)
 		}, "files.login", Failed, "is not what follows the name of an authorizer", "x-amz-customauthorizer-signature", ""},
-		{"a key that everybody can read", func(b *bed) { b.write(b.files.KeyFile, b.read(b.files.KeyFile), 0o644) }, "config", Warning, "every user of this machine can read", "chmod 600", ""},
-		{"a configuration that everybody can write", func(b *bed) { b.write(b.files.ConfigFile, b.read(b.files.ConfigFile), 0o666) }, "config", Warning, "can change it", "chmod 644", ""},
+		{"a key that every user can read", func(b *bed) { b.write(b.files.KeyFile, b.read(b.files.KeyFile), 0o644) }, "config", Warning, "every user of this machine can read", "chmod 600", ""},
+		{"a configuration that every user can write", func(b *bed) { b.write(b.files.ConfigFile, b.read(b.files.ConfigFile), 0o666) }, "config", Warning, "can change it", "chmod 644", ""},
 		{"an expired certificate", device(now.Add(-year), now.Add(-time.Hour)), "files.certificate", Failed, "expired on", "make a new one", ""},
 		{"a certificate that ends soon", device(now.Add(-year), now.Add(5*24*time.Hour+time.Hour)), "files.certificate", Warning, "in 5 days", "renew", ""},
 		{"a clock before the certificate", func(b *bed) { b.opts.Now = func() time.Time { return time.Unix(1000, 0) } }, "files.certificate", Failed, "valid only from…this device's clock says 1970-01-01", "timedatectl", ""},
@@ -240,7 +240,7 @@ func TestFaultsOfTheStateDirectory(t *testing.T) {
 		}, "state", Failed, "is not a directory", "remove it, or set tunnel.state_dir", ""},
 		{"nothing can be written", func(b *bed) {
 			if _, err := os.Stat("/sys/kernel"); err != nil {
-				b.Skip("there is no /sys, where nobody can make files")
+				b.Skip("there is no /sys, where no user can make files")
 			}
 			b.set("tunnel", "state_dir", `"/sys/kernel"`)
 		}, "state", Failed, "/sys/kernel…cannot be written to", "tunnel.state_dir", ""},

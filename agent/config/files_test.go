@@ -117,7 +117,7 @@ func TestCheckFiles(t *testing.T) {
 	}
 }
 
-// openFile makes a program that everybody can change.
+// openFile makes a program that every user can change.
 func openFile(c *Config, name string) string {
 	path := filepath.Join(filepath.Dir(c.Path), name)
 	_ = os.WriteFile(path, nil, 0o600)

@@ -67,7 +67,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%T", err)
 		}
 		if notTOML(data) != nil {
-			// The whole file is wrong: nothing of it is shown, so there is no place to point to.
+			// The whole file is wrong. The error quotes nothing of it, so it points to no place.
 			if len(list) != 1 || list[0].Line != 0 || list[0].Source != "" || list[0].Message == "" {
 				t.Errorf("a file that is no configuration: %#v", list)
 			}

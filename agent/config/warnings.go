@@ -111,8 +111,8 @@ func legacyEndpoint(host string) bool {
 
 const regionAdvice = "correct it, unless AWS has such a region: tunnels of regions that are not listed are refused"
 
-// likelyRegion tells a region's name by its form, "eu-west-1" or "us-gov-east-1". There is no list of regions here, since
-// AWS adds to it.
+// likelyRegion reports whether a name has a region's form, such as "eu-west-1" or "us-gov-east-1". It has no list of
+// regions, since AWS adds new ones.
 func likelyRegion(name string) bool {
 	parts := strings.Split(name, "-")
 	n := len(parts)

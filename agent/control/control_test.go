@@ -136,7 +136,7 @@ func TestBadRequestsAreAnsweredWithAnError(t *testing.T) {
 	}
 }
 
-func TestASilentClientIsDroppedAndBlocksNobody(t *testing.T) {
+func TestASilentClientIsDroppedAndBlocksNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		defer near.Close()

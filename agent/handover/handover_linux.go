@@ -151,7 +151,7 @@ func (m *manager) send(message string, f *os.File) error {
 	return nil
 }
 
-// settle waits until the service manager has read what was sent: a message of a process that is gone is ignored
+// settle waits until the service manager has read the message: it ignores one of a process that is gone
 // (sd_notify_barrier(3)).
 func (m *manager) settle() error {
 	r, w, err := os.Pipe()

@@ -36,7 +36,7 @@ type Runner struct {
 	log     *slog.Logger
 	wake    chan struct{}
 	stopped chan struct{}                                                // closed by Stop
-	run     func(ctx context.Context, cfg settings.Hooks, e Event) error // runCommand; tests put their own in its place
+	run     func(ctx context.Context, cfg settings.Hooks, e Event) error // runCommand, or a test's own
 
 	mu     sync.Mutex
 	cfg    settings.Hooks

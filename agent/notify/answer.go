@@ -11,21 +11,22 @@ const (
 	// answerSpacing is the least time between two answers. AWS IoT takes one retained message a second for a topic.
 	answerSpacing = 2 * time.Second
 
-	// maxAsked bounds the pings that one answer is for.
+	// maxAsked bounds the pings that one answer covers.
 	maxAsked = 4
 
-	// answerDenied: a connection that ends so soon after an answer was probably ended because of it, as AWS IoT does
-	// when the policy does not allow the PUBLISH.
+	// answerDenied bounds how soon after an answer a connection ends if AWS IoT ended it because of the answer, which
+	// it does when the policy does not allow the PUBLISH.
 	answerDenied = 5 * time.Second
 
-	// maxPing and maxMark bound what is read of a ping, in bytes.
+	// maxPing and maxMark bound the bytes that are read of a ping.
 	maxPing, maxMark = 256, 64
 )
 
-// pongTopic is where answers to pings go: culvert/THING/pong.
+// pongTopic is the topic of answers to pings: culvert/THING/pong.
 func (c *Client) pongTopic() string { return "culvert/" + c.cfg.ThingName + "/pong" }
 
-// pingMark returns the mark of a ping that wants an answer, by which the sender knows the answer again; "" for any other.
+// pingMark returns the mark of a ping that wants an answer; "" for any other. The sender recognizes the answer by the
+// mark.
 func pingMark(payload []byte) string {
 	var ping struct {
 		Answer string `json:"answer"`
@@ -40,18 +41,18 @@ func pingMark(payload []byte) string {
 	return ping.Answer
 }
 
-// answers are the pings to answer, and how that went. One goroutine uses it.
+// answers holds the pings to answer, and how earlier answers went. One goroutine uses it.
 type answers struct {
-	asked   []string  // marks that wait, and those of the last answer, oldest first
+	asked   []string  // waiting marks, and those of the last answer, oldest first
 	last    time.Time // of the last answer; zero: none yet
-	session int       // answers on the connection that stands
+	session int       // answers on the current connection
 	lostTo  int       // connections in a row that ended after their first answer
 }
 
-// begin is called when a connection stands.
+// begin is called when a connection is up.
 func (a *answers) begin() { a.session = 0 }
 
-// ask adds a ping and returns how long its answer has to wait. It reports false if pings are not answered any more.
+// ask adds a ping and returns how long its answer has to wait. It reports false if the client no longer answers pings.
 func (a *answers) ask(mark string, now time.Time) (wait time.Duration, ok bool) {
 	if a.lostTo > 1 {
 		return 0, false
@@ -66,18 +67,18 @@ func (a *answers) ask(mark string, now time.Time) (wait time.Duration, ok bool) 
 	return max(0, answerSpacing-now.Sub(a.last)), true
 }
 
-// take returns the marks for the answer that is published now. They stay for the next one, which replaces this one,
-// perhaps before all who asked have read it.
+// take returns the marks for the answer that the client publishes now. They stay for the next one, which replaces this
+// one, perhaps before every operator has read it.
 func (a *answers) take(now time.Time) []string {
 	if a.session++; a.session > 1 {
-		a.lostTo = 0 // the answer before did no harm
+		a.lostTo = 0 // the previous answer did no harm
 	}
 	a.last = now
 	return slices.Clone(a.asked)
 }
 
 // lost is called with the end of a connection. It reports true once, when answers have ended two connections in a row:
-// more would keep the device from being reached.
+// more would keep operators from reaching the device.
 func (a *answers) lost(e end) bool {
 	if e.stage != stageUp || a.session == 0 {
 		return false

@@ -15,7 +15,7 @@ const testPing, testPong = "culvert/pi-42/ping", "culvert/pi-42/pong"
 // joined is an answer that shows which pings it is for.
 func joined(asked []string) []byte { return []byte(strings.Join(asked, " ")) }
 
-// answer reads until the client publishes.
+// answer reads packets until the client publishes.
 func (p *peer) answer() *packets.PublishPacket {
 	for {
 		switch cp := p.read().(type) {

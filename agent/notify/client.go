@@ -31,7 +31,7 @@ const (
 type Config struct {
 	ThingName string // whose notifications are subscribed to
 
-	// Broker says where to connect. KeepAlive: 0 means a minute; bounded to 5 s to 20 min. A dead broker is
+	// Broker is the broker to connect to. KeepAlive: 0 means a minute; bounded to 5 s to 20 min. A dead broker is
 	// noticed within KeepAlive + 30 s.
 	settings.Broker
 
@@ -50,9 +50,9 @@ type Config struct {
 	// quick: nothing else is read meanwhile. The error repeats nothing of the message.
 	Invalid func(error)
 
-	// Answer, if set, makes what is published, as a retained message on culvert/THING/pong, after an operator's
-	// pings that ask for it; asked are their marks, oldest first, at most 4. nil only acknowledges pings. The policy
-	// must allow iot:Publish and iot:RetainPublish.
+	// Answer, if set, makes the retained message that the client publishes on culvert/THING/pong after pings that ask
+	// for an answer. asked holds their marks, oldest first, at most 4. nil only acknowledges pings. The policy must
+	// allow iot:Publish and iot:RetainPublish.
 	Answer func(asked []string) []byte
 
 	Logger *slog.Logger // nil means slog.Default

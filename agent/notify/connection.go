@@ -207,7 +207,7 @@ func (c *Client) session(ctx context.Context, g *mqttConn, in *inbox, config *tl
 func (c *Client) stay(ctx context.Context, client mqtt.Client, g *mqttConn, lost <-chan error, config *tls.Config) error {
 	trying, cancel := context.WithCancel(ctx)
 	var tries chan *trial
-	var due *time.Timer // when pings may be answered; nil: none waits
+	var due *time.Timer // when the next answer may go out; nil: no ping waits
 	defer func() {
 		cancel()
 		if due != nil {
@@ -236,7 +236,7 @@ func (c *Client) stay(ctx context.Context, client mqtt.Client, g *mqttConn, lost
 			}
 		case <-answer:
 			due = nil
-			// QoS 0: an answer that is lost is asked for again, and there is no acknowledgement to wait for.
+			// QoS 0: the operator asks again after a lost answer, and the client need not wait for an acknowledgement.
 			client.Publish(c.pongTopic(), 0, true, c.cfg.Answer(c.answers.take(time.Now())))
 		case <-c.renew:
 			if tries == nil {

@@ -188,7 +188,7 @@ func TestReconnectDelaysGrowAndSpread(t *testing.T) {
 		}
 		gaps := b.gaps()
 		if lo, hi := slices.Min(gaps), slices.Max(gaps); lo < time.Second || hi > 60*time.Second {
-			t.Errorf("gaps from %v to %v: AWS takes one CONNECT a second, and nobody waits longer than a minute", lo, hi)
+			t.Errorf("gaps from %v to %v: AWS takes one CONNECT a second, and no wait exceeds a minute", lo, hi)
 		}
 		mean := func(list []time.Duration) time.Duration {
 			var sum time.Duration

@@ -33,8 +33,8 @@ type arrival struct {
 // every reconnect, and stop sending at all once its window of unacknowledged messages is full.
 type inbox struct {
 	topic   string
-	ping    string      // signs of life are asked for here
-	asked   chan string // marks of pings that want an answer; nil: the acknowledgement is all they get
+	ping    string      // the topic of pings
+	asked   chan string // marks of pings that want an answer; nil: pings get only an acknowledgement
 	logger  *slog.Logger
 	invalid func(error) // nil: not reported
 	queue   chan arrival
@@ -68,7 +68,7 @@ func (in *inbox) put(topic string, payload []byte, ack func()) {
 		if mark := pingMark(payload); mark != "" {
 			select {
 			case in.asked <- mark:
-			default: // no ping waits for an answer, or another one is about to be sent
+			default: // the channel is full: an answer is about to go out anyway
 			}
 		}
 		return

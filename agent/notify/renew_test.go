@@ -77,7 +77,7 @@ func TestNewCertificateFilesReplaceTheConnectionOnceTheyWork(t *testing.T) {
 	})
 }
 
-// The trial's connection has no owner when the client ends, or the old connection does, in the middle of it.
+// The client, or the old connection, ends in the middle of the trial: the trial's connection then has no owner.
 func TestTheEndDuringATrialOfNewFilesLeavesNothing(t *testing.T) {
 	for name, lost := range map[string]bool{"of the client": false, "of the connection": true} {
 		t.Run(name, func(t *testing.T) {

@@ -77,8 +77,8 @@ const (
 	year = 365 * day
 )
 
-// bufferedPipe is a net.Pipe that takes one write each way before anybody reads, as sockets do: in TLS 1.3
-// the server may send its alert while the client sends its first data.
+// bufferedPipe is a net.Pipe that takes one write each way before the other end reads, as sockets do: in TLS 1.3 the
+// server may send its alert while the client sends its first data.
 func bufferedPipe(wg *sync.WaitGroup) (near, far net.Conn) {
 	near, a := net.Pipe()
 	b, far := net.Pipe()

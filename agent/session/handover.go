@@ -23,7 +23,7 @@ type HandOver struct {
 	Sockets []*os.File
 }
 
-// handedOver is the state that one process leaves to the next.
+// handedOver is the state that one process passes to the next.
 type handedOver struct {
 	Identity    proxy.Identity
 	Connections []proxy.Saved // each goes with the socket of the same index

@@ -20,7 +20,7 @@ type policy struct{ retry.Policy }
 
 // decision is either an end or a delay before the next attempt.
 type decision struct {
-	end   error // nil: not the end
+	end   error // nil: the session goes on
 	delay time.Duration
 }
 

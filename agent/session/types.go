@@ -76,7 +76,7 @@ type Status struct {
 	Hint        string          `json:"hint,omitempty"`      // what to do about that
 }
 
-// setError notes what went wrong just now; nil is that it is over.
+// setError records the latest error; nil clears it.
 func (s *Status) setError(err error) {
 	s.LastError, s.LastErrorAt, s.LastHint = "", time.Time{}, ""
 	if err != nil {

@@ -350,7 +350,7 @@ func TestSetupThingRefuses(t *testing.T) {
 		{"a service that is nowhere", []string{"x", "--service", "SSH=nowhere"}, 2, "--service"},
 		{"an account that is none", []string{"x", "--account", "12"}, 1, "12 digits"},
 		{"roots that are not there", []string{"x", "--ca-file", "none.pem"}, 1, "--ca-file: open none.pem"},
-		{"nobody to ask", []string{"x", "--endpoint-url", "http://127.0.0.1:1"}, 1, "Could not connect to the endpoint URL"},
+		{"nothing to ask", []string{"x", "--endpoint-url", "http://127.0.0.1:1"}, 1, "Could not connect to the endpoint URL"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, errs, code := a.culvert(t, append([]string{"setup-thing"}, tt.args...)...)

@@ -69,7 +69,7 @@ func TestTheEndOfTheLogIsQuickAndAFullDiskIsNoEnd(t *testing.T) {
 		}
 		r, w := io.Pipe()
 		q = newLogQueue(w)
-		_, _ = q.Write([]byte("nobody reads this\n"))
+		_, _ = q.Write([]byte("without a reader\n"))
 		start := time.Now()
 		q.close()
 		if d := time.Since(start); d != logFlushLimit {

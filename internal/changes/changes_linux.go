@@ -23,7 +23,7 @@ func Addresses(ctx context.Context, changed func()) {
 	}
 }
 
-// subscribe returns a socket on which the kernel tells of each address that comes or goes from now on.
+// subscribe returns a socket on which the kernel reports each address that comes or goes from now on.
 func subscribe() (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {

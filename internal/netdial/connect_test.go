@@ -104,7 +104,7 @@ func TestProxyErrorsNameTheCauseAndTheRemedyButNoPassword(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := refused.Addr().String()
+	closed := refused.Addr().String()
 	_ = refused.Close()
 	certExpired, pool := certificate(t, time.Now().Add(-time.Minute))
 	expired := func(c net.Conn) {
@@ -152,8 +152,8 @@ func TestProxyErrorsNameTheCauseAndTheRemedyButNoPassword(t *testing.T) {
 		{"interim answers without end", "http://", say(strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 50)), nil, 0, []string{"only interim answers"}},
 		{"https:// to a plain proxy", "https://", nil, hangUp("HTTP/1.1 400 Bad Request\r\n\r\n"), 0, []string{"does not speak TLS", "http:// instead of https://"}},
 		{"https:// with an expired certificate", "https://", nil, expired, 0, []string{"expired", "valid today"}},
-		{"nobody listens", "http://joe:hunter2@" + nobody, nil, nil, 0, []string{"cannot connect to the proxy", "refused", "https_proxy", "no_proxy"}},
-		{"a scheme that is not supported", "socks4://joe:hunter2@" + nobody, nil, nil, 0, []string{`"socks4"`, "socks5://"}},
+		{"nothing listens", "http://joe:hunter2@" + closed, nil, nil, 0, []string{"cannot connect to the proxy", "refused", "https_proxy", "no_proxy"}},
+		{"a scheme that is not supported", "socks4://joe:hunter2@" + closed, nil, nil, 0, []string{`"socks4"`, "socks5://"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var a asked
@@ -192,7 +192,7 @@ func TestProxyErrorsNameTheCauseAndTheRemedyButNoPassword(t *testing.T) {
 
 func TestASilentOrSlowProxyIsBoundedByTheContext(t *testing.T) {
 	silent := func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
-	dribble := func(c net.Conn) { // a header byte each millisecond, for as long as somebody listens
+	dribble := func(c net.Conn) { // a header byte each millisecond, for as long as the client listens
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nX: ")
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()

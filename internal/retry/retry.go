@@ -26,11 +26,11 @@ var refusalDelays = [...]struct{ least, most time.Duration }{
 	{40 * time.Second, 50 * time.Second},
 }
 
-// A service that answers 429 is there, and serves as many clients a second as it allows: it does not get well by being
-// left alone, and a wait of a minute at the end of the rush leaves it idle while clients wait. So the bound of the delays
-// is a tenth of the time since the first 429: the last client is a tenth late, whatever the length of the rush, and clients
-// ask less often the longer it lasts. It begins at leastThrottled, below which a large fleet asks too often in the first
-// minute, and ends at the back-off's own bound. test/night shows what follows from it.
+// A service that answers 429 works, and serves as many clients a second as it allows. Long waits do not help it: a wait
+// of a minute at the end of the rush leaves it idle while clients wait. So the bound of the delays is a tenth of the
+// time since the first 429. The last client is then a tenth late, however long the rush, and clients ask less often the
+// longer it lasts. The bound begins at leastThrottled, below which a large fleet asks too often in the first minute,
+// and ends at the back-off's own bound. test/night shows the effect.
 const (
 	leastThrottled = 15 * time.Second
 	throttledPart  = 10
@@ -114,7 +114,7 @@ type Policy struct {
 	refusals  int // since the last success
 	refusedAt time.Time
 
-	throttledAt time.Time // of the first 429 in a row; zero: the latest answer was another
+	throttledAt time.Time // of the first 429 in a row; zero: the latest answer was no 429
 }
 
 // Opened records a successful handshake.

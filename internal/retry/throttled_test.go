@@ -7,7 +7,8 @@ import (
 	"github.com/culvert-iot/culvert/internal/backoff"
 )
 
-// A 429 means that others are served: who waits a minute at the end of the rush leaves the service idle.
+// A 429 means that the service serves other clients. A client that waits a minute at the end of the rush leaves it
+// idle.
 func TestThrottledDelaysGrowWithTheRush(t *testing.T) {
 	almost := func() float64 { return 1 - 1e-12 }
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -1,3 +1,3 @@
-// Package settings declares the options that pass unchanged from the configuration file to the part of
-// the daemon that follows them, so that neither has to know the other.
+// Package settings declares the options that pass unchanged from the configuration file to the parts of the daemon that
+// use them, so that neither imports the other.
 package settings

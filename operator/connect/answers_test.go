@@ -18,7 +18,7 @@ func TestEveryAnswerOfTheService(t *testing.T) {
 		"a rotated token's websocket stands":        {Behaviour: tunnels.Behaviour{RotationKeepsConnection: true}},
 		"a rotation always notifies":                {Behaviour: tunnels.Behaviour{RotationNotifiesWithoutConfig: true}},
 		"a rotation's services become the tunnel's": {Behaviour: tunnels.Behaviour{RotationChangesServices: true}},
-		"no rotation before anybody connected":      {Behaviour: tunnels.Behaviour{RotateBeforeConnectFails: true}},
+		"no rotation before the first connection":   {Behaviour: tunnels.Behaviour{RotateBeforeConnectFails: true}},
 		"a client token survives a rotation":        {Behaviour: tunnels.Behaviour{ClientTokenSurvivesRotation: true}},
 		"a pair waits for its old connection":       {Behaviour: tunnels.Behaviour{SamePairWaits: true, RotationKeepsConnection: true}},
 		"refusals without a word":                   {Behaviour: tunnels.Behaviour{RefusalStatus: 403, RefusalWithoutBody: true}},
@@ -81,7 +81,7 @@ func TestEveryAnswerOfTheService(t *testing.T) {
 }
 
 // A tunnel that cannot be rotated is not the end.
-func TestATunnelThatNobodyConnectedToMayNotBeRotated(t *testing.T) {
+func TestAnUnusedTunnelMayNotBeRotated(t *testing.T) {
 	t.Parallel()
 	for _, fails := range []bool{false, true} {
 		c := newCloudThat(t, sandbox.Config{Behaviour: tunnels.Behaviour{RotateBeforeConnectFails: fails}}, culvertDevice(echo))

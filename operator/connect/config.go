@@ -85,13 +85,14 @@ type Config struct {
 	// [proxy.DefaultResumeTimeout], less than 0 keeps none.
 	ResumeTimeout time.Duration
 
-	// Also are services that the thing is known to have: a tunnel that has to be opened names them, too, up to three in all, since
-	// its services are fixed then. Name only those of a device that runs Culvert: a V1 device takes one service a tunnel.
+	// Also lists further services that the thing is known to have. A new tunnel names them, too, up to three in all,
+	// since opening fixes its services. Name only services of a device that runs Culvert: a V1 device takes one service
+	// a tunnel.
 	Also []string
 
 	New      bool // always open a tunnel
-	TakeOver bool // reuse a tunnel even if somebody is connected to it, who loses the session
-	Keep     bool // leave a tunnel open that was opened here, with a source token that nobody knows
+	TakeOver bool // reuse a tunnel even if another source is connected to it, which ends that session
+	Keep     bool // leave a tunnel open that was opened here, and throw its source token away
 
 	// Price is what one tunnel costs, for a person to read before it is opened; "" says that it costs something.
 	Price string
@@ -112,7 +113,7 @@ type Config struct {
 	// Logger gets what happens to connections; nil discards it.
 	Logger *slog.Logger
 
-	fips bool                              // the control API's hosts are those of FIPS
+	fips bool                              // the control API has FIPS hosts
 	lead func(time.Duration) time.Duration // see watchExpiry; tests set it
 }
 
@@ -137,12 +138,12 @@ type Kind int
 
 // The kinds of events.
 const (
-	Step           Kind = iota // something begins that may take a while
-	Done                       // the last step is over; nothing is waited for
-	Notice                     // something worth knowing, also later
+	Step           Kind = iota // a step begins that may take a while
+	Done                       // the last step is over
+	Notice                     // worth knowing, also later
 	Advice                     // what is probably wrong; the step goes on
-	Detached                   // the link is lost; Connections wait for another one; a Step
-	Resumed                    // there is a link again, and Connections go on; a Done
+	Detached                   // the link is lost, and Connections wait for another one; a Step
+	Resumed                    // a link is back, and Connections go on; a Done
 	Reopened                   // the tunnel was closed, and connections go on over another one, Tunnel
 	DeviceLeft                 // the device has left the tunnel
 	DeviceBack                 // it is back; a Done
@@ -242,7 +243,7 @@ func (c *Config) tell(k Kind, format string, args []any) {
 	c.Progress(Event{Kind: k, Text: clean.Line(fmt.Sprintf(format, args...), 0)})
 }
 
-// SilentService is the event of a service that has ended a connection without a word.
+// SilentService is the event of a service that has ended a connection without a byte.
 func SilentService(thing, service string) Event {
 	return Event{
 		Kind: ServiceMissing, Service: service,

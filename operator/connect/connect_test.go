@@ -250,7 +250,7 @@ func TestADataEndpointThatIsOutOfReach(t *testing.T) {
 		_, err := connect.Open(within(t, 20*time.Second), cfg, "pi-1", "SSH")
 		wantReason(t, err, connect.NoDataPlane)
 	})
-	t.Run("nobody there", func(t *testing.T) {
+	t.Run("an absent device", func(t *testing.T) {
 		cfg := c.config()
 		cfg.DataEndpoint = "wss://127.0.0.1:1"
 		_, err := connect.Open(within(t, 20*time.Second), cfg, "pi-1", "SSH")

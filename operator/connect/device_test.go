@@ -75,7 +75,7 @@ func (c *cloud) config() connect.Config {
 	}
 }
 
-// culvertDevice serves every service with handle, as a culvertd would that keeps no connection.
+// culvertDevice serves every service with handle, like a culvertd that keeps no connections.
 func culvertDevice(handle func(net.Conn)) func(context.Context, proxy.Connection) {
 	return keepingDevice(0, handle)
 }

@@ -23,7 +23,7 @@ const (
 	LinkLost                      // the websocket ended, and the connections with it
 	DeviceGone                    // the device left the tunnel
 	ConnectionReset               // the connection failed on the device
-	ServiceRefused                // the device does not connect to the service, or no longer
+	ServiceRefused                // the device does not connect to the service, or has stopped doing so
 )
 
 // Error is a failure and what to do about it.
@@ -84,7 +84,7 @@ func isThrottled(err error) bool {
 	return false
 }
 
-// isRefusedInput tells of errors that are about what was asked for, such as too many services.
+// isRefusedInput reports whether the service rejected the request itself, for example too many services.
 func isRefusedInput(err error) bool {
 	switch apiCode(err) {
 	case "InvalidRequestException", "ValidationException", "LimitExceededException":

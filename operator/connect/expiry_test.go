@@ -8,8 +8,8 @@ import (
 	"github.com/culvert-iot/culvert/operator/connect"
 )
 
-// A tunnel that is about to expire is replaced under its connections: nothing ends, one tunnel is left, and the user is
-// told.
+// A tunnel that is about to expire is replaced under its connections: nothing ends, one tunnel is left, and the user
+// gets a message.
 func TestATunnelThatExpiresIsReplacedUnderItsConnections(t *testing.T) {
 	t.Parallel()
 	d := newDaemon(t)

@@ -319,7 +319,7 @@ func (h *held) SetLinger(seconds int) error {
 	return nil
 }
 
-// Break passes on why the connection does not end in order.
+// Break passes on the cause of an end that is not orderly.
 func (h *held) Break(why proxy.Reason) {
 	if b, ok := h.Conn.(proxy.Breaker); ok {
 		b.Break(why)

@@ -6,26 +6,26 @@ import (
 	"github.com/culvert-iot/culvert/proxy"
 )
 
-// farEnd is the tunnel's end of a connection that begins here. It remembers what a socket pair cannot pass on.
+// farEnd is the tunnel's end of a connection that begins here. It holds the facts that a socket pair cannot carry.
 type farEnd struct {
 	stream
 
 	source atomic.Pointer[proxy.Source] // the websocket that carries it
 	reset  atomic.Bool                  // instead of an orderly end
-	exact  atomic.Bool                  // an end without a reset is an orderly one: a Culvert is at the other end
-	reason atomic.Value                 // proxy.Reason: why it did not end in order
+	exact  atomic.Bool                  // every end without a reset is orderly, since the other end is a Culvert
+	reason atomic.Value                 // proxy.Reason of an end that was not orderly
 }
 
 // Answered is called when a Culvert at the other end has answered.
 func (f *farEnd) Answered() { f.exact.Store(true) }
 
-// SetLinger is how the tunnel resets a connection.
+// SetLinger is called when the tunnel resets the connection.
 func (f *farEnd) SetLinger(seconds int) error {
 	f.reset.Store(seconds == 0)
 	return nil
 }
 
-// Break is called with why the connection does not end in order.
+// Break is called with the cause of an end that is not orderly.
 func (f *farEnd) Break(why proxy.Reason) { f.reason.Store(why) }
 
 // why returns what Break was called with, or "".
@@ -34,8 +34,8 @@ func (f *farEnd) why() proxy.Reason {
 	return why
 }
 
-// explain puts into words what a Culvert at the other end said of a connection's end. It returns nil where that is no more
-// than that it ended.
+// explain describes the reason that a Culvert at the other end gave for a connection's end. It returns nil if the
+// reason says no more than that it ended.
 func (t *Tunnel) explain(service string, why proxy.Reason) *Error {
 	again := "run the command again"
 	switch why { //nolint:exhaustive // the others need no explanation

@@ -187,8 +187,8 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 	case err != nil && (ctx.Err() != nil || isDenied(err) || isThrottled(err) || apiCode(err) == ""):
 		return nil, err
 	}
-	// The tunnel looks open and cannot be rotated. Whether the service allows that before anybody was ever connected
-	// is not documented.
+	// The tunnel looks open and cannot be rotated. AWS does not document whether the service allows that before an end
+	// was ever connected.
 	f.notice("tunnel %s cannot be rotated (%s), so another one is needed", id, cmp.Or(apiCode(err), "no token came back"))
 	return nil, nil
 }
@@ -250,7 +250,7 @@ func (f *finder) open(ctx context.Context) (*tunnel, error) {
 	if err := f.present(ctx); err != nil {
 		return nil, err
 	}
-	// A line that stays, unlike a step: it is about money.
+	// The line stays, unlike a step, because it is about money.
 	f.notice("opening a tunnel to %s, which AWS charges for%s", f.thing, f.price())
 	names := f.named()
 	in := &iot.OpenTunnelInput{
@@ -276,10 +276,10 @@ func (f *finder) open(ctx context.Context) (*tunnel, error) {
 	return &tunnel{id: id, services: names, opened: true, expires: time.Now().Add(cmp.Or(f.Lifetime, maxLifetime)), token: secret.New(token)}, nil
 }
 
-// maxNamed is how many services a tunnel is opened with, unless more are wanted.
+// maxNamed bounds the services of a new tunnel, unless the caller wants more.
 const maxNamed = 3
 
-// named are the services that a tunnel is opened with.
+// named returns the services of a new tunnel.
 func (f *finder) named() []string {
 	names := slices.Clone(f.wanted)
 	for _, s := range f.Also {

@@ -68,7 +68,7 @@ func TestFindingATunnel(t *testing.T) {
 		},
 		{name: "a short one that is new is not", tunnels: []*types.Tunnel{aTunnel("a", living(time.Minute, 5), wasInUse)}, calls: rotated("a")},
 		{
-			name: "somebody's live session is left alone", tunnels: []*types.Tunnel{aTunnel("a", inUse)},
+			name: "another operator's live session is left alone", tunnels: []*types.Tunnel{aTunnel("a", inUse)},
 			calls: []string{"list pi-1", "describe a", "open pi-1 SSH"}, notice: "tunnel a is in use", opened: true,
 		},
 		{

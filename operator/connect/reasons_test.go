@@ -15,7 +15,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
-// daemon is a culvertd that keeps connections, as one process has it.
+// daemon is one process of a culvertd that keeps connections.
 type daemon struct {
 	kept *proxy.Resumption
 	dial func(context.Context, string) (net.Conn, error)
@@ -39,14 +39,14 @@ func (d *daemon) run(ctx context.Context, c proxy.Connection) {
 	}).Run(ctx)
 }
 
-// What a Culvert says at a connection's end reaches the operator: by the error of a connection that was dialled, and in
-// words where a client of a local port cannot be told.
+// The reason that a Culvert gives for a connection's end reaches the operator: in the error of a dialled connection,
+// and in an event for a local port, whose client cannot learn it.
 func TestWhyAConnectionEnded(t *testing.T) {
 	t.Parallel()
 	refusing := func(context.Context, string) (net.Conn, error) { return nil, errors.New("it is down") }
 	for name, tt := range map[string]struct {
 		dial   func(context.Context, string) (net.Conn, error) // nil: an echo
-		stops  bool                                            // the first daemon is told to stop; else it is lost without a word
+		stops  bool                                            // the first daemon stops in order; otherwise it vanishes
 		reason connect.Reason
 		want   string
 	}{

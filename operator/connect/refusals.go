@@ -9,7 +9,7 @@ import (
 	"github.com/culvert-iot/culvert/proxy"
 )
 
-// unreachable explains why the data endpoint was given up.
+// unreachable explains why the session gave the data endpoint up.
 func (s *session) unreachable(err error) error {
 	e := &Error{Reason: NoDataPlane, Text: "data endpoint " + s.cfg.DataEndpoint, Err: err}
 	switch {
@@ -31,7 +31,7 @@ func isRefusal(err error) bool {
 	return ok && !retry.Refusal{Status: e.Status, StatusReason: e.StatusReason, Body: e.Body, ChannelID: e.ChannelID}.Temporary()
 }
 
-// isHopeless tells of errors that no other attempt will cure.
+// isHopeless reports whether every further attempt would fail in the same way.
 func isHopeless(err error) bool {
 	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
 	_, host := errors.AsType[x509.HostnameError](err)

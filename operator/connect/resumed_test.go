@@ -12,7 +12,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
-// A device may have a connection again before this side has said that there is a link.
+// A device may have a connection again before this side has reported the link.
 func TestConnectionsThatGoOnAreCountedHoweverFastTheDeviceIs(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t, keepingDevice(time.Minute, echo))

@@ -25,13 +25,13 @@ const (
 	firstAttempts = 4
 	// stood is how long a connection must have stood for the delays to start over.
 	stood = 10 * time.Second
-	// firstRefusals is how many tokens may be refused before one was taken: the first may be spent by somebody else's
-	// rotation, more show that it is not the token that is wrong.
+	// firstRefusals is how many tokens may be refused before the first success: another operator's rotation may have
+	// spent the first one; more refusals show that the token is not the problem.
 	firstRefusals = 3
-	// minDispute and maxDispute bound the wait for others who found the same tunnel at the same moment. It goes by while
-	// the device is waited for.
+	// minDispute and maxDispute bound the wait for other operators that found the same tunnel at the same moment. The
+	// wait for the device covers it.
 	minDispute, maxDispute = 100 * time.Millisecond, time.Second
-	// maxDelay keeps somebody who waits at a terminal from waiting for long.
+	// maxDelay keeps a user at a terminal from waiting for long.
 	maxDelay = 10 * time.Second
 )
 
@@ -53,7 +53,7 @@ type session struct {
 	connectedAt time.Time     // when the service last saw this side connect, by its own clock
 	recorded    int           // the websocket that connectedAt is of, as redials counts them
 	redials     int           // times that it came back
-	drop        func(error)   // ends the present websocket
+	drop        func(error)   // ends the current websocket
 	confirmed   bool          // the device understands the form
 	drops       int           // starts in a row that made the device drop its websocket
 	device      time.Time     // since when the device is connected, by the service's clock
@@ -145,7 +145,7 @@ func (s *session) run(ctx context.Context) error {
 		case isRefusal(err):
 			// The token is spent, was rotated away, or the tunnel has ended.
 			if !s.wasUp() && !s.tunnel().opened && !s.cfg.TakeOver {
-				return takenError(s.tunnel().id) // somebody found it, too, and rotated its tokens later: no fight for it
+				return takenError(s.tunnel().id) // another operator found it, too, and rotated its tokens later: no fight for it
 			}
 			if refusals++; refusals >= firstRefusals && !s.wasUp() {
 				return s.unreachable(err)
@@ -242,8 +242,8 @@ func (s *session) wasUp() bool {
 	return s.redials > 0
 }
 
-// recordConnectedAt asks when the service saw this side connect, to tell it later from somebody else. It is no harm if it
-// cannot be asked.
+// recordConnectedAt asks when the service saw this side connect, to distinguish it later from another source. A failure
+// does no harm.
 func (s *session) recordConnectedAt(ctx context.Context, source *proxy.Source) {
 	d, err := s.cfg.describe(ctx, s.tunnel().id)
 	if err != nil {
@@ -322,7 +322,7 @@ func (s *session) renew(ctx context.Context, refused *proxy.HandshakeError) (sec
 // ready waits for a source that is connected.
 func (s *session) ready(ctx context.Context) (*proxy.Source, error) { return s.readyAfter(ctx, nil) }
 
-// readyAfter waits for one that takes the place of old.
+// readyAfter waits for a websocket that replaces old.
 func (s *session) readyAfter(ctx context.Context, old *proxy.Source) (*proxy.Source, error) {
 	for {
 		s.mu.Lock()
@@ -341,9 +341,9 @@ func (s *session) readyAfter(ctx context.Context, old *proxy.Source) (*proxy.Sou
 	}
 }
 
-// confirmOwnership reports whether a tunnel that was found is still this side's after a while in which somebody else could come
-// who looked at it before this side was connected: about as long as it took here from the look to the connection, and
-// as much again.
+// confirmOwnership reports whether a tunnel that was found is still this side's after a while in which another operator
+// could connect that looked at it before this side was connected: about as long as it took here from the look to the
+// connection, and as much again.
 func (s *session) confirmOwnership(ctx context.Context, source *proxy.Source) error {
 	if s.tunnel().opened || s.cfg.TakeOver {
 		return nil

@@ -14,24 +14,24 @@ import (
 	"github.com/culvert-iot/culvert/proxy"
 )
 
-// A tunnel ends, at its expiry or because somebody closes it. Connections to a Culvert outlive that: the device knows
-// them whatever tunnel they come by.
+// A tunnel ends when it expires or an operator closes it. Connections to a Culvert outlive it: the device recognizes
+// them on any tunnel.
 const (
-	// successorLead is how long before a tunnel's expiry its connections move on to another one. It leaves time for a
-	// device that is slow, and for more than one try.
+	// successorLead is how long before a tunnel's expiry its connections move to another one. It leaves time for a slow
+	// device, and for more than one try.
 	successorLead = 3 * time.Minute
 	// successorRetry is how long a failed try waits for the next one.
 	successorRetry = 15 * time.Second
-	// expiryCheck is how often the expiry is looked at: the tunnel may be another one by then.
+	// expiryCheck is how often the session checks the expiry: the tunnel may be another one by then.
 	expiryCheck = time.Minute
 )
 
-// succession is what a session needs to go on over another tunnel.
+// succession lets a session continue over another tunnel.
 type succession struct {
 	find  func(context.Context) (*tunnel, error)            // finds or opens a tunnel to the same services; may be nil
 	await func(context.Context, *tunnel) (time.Time, error) // waits until the device is connected to it, and returns since when
-	busy  sync.Mutex                                        // held while a tunnel is looked for; guards ready
-	ready *tunnel                                           // found, and not used yet: the device was not there
+	busy  sync.Mutex                                        // held during a search for a tunnel; guards ready
+	ready *tunnel                                           // found but unused: the device was not connected
 }
 
 // get returns the tunnel that an earlier try has left, or finds one.
@@ -46,9 +46,9 @@ func (n *succession) get(ctx context.Context) (*tunnel, error) {
 	return n.ready, nil
 }
 
-// watchExpiry calls move when the tunnel is about to expire and movable says that there is something to move, until ctx
-// ends. It tries again after an error, as long as there is time. lead is how long before the expiry that is, by the time
-// that is left at first.
+// watchExpiry calls move when the tunnel is about to expire and movable returns true, until ctx ends. It tries again
+// after an error, as long as time is left. lead maps the lifetime at the start to the time before the expiry at which
+// to move.
 func watchExpiry(ctx context.Context, expires func() time.Time, lead func(left time.Duration) time.Duration, movable func() bool, move func(context.Context) error) {
 	var at, due time.Time
 	for delay := time.Duration(0); backoff.Sleep(ctx, delay) == nil; {
@@ -121,7 +121,7 @@ func (s *session) moveOn(ctx context.Context) error {
 	return nil
 }
 
-// abandon closes a tunnel that was found for nothing.
+// abandon closes a successor that the session did not need.
 func (n *succession) abandon(s *session) {
 	n.busy.Lock()
 	defer n.busy.Unlock()
@@ -142,7 +142,7 @@ func (s *session) closeTunnel(t *tunnel) {
 	}
 }
 
-// replace makes next the session's tunnel, to which the device is connected since a time; zero is not known.
+// replace makes next the session's tunnel. device is when the device connected to it; zero if unknown.
 func (s *session) replace(next *tunnel, device time.Time) {
 	s.mu.Lock()
 	s.connectedAt, s.recorded, s.device = next.sourceBefore, 0, device
@@ -152,8 +152,8 @@ func (s *session) replace(next *tunnel, device time.Time) {
 	s.cfg.Progress(Event{Kind: Reopened, Tunnel: next.id, Text: "your session goes on over tunnel " + next.id})
 }
 
-// succeed looks for another tunnel where this one is over and connections wait to be resumed. It returns that tunnel's
-// token, or what renew returned.
+// succeed looks for another tunnel if this one is over and connections wait to be resumed. It returns that tunnel's
+// token, or else its arguments, the result of renew.
 func (s *session) succeed(ctx context.Context, fresh secret.Value, err error) (secret.Value, error) {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Reason != TunnelClosed || s.next.find == nil || s.resume.Stats().Detached == 0 {

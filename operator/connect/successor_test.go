@@ -14,10 +14,10 @@ import (
 func TestConnectionsMoveOnBeforeTheTunnelExpires(t *testing.T) {
 	for name, tt := range map[string]struct {
 		life    time.Duration
-		busy    time.Duration // there are connections from then on
-		fail    int           // so many tries fail
+		busy    time.Duration // when connections begin
+		fail    int           // how many tries fail
 		want    []time.Duration
-		forever bool // it is not known when it expires
+		forever bool // its expiry is unknown
 	}{
 		"12 hours":                        {life: 12 * time.Hour, want: []time.Duration{12*time.Hour - successorLead, 24*time.Hour - 2*successorLead}},
 		"4 minutes":                       {life: 4 * time.Minute, want: []time.Duration{3 * time.Minute, 6 * time.Minute, 9 * time.Minute}},
@@ -65,7 +65,7 @@ func TestConnectionsMoveOnBeforeTheTunnelExpires(t *testing.T) {
 	}
 }
 
-// SetSuccessorLead makes connections move on so long before the expiry.
+// SetSuccessorLead sets how long before the expiry connections move.
 func SetSuccessorLead(c *Config, lead time.Duration) {
 	c.lead = func(time.Duration) time.Duration { return lead }
 }

@@ -146,8 +146,8 @@ func (t *Tunnel) Watch(ctx context.Context) { t.watching.Do(func() { t.watchDevi
 // Keep decides anew about [Config].Keep.
 func (t *Tunnel) Keep(keep bool) { t.keep.Store(keep) }
 
-// Done is closed when the tunnel cannot be used any more: it was closed or has expired, somebody took it over, or Close
-// was called. A lost link is no end.
+// Done is closed when the tunnel cannot be used any more: it was closed or has expired, another source took it over, or
+// Close was called. A lost link is no end.
 func (t *Tunnel) Done() <-chan struct{} { return t.session.done }
 
 // Err tells why, after Done.

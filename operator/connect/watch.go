@@ -76,8 +76,8 @@ func (s *session) deviceReturned(at time.Time) bool {
 	return news
 }
 
-// silence reports services that end connections without a byte, as one that is missing or down does, and what a Culvert
-// says of a connection's end. It reports each once in a while.
+// silence reports services that end connections without a byte, as a missing service does, and the reasons that a
+// Culvert gives for a connection's end. It reports each service once in a while.
 type silence struct {
 	mu    sync.Mutex
 	limit loglimit.Limiter
@@ -139,10 +139,10 @@ type watchedConn struct {
 	ended  func()
 }
 
-// Break is called with why the connection does not end in order.
+// Break is called with the cause of an end that is not orderly.
 func (c *watchedConn) Break(why proxy.Reason) { c.why = why }
 
 func (c *watchedConn) Close() error {
-	c.once.Do(func() { go c.ended() }) // the tunnel has its lock
+	c.once.Do(func() { go c.ended() }) // the caller holds the tunnel's lock
 	return c.TCPConn.Close()
 }

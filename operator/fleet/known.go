@@ -14,9 +14,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// Limits of the names that are remembered for a shell's completion.
+// Limits of the names that are kept for a shell's completion.
 const (
-	knownLife  = 5 * time.Minute // then AWS is asked again
+	knownLife  = 5 * time.Minute // then Names asks AWS again
 	knownRetry = time.Minute     // after a failure
 	knownWait  = time.Second     // for AWS: a person has pressed Tab
 	knownSize  = 4 << 20         // bytes of a file, about 50,000 names
@@ -26,7 +26,7 @@ const (
 // It serves a shell's completion, which must be quick and may miss what is new.
 type Known struct{ file string }
 
-// NewKnown returns the names that belong to a key, which must contain what decides which account and region are asked.
+// NewKnown returns the names that belong to a key. The key must contain everything that selects the account and region.
 func NewKnown(key ...string) *Known {
 	base, err := os.UserCacheDir()
 	if err != nil {
@@ -36,9 +36,9 @@ func NewKnown(key ...string) *Known {
 	return &Known{filepath.Join(base, "culvert", "things", hex.EncodeToString(sum[:16]))}
 }
 
-// Names returns what is remembered, sorted. Names that are older than 5 minutes are fetched anew from the account that
-// load returns, for at most a second; if that fails, the old ones stay, together with those that came, for a minute. It
-// returns no error, since nobody could be told.
+// Names returns the known names, sorted. If they are older than 5 minutes, it fetches new ones from the account that
+// load returns, for at most a second. If that fails, the old and the fetched names stay for a minute. It returns no
+// error: a completion has no place to show one.
 func (k *Known) Names(ctx context.Context, load func(context.Context) (aws.Config, error)) []string {
 	return k.refreshed(ctx, func(ctx context.Context) iter.Seq2[[]string, error] {
 		cfg, err := load(ctx)
@@ -88,7 +88,7 @@ func (k *Known) read() (names []string, fresh bool) {
 	return names, age >= 0 && age < knownLife
 }
 
-// write is best effort: without a file, AWS is asked each time.
+// write is best effort: without a file, Names asks AWS each time.
 func (k *Known) write(names []string, asked time.Time) {
 	dir := filepath.Dir(k.file)
 	if k.file == "" || os.MkdirAll(dir, 0o700) != nil {
@@ -105,7 +105,7 @@ func (k *Known) write(names []string, asked time.Time) {
 	}
 }
 
-// isName reports whether s can be a thing's name, by AWS's rule. Nothing else reaches a shell.
+// isName reports whether s can be a thing's name, by AWS's rule. No other text reaches a shell.
 func isName(s string) bool {
 	return s != "" && len(s) <= 128 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_-") == ""
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// account is what AWS lists: pages, then perhaps an error. Without pages or error it does not answer in time.
+// account lists things as AWS does: pages, then perhaps an error. Without either it does not answer in time.
 type account struct {
 	pages [][]string
 	err   error

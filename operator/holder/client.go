@@ -30,14 +30,14 @@ type Client struct {
 	Command []string
 }
 
-// ErrNone means that there is no holder, and that the client may not start one.
+// ErrNone means that no holder runs, and that the client may not start one.
 var ErrNone = errors.New("no holder runs")
 
 // ErrSilent means that the holder does not answer: its process is stopped, or hangs.
 var ErrSilent = errors.New("its background holder does not answer: it is stopped or hangs")
 
-// A holder that works reads each request at once, but may be silent while it opens a tunnel. So one that has said nothing for
-// quietTime is asked for its status, which takes no longer than statusTime.
+// A working holder reads each request at once, but may be silent while it opens a tunnel. So a client asks a holder
+// that has been silent for quietTime for its status, which takes no longer than statusTime.
 const (
 	quietTime  = 2 * time.Second
 	statusTime = 4 * time.Second

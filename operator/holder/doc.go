@@ -6,10 +6,10 @@
 //	Client.Attach -> socket answers            -> attached
 //	              -> no socket, or a stale one -> lock, listen, start the program with the listener -> attached
 //
-// A connection to the socket is one session: a request, events while the tunnel is being opened, an answer, and then, for a
-// connection to a service, its bytes in frames. The holder ends, and closes the tunnels that it opened, when it had no session
-// for the time that its last one asked for.
+// A connection to the socket is one session: a request, events while the tunnel is being opened, an answer, and then,
+// for a connection to a service, its bytes in frames. The holder ends, and closes the tunnels that it opened, when it
+// has had no session for the time that the last session asked for.
 //
-// Nothing on the socket is secret from the user who owns it, and nobody else can connect: the directory is private, and both
-// sides check the other's user. Tokens and credentials never travel over it.
+// Nothing on the socket is secret from the user who owns it, and no other user can connect: the directory is private,
+// and both sides check the other's user. Tokens and credentials never travel over it.
 package holder

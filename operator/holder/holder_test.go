@@ -99,7 +99,7 @@ func TestAHolderThatIsKilledIsNoticedAndReplaced(t *testing.T) {
 	}
 }
 
-// A process that is stopped accepts connections and answers none.
+// A stopped process accepts connections and answers none.
 func TestAHolderThatIsStoppedIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -127,7 +127,7 @@ func isReason(err error, want connect.Reason) bool {
 	return ok && e.Reason == want
 }
 
-// An upgrade leaves the sessions of the old version alone, and new ones begin with the new version's holder.
+// An upgrade leaves the old version's sessions alone; new sessions go to the new version's holder.
 func TestAHolderOfAnotherVersionGivesWay(t *testing.T) {
 	s := newSite(t)
 	before := attach(t, s.client(t, "k", "1"), time.Minute, "SSH")
@@ -203,7 +203,7 @@ func TestAHolderThatCannotBeStartedLeavesNothingBehind(t *testing.T) {
 }
 
 // A command that is interrupted while it opens a tunnel leaves none.
-func TestATunnelThatNobodyWaitsForIsNotOpened(t *testing.T) {
+func TestATunnelWithoutAWaitingCommandIsNotOpened(t *testing.T) {
 	s := newSite(t)
 	c := s.client(t, "k", "1")
 	c.Thing = "pi-1"

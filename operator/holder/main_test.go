@@ -28,10 +28,10 @@ import (
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
-// asHolder makes this test binary a holder. It holds the place.
+// asHolder is the variable that makes this test binary a holder; its value is the place.
 const asHolder = "CULVERT_TEST_HOLDER"
 
-// place is what a holder must know.
+// place says which sandbox and thing a holder is for.
 type place struct {
 	Dir, Key, Version string
 
@@ -145,7 +145,7 @@ func runDevice(ctx context.Context, box *sandbox.Sandbox, token string) {
 	}).Run(ctx)
 }
 
-// client is one whose holder is this test binary.
+// client returns a client whose holder is this test binary.
 func (s *site) client(t *testing.T, key, version string) *holder.Client {
 	t.Helper()
 	self, err := os.Executable()
@@ -176,7 +176,7 @@ func attach(t *testing.T, c *holder.Client, persist time.Duration, services ...s
 	return tunnel
 }
 
-// talk wants a line back over a new connection, with an orderly end.
+// talk sends a line over a new connection and expects it back, with an orderly end.
 func talk(t *testing.T, tunnel *holder.Tunnel, line string) {
 	t.Helper()
 	c, err := tunnel.Dial(within(t), "SSH")
@@ -203,7 +203,7 @@ func (s *site) holders(t *testing.T) []holder.Status {
 	return list
 }
 
-// open are the ids of the sandbox's open tunnels.
+// open returns the ids of the sandbox's open tunnels.
 func (s *site) open() (ids []string) {
 	for _, t := range s.Store.List("") {
 		if t.Status == tunnels.Open {

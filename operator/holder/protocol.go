@@ -32,7 +32,7 @@ type Request struct {
 	Price    string        `json:"price,omitempty"`
 	Away     bool          `json:"away,omitempty"` // wait also for a device that AWS IoT knows to be away
 
-	Persist time.Duration `json:"persist,omitempty"` // how long the holder outlives its last session; 0 is as before
+	Persist time.Duration `json:"persist,omitempty"` // how long the holder outlives its last session; 0 keeps the earlier value
 	Keep    bool          `json:"keep,omitempty"`    // leave the tunnel open at the end
 }
 
@@ -61,8 +61,8 @@ type Status struct {
 	PID     int            `json:"pid"`
 	Since   time.Time      `json:"since"`
 	Log     string         `json:"log"`
-	Opened  int            `json:"opened"`          // tunnels that it opened, and AWS charged for
-	Price   string         `json:"price,omitempty"` // of one, as the last command that knew it said
+	Opened  int            `json:"opened"`          // tunnels that it opened, which AWS charged for
+	Price   string         `json:"price,omitempty"` // of one tunnel, from the last command that knew it
 	Ends    time.Time      `json:"ends,omitzero"`
 	Tunnels []TunnelStatus `json:"tunnels"`
 }

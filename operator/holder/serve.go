@@ -13,7 +13,7 @@ import (
 	"github.com/culvert-iot/culvert/operator/connect"
 )
 
-// silenceEvery is how often one service is said to be missing.
+// silenceEvery is the least time between two reports that a service is missing.
 const silenceEvery = time.Minute
 
 // Serve carries each connection that l accepts to service, until l, ctx or the tunnel ends. It closes l.

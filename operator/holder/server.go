@@ -34,12 +34,12 @@ type Server struct {
 	// lets them. nil: there is nothing to take away.
 	Leave func() (release func())
 
-	// Known, if set, returns the services that the thing is known to have, the last used first. A tunnel that has to be opened names
-	// them, too. Learn, if set, is called when a service has answered. Calls may come at the same time.
+	// Known, if set, returns the services that the thing is known to have, the last used first. A new tunnel names
+	// them, too. Learn, if set, is called when a service has answered. Both may be called concurrently.
 	Known func() []string
 	Learn func(service string)
 
-	// Idle, if set, is called when there was no session for 10 seconds.
+	// Idle, if set, is called after 10 seconds without a session.
 	Idle func()
 
 	ctx     context.Context //nolint:containedctx // it bounds what the holder does until its end
@@ -262,7 +262,7 @@ func (s *Server) tunnelFor(ctx context.Context, r Request, who *session) (*held,
 		}
 		s.mu.Lock()
 		if delete(o.waiting, who); len(o.waiting) == 0 {
-			o.cancel() // nobody is left to pay for it
+			o.cancel() // no command is left that wants it
 		}
 		s.mu.Unlock()
 		if ctx.Err() != nil {
@@ -348,7 +348,7 @@ func (s *Server) open(r Request) *opening {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for who := range h.sessions {
-			if who.request.Op == opAttach { // the others are connections of these
+			if who.request.Op == opAttach { // the others are connections of these sessions
 				who.tell(e)
 			}
 		}
@@ -398,7 +398,7 @@ func (s *Server) status() *Status {
 			ID: t.ID(), Opened: t.Opened(), Services: t.Services(), Since: t.since, Expires: t.Expires(), BytesIn: t.in, BytesOut: t.out,
 		}
 		for who := range t.sessions {
-			if who.request.Share == 0 { // the others are connections of these
+			if who.request.Share == 0 { // the others are connections of these sessions
 				ts.Users++
 			}
 		}

@@ -93,13 +93,13 @@ func runServer(takes time.Duration) *running {
 	return r
 }
 
-// lived waits for the holder's end.
+// lived waits for the holder's end, and returns how long it lived.
 func (r *running) lived() time.Duration {
 	<-r.done
 	return time.Since(r.began)
 }
 
-// attempt is a command that gets no tunnel.
+// attempt is a command that expects no tunnel.
 func (r *running) attempt(t *testing.T, persist time.Duration) {
 	t.Helper()
 	l := r.dial()
@@ -163,7 +163,8 @@ func TestHowLongAHolderLives(t *testing.T) {
 	}
 }
 
-// Two commands that want the same wait for one search; a third that wants more has its own after that.
+// Two commands that want the same service wait for one search; a third that wants another one has its own search after
+// that.
 func TestOneTunnelIsLookedForAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := runServer(10 * time.Second)
@@ -179,7 +180,7 @@ func TestOneTunnelIsLookedForAtATime(t *testing.T) {
 	})
 }
 
-// A command that leaves while a tunnel is looked for ends the search, so that none is opened for nobody.
+// When the last command leaves, the holder ends its search, so that it opens no tunnel without a user.
 func TestTheLastToWaitEndsTheSearch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := runServer(time.Hour)
@@ -220,7 +221,7 @@ func TestNonsenseOnTheSocketDoesNoHarm(t *testing.T) {
 				r := runServer(0)
 				l := r.dial()
 				go func() { _, _ = l.Write(b) }()
-				// It answers, or gives up on what says nothing more.
+				// The holder answers, or gives a silent client up.
 				kind, _, err := l.header()
 				if d := time.Since(r.began); err == nil && kind != frameAnswer && kind != frameEvent || d > requestTime {
 					t.Errorf("frame %q, %v after %v", kind, err, d)
@@ -233,7 +234,7 @@ func TestNonsenseOnTheSocketDoesNoHarm(t *testing.T) {
 	}
 }
 
-// FuzzSession gives a holder whatever a program of the same user may write.
+// FuzzSession feeds a holder any bytes that a program of the same user may write.
 func FuzzSession(f *testing.F) {
 	f.Add([]byte("r\x00\x00\x00\x02{}"))
 	f.Add([]byte("r\x00\x00\x00\x28{\"op\":\"connect\",\"version\":\"1\",\"share\":1}d\x00\x00\x00\x01x"))

@@ -190,7 +190,7 @@ func (c *session) carry(h *held, conn net.Conn, spoken <-chan struct{}) {
 	<-received
 }
 
-// learning is what a service says. It calls first, once, with its first bytes, if a Culvert passes them on.
+// learning passes a service's bytes on. It calls first, once, with the first ones, if a Culvert is at the other end.
 type learning struct {
 	net.Conn
 

@@ -36,7 +36,7 @@ func asNobody(t *testing.T, do func()) {
 	}
 }
 
-// strangersPlace is a directory that everybody can enter and write to, as a holder's never is.
+// strangersPlace is a directory that every user can enter and write to, as a holder's never is.
 func strangersPlace(t *testing.T) (path string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "h")
@@ -71,7 +71,7 @@ func TestAnotherUsersCommandIsRefused(t *testing.T) {
 	defer c.Close()
 	stranger := newLink(c)
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	_ = stranger.writeJSON(frameRequest, Request{Op: opStatus}) // it may be refused before
+	_ = stranger.writeJSON(frameRequest, Request{Op: opStatus}) // the holder may refuse it before
 	var a answer
 	if err := stranger.expect(frameAnswer, &a); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the holder answered %+v, %v", a, err)

@@ -24,7 +24,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
-// keys are somebody's.
+// keys are any user's.
 var keys = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 	return aws.Credentials{AccessKeyID: "AKIAEXAMPLE", SecretAccessKey: "secret", SessionToken: "session"}, nil
 })

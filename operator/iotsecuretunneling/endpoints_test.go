@@ -14,7 +14,7 @@ import (
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 )
 
-// recorder answers nothing and remembers where it was to go.
+// recorder answers nothing and records the request's host.
 type recorder struct{ url, authorization string }
 
 func (r *recorder) Do(req *http.Request) (*http.Response, error) {

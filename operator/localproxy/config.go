@@ -43,7 +43,7 @@ type Config struct {
 	BindHost string // where a source listens for services that have no mapping
 	Settings Settings
 	TLS      *tls.Config
-	// ResumeTimeout is how long connections to another Culvert are kept when their websocket is lost; 0 keeps none.
+	// ResumeTimeout is how long connections to another Culvert outlive their websocket; 0 keeps none.
 	ResumeTimeout time.Duration
 	// NetDial opens the TCP connection to the endpoint; nil dials directly.
 	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -103,7 +103,7 @@ func (l *loader) settings() (err error) {
 	return err
 }
 
-// resumption reads how long connections are kept.
+// resumption reads the resume time-out.
 func (l *loader) resumption() (err error) {
 	l.cfg.ResumeTimeout = proxy.DefaultResumeTimeout
 	if text := l.get(optResume); text != "" {

@@ -202,7 +202,7 @@ func ExportSettings(path string) error {
 	}
 	data, err := json.MarshalIndent(map[string]any{"tunneling": map[string]any{"proxy": top}}, "", "    ")
 	if err == nil {
-		err = os.WriteFile(path, append(data, '\n'), 0o644) //nolint:gosec // defaults are for everybody
+		err = os.WriteFile(path, append(data, '\n'), 0o644) //nolint:gosec // defaults are for all users
 	}
 	if err != nil {
 		return fmt.Errorf("--export-default-settings: %w", err)

@@ -21,17 +21,17 @@ type Tunnel struct {
 	Services               []string
 	Created                time.Time
 	Expires                time.Time // at the latest
-	Source, Device         bool      // who is connected
+	Source, Device         bool      // whether the end is connected
 	SourceChanged          time.Time // when the source last connected or left; zero if AWS does not say
 }
 
-// Grace is how long a tunnel is left alone after it was opened, or after its source left: its token may be on its way to somebody,
-// and connections may be waiting for a lost link ([proxy.DefaultResumeTimeout] at least). It is longer than AWS lets this machine's
-// clock be wrong, 5 minutes.
+// Grace is how long a tunnel counts as used after it was opened or its source left. Meanwhile its token may be on its
+// way to an operator, or connections may wait to be resumed ([proxy.DefaultResumeTimeout]). It also exceeds the 5
+// minutes by which AWS lets this machine's clock be wrong.
 const Grace = 15 * time.Minute
 
-// Unused returns "" if the tunnel was not used for at least [Grace], or why it is not to be closed. An operator uses a tunnel; the
-// device is connected to it all the time.
+// Unused returns "" if no source has used the tunnel for at least [Grace], and otherwise why it must stay open. The
+// device does not count: it is connected all the time.
 func (t Tunnel) Unused(now time.Time) string {
 	switch {
 	case t.Source:
@@ -46,13 +46,13 @@ func (t Tunnel) Unused(now time.Time) string {
 	return ""
 }
 
-// API is what is needed of the control API.
+// API is the part of the control API that this package calls.
 type API interface {
 	iot.ListTunnelsAPIClient
 	DescribeTunnel(context.Context, *iot.DescribeTunnelInput, ...func(*iot.Options)) (*iot.DescribeTunnelOutput, error)
 }
 
-// parallel is how many tunnels are described at a time: a call each, and AWS limits their rate.
+// parallel bounds concurrent descriptions: each tunnel takes a call, and AWS limits their rate.
 const parallel = 8
 
 // List returns the open tunnels of a thing, or with "" all of the account's in the region, newest first.
@@ -102,7 +102,7 @@ func List(ctx context.Context, api API, thing string) ([]Tunnel, error) {
 	return list, nil
 }
 
-// Describe returns a tunnel as it is now; nil if it is not open any more.
+// Describe returns a tunnel's current state; nil if it is no longer open.
 func Describe(ctx context.Context, api API, id string) (*Tunnel, error) {
 	out, err := api.DescribeTunnel(ctx, &iot.DescribeTunnelInput{TunnelId: &id})
 	if _, gone := errors.AsType[*types.ResourceNotFoundException](err); gone {

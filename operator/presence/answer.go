@@ -15,12 +15,12 @@ import (
 )
 
 const (
-	maxAnswer   = 8 << 10 // bytes of an answer, of which culvertd's have a few hundred
+	maxAnswer   = 8 << 10 // bytes of an answer; culvertd's have a few hundred
 	maxServices = 32
 	maxName     = 128
 )
 
-// Answer is what a device's culvertd says of itself. Its texts are safe to print.
+// Answer is a culvertd's report on itself. Its texts are safe to print.
 type Answer struct {
 	Version  string
 	Uptime   time.Duration // of the daemon
@@ -48,18 +48,18 @@ func (a Answer) Describe() string {
 	return fmt.Sprintf("culvertd %s, up for %s, services: %s", a.Version, Rough(a.Uptime), strings.Join(names, ", "))
 }
 
-// Ask is a [Client.Ping] that asks for an answer, too. mark is for [Client.Answer].
+// Ask is a [Client.Ping] that also asks for an answer. Pass mark to [Client.Answer].
 func (c *Client) Ask(ctx context.Context, thing string, timeout time.Duration) (mark string, took time.Duration, err error) {
 	mark = rand.Text()
 	took, err = c.ping(ctx, thing, `{"answer":"`+mark+`"}`, timeout)
 	return mark, took, err
 }
 
-// ErrNoAnswer is the error of [Client.Answer] when the device acknowledged a ping and does not answer it.
+// ErrNoAnswer is the error of [Client.Answer] when the device acknowledged a ping but does not answer it.
 var ErrNoAnswer = errors.New("the device does not answer")
 
-// The times to wait between looks for an answer. A device that has never answered probably never will. Another one
-// may have answered somebody else a moment ago, and makes 2 s pass until the next time.
+// The pauses between looks for an answer. A device that has never answered probably never will. One that has just
+// answered another operator waits 2 s before its next answer.
 var looks = []time.Duration{
 	50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, // for any device
 	750 * time.Millisecond, time.Second, time.Second,
@@ -95,8 +95,8 @@ func (c *Client) Answer(ctx context.Context, thing, mark string) (Answer, error)
 	}
 }
 
-// decodeAnswer reads what a device has published, which may be anything. It reports false if it is no answer to the ping
-// that mark belongs to.
+// decodeAnswer reads a message that a device has published, which may hold any bytes. It reports false if that is no
+// answer to the ping that mark belongs to.
 func decodeAnswer(payload []byte, mark string) (Answer, bool) {
 	var p struct {
 		Asked    []string `json:"asked"`

@@ -18,10 +18,11 @@ import (
 // ClientID is the MQTT client id of culvertd for a thing, unless its configuration names another (mqtt.client_id).
 func ClientID(thing string) string { return thing + "-tunnel" }
 
-// PingTopic is where culvertd takes signs of life, which it acknowledges.
+// PingTopic is the topic of pings, which culvertd acknowledges.
 func PingTopic(thing string) string { return "culvert/" + thing + "/ping" }
 
-// PongTopic has culvertd's last answer as its retained message, if its configuration allows answers (mqtt.answer_pings).
+// PongTopic is the topic whose retained message is culvertd's last answer, if its configuration allows answers
+// (mqtt.answer_pings).
 func PongTopic(thing string) string { return "culvert/" + thing + "/pong" }
 
 // State is what AWS IoT says of an agent's MQTT connection. Its texts are safe to print.

@@ -20,12 +20,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// bed is two directories, of which the library's SFTP server serves the one as another machine's.
+// bed is two directories; the library's SFTP server serves one of them as another machine's.
 type bed struct {
 	here, there string
 
 	withShell bool
-	script    string       // that the shell runs first
+	script    string       // runs first in the shell
 	cutAfter  atomic.Int64 // bytes to the server, after which the connection is cut; 0 is never
 	results   []Result
 }
@@ -93,7 +93,7 @@ func (b *bed) session(t *testing.T) *Session {
 	return session
 }
 
-// cutter closes a connection when enough was written to it.
+// cutter closes a connection after a number of written bytes.
 type cutter struct {
 	net.Conn
 
@@ -154,7 +154,7 @@ func (b *bed) noErrors(t *testing.T) {
 	}
 }
 
-// failure is the one error of the results.
+// failure returns the only error among the results.
 func (b *bed) failure(t *testing.T, want string) {
 	t.Helper()
 	var all []error
@@ -199,7 +199,7 @@ func sameContent(t *testing.T, path string, want []byte) {
 	}
 }
 
-// noise is n bytes that repeat nowhere near.
+// noise returns n bytes without near repetitions.
 func noise(n int) []byte {
 	b := make([]byte, n)
 	x := uint32(2463534242)

@@ -12,10 +12,10 @@ import (
 	"github.com/culvert-iot/culvert/internal/hint"
 )
 
-// Check is how the content of a copied file is verified.
+// Check is a way to verify a copied file's content.
 type Check string
 
-// The checks. CheckAuto is CheckSHA256 where a shell can hash, and CheckSize elsewhere.
+// The checks. CheckAuto is CheckSHA256 if a shell can hash, and otherwise CheckSize.
 const (
 	CheckAuto   Check = "auto"
 	CheckSHA256 Check = "sha256" // hashed at both ends
@@ -23,27 +23,27 @@ const (
 	CheckSize   Check = "size"
 )
 
-// Options are what a user chooses.
+// Options are the user's choices.
 type Options struct {
 	Recursive bool  // copy directories
 	Preserve  bool  // times, and modes in spite of the umask
-	Follow    bool  // copy what links lead to
+	Follow    bool  // copy the targets of links
 	Check     Check // "" is CheckAuto
 }
 
-// State is what became of an item.
+// State is the outcome of an item.
 type State string
 
 // The states.
 const (
 	Copied    State = "copied"
-	Unchanged State = "unchanged" // it was there already
+	Unchanged State = "unchanged" // the target had it already
 	Failed    State = "failed"
 
-	begun State = "begun" // a directory that is made
+	begun State = "begun" // a directory in the making
 )
 
-// Result is what became of one file, directory or link.
+// Result is the outcome of one file, directory or link.
 type Result struct {
 	Kind    Kind
 	Source  Location
@@ -51,19 +51,19 @@ type Result struct {
 	State   State
 	Size    int64  // of the file
 	Sent    int64  // bytes that went through the connection
-	Resumed int64  // where a partial file was continued, which was verified before; 0 if there was none
+	Resumed int64  // where the copy continued a verified partial file; 0 if there was none
 	SHA256  []byte // of the content, nil if it was not hashed
-	Check   Check  // how the copy was verified; "" if it was not
+	Check   Check  // that verified the copy; "" if none did
 	Err     error  // if it failed
 }
 
-// Progress is how far a copy is.
+// Progress is a copy's progress.
 type Progress struct {
 	Files, TotalFiles int
-	Bytes, TotalBytes int64  // Bytes were copied or did not have to be
+	Bytes, TotalBytes int64  // Bytes were copied or were there already
 	Sent              int64  // through the connection
-	Current           string // the file that was begun last
-	Verifying         bool   // nothing is under way but hashes
+	Current           string // the file that began last
+	Verifying         bool   // only hashes are under way
 }
 
 // ErrLost means that the connection ended before everything was copied. [Copier.Run] goes on with another session.
@@ -73,15 +73,16 @@ var ErrLost = errors.New("the connection was lost")
 type Copier struct {
 	Options
 
-	// Sources and Target are as the user wrote them; one side is remote. Pattern characters in remote sources select files.
+	// Sources and Target hold what the user wrote; one side is remote. Pattern characters in remote sources select
+	// files.
 	Sources []Location
 	Target  Location
 
 	// Many says that there are more sources than these, so that the target must be a directory.
 	Many bool
-	// Claimed, if not nil, is shared by copiers that write to the same place.
+	// Claimed, if not nil, is shared by all copiers that write to the same place.
 	Claimed map[string]string
-	// Report gets what became of each item, one call at a time.
+	// Report gets the outcome of each item, one call at a time.
 	Report func(Result)
 
 	reporting sync.Mutex
@@ -90,7 +91,7 @@ type Copier struct {
 	failures  atomic.Int64
 	runs      int
 
-	umask atomic.Int64 // 1 + what the target's side leaves of 0666; 0 while that is not known
+	umask atomic.Int64 // 1 + the permissions that the target's umask leaves of 0666; 0 while unknown
 
 	bytes, sent, total    atomic.Int64
 	files, pumping, tests atomic.Int64
@@ -98,7 +99,7 @@ type Copier struct {
 	current               atomic.Pointer[string]
 }
 
-// Progress returns how far the copy is.
+// Progress returns the copy's progress.
 func (c *Copier) Progress() Progress {
 	p := Progress{
 		Files: int(c.files.Load()), TotalFiles: int(atomic.LoadInt64(&c.totalFiles)),
@@ -110,18 +111,19 @@ func (c *Copier) Progress() Progress {
 	return p
 }
 
-// Failures is how many items could not be copied.
+// Failures returns the number of items that could not be copied.
 func (c *Copier) Failures() int { return int(c.failures.Load()) }
 
 // upload reports whether files go to the other machine.
 func (c *Copier) upload() bool { return c.Target.IsRemote() }
 
-// Run copies what is not copied yet over a session. What cannot be copied is reported, and the rest goes on. Run returns an
-// error that wraps [ErrLost] if the session ended, the cause of ctx, or why nothing at all can be copied.
+// Run copies the remaining items over a session. It reports an item that cannot be copied, and goes on with the rest.
+// It returns an error that wraps [ErrLost] if the session ended, the cause of ctx, or the reason why it can copy
+// nothing at all.
 func (c *Copier) Run(ctx context.Context, s *Session) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := context.AfterFunc(ctx, s.Close) // requests know no context
+	stop := context.AfterFunc(ctx, s.Close) // requests take no context
 	defer stop()
 	r := &run{Copier: c, session: s, lose: cancel}
 	c.runs++
@@ -173,7 +175,7 @@ func (r *run) all(ctx context.Context) error {
 	}, r.file)
 	r.each(ctx, slices.Values(others), r.link)
 	r.each(ctx, func(yield func(*item) bool) {
-		// What is below a directory changes its times, and its mode may keep others out.
+		// Directories come last: their content changes their times, and their modes may forbid writing.
 		for _, it := range slices.Backward(r.items) {
 			if it.kind == Directory && !yield(it) {
 				return
@@ -183,10 +185,10 @@ func (r *run) all(ctx context.Context) error {
 	return nil
 }
 
-// workers is how many small files are copied at once: each is mostly waiting.
+// workers bounds the small files that are copied at once: each mostly waits.
 const workers = 16
 
-// each calls f for the items that are not done, some at a time, until the connection is lost.
+// each calls f for the unfinished items, some at a time, until the connection is lost.
 func (r *run) each(ctx context.Context, items func(func(*item) bool), f func(context.Context, *item) Result) {
 	var running sync.WaitGroup
 	limit := make(chan struct{}, workers)
@@ -209,14 +211,14 @@ func (r *run) each(ctx context.Context, items func(func(*item) bool), f func(con
 	running.Wait()
 }
 
-// end takes what became of an item.
+// end records the outcome of an item.
 func (r *run) end(ctx context.Context, it *item, result Result) {
 	switch {
 	case result.State == begun:
 		return
 	case result.State != "":
 	case ctx.Err() != nil:
-		return // to be gone on with
+		return // the next session continues it
 	case isLost(result.Err):
 		r.lose(ErrLost)
 		return
@@ -233,13 +235,13 @@ func (r *run) end(ctx context.Context, it *item, result Result) {
 	if it.state == Failed {
 		r.failures.Add(1)
 		if it.below != nil && it.below.state == Failed && it.err == nil {
-			return // that was reported
+			return // reported already
 		}
 	}
 	r.Report(result)
 }
 
-// open finds the target's directory and the side's ways to files.
+// open finds the target's directory and gives each side its access to files.
 func (r *run) open() error {
 	s := r.session
 	if r.upload() {
@@ -264,7 +266,7 @@ func (r *run) open() error {
 	return nil
 }
 
-// place finds out whether the target is a directory or the name of what is copied.
+// place finds out whether the target is a directory or the copy's name.
 func (r *run) place() error {
 	side, to := source(localSource{}), r.Target.Path
 	if r.upload() {
@@ -276,7 +278,7 @@ func (r *run) place() error {
 		r.dir, r.name = to, ""
 		return nil
 	case err == nil:
-		// A file that is reached by a link is replaced where it is.
+		// If the target is a link to a file, the copy replaces that file.
 		if l, err := side.Lstat(to); err == nil && isLink(l) {
 			if to, err = followed(side, to); err != nil {
 				return failf(err, "follow the link %s", r.Target)
@@ -307,10 +309,10 @@ func (r *run) place() error {
 	return nil
 }
 
-// maxLinks is how many links lead to a file at most, as in Linux.
+// maxLinks bounds the links that lead to a file, as in Linux.
 const maxLinks = 40
 
-// followed is the path that links at path lead to. Not every SFTP server's realpath follows links.
+// followed returns the path that path leads to through links. Some SFTP servers' realpath does not follow them.
 func followed(side source, path string) (string, error) {
 	for range maxLinks {
 		info, err := side.Lstat(path)

@@ -195,7 +195,7 @@ func TestLinksThatLead(t *testing.T) {
 	}
 }
 
-// A device chooses the names of what it sends, and may have had something else at its place before.
+// A device chooses the names of the files that it sends, and may have put a link in their place before.
 func TestNothingIsWrittenOutsideTheTarget(t *testing.T) {
 	b := newBed(t)
 	write(t, filepath.Join(b.there, "d/sub/f"), []byte("evil"), 0o644)

@@ -13,7 +13,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/hint"
 )
 
-// largeFile is the size from which a file is moved alone, and from which the room for it is asked for first.
+// largeFile is the size from which a file moves alone, and from which the copier checks the room for it first.
 const largeFile = 1 << 20
 
 // fileCopy is the copy of one file.
@@ -27,8 +27,8 @@ type fileCopy struct {
 	part   string
 	result Result
 
-	mode, current fs.FileMode // that the copy gets, and that the partial file has
-	counted       int64       // of the file's bytes, in the progress
+	mode, current fs.FileMode // of the finished copy, and of the partial file now
+	counted       int64       // the file's share of the progress
 }
 
 // file copies one file.
@@ -111,7 +111,7 @@ func (f *fileCopy) copy() error {
 	return f.finish(out, sum)
 }
 
-// look describes what is at the file's place, and the partial file beside it; nil means nothing.
+// look describes the file at the copy's place, and the partial file beside it; nil if there is none.
 func (f *fileCopy) look() (existing, partial fs.FileInfo, err error) {
 	var existingErr, partialErr error
 	var both sync.WaitGroup
@@ -137,7 +137,7 @@ func (f *fileCopy) look() (existing, partial fs.FileInfo, err error) {
 	return existing, partial, nil
 }
 
-// isThere reports whether the file is there already with the same content.
+// isThere reports whether the target has the same content already.
 func (f *fileCopy) isThere(existing fs.FileInfo) (bool, error) {
 	if !isRegular(existing) || existing.Size() != f.size {
 		return false, nil
@@ -174,7 +174,7 @@ func (f *fileCopy) isThere(existing fs.FileInfo) (bool, error) {
 	return true, nil
 }
 
-// begin opens the partial file, and returns where to go on and the hash of what is in front.
+// begin opens the partial file, and returns where to continue and the hash of the bytes before.
 func (f *fileCopy) begin(partial fs.FileInfo) (out writer, at int64, sum hash.Hash, err error) {
 	sum = sha256.New()
 	if partial != nil && isRegular(partial) {
@@ -216,7 +216,7 @@ func (f *fileCopy) begin(partial fs.FileInfo) (out writer, at int64, sum hash.Ha
 	return out, 0, sum, nil
 }
 
-// verified is at if what the partial file has in front of it is as in the source, and 0 otherwise.
+// verified returns at if the partial file's bytes before it equal the source's, and 0 otherwise.
 func (f *fileCopy) verified(at int64) (int64, error) {
 	if at == 0 {
 		return 0, nil
@@ -245,7 +245,7 @@ func (f *fileCopy) room(at int64, partial fs.FileInfo) error {
 	return nil
 }
 
-// protect keeps others from reading a partial file that they could not read when it is complete.
+// protect keeps other users from reading a partial file that they will not be able to read when it is complete.
 func (f *fileCopy) protect(out writer, existing fs.FileInfo) error {
 	info, err := out.Stat()
 	if err != nil {
@@ -272,8 +272,7 @@ func (f *fileCopy) protect(out writer, existing fs.FileInfo) error {
 	return nil
 }
 
-// umaskLeaves is which permissions the umask of the target's side leaves, of which a new file shows those for reading and
-// writing.
+// umaskLeaves returns the permissions that the target's umask leaves. A new file shows those for reading and writing.
 func (f *fileCopy) umaskLeaves() (fs.FileMode, error) {
 	known, current := f.umask.Load(), f.current
 	if known == 0 {

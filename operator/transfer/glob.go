@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// expand returns the paths that a remote pattern matches, sorted. What exists as it is written is meant literally. As in a
-// shell, a name that starts with a dot is matched only by a pattern that does.
+// expand returns the paths that a remote pattern matches, sorted. A pattern that is the name of an existing file means
+// that file. As in a shell, only a pattern that starts with a dot matches a name that does.
 func expand(src source, pattern string) ([]string, error) {
 	if !strings.ContainsAny(pattern, `*?[\`) {
 		return []string{pattern}, nil

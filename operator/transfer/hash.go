@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// remotePath is the whole path at the other machine: of the source, or of what is written.
+// remotePath is the whole path of the file on the other machine: the source, or the copy.
 func (f *fileCopy) remotePath(written string) string {
 	if f.upload() {
 		return f.dst.Full(written)
@@ -19,7 +19,8 @@ func (f *fileCopy) remotePath(written string) string {
 	return f.it.from
 }
 
-// compare hashes the first size bytes of the source and of a file at the target. It returns the sum if they are the same.
+// compare hashes the first size bytes of the source and of a file at the target. It returns the sum if both are the
+// same.
 func (f *fileCopy) compare(at string, size int64) (sum []byte, same bool, err error) {
 	shell, err := f.session.hasher()
 	if err != nil || shell == nil {
@@ -89,7 +90,7 @@ func hashFrom(ctx context.Context, h hash.Hash, in io.ReaderAt, size int64) erro
 	}
 }
 
-// readBack hashes what the other machine has, which goes through the connection once more.
+// readBack hashes the other machine's file by reading it through the connection once more.
 func (f *fileCopy) readBack() ([]byte, error) {
 	in := f.in
 	if f.upload() {
@@ -123,7 +124,7 @@ func (f *fileCopy) readBack() ([]byte, error) {
 
 func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 
-// Bytes is a number of bytes in decimal units, as network rates are given.
+// Bytes formats a number of bytes in decimal units, as is usual for network rates.
 func Bytes(n int64) string {
 	switch {
 	case n >= 1e9:

@@ -32,7 +32,7 @@ func (localSource) Real(path string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// Open is only called for what was a regular file a moment ago; should it have become a FIFO, it must not block.
+// Open is only called for a path that was a regular file a moment ago. It must not block if that is a FIFO by now.
 func (localSource) Open(path string) (reader, error) {
 	return os.OpenFile(path, os.O_RDONLY|openFlags, 0)
 }
@@ -46,7 +46,7 @@ func (localSource) ReadDir(path string) ([]fs.FileInfo, error) {
 	for _, e := range entries {
 		info, err := e.Info()
 		if os.IsNotExist(err) {
-			continue // it has just been removed
+			continue // it was removed meanwhile
 		}
 		if err != nil {
 			return nil, err
@@ -67,8 +67,8 @@ func (localSource) Base(path string) string {
 	return "."
 }
 
-// localTarget is a directory of this machine as a target. Nothing gets out of it by way of links, neither by those that
-// the other side sends nor by those that are there.
+// localTarget is a directory of this machine as a target. No link leads a write out of it, neither one that the other
+// side sends nor one that exists.
 type localTarget struct {
 	root *os.Root
 }

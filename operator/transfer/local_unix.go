@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openFlags keep an open of what has become a FIFO meanwhile from blocking.
+// openFlags keep an open from blocking if the file has become a FIFO.
 const openFlags = unix.O_NONBLOCK
 
 func freeSpace(dir string) (uint64, bool) {

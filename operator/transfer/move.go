@@ -11,7 +11,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/hint"
 )
 
-// move moves the bytes behind at, which are added to sum.
+// move moves the bytes behind at and adds them to sum.
 func (f *fileCopy) move(out writer, at int64, sum hash.Hash) error {
 	if f.size >= largeFile {
 		f.large.Lock()
@@ -71,13 +71,13 @@ type writeError struct{ error }
 
 func (w *writeError) Unwrap() error { return w.error }
 
-// writeFailed explains why a write failed. A partial file that fills a disk does not stay.
+// writeFailed explains why a write failed. It removes a partial file that fills the disk.
 func (f *fileCopy) writeFailed(out writer, err error) error {
 	if f.ctx.Err() != nil || isLost(err) {
 		return err
 	}
 	full := errors.Is(err, syscall.ENOSPC)
-	if !full && reason(err) == errFailure { //nolint:errorlint // it is not wrapped
+	if !full && reason(err) == errFailure { //nolint:errorlint // reason returns it unwrapped
 		free, known := f.dst.Free()
 		full = known && free < packetSize
 	}
@@ -117,7 +117,7 @@ func (f *fileCopy) finish(out writer, sum hash.Hash) error {
 	return nil
 }
 
-// errDiffers is what a hash says that is not the same at both ends.
+// errDiffers means that the hashes of both ends differ.
 var errDiffers = errors.New("the SHA-256 of the copy is not that of the source")
 
 // verify compares the whole file at both ends.

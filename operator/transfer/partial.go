@@ -9,7 +9,7 @@ import (
 
 const partialPrefix, partialSuffix = ".", ".culvert-part"
 
-// maxName is how many bytes a name may have on most file systems.
+// maxName bounds the bytes of a name on most file systems.
 const maxName = 255
 
 // PartialName is the name of a file while it is incomplete, beside its own place.
@@ -22,13 +22,13 @@ func PartialName(name string) string {
 	return dir + partialPrefix + base + partialSuffix
 }
 
-// IsPartialName reports whether a file of that name is an incomplete one: those are not copied.
+// IsPartialName reports whether name is that of an incomplete file, which a copy skips.
 func IsPartialName(name string) bool {
 	return len(name) > len(partialPrefix)+len(partialSuffix) && strings.HasPrefix(name, partialPrefix) && strings.HasSuffix(name, partialSuffix)
 }
 
-// resumeAt is where a partial file of so many bytes is continued, provided that what is in front is as in the source. The
-// pieces that may have been under way when it was interrupted can have left holes.
+// resumeAt returns where to continue a partial file of size bytes, if the bytes before equal the source's. Pieces that
+// were under way at the interruption may have left holes behind that.
 func resumeAt(partial, size int64) int64 {
 	at := min(partial, size)
 	if partial < size {

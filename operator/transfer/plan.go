@@ -21,7 +21,7 @@ const (
 	File      Kind = "file"
 	Directory Kind = "directory"
 	Link      Kind = "link"
-	Unknown   Kind = "unknown" // it could not be looked at
+	Unknown   Kind = "unknown" // the walk could not examine it
 )
 
 // item is one thing to copy.
@@ -30,9 +30,9 @@ type item struct {
 	from  string // of the source
 	to    string // below the target's directory
 	size  int64
-	info  fs.FileInfo // nil for what could not be looked at
+	info  fs.FileInfo // nil if the walk could not examine it
 	err   error       // why it cannot be copied
-	below *item       // the directory that it is copied into, if that is an item too
+	below *item       // the directory around it, if that is an item too
 
 	created bool // the directory was made by this copy
 	state   State
@@ -44,14 +44,14 @@ type walker struct {
 	allows            func(name string) error
 	recursive, follow bool
 
-	claimed map[string]string // the places of files, and where they come from
+	claimed map[string]string // place of a file: its source
 	items   []*item
 }
 
-// readers is how many directories are listed at once: over a slow link a listing is mostly waiting.
+// readers bounds the directories that are listed at once: over a slow link a listing mostly waits.
 const readers = 16
 
-// add plans the copy of one source. to is its place, or "" for the name that it has, below the target's directory.
+// add plans the copy of one source. to is its place below the target's directory, or "" to keep its name.
 func (w *walker) add(ctx context.Context, from, to string) {
 	info, err := w.src.Stat(from)
 	if err != nil {
@@ -87,7 +87,7 @@ func (w *walker) add(ctx context.Context, from, to string) {
 	}
 }
 
-// branch is a directory with the real paths of the directories above it, by which loops are found.
+// branch is a directory with the real paths of the directories above it, which reveal loops.
 type branch struct {
 	dir  *item
 	real []string

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// window is how many pieces of [packetSize] are under way at most, over all files of a session: 1 MiB fills 4 MB/s at a
-// round trip of 250 ms, five times what AWS lets through.
+// window bounds the pieces of [packetSize] under way, over all files of a session: 1 MiB fills 4 MB/s at a round trip
+// of 250 ms, five times AWS's limit.
 const window = 32
 
 // piece is one request of a pump.
@@ -23,7 +23,7 @@ type pump struct {
 	prepare, request, finish func(p *piece) error
 }
 
-// slots is the room for pieces under way.
+// slots has room for the pieces under way.
 type slots struct {
 	free    chan struct{}
 	buffers sync.Pool

@@ -11,7 +11,7 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// packetSize is that of a read or write. Every SFTP server takes 32 KiB; OpenSSH's takes more, which gains nothing.
+// packetSize is the size of a read or write. Every SFTP server takes 32 KiB; OpenSSH's takes more, which gains nothing.
 const packetSize = 32 << 10
 
 // remote is another machine by SFTP, as a source.
@@ -82,7 +82,7 @@ func (t *remoteTarget) Remove(p string) error { return t.c.Remove(t.Full(p)) }
 
 func (t *remoteTarget) Symlink(to, p string) error { return t.c.Symlink(to, t.Full(p)) }
 
-// Rename takes two steps where the server has only the protocol's own rename, which replaces nothing.
+// Rename takes two steps if the server has only the protocol's own rename, which replaces no file.
 func (t *remoteTarget) Rename(from, to string) error {
 	from, to = t.Full(from), t.Full(to)
 	if _, ok := t.c.HasExtension("posix-rename@openssh.com"); ok {

@@ -19,7 +19,7 @@ func TestAPartialFileIsContinued(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		partial []byte
-		want    int64 // where it goes on
+		want    int64 // where it continues
 	}{
 		{"a beginning", content[:3<<20], 3<<20 - inFlight},
 		{"a beginning with holes where pieces were under way", holed, 3<<20 - inFlight},
@@ -95,7 +95,7 @@ func TestACutConnection(t *testing.T) {
 	if most := int64(len(content)) + int64(runs)*2*window*packetSize; p.Sent > most || p.Bytes != p.TotalBytes || p.Files != 6 {
 		t.Errorf("%d runs sent %d, want at most %d; %+v", runs, p.Sent, most, p)
 	}
-	if len(b.results) != 8 { // and two directories
+	if len(b.results) != 8 { // two of them directories
 		t.Errorf("%d results: %+v", len(b.results), b.results)
 	}
 }

@@ -21,11 +21,11 @@ type Session struct {
 	slots *slots
 	ended chan struct{}
 
-	decided chan struct{} // closed when there is a shell, or will be none
+	decided chan struct{} // closed when it is certain whether there is a shell
 	shell   *shell        // after decided; nil: none
 }
 
-// NewSession begins an SFTP session: r and w are the server's output and input.
+// NewSession begins an SFTP session. r and w are the server's output and input.
 func NewSession(r io.Reader, w io.WriteCloser) (*Session, error) {
 	c, err := sftp.NewClientPipe(r, w, sftp.MaxPacketUnchecked(packetSize))
 	if err != nil {
@@ -43,9 +43,9 @@ func NewSession(r io.Reader, w io.WriteCloser) (*Session, error) {
 	return s, nil
 }
 
-// UseShell makes the session hash files with a POSIX shell of the same machine: r and w are its output and input. It
-// fails if there is no program that hashes, or if the shell sees other files than the SFTP server. It may run
-// beside [Copier.Run], which waits for it where it needs hashes. One of UseShell and [Session.NoShell] must be called.
+// UseShell makes the session hash files with a POSIX shell of the same machine. r and w are its output and input. It
+// fails if the shell finds no program that hashes, or sees other files than the SFTP server. It may run concurrently
+// with [Copier.Run], which waits for it when it needs hashes. One of UseShell and [Session.NoShell] must be called.
 func (s *Session) UseShell(r io.Reader, w io.WriteCloser) error {
 	defer close(s.decided)
 	sh, dir, err := newShell(r, w)
@@ -80,7 +80,7 @@ func (s *Session) hasher() (*shell, error) {
 // Ended is closed when the connection has ended.
 func (s *Session) Ended() <-chan struct{} { return s.ended }
 
-// Close ends the session. What gave the pipes of its shell ends that as well.
+// Close ends the session. The owner of the shell's pipes ends the shell.
 func (s *Session) Close() {
 	select {
 	case <-s.decided:
@@ -104,13 +104,13 @@ func (s *Session) path(p string) string {
 	return full
 }
 
-// isLost reports whether err means that the connection is gone, and not that one request failed.
+// isLost reports whether err means a lost connection, rather than one failed request.
 func isLost(err error) bool {
 	return errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, errShellLost) || errors.Is(err, syscall.EPIPE) ||
 		errors.Is(err, io.ErrClosedPipe) || errors.Is(err, os.ErrClosed)
 }
 
-// reason is what is wrong, without the system call and the path: messages have their own.
+// reason returns the cause without the system call and the path, which messages name themselves.
 func reason(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		err = e.Err
@@ -140,15 +140,15 @@ func reason(err error) error {
 	return err
 }
 
-// errFailure is what an SFTP server says of everything that the protocol has no code for.
+// errFailure is an SFTP server's answer to every failure without a code of its own in the protocol.
 var errFailure = errors.New("the SFTP server refused, without a reason")
 
-// failf is an error with what was tried in front.
+// failf returns an error that begins with the failed step.
 func failf(err error, format string, args ...any) error {
 	return &opError{fmt.Sprintf(format, args...), err}
 }
 
-// opError is a failed step: what was tried, and why it failed.
+// opError is a failed step and its cause.
 type opError struct {
 	what string
 	err  error
@@ -157,5 +157,5 @@ type opError struct {
 func (e *opError) Error() string { return e.what + ": " + reason(e.err).Error() }
 func (e *opError) Unwrap() error { return e.err }
 
-// Hint passes on the advice of what it wraps.
+// Hint returns the advice of the cause.
 func (e *opError) Hint() string { return hint.Of(e.err) }

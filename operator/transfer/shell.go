@@ -15,17 +15,17 @@ import (
 // errShellLost is the error of a shell that has ended.
 var errShellLost = errors.New("the shell that hashes has ended")
 
-// probe finds a program that hashes, and tells where the shell is. Programs of three systems are known.
+// probe finds a program that hashes, and prints the shell's directory. It knows the programs of three systems.
 const probe = `s=; for p in 'sha256sum' 'shasum -a 256' 'openssl dgst -sha256 -r'; do
 if [ -z "$s" ] && [ "$(printf abc | head -c 2 2>/dev/null | $p 2>/dev/null | cut -c 1-8)" = fb8e20fc ]; then s=$p; fi; done
 echo; if [ -n "$s" ]; then echo "culvert-sum 0 $(pwd -P)"; else echo "culvert-sum 0"; fi
 `
 
-// replyMark begins the lines that the shell answers with; whatever else a login shell says is no answer.
+// replyMark begins the lines of an answer; a login shell may print others.
 const replyMark = "culvert-sum "
 
-// shell hashes files of the other machine by a POSIX shell there. It is safe for concurrent use: commands are sent while
-// earlier ones still run.
+// shell hashes files of the other machine with a POSIX shell there. It is safe for concurrent use: it sends a command
+// while earlier ones still run.
 type shell struct {
 	w  io.WriteCloser
 	mu sync.Mutex
@@ -53,7 +53,7 @@ func newShell(r io.Reader, w io.WriteCloser) (*shell, string, error) {
 	return s, dir, nil
 }
 
-// read passes answers on until the shell ends.
+// read hands answers to their callers until the shell ends.
 func (s *shell) read(r io.Reader) {
 	lines := bufio.NewReader(r)
 	for {
@@ -109,7 +109,7 @@ func (s *shell) sum(path string, size int64) ([]byte, error) {
 	return sum, nil
 }
 
-// quote makes one word of s for a POSIX shell, whatever is in it.
+// quote makes one word of a POSIX shell out of any s.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 func (s *shell) Close() error { return s.w.Close() }

@@ -5,16 +5,16 @@ import (
 	"io"
 )
 
-// hasOddSize reports whether a file of that size may have another one: what the kernel makes up in /proc has none, and in
-// /sys that of a page.
+// hasOddSize reports whether a file of that size may hold another number of bytes: the kernel's files in /proc claim 0,
+// and those in /sys a page.
 func hasOddSize(size int64) bool {
 	return size == 0 || size == 4<<10 || size == 16<<10 || size == 64<<10
 }
 
-// maxSlurp is more than the kernel makes up.
+// maxSlurp is more than the kernel's files hold.
 const maxSlurp = 16 << 20
 
-// slurp reads a file to its end, whatever its size is said to be.
+// slurp reads a file to its end, whatever size it claims.
 func slurp(in reader) ([]byte, error) {
 	var content []byte
 	buf := make([]byte, packetSize)
@@ -32,7 +32,7 @@ func slurp(in reader) ([]byte, error) {
 	}
 }
 
-// memory is a file whose content was read.
+// memory is a file whose content is in memory.
 type memory struct {
 	reader
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestFilesWithoutASize copies what the kernel makes up when it is read.
+// TestFilesWithoutASize copies files that the kernel generates when they are read.
 func TestFilesWithoutASize(t *testing.T) {
 	for _, name := range []string{"/proc/version", "/sys/kernel/mm/transparent_hugepage/enabled"} {
 		t.Run(name, func(t *testing.T) {

@@ -36,10 +36,10 @@ func (r *run) directories(ctx context.Context) error {
 	return nil
 }
 
-// errBelow is the error of what is in a directory that failed.
+// errBelow is the error of the items in a directory that failed.
 var errBelow = errors.New("its directory could not be copied")
 
-// directory makes one directory. It is not done before [run.finishDirectory], unless it failed.
+// directory makes one directory. Unless it failed, [run.finishDirectory] completes it.
 func (r *run) directory(_ context.Context, it *item) Result {
 	if it.err != nil || it.below != nil && it.below.state == Failed {
 		return r.failed(it)
@@ -96,7 +96,7 @@ func (r *run) finishDirectory(_ context.Context, it *item) Result {
 	return Result{State: Copied}
 }
 
-// link copies a link, or reports what can't be copied.
+// link copies a link, or reports an item that cannot be copied.
 func (r *run) link(_ context.Context, it *item) Result {
 	if it.err != nil || it.below != nil && it.below.state == Failed {
 		return r.failed(it)
@@ -133,10 +133,10 @@ func (r *run) link(_ context.Context, it *item) Result {
 	return Result{State: Copied}
 }
 
-// occupied reports whether there may be something at an item's place.
+// occupied reports whether an item's place may be taken.
 func (r *run) occupied(it *item) bool { return it.below == nil || !it.below.created || r.runs > 1 }
 
-// failed is the result of what cannot be copied.
+// failed is the result of an item that cannot be copied.
 func (r *run) failed(it *item) Result {
 	if it.err != nil {
 		return Result{Err: it.err}

@@ -55,7 +55,7 @@ type Behaviour struct {
 	// QualifiedTypes writes a name space before the error's type in the body and an address behind it in the header,
 	// as other AWS JSON services do.
 	QualifiedTypes bool
-	// CallsPerSecond, if not 0, is how many calls a second are answered, of all operations; the others get
+	// CallsPerSecond, if not 0, bounds the calls a second, of all operations together; the others get
 	// ThrottlingException.
 	CallsPerSecond int
 }

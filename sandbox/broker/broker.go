@@ -63,8 +63,8 @@ type Behaviour struct {
 	ConnackCode byte
 	// SubackFailure answers a denied SUBSCRIBE with return code 0x80 and lets the connection stand.
 	SubackFailure bool
-	// ConnectLimit, if not 0, is how many CONNECTs a second are taken, of all clients; the others' connections are
-	// dropped, as AWS IoT drops them above its quota.
+	// ConnectLimit, if not 0, bounds the CONNECTs a second of all clients together. The broker drops the others'
+	// connections, as AWS IoT does above its quota.
 	ConnectLimit int
 	// DirectByThingName delivers direct messages only to a client whose id is its thing's name. AWS's
 	// documents leave open whether a thing's other clients receive them.
@@ -132,7 +132,7 @@ func newBroker(cfg Config) (*Broker, error) {
 	capabilities := mqtt.NewDefaultServerCapabilities()
 	capabilities.MinimumProtocolVersion = 4 // 3.1.1 and 5
 	capabilities.MaximumQos = 1
-	capabilities.RetainAvailable = 1 // told to MQTT 5 clients; rules keeps the messages, not mochi
+	capabilities.RetainAvailable = 1 // announced to MQTT 5 clients; rules keeps the messages, not mochi
 	capabilities.SharedSubAvailable = 0
 	capabilities.MaximumPacketSize = maxPayload + maxTopic + 16
 	capabilities.MaximumClientWritesPending = 1024

@@ -202,7 +202,7 @@ func TestPublishReachesSubscribers(t *testing.T) {
 		t.Error("published at QoS 2")
 	}
 	if d, err := b.Publish("$aws/things/nobody/tunnels/notify", nil, 1); err != nil || d != (Delivery{}) {
-		t.Errorf("Publish to nobody = %+v, %v", d, err)
+		t.Errorf("Publish without a receiver = %+v, %v", d, err)
 	}
 }
 
@@ -291,7 +291,7 @@ func TestClients(t *testing.T) {
 	cfg, ca := newConfig(t)
 	b := start(t, cfg)
 	if diff := cmp.Diff([]ClientState{}, b.Clients()); diff != "" {
-		t.Errorf("nobody (-want +got):\n%s", diff)
+		t.Errorf("without a receiver (-want +got):\n%s", diff)
 	}
 	c := dial(t, b.Addr(), deviceTLS(t, ca, thing))
 	c.session("pi-1-tunnel", false)

@@ -99,7 +99,7 @@ func TestFreezeSwallowsEverything(t *testing.T) {
 		t.Fatalf("received packet %d, %v while frozen", pk.FixedHeader.Type, err)
 	}
 	b.Freeze(false)
-	// A TLS connection is dead after a read deadline in the middle of a record only: nothing had come here.
+	// A read deadline breaks a TLS connection only in the middle of a record, and no byte of one has arrived here.
 	got := map[byte]bool{}
 	for range 2 {
 		pk, err := c.recv(soon)

@@ -102,7 +102,7 @@ func TestRealClientSeesRefusalsAsDrops(t *testing.T) {
 	device := deviceTLS(t, ca, thing)
 	c := paho.NewClient(pahoOptions(b, "somebody-else", device))
 	if token := c.Connect(); !token.WaitTimeout(soon) || token.Error() == nil {
-		t.Error("connected as somebody else")
+		t.Error("connected as another thing")
 	}
 	lost := make(chan string, 1)
 	c = pahoConnect(t, pahoOptions(b, thing, device).SetConnectionLostHandler(func(paho.Client, error) { lost <- "lost" }))

@@ -13,11 +13,11 @@ const maxRetained = 5000
 type Retained struct {
 	Payload []byte
 	QoS     byte
-	At      time.Time // when it was published
+	At      time.Time // when the client published it
 }
 
-// Retained returns the retained message of a topic. It reports false if there is none. Clients that subscribe do not get it:
-// it is for the data plane only.
+// Retained returns the retained message of a topic. It reports false if there is none. Subscribers do not get it: only
+// the data plane uses it.
 func (b *Broker) Retained(topic string) (Retained, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -25,7 +25,7 @@ func (b *Broker) Retained(topic string) (Retained, bool) {
 	return r, ok
 }
 
-// retain keeps a message; an empty one removes what is kept. It returns why the publisher must be dropped, or "".
+// retain keeps a message; an empty one removes the kept one. It returns why the broker must drop the publisher, or "".
 func (b *Broker) retain(topic string, payload []byte, qos byte) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

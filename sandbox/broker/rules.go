@@ -176,7 +176,7 @@ func (h *rules) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet
 		}
 		if reason == "" && qos < 2 && pk.FixedHeader.Retain {
 			reason = h.b.retain(pk.TopicName, pk.Payload, qos)
-			pk.FixedHeader.Retain = false // who is subscribed already gets it as any other message
+			pk.FixedHeader.Retain = false // present subscribers get it like any other message
 		}
 	case packets.Puback:
 		c.acknowledged(pk.PacketID)

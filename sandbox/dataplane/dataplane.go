@@ -43,7 +43,7 @@ type Behaviour struct {
 	Denied []string
 	// Throttled refuses every call with ThrottlingException.
 	Throttled bool
-	// CallsPerSecond, if not 0, is how many calls a second are answered, of all operations; the others get
+	// CallsPerSecond, if not 0, bounds the calls a second, of all operations together; the others get
 	// ThrottlingException.
 	CallsPerSecond int
 	// UnknownIsDisconnected answers GetConnection for a client id that never connected with

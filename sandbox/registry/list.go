@@ -40,7 +40,7 @@ func (r *Registry) Add(name string, attributes map[string]string) {
 	r.attributes[name] = attributes
 }
 
-// AddToGroup puts a thing into a group, which is made if it is new.
+// AddToGroup puts a thing into a group, and creates the group if it is new.
 func (r *Registry) AddToGroup(group, thing string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,7 +62,7 @@ func pageSize(query url.Values) (int, error) {
 	return n, nil
 }
 
-// listGroup is ListThingsInThingGroup. Groups have no groups below them here.
+// listGroup is ListThingsInThingGroup. The sandbox's groups contain no groups.
 func (r *Registry) listGroup(group string, query url.Values) (any, error) {
 	members, ok := r.groups[group]
 	if !ok {

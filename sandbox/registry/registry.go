@@ -26,7 +26,7 @@ type Config struct {
 	CheckPolicy     func(doc []byte) error // what is wrong with a policy document; nil: nothing ever
 	Things          []string               // that are there from the beginning
 
-	// Policy is the policy document that holds for certificates that were made elsewhere, see Adopt. nil: they have none.
+	// Policy is the policy document of certificates that were made elsewhere, see Adopt. nil: they have none.
 	Policy func() []byte
 
 	// NoFleetIndex plays an account without fleet indexing: SearchIndex fails.
@@ -55,7 +55,7 @@ type Registry struct {
 type certificate struct {
 	pem      string
 	active   bool
-	adopted  bool // made elsewhere: it names its thing itself, and the broker's policy holds for it
+	adopted  bool // made elsewhere: it names its thing itself, and the broker's policy applies to it
 	policies []string
 }
 
@@ -91,7 +91,7 @@ func (r *Registry) Fail(operation string, f Fault) {
 	r.faults[operation] = append(r.faults[operation], f)
 }
 
-// AdoptedPolicy is what the control API calls the policy of the certificates that [Registry.Adopt] got.
+// AdoptedPolicy is the control API's name for the policy of the certificates that [Registry.Adopt] got.
 const AdoptedPolicy = "sandbox"
 
 // Adopt attaches an active certificate that was made elsewhere to a thing, so that the control API shows it with

@@ -8,8 +8,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// What is still under way on the other side's slow link has not reached the relay: no answer to a ping waits for it,
-// though one that has left behind it does.
+// Frames that are still under way on the other side's slow link have not reached the relay. The answer to a ping does
+// not wait for them, unless the ping left behind them.
 func TestADelayedLinkDoesNotDelayTheOtherSidesPongs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, inMemory, with(func(c *Config) { c.Cutting = Straight }))
@@ -30,7 +30,8 @@ func TestADelayedLinkDoesNotDelayTheOtherSidesPongs(t *testing.T) {
 			t.Errorf("the pong came after %v, the data after %v", pong, time.Since(began))
 		}
 
-		// The destination's own pings are as late as its link, and behind what the relay had sent before.
+		// The destination's own pings are as late as its link, and their answers stay behind the frames that the relay
+		// had sent before.
 		began = time.Now()
 		d.ws.SetPongHandler(func(string) error { pong = time.Since(began); return nil })
 		s.send(data("SSH", 1, 1, "first"))

@@ -183,7 +183,7 @@ func (f *Faults) Refuse(t Target, r Refusal) {
 	f.refusals = append(f.refusals, &handshakeFault{Target: t, Refusal: r})
 }
 
-// Limit admits so many handshakes a second, all targets together, and answers 429 to the others; 0 admits all.
+// Limit admits a number of handshakes a second, of all targets together, and answers 429 to the others; 0 admits all.
 func (f *Faults) Limit(perSecond int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -109,7 +109,7 @@ func TestRefusedByFault(t *testing.T) {
 			t.Error(d)
 		}
 	}
-	g.join(dst, "3.0") // the token is as good as before
+	g.join(dst, "3.0") // the token still works
 }
 
 func TestALostAnswerBindsTheToken(t *testing.T) {
@@ -385,7 +385,7 @@ func TestAHandshakeAnsweredInAWrongWayHappensOnceAndCostsNoToken(t *testing.T) {
 	g.join(dst, "3.0")
 }
 
-func TestAPongThatNobodyAskedFor(t *testing.T) {
+func TestAnUnrequestedPong(t *testing.T) {
 	g := newRig(t)
 	d := g.join(dst, "3.0")
 	got := make(chan string, 1)
@@ -408,5 +408,5 @@ func TestHandshakesAboveTheLimitGet429(t *testing.T) {
 		t.Fatalf("%v, %+v", err, res)
 	}
 	g.relay.Faults().Clear()
-	g.join(dst, "3.0") // the token is as good as before
+	g.join(dst, "3.0") // the token still works
 }

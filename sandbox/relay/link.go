@@ -77,7 +77,8 @@ func (l *link) attach(p *peer) bool {
 	l.peers[p.side] = p
 	l.services = p.adm.Services
 	l.sourceSeen = l.sourceSeen || p.side == tunnels.Source
-	// A reader of the state may send at once, which waits for the lock; one of the first message may ask for the state.
+	// A reader of the state may send at once, which waits for the lock. A reader of the first message may ask for the
+	// state.
 	p.adm.Connected()
 	if p.version >= 2 {
 		l.send(p, &frame.Message{Type: frame.ServiceIDs, AvailableServiceIDs: p.adm.Services})

@@ -6,7 +6,7 @@ import (
 	"github.com/culvert-iot/culvert/proxy/frame"
 )
 
-// mixDepth is how many messages of other connections one overtakes at most.
+// mixDepth bounds the messages of other connections that one message overtakes.
 const mixDepth = 8
 
 // connection names a connection of a tunnel. The zero value stands for messages that keep their place.
@@ -21,7 +21,7 @@ type piece struct {
 	of   connection
 }
 
-// connectionOf is whose message m is. Messages about a whole stream or session belong to no connection.
+// connectionOf returns the connection of m. Messages about a whole stream or session belong to none.
 func connectionOf(m *frame.Message) connection {
 	switch m.Type {
 	case frame.Data, frame.ConnectionStart, frame.ConnectionReset:
@@ -31,8 +31,8 @@ func connectionOf(m *frame.Message) connection {
 	}
 }
 
-// pushMixed is push for a message that overtakes some messages of other connections. It does not overtake what
-// is late on purpose, nor a pong, which says that all before it has arrived.
+// pushMixed is push for a message that overtakes some messages of other connections. It does not overtake a
+// deliberately late message, nor a pong, which confirms everything before it.
 func (q *queue) pushMixed(b []byte, of connection) {
 	if len(q.marks) > 0 || of == (connection{}) {
 		q.push(b, 0)
@@ -56,14 +56,14 @@ func (q *queue) pushMixed(b []byte, of connection) {
 	q.ready.Signal()
 }
 
-// note remembers where a message stands among those that wait.
+// note records a message's place among the waiting ones.
 func (q *queue) note(i int, p piece) {
 	if q.mix != nil {
 		q.pieces = slices.Insert(q.pieces, i, p)
 	}
 }
 
-// took forgets the messages that the first n bytes were.
+// took forgets the messages in the first n bytes.
 func (q *queue) took(n int) {
 	if q.mix == nil {
 		return

@@ -18,10 +18,10 @@ func TestMixedConnectionsKeepTheirOwnOrder(t *testing.T) {
 	q.mix = rand.New(rand.NewPCG(1, 2))
 	rng := rand.New(rand.NewPCG(3, 4))
 	const barrier = 0
-	pushed := map[uint32]uint32{} // by connection, how many
+	pushed := map[uint32]uint32{} // number by connection
 	taken := map[uint32]uint32{}
 	var section, total int
-	var sections []map[uint32]uint32 // what was pushed before each barrier
+	var sections []map[uint32]uint32 // the messages before each barrier
 	pongAt := map[string]uint64{}
 	overtaken, last := 0, uint32(0)
 	seen := 0

@@ -172,7 +172,7 @@ func (p *peer) hold(reader bool) bool {
 // pause waits unless the connection ends or its conditions change.
 func (p *peer) pause(d time.Duration) { p.pauseOr(d, nil) }
 
-// pauseOr is pause that something else may end, too.
+// pauseOr is a pause that another channel can end, too.
 func (p *peer) pauseOr(d time.Duration, also <-chan struct{}) {
 	if d <= 0 {
 		return

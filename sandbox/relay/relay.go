@@ -78,8 +78,8 @@ type Config struct {
 	// AddServiceToV1 makes the relay name a tunnel's only service in the messages of a source that names none,
 	// and take the name out of the answers. Whether the real service does so is not documented.
 	AddServiceToV1 bool
-	// DropsEmptyData makes the relay keep DATA without a payload to itself. Two Culverts agree on records by
-	// such a message, and speak plain V3 without it.
+	// DropsEmptyData makes the relay drop DATA without a payload. Two Culverts agree on records with such a message,
+	// and speak plain V3 without it.
 	DropsEmptyData bool
 	// MixesConnections keeps the order of messages within each connection of a stream only: those of different
 	// connections overtake each other at random, by up to mixDepth messages.

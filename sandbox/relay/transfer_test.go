@@ -175,7 +175,7 @@ func TestAPeerThatDoesNotReadStopsTheOther(t *testing.T) {
 		if limit := buffer + frame.MaxFrame + readRoom; held > limit || held < buffer/2 {
 			t.Errorf("the relay took %d bytes for a peer that does not read, at most %d expected", held, limit)
 		}
-		// Nor does it count as idle for the source that nobody listens to it.
+		// Nor does the source count as idle because no destination listens.
 		time.Sleep(3 * time.Minute)
 		for range frames {
 			var m frame.Message

@@ -107,9 +107,9 @@ type queue struct {
 	pending       []byte
 	marks         []mark     // set only while delays are in force
 	mix           *rand.Rand // nil unless connections are mixed
-	pieces        []piece    // then, what pending consists of
+	pieces        []piece    // the messages in pending, while mixed
 	pongs         []pong
-	pong          chan struct{} // has room for one: a pong came, which may be first
+	pong          chan struct{} // has room for one: a pong is queued, which may leave first
 	pushed, taken uint64        // bytes of frames so far
 	ready, room   *sync.Cond
 }
@@ -168,9 +168,9 @@ func (q *queue) push(b []byte, delay time.Duration) {
 	q.ready.Signal()
 }
 
-// pushPong queues an answer, behind the frames that have left the relay when the ping arrives there: not behind those
-// that are still under way to it, on the delayed link of the other side. It takes the place of one that would leave at
-// the same time.
+// pushPong queues an answer behind the frames that had left the relay when the ping arrived there, but not behind those
+// that were still under way to the relay on the other side's delayed link. It replaces a pong that would leave at the
+// same time.
 func (q *queue) pushPong(payload []byte, delay time.Duration) {
 	p := pong{at: q.pushed, payload: payload}
 	last := len(q.pongs) - 1

@@ -123,7 +123,7 @@ func TestTokenLife(t *testing.T) {
 			l.connect("unknown", l.dst+"x", clientA, RefusedUnknownToken)
 			l.connect("empty", "", clientA, RefusedUnknownToken)
 		}},
-		{"a pair may reconnect, nobody else may use its token", Behaviour{}, func(l *life) {
+		{"a pair may reconnect, no other client may use its token", Behaviour{}, func(l *life) {
 			l.connect("first", l.dst, clientA, "")
 			l.conns["first"].Release()
 			l.connect("same pair", l.dst, clientA, "")
@@ -197,7 +197,7 @@ func TestTokenLife(t *testing.T) {
 			l.connectAs(Source, "other side", l.src, clientA, RefusedClientTaken)
 			l.connect("new", l.dst, clientA, "")
 		}},
-		{"rotation of SOURCE leaves the destination alone and notifies nobody", Behaviour{RotationNotifiesWithoutConfig: true}, func(l *life) {
+		{"rotation of SOURCE leaves the destination alone and notifies no device", Behaviour{RotationNotifiesWithoutConfig: true}, func(l *life) {
 			l.connect("destination", l.dst, clientA, "")
 			old := l.src
 			l.rotate(RotateSource, nil)
@@ -217,7 +217,7 @@ func TestTokenLife(t *testing.T) {
 			l.ended("in time", Expired)
 			l.state(Destination, Disconnected, l.now)
 		}},
-		{"closing ends both sides, and a closed tunnel admits nobody", Behaviour{}, func(l *life) {
+		{"closing ends both sides, and a closed tunnel admits no end", Behaviour{}, func(l *life) {
 			l.connect("destination", l.dst, clientA, "")
 			l.connectAs(Source, "source", l.src, clientB, "")
 			if err := l.store.Close(l.id, false); err != nil {

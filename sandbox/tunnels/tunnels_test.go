@@ -28,7 +28,7 @@ func TestNotifications(t *testing.T) {
 		{"rotation of both sides too", Behaviour{}, RotateAll, other, "pi-2", other.Services, []string{"SSH"}},
 		{"rotation without a config is silent", Behaviour{}, RotateDestination, nil, "", nil, []string{"SSH"}},
 		{"or notifies the stored thing", Behaviour{RotationNotifiesWithoutConfig: true}, RotateAll, nil, "pi", []string{"SSH"}, []string{"SSH"}},
-		{"a config without a thing notifies nobody", Behaviour{}, RotateAll, &DestinationConfig{Services: []string{"A"}}, "", nil, []string{"SSH"}},
+		{"a config without a thing notifies no device", Behaviour{}, RotateAll, &DestinationConfig{Services: []string{"A"}}, "", nil, []string{"SSH"}},
 		{"the config becomes the tunnel's when so configured", Behaviour{RotationChangesServices: true}, RotateAll, other, "pi-2", other.Services, other.Services},
 	}
 	for _, tt := range tests {

@@ -21,7 +21,8 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// taken reports an error for a configuration that culvertd would not take, once what differs between devices is filled in.
+// taken reports an error for a configuration that culvertd would refuse, after filling in the values that differ
+// between devices.
 func taken(t *testing.T, toml string) {
 	t.Helper()
 	toml = strings.NewReplacer("THING", "pi-1", "ENDPOINT", "a1-ats.iot.eu-west-1.amazonaws.com").Replace(toml)
@@ -72,7 +73,7 @@ func TestExampleOfYocto(t *testing.T) {
 	if sum := fmt.Sprintf("file://LICENSE;md5=%x", md5.Sum([]byte(read(t, "LICENSE")))); !strings.Contains(recipe, sum) {
 		t.Errorf("the recipe does not have %s", sum)
 	}
-	// What it installs is in the tarballs.
+	// The tarballs contain the files that it installs.
 	script := read(t, "scripts/packages")
 	for _, m := range regexp.MustCompile(`\$\{S\}/(\S+)`).FindAllStringSubmatch(recipe, -1) {
 		if m[1] != "culvertd" && !strings.Contains(script, "configs/"+m[1]) {

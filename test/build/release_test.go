@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// packages is a directory as scripts/packages leaves it for all platforms, with programs of a line each.
+// packages is a directory like the one that scripts/packages leaves for all platforms, with programs of one line each.
 func packages(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -71,7 +71,7 @@ func need(t *testing.T, programs ...string) {
 	}
 }
 
-// published is a release that scripts/release made and signed with keys that are made for the test.
+// published is a release that scripts/release made and signed with keys of the test.
 type published struct {
 	packages, out, key string
 	env                []string
@@ -82,7 +82,7 @@ func publish(t *testing.T) published {
 	need(t, "bash", "git", "gpg", "gpgconf", "ssh-keygen", "dpkg-deb", "sha256sum")
 	p := published{packages: packages(t), out: filepath.Join(t.TempDir(), "release"), key: filepath.Join(t.TempDir(), "key")}
 	run(t, nil, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "a comment", "-f", p.key)
-	// gpg's agent has a socket there, whose path must be short.
+	// gpg's agent puts a socket there, whose path must be short.
 	home, err := os.MkdirTemp("", "gpg")
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func (p published) make(t *testing.T, out string) {
 	run(t, p.env, "scripts/release", p.packages, out)
 }
 
-// sums are the checksums of all files below a directory.
+// sums returns the checksums of all files below a directory.
 func sums(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -121,7 +121,7 @@ func sums(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// TestRelease makes one release, which what comes first leaves as it is.
+// TestRelease makes one release. The first subtests do not change it.
 func TestRelease(t *testing.T) {
 	p := publish(t)
 	t.Run("the same bytes again", p.isReproducible)
@@ -261,7 +261,7 @@ func (p published) isInstalledAsWritten(t *testing.T) {
 	}
 }
 
-// isVerified has the script of the release choose a package, which it does only from a list that is signed.
+// isVerified lets the release's script choose a package: it takes one only from a signed list.
 func (p published) isVerified(t *testing.T) {
 	need(t, "dpkg")
 	dir := filepath.Join(p.out, "files")
@@ -303,7 +303,7 @@ func (p published) isVerified(t *testing.T) {
 	}
 }
 
-// isAnAPTRepository has apt itself read it, in a root of its own.
+// isAnAPTRepository lets apt read the repository, in a root of its own.
 func (p published) isAnAPTRepository(t *testing.T) {
 	need(t, "apt-get", "dpkg")
 	repository := filepath.Join(p.out, "apt")
@@ -335,7 +335,7 @@ func (p published) isAnAPTRepository(t *testing.T) {
 		t.Fatalf("install: %v\n%s", err, out)
 	}
 
-	// Another program in the package, of the same size.
+	// The package contains another program of the same size.
 	deb := filepath.Join(repository, "pool/main/c/culvertd/culvertd_1.2.3_arm64.deb")
 	content, err := os.ReadFile(deb)
 	if err != nil {
@@ -350,7 +350,7 @@ func (p published) isAnAPTRepository(t *testing.T) {
 		t.Errorf("a changed package: %v\n%s", err, out)
 	}
 
-	for _, name := range []string{"InRelease", "Release"} { // the second is read where the first is not there
+	for _, name := range []string{"InRelease", "Release"} { // apt reads the second if the first is missing
 		file := filepath.Join(repository, "dists/stable", name)
 		text, err := os.ReadFile(file)
 		if err != nil {

@@ -1,4 +1,4 @@
-// Package capture holds what several goroutines write, such as a log, for a test to read.
+// Package capture collects the output of several goroutines, such as a log, for a test to read.
 package capture
 
 import (

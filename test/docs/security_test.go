@@ -70,7 +70,7 @@ func defences(guide string) (names []string) {
 	return names
 }
 
-// TestPagesForUsersNameNoTests: docs/testing.md says which test shows what; a user has no use for the names.
+// TestPagesForUsersNameNoTests: docs/testing.md says which test shows what; users do not need the names.
 func TestPagesForUsersNameNoTests(t *testing.T) {
 	pages := []string{"../../README.md"}
 	err := filepath.WalkDir("../../docs", func(path string, entry fs.DirEntry, err error) error {

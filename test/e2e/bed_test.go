@@ -27,7 +27,7 @@ import (
 	"github.com/culvert-iot/culvert/test/harness"
 )
 
-// bed is what a fault meets: a sandbox, a device with a tunnel, an operator's side that reconnects, and traffic.
+// bed is the setting for a fault: a sandbox, a device with a tunnel, an operator's side that reconnects, and traffic.
 type bed struct {
 	t        *testing.T
 	box      *sandbox.Sandbox
@@ -41,7 +41,7 @@ type bed struct {
 	again    func() *daemon // which this starts
 }
 
-// bedOptions are what a fault needs of its bed. The zero value is an ordinary device.
+// bedOptions are a fault's wishes for its bed. The zero value is an ordinary device.
 type bedOptions struct {
 	sandbox sandbox.Config
 	// endpoint, if set, is asked for the device's way to the relay, such as a wire that can be cut.

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// plainArguments are those of an ssh that connects to the server itself.
+// plainArguments are the arguments for an ssh that connects to the server directly.
 func (s *sshServer) plainArguments(remote ...string) []string {
 	host, port, _ := strings.Cut(s.address, ":")
 	args := append(s.sshFlags(), "-o", "HostKeyAlias=pi-1", "-o", "Compression=yes", "-p", port, s.user+"@"+host)
 	return append(args, remote...)
 }
 
-// firstByte is how long a command takes from its start to the first byte of its output.
+// firstByte returns the time from a command's start to the first byte of its output.
 func firstByte(t testing.TB, cmd *exec.Cmd) time.Duration {
 	t.Helper()
 	out, err := cmd.StdoutPipe()
@@ -38,8 +38,8 @@ func firstByte(t testing.TB, cmd *exec.Cmd) time.Duration {
 	return took
 }
 
-// BenchmarkSecondSSH is culvert ssh over a tunnel that is held, beside the real ssh to the same sshd, in turn: from the start to the
-// remote command's first byte.
+// BenchmarkSecondSSH compares culvert ssh over a held tunnel with the real ssh to the same sshd, in turn: from the
+// start to the remote command's first byte.
 func BenchmarkSecondSSH(b *testing.B) {
 	o, ssh := startSharingSite(b)
 	program := requireProgram(b, "ssh")
@@ -110,7 +110,7 @@ func BenchmarkSSHAtOnce(b *testing.B) {
 	b.ReportMetric(median(ratios), "culvert/ssh")
 }
 
-// BenchmarkHolderMemory is what a holder needs while no command uses its tunnel, after 10 sessions.
+// BenchmarkHolderMemory measures a holder's memory after 10 sessions, while no command uses its tunnel.
 func BenchmarkHolderMemory(b *testing.B) {
 	if runtime.GOOS != "linux" {
 		b.Skip("memory is read from /proc")

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// BenchmarkLook is what it costs to ask AWS IoT first whether a device is there, when it is: culvert connect with and
-// without --no-look, in turn, from the start to the service's first byte. Each opens a tunnel and closes it. One round has
-// five pairs.
+// BenchmarkLook measures the cost of asking AWS IoT first whether a device is connected, when it is: culvert connect
+// with and without --no-look, in turn, from the start to the service's first byte. Each run opens a tunnel and closes
+// it. One round has five pairs.
 func BenchmarkLook(b *testing.B) {
 	o, _, _ := startSSHSite(b)
 	run := func(more ...string) time.Duration {

@@ -17,8 +17,8 @@ import (
 )
 
 // BenchmarkResumption moves 64 MiB through two daemons in turn: one whose connections can be resumed, and one that
-// speaks plain V3, as with a foreign peer, since its relay drops what the agreement needs. Processor time is the
-// daemon's. up is from the operator to the device.
+// speaks plain V3, as with a foreign peer, since its relay drops the empty DATA that the agreement needs. Processor
+// time is the daemon's. up is from the operator to the device.
 func BenchmarkResumption(b *testing.B) {
 	path, target := stripped(b, "amd64"), bulkServer(b)
 	start := func(b *testing.B, resumes bool) *subject {
@@ -76,8 +76,8 @@ func BenchmarkResumption(b *testing.B) {
 }
 
 // BenchmarkPause cuts a link under an application that exchanges bytes without end, through culvert connect and
-// culvertd, and reports the longest silence that the application sees: the sides are cut in turn. Each
-// round takes 13 s.
+// culvertd, and reports the longest silence that the application sees. It cuts the sides in turn. Each round takes 13
+// s.
 func BenchmarkPause(b *testing.B) {
 	for _, rtt := range []time.Duration{0, 100 * time.Millisecond} {
 		b.Run(fmt.Sprintf("path-of-%v", rtt), func(b *testing.B) {
@@ -107,7 +107,7 @@ func BenchmarkPause(b *testing.B) {
 			}
 			var pauses []time.Duration
 			for turn := 0; b.Loop(); turn++ {
-				// Both ends wait longer for each cut that follows another within ten seconds.
+				// Both ends wait longer after a cut that follows another within ten seconds.
 				for end := time.Now().Add(11 * time.Second); time.Now().Before(end); {
 					once()
 				}

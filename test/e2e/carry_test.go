@@ -146,7 +146,7 @@ func TestHundredConnectionsToEachOfThreeServices(t *testing.T) {
 	tunnel := openTunnel(t, d.box, d.daemon, names...)
 	source := startSource(t, d.box, tunnel.SourceToken, proxy.V3)
 	eventually(t, 10*time.Second, "the tunnel answers", func() bool { return answers(source, names[0], time.Second) })
-	// Nobody sends before all of them stand.
+	// All connections are up before the first byte.
 	var all [][]net.Conn
 	for _, name := range names {
 		var of []net.Conn

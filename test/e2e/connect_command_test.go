@@ -89,7 +89,7 @@ func TestConnectRunsACommand(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1} {
 		t.Run("which gets "+s.String(), func(t *testing.T) {
 			cmd := connect("sh", "-c", fmt.Sprintf(`trap "echo got it; exit 3" %d; echo ready; while :; do sleep 0.05; done`, s))
-			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal that would send it to both
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // without a terminal that would send the signal to both
 			var out harness.Buffer
 			cmd.Stdout = &out
 			if err := cmd.Start(); err != nil {
@@ -121,7 +121,7 @@ func TestConnectRunsACommand(t *testing.T) {
 	}
 }
 
-// eventLines are lines of culvert connect --json, with placeholders for what is new each time.
+// eventLines are lines of culvert connect --json, with placeholders for the parts that differ each time.
 func eventLines(t *testing.T, text string, replace ...string) (lines []string) {
 	t.Helper()
 	for line := range strings.Lines(text) {
@@ -256,7 +256,7 @@ func TestConnectInJSONSaysWhyItEnded(t *testing.T) {
 	o.allClosed(t)
 }
 
-// A reader of the events that leaves does not leave the tunnel open.
+// When the reader of the events leaves, culvert still closes the tunnel.
 func TestConnectInJSONWithoutAReader(t *testing.T) {
 	t.Parallel()
 	o := startServicesSite(t, false, map[string]string{"ECHO": echoServer(t)})

@@ -136,7 +136,7 @@ func TestCulvertSSH(t *testing.T) {
 		if list := o.open(); len(list) != 1 || list[0].ID != opened.Tunnel.ID {
 			t.Errorf("open tunnels: %v", list)
 		}
-		t.Run("but not one that somebody is connected to", func(t *testing.T) {
+		t.Run("but not one with a connected source", func(t *testing.T) {
 			r, err := o.box.Store.Rotate(opened.Tunnel.ID, tunnels.RotateSource, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestCpToAFullDisk: a device's disk must not stay full of a file that does not fit.
+// TestCpToAFullDisk: a file that does not fit must not stay and fill a device's disk.
 func TestCpToAFullDisk(t *testing.T) {
 	t.Parallel()
 	full := tmpfs(t, "size=2m")

@@ -17,15 +17,15 @@ import (
 	"github.com/culvert-iot/culvert/test/harness"
 )
 
-// cpArguments are those of culvert cp, with ssh's for the server.
+// cpArguments are arguments for culvert cp, with ssh's for the server.
 func (s *sshServer) cpArguments(args ...string) []string {
 	return append(append([]string{"cp"}, s.sshFlags()...), args...)
 }
 
-// at is a path on the thing.
+// at returns a path on the thing.
 func (s *sshServer) at(path string) string { return s.user + "@pi-1:" + path }
 
-// cpEvents are what culvert cp --json printed: what became of files, and the summary.
+// cpEvents are the events of culvert cp --json: the outcomes of files, and the summary.
 type cpEvents struct {
 	files []struct {
 		Source, Target, State, Check, SHA256, Error string

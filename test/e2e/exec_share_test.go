@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestExecUsesAHolderThatRuns: a tunnel that is held costs nothing more, and one that is not held needs no holder.
+// TestExecUsesAHolderThatRuns: exec uses a held tunnel at no further cost, and starts no holder for others.
 func TestExecUsesAHolderThatRuns(t *testing.T) {
 	o, ssh := startSharingSite(t)
 	exec := func(t *testing.T, more ...string) {

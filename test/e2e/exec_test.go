@@ -139,7 +139,7 @@ func TestExecOnManyDevices(t *testing.T) {
 	})
 	t.Run("throttled calls are repeated", func(t *testing.T) {
 		for _, operation := range []string{"ListTunnels", "OpenTunnel"} {
-			// Each device would meet it three times in a row, which is all that the SDK tries by itself.
+			// Each device meets it three times in a row, and the SDK by itself tries no more often.
 			if err := site.box.API.Fail(api.Fault{Operation: operation, Count: 18}); err != nil {
 				t.Fatal(err)
 			}

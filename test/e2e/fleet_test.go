@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestTheSandboxPlaysAFleet: culvert sandbox --things is a fleet that ls, ping and exec work on, with nothing else
-// around than OpenSSH.
+// TestTheSandboxPlaysAFleet: ls, ping and exec work on the fleet of culvert sandbox --things, with nothing but OpenSSH
+// installed.
 func TestTheSandboxPlaysAFleet(t *testing.T) {
 	t.Parallel()
 	for _, program := range []string{"ssh", "sshd", "ssh-keygen"} {

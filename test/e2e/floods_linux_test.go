@@ -132,7 +132,7 @@ func (f *floodBed) data(b *testing.B, over <-chan struct{}, service string, size
 	f.repeat(b, over, m)
 }
 
-// floods are what the other tunnels do during the typing.
+// floods are the work of the other tunnels during the typing.
 var floods = []struct {
 	name string
 	run  func(b *testing.B, f *floodBed, over <-chan struct{})
@@ -158,8 +158,8 @@ var floods = []struct {
 	}},
 	{"seven-tunnels-fill-the-memory", func(b *testing.B, f *floodBed, over <-chan struct{}) {
 		var all sync.WaitGroup
-		// The daemon's memory is meant, not megabytes of each client's kernel buffers: filling those would take the
-		// core from the typing.
+		// This measures the daemon's memory. Filling megabytes of each client's kernel buffers would take the core from
+		// the typing.
 		narrow := func(s *proxy.Source, service string) net.Conn {
 			c := connectTo(b, s, service).(*net.TCPConn)
 			_ = c.SetWriteBuffer(64 << 10)
@@ -167,7 +167,7 @@ var floods = []struct {
 			return c
 		}
 		for _, s := range f.sources[1:] {
-			narrow(s, "GUSH") // which is not read
+			narrow(s, "GUSH") // without a reader
 			for range 8 {
 				c := narrow(s, "DEAF")
 				all.Go(func() { _, _ = io.Copy(c, zeros{}) })

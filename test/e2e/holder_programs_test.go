@@ -62,7 +62,7 @@ func TestSSHFSOverAHeldTunnel(t *testing.T) {
 	o, ssh := startSharingSite(t)
 	device, mount := t.TempDir(), t.TempDir()
 	var errs harness.Buffer
-	// Not ended by the test's context, which would leave the directory mounted.
+	// The test's context must not end it: the directory would stay mounted.
 	cmd := exec.Command(sshfs, "-f", "-o", "ssh_command="+o.wrapper(t, ssh), ssh.user+"@pi-1:"+device, mount)
 	cmd.Env, cmd.Stdout, cmd.Stderr = o.env, &errs, &errs
 	p, err := harness.Start("sshfs", cmd)
@@ -148,7 +148,7 @@ func TestAnsibleOpensATunnelAThing(t *testing.T) {
 	}
 }
 
-// A device that loses its power is waited for, over the tunnel that is held.
+// When a device loses its power, the command waits for it over the held tunnel.
 func TestADeviceThatIsAwayWhileItsTunnelIsHeld(t *testing.T) {
 	t.Parallel()
 	if !holder.Supported {
@@ -185,7 +185,7 @@ func TestADeviceThatIsAwayWhileItsTunnelIsHeld(t *testing.T) {
 	}
 }
 
-// The file of the running program is replaced, as package managers do it.
+// The test replaces the running program's file, as package managers do.
 func TestAHolderWhoseFileIsReplaced(t *testing.T) {
 	t.Parallel()
 	o, ssh := startSharingSite(t)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A holder that is stopped answers no command: each goes on without it.
+// A stopped holder answers no command: each command goes on without it.
 func TestAHolderThatIsStopped(t *testing.T) {
 	t.Parallel()
 	o, ssh := startSharingSite(t)

@@ -36,8 +36,8 @@ func BenchmarkStart(b *testing.B) {
 }
 
 // BenchmarkIdle reports what the daemon spends while nothing happens, for CULVERT_MINUTES (1): the part of a core, and
-// how often a thread of it woke up, subscribed alone and with an unused tunnel. What it took to get there is
-// not counted.
+// how often a thread of it woke up, subscribed alone and with an unused tunnel. The cost of getting there is not
+// counted.
 func BenchmarkIdle(b *testing.B) {
 	minutes, err := strconv.Atoi(os.Getenv("CULVERT_MINUTES"))
 	if err != nil {

@@ -167,7 +167,7 @@ func TestInstallInstallsOnlyWhatHasItsChecksum(t *testing.T) {
 			}
 		})
 	}
-	t.Run("nobody but root", func(t *testing.T) {
+	t.Run("only root", func(t *testing.T) {
 		m := newMachine(t, map[string]string{"rpm": "aarch64", "id": "1000", "dnf": ""})
 		if out, err := m.install(t, "--from", release(t)); err == nil || !strings.Contains(out, "only root can install packages") {
 			t.Errorf("%v: %s", err, out)

@@ -64,7 +64,7 @@ func (p localproxy) connected(t testing.TB) {
 
 var listening = regexp.MustCompile(`Listening for new connection on port (\d+)`)
 
-// port is the only port of a source.
+// port returns a source's only port.
 func (p localproxy) port(t testing.TB) string {
 	t.Helper()
 	return listening.FindStringSubmatch(p.waitLog(t, "Listening for new connection on port", proxyLimit))[1]

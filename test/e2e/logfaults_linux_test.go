@@ -16,7 +16,7 @@ import (
 )
 
 // A device's log may be unattended for years: the disk fills, the reader dies or hangs. Tunnels must be unaffected.
-func TestALogThatNobodyTakes(t *testing.T) {
+func TestALogWithoutAReader(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(*testing.T) *os.File{
 		"because its disk is full": func(t *testing.T) *os.File {

@@ -33,14 +33,14 @@ func shownCommands(page string) (list []shownCommand) {
 
 // volatileFigures are the parts of an output that differ in each run.
 var volatileFigures = []struct{ form, name string }{
-	{`\n {18}(\S)`, ` $1`}, // a line that was broken where a volatileFigures part ended
+	{`\n {18}(\S)`, ` $1`}, // a line break that moved with one of the parts above
 	{`127\.0\.0\.1:\d+`, `127.0.0.1:PORT`},
 	{`\b[0-9a-f]{8}…`, `ID…`},
 	{`"seconds":[\d.]+`, `"seconds":TIME`},
 	{`\b\d[\d.]* ?(ms|s|min|h)\b *`, `TIME `},
 }
 
-// startupNoise is a line of a device, which the start-up files of this machine's user may have written.
+// startupNoise matches a device's line that the start-up files of this machine's user may have printed.
 var startupNoise = regexp.MustCompile(`(?m)^dev-\d{4}: .*\n|,"stderr":"[^"]*"`)
 
 func steadyOutput(line, output string) string {
@@ -55,8 +55,8 @@ func steadyOutput(line, output string) string {
 	return strings.TrimSpace(output)
 }
 
-// TestThePageOfManyDevicesIsTrue runs all commands of docs/many.md in the sandbox that it tells to start, and compares
-// what they print with what it shows. To write the page's outputs anew: go test ./test/e2e -run ManyDevices -many
+// TestThePageOfManyDevicesIsTrue runs all commands of docs/many.md in the sandbox of that page, and compares their
+// output with the page. To write the page's outputs anew: go test ./test/e2e -run ManyDevices -many
 func TestThePageOfManyDevicesIsTrue(t *testing.T) {
 	t.Parallel()
 	for _, program := range []string{"ssh", "sshd", "ssh-keygen"} {

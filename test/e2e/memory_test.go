@@ -65,7 +65,7 @@ func stallTunnel(t testing.TB, program string, count int) (peakMB float64) {
 	return peakMemory(t, s.pid())
 }
 
-// floodDeaf lets the peer write without end to targets that read nothing, and returns the daemon's peak.
+// floodDeaf makes the peer write without end to targets that read nothing, and returns the daemon's peak memory.
 func floodDeaf(t testing.TB, program string, count int) (peakMB float64) {
 	t.Helper()
 	s := startSubject(t, program, 1, deaf(t))

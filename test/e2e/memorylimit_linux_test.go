@@ -100,7 +100,7 @@ func TestFloodsWithinAMemoryLimit(t *testing.T) {
 			live := startPulse(t, connectTo(t, sources[0], "ECHO"))
 			var floods sync.WaitGroup
 			for _, s := range sources[1:] {
-				connectTo(t, s, "GUSH") // which is never read
+				connectTo(t, s, "GUSH") // a client that never reads
 				c := connectTo(t, s, "DEAF")
 				floods.Go(func() { _, _ = io.Copy(c, zeros{}) })
 				// Its target takes nothing, and no other connection waits for it: the flood ends when its program does.

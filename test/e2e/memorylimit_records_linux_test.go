@@ -16,7 +16,7 @@ import (
 
 var socketFigures = regexp.MustCompile(`skmem:\(r(\d+),.*?,w(\d+),`)
 
-// kernelMemoryOf is what the kernel holds for a process's TCP sockets, in bytes; 0 where it does not say.
+// kernelMemoryOf returns the kernel's memory for a process's TCP sockets, in bytes; 0 if the kernel does not report it.
 func kernelMemoryOf(pid int) (sum int) {
 	out, err := exec.Command("ss", "-Htmp").Output()
 	if err != nil {
@@ -37,9 +37,8 @@ func kernelMemoryOf(pid int) (sum int) {
 	return sum
 }
 
-// All limits together, used up by peers that speak records: as many connections as there may be, each with all that it
-// was granted for a target that takes nothing. The daemon stays within the unit's memory, and a person in another tunnel
-// goes on typing.
+// Peers that speak records use up all limits together: the most connections, each with all its credit in use for a
+// target that reads nothing. The daemon stays within the unit's memory, and typing in another tunnel goes on.
 func TestHoardersWithinTheUnitsMemory(t *testing.T) {
 	t.Parallel()
 	const limit = 128 << 20 // MemoryMax of configs/culvertd.service

@@ -68,7 +68,7 @@ func (n *network) up(t *testing.T, up bool) {
 	n.configure(t, unix.SIOCSIFFLAGS, flags)
 }
 
-// configure makes an ioctl about the interface, with the first word of what struct ifreq holds behind the name.
+// configure makes an ioctl on the interface, with the first word behind the name in struct ifreq.
 func (n *network) configure(t *testing.T, call uintptr, word uint16) {
 	t.Helper()
 	var err error
@@ -113,8 +113,8 @@ func sourceBy(t *testing.T, box *sandbox.Sandbox, token string, dial func(ctx co
 	return source
 }
 
-// Init systems promise a network and do not keep it. Later it may go for a while: what stands then stays, if it
-// comes back before anybody gave up.
+// Init systems promise a network and do not keep it. Later it may go for a while: what stands then stays, if it comes
+// back before either end gave up.
 func TestANetworkThatComesLateAndGoes(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t)

@@ -105,8 +105,8 @@ func TestAStaleNotificationEndsAtInfo(t *testing.T) {
 	live.lived(t, "a stale notification")
 }
 
-// TestNotificationsThatAreNone publishes what any publisher could write to the device's topic. Each message is dropped
-// with one line that says why and quotes nothing of it; live tunnels are unaffected, and the next valid one works.
+// TestNotificationsThatAreNone publishes invalid messages to the device's topic. The daemon drops each with one line
+// that says why and quotes nothing of it; live tunnels are unaffected, and the next valid one works.
 func TestNotificationsThatAreNone(t *testing.T) {
 	t.Parallel()
 	d := startDevice(t, sandbox.Config{})

@@ -11,7 +11,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
-// operatorSite is an operator's machine: the culvert command, turned to a sandbox, with a home of its own.
+// operatorSite is an operator's machine: the culvert command, set up for a sandbox, with a home of its own.
 type operatorSite struct {
 	box  *sandbox.Sandbox
 	home string
@@ -25,7 +25,7 @@ func newOperatorSite(t testing.TB, box *sandbox.Sandbox) *operatorSite {
 		"HOME="+home, "AWS_ACCESS_KEY_ID=any", "AWS_SECRET_ACCESS_KEY=thing", "AWS_REGION="+box.Region,
 		"AWS_EC2_METADATA_DISABLED=true", "AWS_ENDPOINT_URL="+box.APIURL, "AWS_CA_BUNDLE="+filepath.Join(box.Dir, "ca.pem"),
 		"CULVERT_DATA_ENDPOINT="+box.RelayURL, "NO_PROXY=*", "TERM=xterm", "SHELL=/bin/sh",
-		"XDG_RUNTIME_DIR="+home, "CULVERT_PERSIST=0", // a tunnel for each command, unless a test says otherwise
+		"XDG_RUNTIME_DIR="+home, "CULVERT_PERSIST=0", // each command has a tunnel of its own, unless a test says otherwise
 	)}
 }
 
@@ -48,7 +48,7 @@ func (o *operatorSite) command(t testing.TB, program string, args ...string) *ex
 	return cmd
 }
 
-// open are the sandbox's open tunnels.
+// open returns the sandbox's open tunnels.
 func (o *operatorSite) open() (list []tunnels.Tunnel) {
 	for _, t := range o.box.Store.List("") {
 		if t.Status == tunnels.Open {

@@ -12,7 +12,7 @@ import (
 )
 
 // TestTwoCulvertsUnderBothAnswers: AWS does not say whether the service passes on DATA without a payload, nor whether
-// messages of different connections keep their order. Every byte is right either way.
+// messages of different connections keep their order. Every byte must be right in each case.
 func TestTwoCulvertsUnderBothAnswers(t *testing.T) {
 	t.Parallel()
 	const connections, size = 10, 1 << 20

@@ -259,8 +259,8 @@ func TestAStateDirectoryThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-// A disk that fills up under the daemon, and has room again later: what was saved before is still there, and for
-// tokens that came meanwhile the log says that a restart loses them.
+// A disk fills up under the daemon, and has room again later: earlier tokens are still there, and the log says that a
+// restart loses the tokens that came meanwhile.
 func TestAStateDirectoryThatFillsUp(t *testing.T) {
 	t.Parallel()
 	dir := tmpfs(t, "size=64k")
@@ -289,7 +289,7 @@ func TestAStateDirectoryThatFillsUp(t *testing.T) {
 	b.traffic.stop(t)
 }
 
-// Files that hold no pair are set aside and named in the log; the daemon resumes the others.
+// The daemon sets files without a pair aside and names them in the log; it resumes the others.
 func TestStateThatIsCorruptOrForeign(t *testing.T) {
 	t.Parallel()
 	b := startBed(t, bedOptions{})
@@ -326,7 +326,7 @@ func TestStateThatIsCorruptOrForeign(t *testing.T) {
 	}
 	foreign := map[string][]byte{
 		"ended.json": []byte("\x00\x00\x00"), "tunnel-0123456789abcdef.json": []byte(`{"hello":"world"}`),
-		"tunnel-fedcba9876543210.json": make([]byte, 1<<20), "notes.txt": []byte("of somebody else"),
+		"tunnel-fedcba9876543210.json": make([]byte, 1<<20), "notes.txt": []byte("of another user"),
 	}
 	for name, content := range foreign {
 		if err := os.WriteFile(filepath.Join(files.StateDir, name), content, 0o600); err != nil {
@@ -346,7 +346,7 @@ func TestStateThatIsCorruptOrForeign(t *testing.T) {
 		return exchangeByteWithin(c, time.Second) == nil
 	})
 	if _, err := os.Stat(filepath.Join(files.StateDir, "notes.txt")); errors.Is(err, fs.ErrNotExist) {
-		t.Error("somebody else's file is gone")
+		t.Error("another program's file is gone")
 	}
 	// The other one comes back with the next rotation.
 	token := b.rotate(tunnels.RotateDestination)

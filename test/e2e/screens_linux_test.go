@@ -15,11 +15,11 @@ import (
 
 var updateScreens = flag.Bool("screens", false, "write what the programs show into testdata/screens")
 
-// The size of the terminal that everybody has.
+// The size of an ordinary terminal.
 const screenColumns, screenRows = 80, 24
 
-// screenNames are figures, names and places that differ in each run, and what stands for them in testdata/screens. A blank takes
-// part where figures are set flush right.
+// screenNames match figures, names and places that differ in each run, with their placeholders in testdata/screens. A
+// blank belongs to the match where figures are set flush right.
 var screenNames = []struct{ form, name string }{
 	{`/tmp/[\w./-]*/(culvertd|pi-1)`, `DIR/$1`},
 	{`/tmp/[\w./-]+`, `DIR`},
@@ -34,13 +34,13 @@ var screenNames = []struct{ form, name string }{
 	{`FIGURE (ms|s)\b`, `FIGURE s`},
 	{`FIGURE [kMG]?B/s`, `FIGURE MB/s`},
 	{`FIGURE [kMG]?B free`, `FIGURE GB free`},
-	{`(?m)^. systemd .*\n`, ``}, // not every machine that runs tests runs it
+	{`(?m)^. systemd .*\n`, ``}, // some machines that run tests have no systemd
 	{`\d+ checks: .*`, `N checks: …`},
 	{` +TIME`, ` TIME`},
 	{`SSH-2\.0-\S+.*`, `SSH-2.0-OpenSSH`},
 }
 
-// screenOf runs a program on a terminal of 80 columns and 24 rows. Where it shows until, Ctrl-C is typed.
+// screenOf runs a program on a terminal of 80 columns and 24 rows. When the screen shows until, it types Ctrl-C.
 func screenOf(t *testing.T, cmd *exec.Cmd, until string) (lines []string) {
 	t.Helper()
 	program := requireProgram(t, "script")
@@ -65,7 +65,7 @@ func screenOf(t *testing.T, cmd *exec.Cmd, until string) (lines []string) {
 			t.Error(err)
 		}
 	}
-	_ = run.Wait() // its exit code is its own matter
+	_ = run.Wait() // the exit code does not matter here
 	s := harness.Screen{Columns: screenColumns}
 	text, _, _ := strings.Cut(out.String(), "^C")
 	s.Write(text)
@@ -88,10 +88,10 @@ func TestScreens(t *testing.T) {
 	device.waitLog(t, "tunnel connected", 20*time.Second)
 	daemon := func(args ...string) *exec.Cmd {
 		cmd := site.command(t, culvertd(t), append(args, "--config", files.ConfigFile)...)
-		cmd.Env = cleanEnv("TERM=xterm") // as the running daemon's
+		cmd.Env = cleanEnv("TERM=xterm") // as in the running daemon
 		return cmd
 	}
-	installed := func(args ...string) *exec.Cmd { // commands for the user to type have no path, as where packages are installed
+	installed := func(args ...string) *exec.Cmd { // commands for the user to type have no path, as with installed packages
 		cmd := site.command(t, "env", append([]string{"PATH=" + filepath.Dir(culvert(t)) + ":" + filepath.Dir(culvertd(t)) + ":" + os.Getenv("PATH")}, args...)...)
 		cmd.Dir = shortDir(t)
 		return cmd
@@ -102,7 +102,7 @@ func TestScreens(t *testing.T) {
 		name  string
 		cmd   *exec.Cmd
 		until string
-		long  bool // more than a screen: what it says last is what is seen first
+		long  bool // more than a screen: the end stays in view
 	}{
 		{name: "status", cmd: daemon("status")},
 		{name: "check-offline", cmd: daemon("check", "--offline")},
@@ -113,7 +113,7 @@ func TestScreens(t *testing.T) {
 		{name: "sandbox", cmd: installed("culvert", "sandbox"), until: "Ctrl-C ends it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if c.name == "ssh" { // the tunnel of the status is not in its way
+			if c.name == "ssh" { // so that the status's tunnel is gone
 				_ = site.box.Store.Close(opened.Tunnel.ID, true)
 			}
 			lines := screenOf(t, c.cmd, c.until)
@@ -141,7 +141,8 @@ func TestScreens(t *testing.T) {
 	}
 }
 
-// steadyScreen is a screen with names for all that is volatile. Lines that were broken where a volatile text ended are joined.
+// steadyScreen returns a screen with placeholders for its volatile parts. It joins lines that broke at the end of such
+// a part.
 func steadyScreen(lines []string) string {
 	text := strings.Join(lines, "\n") + "\n"
 	text = regexp.MustCompile(`(\S)\n {10}(?: {9})?(\S)`).ReplaceAllString(text, "$1 $2")

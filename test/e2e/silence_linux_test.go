@@ -10,8 +10,8 @@ import (
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
-// How soon a dead link is given up: pings leave every 20 s, and a pong may be 20 s late; before
-// the first stream, and without pongs, TCP gives up after 60 s without an acknowledgement.
+// How soon the daemon gives up a dead link: pings leave every 20 s, and a pong may be 20 s late; before the first
+// stream, and without pongs, TCP gives up after 60 s without an acknowledgement.
 const (
 	noticedLive = 45 * time.Second
 	noticedIdle = 90 * time.Second

@@ -28,7 +28,7 @@ type sshServer struct {
 	user    string
 }
 
-// startSSHServer starts one, with more lines of configuration.
+// startSSHServer starts a server with additional lines of configuration.
 func startSSHServer(t testing.TB, lines ...string) *sshServer {
 	t.Helper()
 	program, keygen := requireProgram(t, "sshd"), requireProgram(t, "ssh-keygen")

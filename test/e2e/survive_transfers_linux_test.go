@@ -35,7 +35,7 @@ type moving struct {
 // transfers are what operators do that must survive.
 var transfers = []func(*testing.T, *survival) *moving{curlDownload, rsyncDownload, scpUpload, shellLines}
 
-// lastLines are those that the shell prints only after the fault, however long that takes to come.
+// lastLines are the lines that the shell prints only after the fault, whenever that comes.
 const lastLines = 5
 
 // shellLines is a shell that prints a line each 100 ms.

@@ -87,14 +87,14 @@ func TestPruneLeavesYoungTunnelsAlone(t *testing.T) {
 		t.Errorf("%d tunnels are open, want 1", n)
 	}
 	if out, errs, code := runSSH(o.culvert(t, "tunnels", "nobody")); code != 0 || out != "" || !strings.Contains(errs, "no tunnel is open") {
-		t.Errorf("of nobody: exit code %d, %q, %q", code, out, errs)
+		t.Errorf("of an unknown thing: exit code %d, %q, %q", code, out, errs)
 	}
 	if _, errs, code := runSSH(o.culvert(t, "tunnels", "--endpoint-url", "http://127.0.0.1:1", "pi-1")); code != 1 || !strings.Contains(errs, "\nhint: nothing listens there") {
 		t.Errorf("without an API: exit code %d, %q", code, errs)
 	}
 }
 
-// A tunnel's services are fixed when it is opened, so it is opened for those that the thing is known to have.
+// Opening a tunnel fixes its services, so culvert opens it for those that the thing is known to have.
 func TestATunnelIsOpenedForTheServicesThatAnswered(t *testing.T) {
 	o := startServicesSite(t, true, map[string]string{"SSH": echoServer(t), "WEB": echoServer(t), "DB": echoServer(t), "VNC": echoServer(t), "NONE": "127.0.0.1:1"})
 	use := func(service string) (errs string) {
@@ -107,7 +107,7 @@ func TestATunnelIsOpenedForTheServicesThatAnswered(t *testing.T) {
 		}
 		return errs
 	}
-	for _, service := range []string{"SSH", "WEB", "NONE"} { // each gets a tunnel of its own, or that of one before
+	for _, service := range []string{"SSH", "WEB", "NONE"} { // each gets a new tunnel, or an earlier one's
 		use(service)
 	}
 	if _, errs, code := runSSH(o.culvert(t, "tunnels", "--close", "pi-1")); code != 0 {

@@ -17,7 +17,7 @@ import (
 	"github.com/culvert-iot/culvert/test/harness"
 )
 
-// wine returns what runs a Windows program: CULVERT_WINE, or wine. Debian 12's is too old for programs of Go.
+// wine returns the program that runs Windows programs: CULVERT_WINE, or wine. Debian 12's is too old for Go programs.
 func wine(t *testing.T) string {
 	t.Helper()
 	program := os.Getenv("CULVERT_WINE")
@@ -39,8 +39,8 @@ func wine(t *testing.T) string {
 	return path
 }
 
-// TestWindows runs culvert.exe in Wine: what it prints, its exit codes, a connection through a tunnel to a device, and
-// Ctrl-C in a console.
+// TestWindows runs culvert.exe in Wine and checks its output and exit codes, a connection through a tunnel to a device,
+// and Ctrl-C in a console.
 func TestWindows(t *testing.T) {
 	program := wine(t)
 	script := requireProgram(t, "script")
@@ -61,7 +61,7 @@ func TestWindows(t *testing.T) {
 	if prefix := os.Getenv("WINEPREFIX"); prefix != "" {
 		o.env = append(o.env, "WINEPREFIX="+prefix)
 	}
-	// The first start makes Wine's directory.
+	// The first start creates Wine's directory.
 	if out, err := o.command(t, program, exe, "version").CombinedOutput(); err != nil || !strings.Contains(string(out), "windows/amd64") {
 		t.Fatalf("version: %v\n%s", err, out)
 	}
@@ -86,7 +86,7 @@ func TestWindows(t *testing.T) {
 
 	t.Run("standard input and output", func(t *testing.T) {
 		cmd := o.command(t, program, exe, "connect", "--quiet", "--stdio", "pi-1", "ECHO")
-		cmd.Stdin = strings.NewReader("hello\r\n\x1a\x00") // as it is, although Windows has ends of lines and of files of its own
+		cmd.Stdin = strings.NewReader("hello\r\n\x1a\x00") // must pass unchanged, although Windows has its own ends of lines and files
 		if out, err := cmd.Output(); err != nil || string(out) != "hello\r\n\x1a\x00" {
 			t.Errorf("%v: %q", err, out)
 		}

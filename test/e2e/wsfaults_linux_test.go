@@ -111,7 +111,7 @@ func websocketFaults() []fault {
 		{name: "session reset", limit: once, says: "session reset", fire: func(b *bed) {
 			b.box.Relay.Faults().SendMessage(relay.Target{}, frame.Message{Type: frame.SessionReset})
 		}},
-		{name: "pongs that nobody asked for, numbers or not", stays: true, limit: once, fire: func(b *bed) {
+		{name: "unrequested pongs, numbers or not", stays: true, limit: once, fire: func(b *bed) {
 			for _, payload := range []string{"", "x", "0", "00", "01", "1", "99999999999999999999999", "-1", "0x10", "\xff\x00", strings.Repeat("9", 125)} {
 				if n := b.box.Relay.Faults().Pong(destinationSide, payload); n != 1 {
 					b.t.Errorf("pong %q met %d connections", payload, n)

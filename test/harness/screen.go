@@ -5,18 +5,19 @@ import (
 	"unicode/utf8"
 )
 
-// Screen is a terminal that never scrolls, as far as the project's programs use one (ECMA-48): carriage returns, line feeds and
-// erasing; colours and all other sequences are skipped. The zero value has no size; set Columns first.
+// Screen is a terminal that never scrolls, with the functions (ECMA-48) that the project's programs use: carriage
+// returns, line feeds and erasing. It skips colours and all other sequences. The zero value has no size; set Columns
+// first.
 type Screen struct {
 	Columns int
-	// Wrapped is how many lines were longer than Columns.
+	// Wrapped counts the lines that were longer than Columns.
 	Wrapped int
 
 	lines    [][]rune
 	row, col int
 }
 
-// Write shows text. It is called with all of it: sequences must not be cut.
+// Write shows text. Pass whole texts: a call must not end within a sequence.
 func (s *Screen) Write(text string) {
 	for len(text) > 0 {
 		r, n := utf8.DecodeRuneInString(text)
@@ -69,7 +70,7 @@ func (s *Screen) erase(args string, final byte) {
 	}
 }
 
-// Lines are those that show something, up to the last one, without blanks at their ends.
+// Lines returns the lines up to the last one that shows something, without blanks at their ends.
 func (s *Screen) Lines() []string {
 	lines := make([]string, len(s.lines))
 	last := 0

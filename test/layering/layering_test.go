@@ -152,7 +152,7 @@ func goList[T any](t *testing.T, env []string, args ...string) []T {
 
 // A test that sleeps is slow or flaky, unless it sleeps in a synctest bubble: a package whose tests
 // use none may not sleep, and neither may any product.
-func TestNobodySleepsOutsideABubble(t *testing.T) {
+func TestNoTestSleepsOutsideABubble(t *testing.T) {
 	sleepers, bubbles := make(map[string]string), make(map[string]bool)
 	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
@@ -198,8 +198,8 @@ func TestTheRulesCanFail(t *testing.T) {
 		{"the sandbox imports what it judges", "sandbox/relay", module + "proxy/stream", "package sandbox/relay imports proxy/stream"},
 		{"a module away from home", "agent/session", "github.com/gorilla/websocket", "whose home is proxy/wsconn, sandbox/relay"},
 		{"protobuf beyond the wire", "proxy/frame", "google.golang.org/protobuf/proto", "generated protobuf"},
-		{"a module nobody thought about", "services", "example.com/x/y", "which has no home"},
-		{"a package nobody thought about", "utils", "fmt", "package utils has no layer"},
+		{"an unknown module", "services", "example.com/x/y", "which has no home"},
+		{"an unknown package", "utils", "fmt", "package utils has no layer"},
 		{"the standard library is free", "services", "net/http", ""},
 		{"a path that only starts alike", "proxy", module + "proxy/framework", "package proxy imports proxy/framework"},
 	} {

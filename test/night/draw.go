@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// measured is what the real agents did; -o writes it.
+// measured is the night of the real agents; -o writes it.
 //
 //go:embed testdata/night.json
 var measured []byte
 
-// modelled is the night of many sessions beside the measured one.
+// modelled is the model's night, with many sessions.
 var modelled = night{clients: 100_000, limit: dataLimit, outage: 10 * time.Minute, seed: 1}
 
-// The picture's measures, in pixels.
+// The picture's dimensions, in pixels.
 const (
 	width, panelHeight = 720, 240
 	left, right        = 64, 12

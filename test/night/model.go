@@ -15,15 +15,15 @@ type night struct {
 	clients int
 	outage  time.Duration
 	limit   int // connections a second
-	// refused returns the wait after a refusal at now; nil is that of a session, which is told 429.
+	// refused returns the wait after a refusal at now; nil means a session's wait after 429.
 	refused func(p *retry.Policy, now time.Time) time.Duration
 	seed    uint64
 }
 
-// second is what one second of a night brought.
+// second counts the events of one second of a night.
 type second struct{ attempts, refused, connected int }
 
-// result is what a night was like, from the return of the service on.
+// result describes a night from the service's return on.
 type result struct {
 	seconds  []second      // of the time after the outage
 	all      time.Duration // until the last client was back
@@ -31,7 +31,7 @@ type result struct {
 	most     int           // of one client
 }
 
-// ideal is how long it takes a service that is never idle to take all clients.
+// ideal is the time that a service which is never idle needs for all clients.
 func (n night) ideal() time.Duration {
 	return time.Duration(float64(n.clients) / float64(n.limit) * float64(time.Second))
 }
@@ -63,7 +63,7 @@ func dropped(p *retry.Policy, _ time.Time) time.Duration { return max(p.Failed(0
 
 // run plays the night with the back-off of the product.
 func (n night) run() result {
-	random := rand.New(rand.NewPCG(n.seed, 1)) //nolint:gosec // it shall be the same each time
+	random := rand.New(rand.NewPCG(n.seed, 1)) //nolint:gosec // every run must be the same
 	if n.refused == nil {
 		n.refused = throttled
 	}
@@ -73,12 +73,12 @@ func (n night) run() result {
 	q := make(queue, 0, n.clients)
 	for i := range clients {
 		clients[i] = retry.Policy{Worked: true, Backoff: backoff.Backoff{Random: random.Float64}}
-		// The connection had stood for hours.
+		// The connection had been up for hours.
 		q = append(q, attempt{clients[i].Failed(time.Hour), i})
 	}
 	heap.Init(&q)
 	var r result
-	var tokens float64 // of the limit, which allows a second's worth at once
+	var tokens float64 // the limit allows a second's worth at once
 	last := n.outage
 	for len(q) > 0 {
 		a := q[0]

@@ -7,12 +7,12 @@ import (
 	"github.com/culvert-iot/culvert/internal/retry"
 )
 
-// backOffBound is how long the product waits at most between two attempts: so late is the last one at most that a
-// service without a limit sees.
+// backOffBound is the product's longest wait between two attempts. A service without a limit sees the last client after
+// that time at most.
 const backOffBound = time.Minute
 
-// TestAFleetComesBackAtTheServicesPace: with the product's own back-off, sessions that are told 429 are back within a
-// tenth more time than a service needs that is never idle, and without a second wave.
+// TestAFleetComesBackAtTheServicesPace: with the product's own back-off, sessions that get 429 are back within 1.1
+// times the time that a service which is never idle needs, and without a second wave.
 func TestAFleetComesBackAtTheServicesPace(t *testing.T) {
 	for clients, nights := range map[int]int{1000: 10, 3000: 5, 10_000: 1} {
 		var sum, ideal time.Duration
@@ -29,8 +29,8 @@ func TestAFleetComesBackAtTheServicesPace(t *testing.T) {
 	}
 }
 
-// TestClientsThatAreDroppedComeBack: without the word that it is about a limit, as MQTT clients and where the data
-// endpoint drops connections, the last is at most one bound of the back-off late.
+// TestClientsThatAreDroppedComeBack: MQTT clients, and sessions whose connections the data endpoint drops, do not learn
+// of a limit. The last one is late by at most one bound of the back-off.
 func TestClientsThatAreDroppedComeBack(t *testing.T) {
 	refusedWithoutWord := func(p *retry.Policy, _ time.Time) time.Duration { return p.Failed(0) }
 	for name, n := range map[string]night{
@@ -62,7 +62,7 @@ func noSecondWave(t *testing.T, n night, r result) {
 			t.Errorf("minute %d has %d attempts, the one before it %d", i/60, before, last)
 		}
 		if left := n.clients - connected; i > 60 && left > 40*n.limit && s.connected == 0 {
-			t.Errorf("nobody connected in second %d, and %d wait", i, left)
+			t.Errorf("no client connected in second %d, and %d wait", i, left)
 		}
 		last, before = before, 0
 	}

@@ -35,7 +35,7 @@ type Moment struct {
 	Dials   int `json:"dials"`   // to the data endpoint, in this second
 }
 
-// Night is what was measured with real agents.
+// Night is a measurement with real agents.
 type Night struct {
 	Agents  int      `json:"agents"`
 	Outage  int      `json:"outage_seconds"`
@@ -43,7 +43,7 @@ type Night struct {
 	Moments []Moment `json:"moments"`
 }
 
-// region is the way from the agents to the sandbox, which can be gone.
+// region is the way from the agents to the sandbox, which an outage can block.
 type region struct {
 	gone  atomic.Bool
 	relay string // host:port
@@ -153,7 +153,7 @@ func startAgent(ctx context.Context, running *sync.WaitGroup, box *sandbox.Sandb
 	}
 }
 
-// now counts.
+// now returns the current second's counts.
 func (n *Night) now(box *sandbox.Sandbox, way *region, second int) Moment {
 	m := Moment{Second: second, Dials: int(way.dials.Swap(0))}
 	for _, c := range box.Broker.Clients() {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestRealAgentsComeBack: the night with real agents, a few of them and for a moment.
+// TestRealAgentsComeBack plays a short night with a few real agents.
 func TestRealAgentsComeBack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")

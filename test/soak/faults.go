@@ -335,8 +335,8 @@ func again(listen func() error) error {
 	}
 }
 
-// freePort finds a port that no listener on a free port and no outgoing connection is given: it stays free while
-// nobody listens on it.
+// freePort finds a port that no listener on a free port and no outgoing connection is given: it stays free while no
+// program listens on it.
 func freePort(r *rand.Rand) (int, error) {
 	const least, most, tries = 12_000, 32_000, 1000 // the system's own begin at 32768
 	for range tries {

@@ -11,7 +11,7 @@ import (
 // fault excused the loss of connections, and it keeps what happened lately.
 type ledger struct {
 	start time.Time
-	out   io.Writer // where violations are written at once; nil: nowhere
+	out   io.Writer // gets violations at once; nil: nothing does
 
 	mu         sync.Mutex
 	conns      map[uint64]*conversation
@@ -232,7 +232,7 @@ func (l *ledger) accepted(t talk) (*conversation, error) {
 	c := l.conns[t.id]
 	switch {
 	case c == nil:
-		return nil, fmt.Errorf("connection %x reached a target, and nobody opened it or it is long over", t.id)
+		return nil, fmt.Errorf("connection %x reached a target, and no client opened it or it is long over", t.id)
 	case c.target.begun:
 		return nil, fmt.Errorf("connection %x reached its target twice", t.id)
 	case c.talk != t:

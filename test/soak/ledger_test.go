@@ -203,11 +203,11 @@ func TestAConnectionThatArrivesNowhere(t *testing.T) {
 	}
 }
 
-func TestATargetHearsOfNobody(t *testing.T) {
+func TestATargetHearsOfAnUnknownConnection(t *testing.T) {
 	l := newLedger(1, nil)
 	tk := talk{id: 1, up: 10}
 	if _, err := l.accepted(tk); err == nil {
-		t.Error("a connection that nobody opened was taken")
+		t.Error("a connection that no client opened was taken")
 	}
 	l.begin(0, "X", tk)
 	if _, err := l.accepted(talk{id: 1, up: 11}); err == nil {

@@ -43,7 +43,7 @@ type run struct {
 	targets map[string]*target
 	tunnels []*tunnel
 
-	left                                  string // what the daemon had when it was last asked for its rest
+	left                                  string // the daemon's resources at the last check of its rest
 	notifications, daemonBusy, brokerBusy sync.Mutex
 
 	idle, last struct {

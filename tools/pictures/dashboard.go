@@ -232,10 +232,10 @@ func dashboard(file, figures, svg string) error {
 	return os.WriteFile(svg, []byte(out.String()), 0o644)
 }
 
-// ticks is how many parts a scale has.
+// ticks is the number of parts of a scale.
 const ticks = 4
 
-// round returns a step of a scale, 1, 2 or 5 times a power of ten, of which the parts hold most.
+// round returns a scale's step: 1, 2 or 5 times a power of ten, so that the parts hold most.
 func round(most float64) float64 {
 	least := most / ticks
 	power := math.Pow(10, math.Floor(math.Log10(least)))
@@ -247,7 +247,7 @@ func round(most float64) float64 {
 	return 10 * power
 }
 
-// graph draws lines over time with scales and, below, what each line is.
+// graph draws lines over time with scales and, below, a legend.
 func graph(out *strings.Builder, lines []*series, names []string, unit string, x, y, w, h int) {
 	top, from, to := 0.0, math.Inf(1), math.Inf(-1)
 	for _, s := range lines {
@@ -286,7 +286,7 @@ func graph(out *strings.Builder, lines []*series, names []string, unit string, x
 	}
 }
 
-// place is where an entry of a legend begins, from the legend's own corner.
+// place is where a legend's entry begins, relative to the legend's corner.
 type place struct{ x, y int }
 
 // legend puts entries into rows of a width.

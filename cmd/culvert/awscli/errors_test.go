@@ -285,7 +285,7 @@ func TestErrorsOfTheNetwork(t *testing.T) {
 		code      int
 		want      []string
 	}{
-		{"nobody there", "http://127.0.0.1:1", nil, 255, []string{`Could not connect to the endpoint URL "http://127.0.0.1:1/": `, "hint: nothing listens there: check --endpoint-url"}},
+		{"nothing listens", "http://127.0.0.1:1", nil, 255, []string{`Could not connect to the endpoint URL "http://127.0.0.1:1/": `, "hint: nothing listens there: check --endpoint-url"}},
 		{"no such host", "http://nowhere.invalid", nil, 255, []string{`Could not connect to the endpoint URL "http://nowhere.invalid/": `, "hint: "}},
 		{"a wrong certificate", secure.URL, nil, 255, []string{"SSL validation failed for " + secure.URL, "hint: give the endpoint's certificate authority with --ca-bundle or AWS_CA_BUNDLE"}},
 		{"TLS where there is none", strings.Replace(b.url, "http:", "https:", 1), nil, 255, []string{"hint: this endpoint does not speak TLS: write http:// in --endpoint-url\n"}},

@@ -51,8 +51,8 @@ var phrases = []struct{ id, phrase string }{
 	{"MPL-2.0", "Mozilla Public License Version 2.0"},
 }
 
-// identify names the SPDX licences that the texts are. It knows only those that have been in use here: a new
-// one is to be looked at by somebody.
+// identify names the SPDX licences that the texts are. It knows only those that have been in use here: a new one needs
+// a decision by hand.
 func identify(texts []text) []string {
 	var ids []string
 	for _, t := range texts {

@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// suite is what stands between a repository's address and its component in a line of sources.list.
+// suite is the word between a repository's address and its component in a line of sources.list.
 const suite = "stable"
 
-// writeAPT writes the tree of a repository with the .deb files of a release. What is signed, and where the public key
-// is, is left to the caller: dists/stable/Release, and culvert.gpg at the top.
+// writeAPT writes the tree of a repository with the .deb files of a release. The caller signs dists/stable/Release, and
+// puts the public key into culvert.gpg at the top.
 func writeAPT(o options) error {
 	debs, err := filepath.Glob(filepath.Join(o.files, "*.deb"))
 	if err != nil {

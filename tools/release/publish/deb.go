@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// controlOf returns the control file of a .deb, which is an ar archive with control.tar.gz in it. nfpm compresses that
-// one with gzip always, whatever it does with the data.
+// controlOf returns the control file of a .deb, which is an ar archive with control.tar.gz in it. nfpm always
+// compresses that one with gzip, whatever it uses for the data.
 func controlOf(deb []byte) (string, error) {
 	const magic, headerSize = "!<arch>\n", 60
 	rest, ok := bytes.CutPrefix(deb, []byte(magic))

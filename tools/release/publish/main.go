@@ -1,5 +1,5 @@
-// Command publish writes what a release offers beside its packages. It needs no network and no key, and the same
-// files give the same bytes: scripts/release calls it, and signs.
+// Command publish writes the files of a release other than its packages. It needs no network and no key, and the same
+// files give the same bytes. scripts/release calls it, and signs.
 //
 //	publish zip       --time T --out FILE DIRECTORY                 a .zip of a directory
 //	publish manifests --version V --url URL --files DIRECTORY       culvert.rb (Homebrew), culvert.json (Scoop), culvert.nix
@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// options are those of all subcommands; each uses some.
+// options are the options of all subcommands; each uses some.
 type options struct {
 	version, url, commit, goVersion, builder string
 	files, out                               string

@@ -12,8 +12,8 @@ import (
 
 const summary = "Reach devices through AWS IoT Secure Tunneling"
 
-// writeManifests writes what package managers of operators read: each names the archives of the release and their
-// checksums. A file that is missing is an error, so that no manifest promises it.
+// writeManifests writes the manifests for operators' package managers. Each names archives of the release and their
+// checksums. A missing file is an error, so that no manifest promises it.
 func writeManifests(o options) error {
 	if o.version == "" || o.url == "" {
 		return fmt.Errorf("--version and --url are needed")
@@ -50,7 +50,7 @@ func sumOf(o options, platform string) (string, error) {
 	return fmt.Sprintf("%x", sha256.Sum256(content)), err
 }
 
-// formula is Homebrew's. On macOS only Apple's processors have a build.
+// formula is the formula for Homebrew. On macOS there is a build for Apple's processors only.
 const formula = `class Culvert < Formula
   desc "{{.Summary}}"
   homepage "{{.Homepage}}"
@@ -88,7 +88,7 @@ const formula = `class Culvert < Formula
 end
 `
 
-// nixExpression is called with callPackage.
+// nixExpression is meant for callPackage.
 const nixExpression = `{ lib, stdenvNoCC, fetchurl, installShellFiles }:
 
 let
@@ -131,7 +131,7 @@ stdenvNoCC.mkDerivation {
 }
 `
 
-// writeScoop writes the manifest of Windows' package manager Scoop.
+// writeScoop writes the manifest for Scoop, a package manager of Windows.
 func writeScoop(o options) error {
 	sum, err := sumOf(o, "windows_amd64")
 	if err != nil {

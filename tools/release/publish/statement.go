@@ -8,14 +8,14 @@ import (
 	"path/filepath"
 )
 
-// subject is a file that the statement is about.
+// subject is a file of the statement.
 type subject struct {
 	Name   string            `json:"name"`
 	Digest map[string]string `json:"digest"`
 }
 
 // writeStatement writes an in-toto statement (version 1) with SLSA's provenance (version 1) as its predicate: which
-// commit, compiler and command made the files of the release. It is signed with them, by the list of checksums.
+// commit, compiler and command made the files of the release. The signed list of checksums covers it as well.
 func writeStatement(o options) error {
 	if o.commit == "" || o.goVersion == "" || o.builder == "" {
 		return errors.New("--commit, --go and --builder are needed")

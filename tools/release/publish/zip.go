@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// writeZip packs a directory, which is in the names, with all files at one time. WalkDir sorts.
+// writeZip packs a directory under its own name. All files get the same time; WalkDir sorts them.
 func writeZip(out, dir string, at time.Time) error {
 	f, err := os.Create(out)
 	if err != nil {
