@@ -1,6 +1,6 @@
 // Package sandbox is AWS IoT in one process, as far as Secure Tunneling needs it: an MQTT broker, the
 // control APIs, the data endpoint and a certificate authority, on local ports. It is for tests,
-// demonstrations and a first look, and no product for production: it lets every caller in, and keeps
+// demonstrations and a first look, not for production: it lets every caller in, and keeps
 // nothing but certificates.
 //
 // It shares only the wire codec with the agent and the operator's commands, so that it can check them.

@@ -57,7 +57,7 @@ func newChild(cmd *cobra.Command, argv []string, thing string, list []local) (*c
 		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 			code = exitNotFound
 		}
-		advice := "behind -- stands a program and its arguments; for more use a shell: -- sh -c '...'"
+		advice := "write a program and its arguments behind --; for more use a shell: -- sh -c '...'"
 		if errors.Is(err, exec.ErrDot) {
 			advice = "write ./" + argv[0] + " for the one in this directory"
 		}
@@ -70,7 +70,7 @@ func newChild(cmd *cobra.Command, argv []string, thing string, list []local) (*c
 		name := variable(s.service)
 		for j, other := range c.names {
 			if other == name {
-				return nil, usagef(cmd, "%s and %s would be in the same variables, CULVERT_%s_ADDRESS and so on: name one of them", list[j].service, list[i].service, name)
+				return nil, usagef(cmd, "%s and %s would share the variables CULVERT_%s_ADDRESS and so on: name one of them", list[j].service, list[i].service, name)
 			}
 		}
 		c.names = append(c.names, name)

@@ -36,10 +36,10 @@ func newCpCommand() *cobra.Command {
 		Long: "Copies files by the device's sshd (SFTP), with the real ssh and its keys, agent and configuration. One side is " +
 			"[USER@]THING:PATH, where PATH may be a pattern; a path that does not begin with / starts at the user's home. A local path with a " +
 			"colon is written ./PATH, and a thing whose name has one [THING]:PATH.\n\n" +
-			"Both ends hash what was copied (SHA-256, with sha256sum or the like on the device). A file takes its name when it is " +
-			"complete and verified: what was there stays until then. After an interruption the same command goes on: it verifies what " +
-			"had arrived and sends the rest, and leaves alone what is there already with the same content.\n\n" +
-			"If TARGET is a directory, files are copied into it by their names. Links in directories are copied as links. Owners and " +
+			"Both ends hash the copy (SHA-256, with sha256sum or the like on the device). A file takes its name when it is " +
+			"complete and verified; an older file stays until then. After an interruption run the same command again: it " +
+			"verifies the part that had arrived, sends the rest, and skips files that are there already with the same content.\n\n" +
+			"If TARGET is a directory, files go into it by their names. Links in directories are copied as links. Owners and " +
 			"set-user-ID bits are not copied.\n\n" +
 			"Exit codes: 0 everything was copied, 1 something failed, 2 wrong usage, 4 the device did not connect in time, 5 the tunnel " +
 			"was closed, has expired or was taken over, 130 interrupted.",
@@ -52,9 +52,9 @@ func newCpCommand() *cobra.Command {
 	f.SortFlags = false
 	f.BoolVarP(&o.recursive, "recursive", "r", false, "copy directories")
 	f.BoolVarP(&o.preserve, "preserve", "p", false, "keep times, and modes in spite of the umask")
-	f.BoolVarP(&o.follow, "dereference", "L", false, "copy what links in directories lead to, not the links")
-	f.StringVar(&o.check, "check", "auto", "`how` copies are verified: sha256, by hashing at both ends; read, by reading back what the device has; size; auto: sha256, and size where the device cannot hash")
-	f.DurationVar(&o.retry, "retry", 2*time.Minute, "`time` since the last progress to try again for when the connection ends; 0 gives up at once")
+	f.BoolVarP(&o.follow, "dereference", "L", false, "copy the targets of links in directories, not the links")
+	f.StringVar(&o.check, "check", "auto", "`how` to verify copies: sha256, by hashing at both ends; read, by reading the device's file back; size; auto: sha256, or size if the device cannot hash")
+	f.DurationVar(&o.retry, "retry", 2*time.Minute, "`time` since the last progress for which to try again after a lost connection; 0 gives up at once")
 	f.BoolVar(&o.json, "json", false, "print an object for each file, for the progress once a second, and for the end, one a line")
 	f.BoolVar(&o.noProgress, "no-progress", false, "show no progress bar, and print no progress with --json")
 	f.StringArrayVarP(&o.identities, "identity", "i", nil, "`file` of a key, for ssh")
@@ -97,9 +97,9 @@ func (o *cpOptions) run(cmd *cobra.Command, args []string) error {
 func (r *cpRun) parse(args []string) error {
 	switch {
 	case len(args) == 0:
-		return errors.New("what is to be copied, and where to?")
+		return errors.New("the files to copy and the target are missing")
 	case len(args) == 1:
-		return errors.New("where is it to be copied to? The last argument is the target; . is this directory")
+		return errors.New("the target is missing: it is the last argument; . is this directory")
 	case !slices.Contains([]string{"auto", "sha256", "read", "size"}, r.check):
 		return fmt.Errorf("--check %q: auto, sha256, read and size are known", r.check)
 	case r.retry < 0:

@@ -91,7 +91,7 @@ func (m *rateMeter) perSecond() float64 {
 // barText shows the progress in one line of at most width characters.
 func barText(p transfer.Progress, rate float64, width int) string {
 	if p.TotalFiles == 0 {
-		return "culvert: looking at what is to be copied ..."
+		return "culvert: listing the files to copy ..."
 	}
 	percent := 100
 	if p.TotalBytes > 0 {

@@ -165,7 +165,7 @@ func (r *cpRun) copy(ctx context.Context, cmd *cobra.Command, c *transfer.Copier
 }
 
 // goesOnHint is the advice after an interrupted copy.
-const goesOnHint = "the same command goes on"
+const goesOnHint = "run the same command again to continue"
 
 // once copies over one connection. It reports whether it got one.
 func (r *cpRun) once(ctx context.Context, cmd *cobra.Command, thing transfer.Location, c *transfer.Copier, again bool) (connected bool, err error) {
@@ -214,7 +214,7 @@ func (r *cpRun) report(result transfer.Result) {
 	case result.Err != nil:
 		r.show.aside(func() { hint.Print(r.show.w, clean.Error(fmt.Errorf("%s: %w", source, result.Err))) })
 	case result.Resumed > 0:
-		r.show.note("%s went on at %s, which were verified", source, transfer.Bytes(result.Resumed))
+		r.show.note("%s continued after %s, which were verified", source, transfer.Bytes(result.Resumed))
 	}
 }
 

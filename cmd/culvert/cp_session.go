@@ -162,7 +162,7 @@ func (r *cpRun) explain(ctx context.Context, thing transfer.Location, ssh *exec.
 	if code := ssh.ProcessState.ExitCode(); code == exitNoConnection {
 		return hint.New("ssh could not connect to "+thing.Destination(), "does this work: culvert ssh "+thing.Destination())
 	}
-	return hint.Wrap(fmt.Errorf("the SFTP server of %s does not answer as one: %w", thing.Host, err),
+	return hint.Wrap(fmt.Errorf("the SFTP server of %s gives no valid answer: %w", thing.Host, err),
 		"sshd_config on the device needs a line such as: Subsystem sftp internal-sftp\nthe user's start files there must print nothing where there is no terminal")
 }
 

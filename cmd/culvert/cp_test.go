@@ -29,7 +29,7 @@ func TestTheBarOfCp(t *testing.T) {
 		{"verifying", verifying, 0, 79, "culvert: a [############] 100%  5 bytes of 5 bytes  verifying"},
 		{"wide characters", wide, 0, 79, "culvert: 日本語の..です.txt [###---------]  33%  1 byte of 3 bytes  0 bytes/s"},
 		{"a name that steers terminals", hostile, 0, 79, "culvert: a [31m b [###---------]  33%  1 byte of 3 bytes  0 bytes/s"},
-		{"before it is known", transfer.Progress{}, 0, 79, "culvert: looking at what is to be copied ..."},
+		{"before it is known", transfer.Progress{}, 0, 79, "culvert: listing the files to copy ..."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := barText(tt.p, tt.rate, tt.width)

@@ -174,7 +174,7 @@ func (o *execOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 		return lsError(err)
 	}
 	if len(names) == 0 {
-		return &exitError{exitFailed, hint.New("no thing matches", "culvert ls lists the things that are there")}
+		return &exitError{exitFailed, hint.New("no thing matches", "culvert ls lists the things that exist")}
 	}
 	r := &execRun{execOptions: o, path: path, cfg: cfg, show: show, out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
 	if err := r.prepare(); err != nil {

@@ -211,7 +211,7 @@ func TestSandboxSaysWhatToTypeNext(t *testing.T) {
 		text.WriteString(line)
 	}
 	for _, want := range []string{
-		"no product for production", "culvertd --config '" + filepath.Join(dir, "culvertd.toml") + "'\n",
+		"not for production", "culvertd --config '" + filepath.Join(dir, "culvertd.toml") + "'\n",
 		"aws iotsecuretunneling open-tunnel --endpoint-url http://127.0.0.1:", "--destination-config thingName=pi-1,services=SSH\n",
 		"AWS_DEFAULT_REGION=eu-west-1\n", "/state\n", `/faults/relay -d '{"do": "cut"}'`,
 	} {

@@ -33,7 +33,7 @@ func newPingCommand() *cobra.Command {
 		Use:   "ping [flags] THING",
 		Short: "Ask a device's culvertd for a sign of life",
 		Long: "Sends messages through AWS IoT to the MQTT client of the thing's culvertd and shows how long each " +
-			"acknowledgement took, and what culvertd says of itself: version, uptime, services. It opens no tunnel and " +
+			"acknowledgement took, and culvertd's version, uptime and services. It opens no tunnel and " +
 			"costs no more than messages do.\n\n" +
 			"The caller needs iot:DescribeEndpoint, and iot:SendDirectMessage and iot:GetConnection on " +
 			"client/THING-tunnel. The device's policy must allow iot:Receive on topic/culvert/THING/ping. Without " +

@@ -18,20 +18,20 @@ const helpWidth = 79
 
 // sharingHelp says what happens to a tunnel when a command that may share it ends.
 var sharingHelp = func() string {
-	own := "A tunnel that was opened is closed at the end; one that was found stays open."
+	own := "At its end the command closes a tunnel that it opened, and leaves one that it found open."
 	if !holder.Supported {
 		return "Nothing is shared on this system. " + own
 	}
-	return "A background process holds the tunnel for later commands, and --persist after the last one closes it if it was " +
-		"opened; culvert tunnels lists what is held. With --no-share, --new or --debug the command has a tunnel to itself: " +
-		"one that was opened is closed at the end, and one that was found stays open."
+	return "A background process holds the tunnel for later commands. --persist after the last one it ends, and closes the " +
+		"tunnel if a command opened it; culvert tunnels lists held tunnels. With --no-share, --new or --debug the command " +
+		"has a tunnel to itself: at its end it closes one that it opened, and leaves one that it found open."
 }()
 
 // reachHelp gives a command a help text for 80 columns: its long text wrapped, and each flag above its explanation.
 func reachHelp(cmd *cobra.Command) {
 	cmd.DisableFlagsInUseLine = true
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
-	_ = cmd.RegisterFlagCompletionFunc("destination-client-type", // it is there
+	_ = cmd.RegisterFlagCompletionFunc("destination-client-type", // the flag exists
 		cobra.FixedCompletions([]string{"auto", "V1", "V2", "V3"}, cobra.ShellCompDirectiveNoFileComp))
 	wrapLong(cmd)
 	cmd.SetUsageFunc(func(c *cobra.Command) error {

@@ -17,7 +17,7 @@ var groups = []cobra.Group{
 	{ID: groupTry, Title: "Try it, without an account:"},
 	{ID: groupSetup, Title: "Set up a device:"},
 	{ID: groupReach, Title: "Reach a device:"},
-	{ID: groupFind, Title: "Find devices, and what is wrong with one:"},
+	{ID: groupFind, Title: "Find and diagnose devices:"},
 	{ID: groupMany, Title: "Work on many devices:"},
 	{ID: groupTunnels, Title: "Manage tunnels, like aws iotsecuretunneling:"},
 	{ID: groupAbout, Title: "About culvert:"},

@@ -23,8 +23,8 @@ func newSandboxCommand() *cobra.Command {
 		Use:   "sandbox",
 		Short: "Run AWS IoT in one process, for tests",
 		Long: "Runs what Secure Tunneling needs of AWS IoT on local ports, strict and awkward by default, and prints what to " +
-			"type next; --shell opens a shell in which everything is set; --things adds a fleet of devices that run in this " +
-			"process. It is for tests, demonstrations and a first look, and no product for production.",
+			"type next; --shell opens a shell that is set up for it; --things adds a fleet of devices that run in this " +
+			"process. It is for tests, demonstrations and a first look, not for production.",
 		Example: "  culvert sandbox --shell\n  culvert sandbox --things 200",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

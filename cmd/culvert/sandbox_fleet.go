@@ -19,11 +19,11 @@ func (o *sandboxOptions) plan() fleet.Plan { return fleet.Plan{Things: o.things,
 func (o *sandboxOptions) checkFleet() error {
 	switch {
 	case o.things < 0 || o.things > maxFleet:
-		return fmt.Errorf("--things %d: 1 to %d are possible", o.things, maxFleet)
+		return fmt.Errorf("--things %d must be 1 to %d", o.things, maxFleet)
 	case o.things == 0 && o.running >= 0:
-		return fmt.Errorf("--running %d: of which fleet? Add --things", o.running)
+		return fmt.Errorf("--running %d needs --things", o.running)
 	case o.running < -1, o.running > o.things:
-		return fmt.Errorf("--running %d: of %d things", o.running, o.things)
+		return fmt.Errorf("--running %d must be 0 to %d", o.running, o.things)
 	}
 	return nil
 }
@@ -36,7 +36,7 @@ func fleetGreeting(a sandbox.Addresses, culvert string, o *sandboxOptions, f *fl
 	culvert = in.quote(culvert)
 	line("The sandbox is up, with a fleet of %s.", o.plan().Describe())
 	if inShell {
-		line("This shell's environment leads to it. Try:")
+		line("This shell is set up for it. Try:")
 	} else {
 		line("It is AWS IoT on this machine, for tests. In another terminal:")
 		for _, v := range environment(a) {

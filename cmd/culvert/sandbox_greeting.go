@@ -77,7 +77,7 @@ func greeting(a sandbox.Addresses, names programNames, unsigned bool, in syntax)
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	d := a.Devices[0]
 	line("The sandbox is up: AWS IoT Secure Tunneling on this machine, for tests.")
-	line("It is no product for production: any credentials do, and nothing is kept.")
+	line("It is not for production: it accepts any credentials and keeps nothing.")
 	line("")
 	line("In a second terminal, run the device's daemon:")
 	line("  %s --config %s", in.quote(names.culvertd), in.quote(d.ConfigFile))
@@ -107,7 +107,7 @@ func shellGreeting(a sandbox.Addresses, in syntax) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	d := a.Devices[0]
-	line("The sandbox is up, and this shell's environment leads to it. Try:")
+	line("The sandbox is up, and this shell is set up for it. Try:")
 	line("  %s", in.background("culvertd --config "+in.quote(d.ConfigFile)))
 	line("  culvert ssh %s", d.Thing)
 	line("  curl %s/state", a.Admin)

@@ -86,7 +86,7 @@ func (o *sandboxOptions) sections() (all []section) {
 	f.BoolVar(&b.ClientTokenSurvivesRotation, "client-token-survives-rotation", false, "take a rotated token's client token with the next token")
 	f.BoolVar(&b.SamePairWaits, "same-pair-waits", false, "refuse a pair of tokens while its old connection stands")
 	f.IntVar(&b.RefusalStatus, "refusal-status", 400, "HTTP `status` of refused handshakes")
-	f.BoolVar(&b.RefusalWithoutBody, "refusal-without-body", false, "refuse handshakes without a word in the body")
+	f.BoolVar(&b.RefusalWithoutBody, "refusal-without-body", false, "refuse handshakes with an empty body")
 	f.BoolVar(&b.RefusalReasonHeader, "refusal-reason-header", false, "tell the reason in the header X-Status-Reason")
 
 	f = begin("Data endpoint")
@@ -96,7 +96,7 @@ func (o *sandboxOptions) sections() (all []section) {
 	f.DurationVar(&c.Relay.IdleTimeout, "idle-timeout", time.Minute, "`time` without message and ping after which a websocket is dropped")
 	f.StringArrayVar(&o.endings, "ending", nil, "how websockets end, `CODE[:REASON]`, none (a close frame without code) or bare (no close frame);\n"+
 		"repeat it to have several in turn (default one for each cause)")
-	f.BoolVar(&c.Relay.DropsEmptyData, "drop-empty-data", false, "keep DATA messages without a payload to itself: two Culverts then speak plain V3")
+	f.BoolVar(&c.Relay.DropsEmptyData, "drop-empty-data", false, "drop DATA messages without a payload: two Culverts then speak plain V3")
 	f.BoolVar(&c.Relay.MixesConnections, "mix-connections", false, "let messages of different connections overtake each other")
 	f.BoolVar(&c.Relay.AddServiceToV1, "add-service-to-v1", false, "name the only service in messages of a source that names none")
 

@@ -43,10 +43,10 @@ func carryStdio(ctx context.Context, t tunnel, thing, service string, in io.Read
 		return err
 	case received.n.Load() == 0 && inputEnded.Load():
 		// A service that only listens, or one that is not there: the protocol does not distinguish them.
-		note("%s on %s has ended the connection without a word: if it should have answered, see culvertd status on the device", service, thing)
+		note("%s on %s ended the connection without a byte: if it should have answered, see culvertd status on the device", service, thing)
 		return nil
 	case received.n.Load() == 0:
-		return &exitError{exitFailed, hint.New(fmt.Sprintf("%s on %s ended the connection without a word", service, thing), missingHint)}
+		return &exitError{exitFailed, hint.New(fmt.Sprintf("%s on %s ended the connection without a byte", service, thing), missingHint)}
 	}
 	return err
 }

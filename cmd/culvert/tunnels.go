@@ -36,10 +36,11 @@ func newTunnelsCommand() *cobra.Command {
 		Use:   "tunnels [flags] [THING ...]",
 		Short: "List and close shared and open tunnels",
 		Long: "Lists the tunnels that background processes hold for your commands, without a call to AWS. With THING or " +
-			"--all also the open tunnels that AWS knows of, also those of other operators; USERS is then who is connected.\n\n" +
-			"--close ends what holds a thing's tunnels, and closes those that it opened. --prune closes open tunnels that " +
-			"no source is connected to, after it has asked; it leaves alone what is in use, was so or was opened in the " +
-			"last 15 minutes, and what is held for your commands.\n\n" +
+			"--all it also lists the other open tunnels that AWS knows of, those of other operators included; USERS of such " +
+			"a tunnel is 1 if a source is connected.\n\n" +
+			"--close ends the background processes of a thing, which close the tunnels that they opened. --prune asks, and then " +
+			"closes open tunnels without a source. It leaves tunnels alone that are held for your commands, or were opened or " +
+			"used in the last 15 minutes.\n\n" +
 			"The caller needs iot:ListTunnels and iot:DescribeTunnel for THING, --all and --prune, and iot:CloseTunnel for --prune.",
 		Example: "  culvert tunnels\n" +
 			"  culvert tunnels pi-1 --output json\n" +
@@ -54,8 +55,8 @@ func newTunnelsCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.BoolVar(&o.all, "all", false, "open tunnels to all things of the account, in the region")
-	f.StringVar(&o.close, "close", "", "end what holds the tunnels of this `thing`")
+	f.BoolVar(&o.all, "all", false, "list or prune the open tunnels to all things of the account, in the region")
+	f.StringVar(&o.close, "close", "", "end the background processes that hold tunnels to this `thing`")
 	f.BoolVar(&o.prune, "prune", false, "close open tunnels to THING, or to --all, without a source")
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask before --prune closes them")
 	f.StringVar(&o.output, "output", "table", "`form`: table, text (tabs between fields) or json (an object a line)")

@@ -42,7 +42,7 @@ func (o *tunnelsOptions) pruneUnused(ctx context.Context, cmd *cobra.Command, ap
 	}
 	kept := len(open) - len(unused)
 	if len(unused) == 0 {
-		fmt.Fprintf(errs, "culvert: nothing to close: %d open, all of them in use, held or young\n", kept)
+		fmt.Fprintf(errs, "culvert: nothing to close: %d open, all of them in use, held or used recently\n", kept)
 		return nil
 	}
 	for _, t := range unused {

@@ -167,7 +167,7 @@ func (c *Config) check(thing string, wanted []string) error {
 	if !services.ValidName(thing) {
 		e := &Error{Reason: BadRequest, Text: fmt.Sprintf("%q cannot be the name of a thing: 1 to 128 of a-z, A-Z, 0-9, :, _ and - are allowed", thing)}
 		if strings.Contains(thing, ".") {
-			e.hint = "give the thing's name in AWS IoT, not an address; culvert ls lists the things that are there"
+			e.hint = "give the thing's name in AWS IoT, not an address; culvert ls lists the things that exist"
 		}
 		return e
 	}
@@ -247,6 +247,6 @@ func (c *Config) tell(k Kind, format string, args []any) {
 func SilentService(thing, service string) Event {
 	return Event{
 		Kind: ServiceMissing, Service: service,
-		Text: service + " on " + thing + " has ended the connection without a word: if it should have answered, see culvertd status on the device",
+		Text: service + " on " + thing + " ended the connection without a byte: if it should have answered, see culvertd status on the device",
 	}
 }

@@ -202,7 +202,7 @@ func TestATunnelThatWasTakenOverIsLeftOpen(t *testing.T) {
 	}
 }
 
-// A service that is missing or down ends its connections without a word, which is said once for all of them.
+// A service that is missing or down ends its connections without a byte, which culvert reports once for all of them.
 func TestServeSaysThatAServiceIsSilent(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t, culvertDevice(func(net.Conn) {}))
@@ -224,7 +224,7 @@ func TestServeSaysThatAServiceIsSilent(t *testing.T) {
 		_, _ = io.ReadAll(conn)
 		_ = conn.Close()
 	}
-	const want = "SSH on pi-1 has ended the connection without a word"
+	const want = "SSH on pi-1 ended the connection without a byte"
 	eventually(t, "it is said", func() bool { return strings.Contains(heard.String(), want) })
 	cancel()
 	<-served //nolint:errcheck // only the end counts

@@ -83,7 +83,7 @@ func (f *finder) missing() error {
 	if f.exists == nil || <-f.exists {
 		return nil
 	}
-	advice := "check the name, --profile and --region; culvert ls lists the things that are there"
+	advice := "check the name, --profile and --region; culvert ls lists the things that exist"
 	if name, port, isPort := strings.Cut(f.thing, ":"); isPort && strings.Trim(port, "0123456789") == "" {
 		advice = "give the thing alone, as in culvert ssh " + name + "; a local port is SERVICE=PORT, as in culvert connect " + name + " SSH=" + port
 	}

@@ -75,12 +75,12 @@ func (r *run) unknown(ctx context.Context, id, permission string, err error) {
 	}
 	switch {
 	case ctx.Err() != nil:
-		r.skipped(id, "", "not found out: the time is over")
+		r.skipped(id, "", "unknown: the time ran out")
 	case isDenied(err):
-		r.skipped(id, "allow "+permission+" to see this", "not found out: the caller may not call it")
+		r.skipped(id, "allow "+permission+" to see this", "unknown: the caller may not call it")
 	case isThrottled(err):
 		r.failed(id, "try again in a minute; AWS_MAX_ATTEMPTS=10 in the environment repeats such calls for about that long",
-			"not found out: AWS throttles the call, which was repeated in vain: %v", err)
+			"unknown: AWS throttled the call and its repetitions: %v", err)
 	default:
 		r.failed(id, remedy, "%v", err)
 	}

@@ -102,7 +102,7 @@ func (c *Command) Thing() (user, thing string, err error) {
 	if !services.ValidName(thing) || strings.HasPrefix(thing, "-") || strings.HasPrefix(c.Destination, "-") {
 		err := fmt.Errorf("%q is no THING or USER@THING: a thing's name has 1 to 128 of a-z, A-Z, 0-9, :, _ and -", c.Destination)
 		if strings.Contains(thing, ".") {
-			err = hint.Wrap(err, "give the thing's name in AWS IoT, not an address; culvert ls lists the things that are there")
+			err = hint.Wrap(err, "give the thing's name in AWS IoT, not an address; culvert ls lists the things that exist")
 		}
 		return "", "", err
 	}

@@ -351,7 +351,7 @@ func (r *run) plan(ctx context.Context) error {
 		paths = append(paths, found...)
 	}
 	if len(paths) > 1 && r.name != "" {
-		return hint.New("several files are to be copied, and "+r.Target.String()+" is no directory", "make it first")
+		return hint.New("several files cannot go to "+r.Target.String()+", which is no directory", "make it first")
 	}
 	for _, p := range paths {
 		w.add(ctx, p, r.name)

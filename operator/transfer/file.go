@@ -68,10 +68,10 @@ func (f *fileCopy) copy() error {
 	f.in = in
 	info, err := in.Stat()
 	if err != nil {
-		return failf(err, "look at it")
+		return failf(err, "examine it")
 	}
 	if !isRegular(info) {
-		return errors.New("it has become something else meanwhile")
+		return errors.New("it is no longer a regular file")
 	}
 	size := info.Size()
 	if hasOddSize(size) {
@@ -120,16 +120,16 @@ func (f *fileCopy) look() (existing, partial fs.FileInfo, err error) {
 	both.Wait()
 	for _, err := range []error{existingErr, partialErr} {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, nil, failf(err, "look at what is there")
+			return nil, nil, failf(err, "examine the existing file")
 		}
 	}
 	switch {
 	case existingErr != nil:
 		existing = nil
 	case existing.IsDir():
-		return nil, nil, errors.New("there is a directory of this name")
+		return nil, nil, errors.New("a directory has this name")
 	case !isRegular(existing) && !isLink(existing):
-		return nil, nil, fmt.Errorf("%s is there, which is not replaced", kindOf(existing.Mode()))
+		return nil, nil, fmt.Errorf("%s has this name, and cp does not replace it", kindOf(existing.Mode()))
 	}
 	if partialErr != nil {
 		partial = nil

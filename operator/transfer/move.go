@@ -111,7 +111,7 @@ func (f *fileCopy) finish(out writer, sum hash.Hash) error {
 		}
 	}
 	if err := f.dst.Rename(f.part, f.it.to); err != nil {
-		return failf(err, "give it its name")
+		return failf(err, "rename the finished file")
 	}
 	f.result.State = Copied
 	return nil

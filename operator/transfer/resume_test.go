@@ -40,7 +40,7 @@ func TestAPartialFileIsContinued(t *testing.T) {
 				c := b.copy(t, Options{}, args...)
 				b.noErrors(t)
 				if r := b.results[0]; r.Resumed != tt.want || r.Sent != int64(len(content))-tt.want || c.Progress().Bytes != int64(len(content)) {
-					t.Errorf("it went on at %d and sent %d, progress %+v; want %d", r.Resumed, r.Sent, c.Progress(), tt.want)
+					t.Errorf("it continued at %d and sent %d, progress %+v; want %d", r.Resumed, r.Sent, c.Progress(), tt.want)
 				}
 				sameContent(t, filepath.Join(to, "f"), content)
 				if info, err := os.Stat(filepath.Join(to, "f")); err != nil || info.Mode().Perm() != 0o666&^currentUmask(t) {

@@ -58,7 +58,7 @@ func (r *run) directory(_ context.Context, it *item) Result {
 			return Result{Err: failf(err, "make the directory")}
 		}
 		if !info.IsDir() {
-			return Result{Err: errors.New("there is a file of this name, where a directory is to be made")}
+			return Result{Err: errors.New("a file has the directory's name")}
 		}
 	}
 	return Result{State: begun}
@@ -110,9 +110,9 @@ func (r *run) link(_ context.Context, it *item) Result {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
-			return Result{Err: failf(err, "look at what is there")}
+			return Result{Err: failf(err, "examine the existing file")}
 		case info.IsDir():
-			return Result{Err: errors.New("there is a directory of this name")}
+			return Result{Err: errors.New("a directory has this name")}
 		case isLink(info):
 			if is, err := r.dst.Readlink(it.to); err == nil && is == to {
 				return Result{State: Unchanged}
@@ -128,7 +128,7 @@ func (r *run) link(_ context.Context, it *item) Result {
 	}
 	if err := r.dst.Rename(part, it.to); err != nil {
 		_ = r.dst.Remove(part)
-		return Result{Err: failf(err, "give it its name")}
+		return Result{Err: failf(err, "rename the finished link")}
 	}
 	return Result{State: Copied}
 }

@@ -95,7 +95,7 @@ func TestCp(t *testing.T) {
 			code int
 			want string
 		}{
-			{[]string{"a"}, 2, "where is it to be copied to?"},
+			{[]string{"a"}, 2, "the target is missing"},
 			{[]string{"a", "b"}, 2, "neither a nor b is on a thing"},
 			{[]string{"pi-1:a", "pi-2:b"}, 2, "are both on things"},
 			{[]string{"pi 1:a", "."}, 2, "is no THING or USER@THING"},
@@ -229,7 +229,7 @@ func TestCpGoesOn(t *testing.T) {
 			for i, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 				end, kill := begin(t, to, int64(i+1)*5<<20, args...)
 				kill(signal)
-				if _, errs, code := end(); signal == syscall.SIGTERM && (code != 130 || !strings.Contains(errs, "hint: the same command goes on")) {
+				if _, errs, code := end(); signal == syscall.SIGTERM && (code != 130 || !strings.Contains(errs, "hint: run the same command again to continue")) {
 					t.Errorf("exit code %d\n%s", code, errs)
 				}
 				if _, err := os.Stat(filepath.Join(dir, to, "image")); !errors.Is(err, fs.ErrNotExist) {
@@ -240,7 +240,7 @@ func TestCpGoesOn(t *testing.T) {
 			e := readCpEvents(t, out)
 			arrived(t, to, e, code, errs)
 			if f := e.files[0]; f.Resumed < 9<<20 || f.Sent != size-f.Resumed || e.summary.Sent != f.Sent {
-				t.Errorf("it went on at %d and sent %d of %d", f.Resumed, f.Sent, size)
+				t.Errorf("it continued at %d and sent %d of %d", f.Resumed, f.Sent, size)
 			}
 			_ = os.Remove(filepath.Join(dir, to, "image"))
 		})
@@ -259,7 +259,7 @@ func TestCpGoesOn(t *testing.T) {
 		e := readCpEvents(t, out)
 		arrived(t, "up", e, code, errs)
 		if f := e.files[0]; f.Resumed < 10<<20 || !strings.Contains(errs, "was lost; trying again") {
-			t.Errorf("it went on at %d\n%s", f.Resumed, errs)
+			t.Errorf("it continued at %d\n%s", f.Resumed, errs)
 		}
 		if e.summary.Sent > size+4<<20 {
 			t.Errorf("%d bytes were sent for %d", e.summary.Sent, size)
