@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/culvert-iot/culvert/internal/footprint"
 	"github.com/culvert-iot/culvert/internal/tlsdial"
 	"github.com/culvert-iot/culvert/internal/version"
 	"github.com/culvert-iot/culvert/operator/connect"
@@ -42,7 +43,7 @@ func newHoldCommand() *cobra.Command {
 			known := newKnownServices(key)
 			s := &holder.Server{
 				Thing: args[0], Version: version.Get().String(), Config: cfg, Logger: log,
-				Known: known.list, Learn: known.add, Idle: trimMemory,
+				Known: known.list, Learn: known.add, Idle: footprint.Trim,
 			}
 			return reachError(cmd, holder.Run(ctx, s, dir, key))
 		},

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/footprint"
 	"github.com/culvert-iot/culvert/internal/memlimit"
 )
 
@@ -72,17 +73,10 @@ func newTrimmer() *trimmer {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	t := &trimmer{timer: time.AfterFunc(time.Hour, trim)}
+	t := &trimmer{timer: time.AfterFunc(time.Hour, footprint.Trim)}
 	t.timer.Stop()
 	return t
 }
 
 // settled is called when a handshake is over.
 func (t *trimmer) settled() { t.timer.Reset(trimDelay) }
-
-// trim collects twice, since what is in a pool survives once, and stacks shrink by half at a time.
-func trim() {
-	unmapText()
-	debug.FreeOSMemory()
-	debug.FreeOSMemory()
-}

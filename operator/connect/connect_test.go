@@ -22,6 +22,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/relay"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 func TestMain(m *testing.M) {
@@ -388,15 +389,8 @@ func wantReason(t *testing.T, err error, want connect.Reason) {
 
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatal("not in time: " + what)
-		}
+	if !harness.Poll(20*time.Second, done) {
+		t.Fatal("not in time: " + what)
 	}
 }
 

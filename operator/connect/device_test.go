@@ -18,6 +18,7 @@ import (
 	"github.com/culvert-iot/culvert/proxy/wsconn"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // cloud is a sandbox with one device, pi-1, within this process.
@@ -87,20 +88,7 @@ func keepingDevice(keep time.Duration, handle func(net.Conn)) func(context.Conte
 		d := proxy.NewDestination(proxy.DestinationConfig{
 			Connection: c,
 			DialService: func(context.Context, string) (net.Conn, error) {
-				l, err := net.Listen("tcp", "127.0.0.1:0")
-				if err != nil {
-					return nil, err
-				}
-				go func() {
-					far, err := l.Accept()
-					_ = l.Close()
-					if err != nil {
-						return
-					}
-					defer far.Close()
-					handle(far)
-				}()
-				return net.Dial("tcp", l.Addr().String())
+				return harness.DialHandler(handle)
 			},
 			DefaultService: func(list []string) (string, error) { return list[0], nil },
 			Resume:         process,

@@ -16,6 +16,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/operator/holder"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 func TestClientsShareATunnel(t *testing.T) {
@@ -106,7 +107,9 @@ func TestAHolderThatIsStoppedIsNotWaitedFor(t *testing.T) {
 	c := s.client(t, "k", "1")
 	_ = attach(t, c, time.Minute, "SSH").Close()
 	h := s.holders(t)[0]
-	stop(t, h.PID)
+	if err := harness.Stop(h.PID, 20*time.Second); err != nil {
+		t.Fatal(err)
+	}
 	defer func() { _ = syscall.Kill(h.PID, syscall.SIGCONT) }()
 	began := time.Now()
 	_, err := c.Attach(within(t), holder.Request{Services: []string{"SSH"}, Persist: time.Minute}, func(connect.Event) {})

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,6 +25,7 @@ import (
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // asHolder is the variable that makes this test binary a holder; its value is the place.
@@ -127,19 +127,7 @@ func runDevice(ctx context.Context, box *sandbox.Sandbox, token string) {
 			TLS: &tls.Config{RootCAs: box.CA.Pool(), MinVersion: tls.VersionTLS12},
 		},
 		DialService: func(context.Context, string) (net.Conn, error) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return nil, err
-			}
-			go func() {
-				far, err := l.Accept()
-				_ = l.Close()
-				if err == nil {
-					_, _ = io.Copy(far, far)
-					_ = far.Close()
-				}
-			}()
-			return net.Dial("tcp", l.Addr().String())
+			return harness.DialHandler(harness.Echo)
 		},
 		DefaultService: func(list []string) (string, error) { return list[0], nil },
 	}).Run(ctx)
@@ -215,31 +203,9 @@ func (s *site) open() (ids []string) {
 
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); !done(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s", what)
-		}
+	if !harness.Poll(20*time.Second, done) {
+		t.Fatalf("not within 20 s: %s", what)
 	}
 }
 
 func ended(pid int) bool { return syscall.Kill(pid, 0) != nil }
-
-// stop stops a process, and returns once none of its threads runs: the signal reaches them one after the other.
-func stop(t *testing.T, pid int) {
-	t.Helper()
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the process is stopped", func() bool {
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid)) // none where there is no /proc
-		for _, name := range threads {
-			stat, err := os.ReadFile(name)
-			if _, after, found := strings.Cut(string(stat), ") "); err == nil && found && !strings.HasPrefix(after, "T") {
-				return false
-			}
-		}
-		return true
-	})
-}

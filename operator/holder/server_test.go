@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/culvert-iot/culvert/operator/connect"
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // noAPI refuses to look for tunnels, after a while.
@@ -41,33 +41,9 @@ func (a *noAPI) ListTunnels(ctx context.Context, _ *iot.ListTunnelsInput, _ ...f
 	}
 }
 
-// memoryListener is a socket within this process.
-type memoryListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *memoryListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-func (l *memoryListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
-func (l *memoryListener) Addr() net.Addr { return nil }
-
-func (l *memoryListener) dial() *link {
-	near, far := net.Pipe()
-	l.conns <- far
-	return newLink(near)
-}
-
 // running is a holder that finds no tunnel.
 type running struct {
-	*memoryListener
+	*harness.PipeListener
 
 	api   *noAPI
 	began time.Time
@@ -79,8 +55,8 @@ type running struct {
 
 func runServer(takes time.Duration) *running {
 	r := &running{
-		memoryListener: &memoryListener{conns: make(chan net.Conn), closed: make(chan struct{})},
-		api:            &noAPI{takes: takes}, began: time.Now(), done: make(chan struct{}),
+		PipeListener: harness.NewPipeListener(),
+		api:          &noAPI{takes: takes}, began: time.Now(), done: make(chan struct{}),
 	}
 	s := &Server{Thing: "pi-1", Version: "1", Config: connect.Config{API: r.api, DataEndpoint: "wss://127.0.0.1:1"}, Leave: func() func() {
 		r.left++
@@ -91,6 +67,11 @@ func runServer(takes time.Duration) *running {
 		r.err = s.Run(context.Background(), r)
 	}()
 	return r
+}
+
+func (r *running) dial() *link {
+	near, _ := r.Dial(context.Background()) // only a closed listener fails
+	return newLink(near)
 }
 
 // lived waits for the holder's end, and returns how long it lived.

@@ -13,9 +13,7 @@ import (
 func TestADelayedLinkDoesNotDelayTheOtherSidesPongs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, inMemory, with(func(c *Config) { c.Cutting = Straight }))
-		d, s := g.join(dst, "3.0"), g.join(src, "3.0")
-		s.send(start("SSH", 1, 1))
-		d.expect(start("SSH", 1, 1))
+		d, s := g.streaming()
 		g.relay.Faults().Set(Target{Side: dst}, Conditions{Delay: 100 * time.Millisecond})
 		began := time.Now()
 		var pong time.Duration

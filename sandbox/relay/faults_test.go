@@ -128,9 +128,7 @@ func TestALostAnswerBindsTheToken(t *testing.T) {
 
 func TestCutResetsTheConnection(t *testing.T) {
 	g := newRig(t)
-	d, s := g.join(dst, "3.0"), g.join(src, "3.0")
-	s.send(start("SSH", 1, 1))
-	d.expect(start("SSH", 1, 1))
+	d, s := g.streaming()
 	if n := g.relay.Faults().Cut(Target{Side: dst}); n != 1 {
 		t.Errorf("cut %d", n)
 	}
@@ -235,9 +233,7 @@ func TestHandshakesInABlackHoleHang(t *testing.T) {
 func TestDelayIsALatencyAndNoThrottle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, inMemory, with(func(c *Config) { c.Cutting = Straight }))
-		d, s := g.join(dst, "3.0"), g.join(src, "3.0")
-		s.send(start("SSH", 1, 1))
-		d.expect(start("SSH", 1, 1))
+		d, s := g.streaming()
 		g.relay.Faults().Set(Target{Side: dst}, Conditions{Delay: 100 * time.Millisecond})
 		began := time.Now()
 		for range 10 {
@@ -273,9 +269,7 @@ func TestRateLimit(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newRig(t, inMemory)
-				d, s := g.join(dst, "3.0"), g.join(src, "3.0")
-				s.send(start("SSH", 1, 1))
-				d.expect(start("SSH", 1, 1))
+				d, s := g.streaming()
 				g.relay.Faults().Set(tt.target, tt.c)
 				began := time.Now()
 				const frames = 80 // of 10,000 bytes, each way

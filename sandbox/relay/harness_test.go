@@ -19,6 +19,7 @@ import (
 
 	"github.com/culvert-iot/culvert/proxy/frame"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -67,8 +68,8 @@ func newRig(tb testing.TB, options ...rigOption) *rig {
 	c.Store = g.store
 	g.relay = New(c.Config)
 	if c.pipe {
-		l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-		g.listener, g.dial = l, l.dial
+		l := harness.NewPipeListener()
+		g.listener, g.dial = l, l.Dial
 	} else {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -178,6 +179,15 @@ func (g *rig) join(m tunnels.Mode, subprotocol string) *script {
 	return s
 }
 
+// streaming joins both ends, and starts stream 1 of SSH.
+func (g *rig) streaming() (d, s *script) {
+	g.t.Helper()
+	d, s = g.join(dst, "3.0"), g.join(src, "3.0")
+	s.send(start("SSH", 1, 1))
+	d.expect(start("SSH", 1, 1))
+	return d, s
+}
+
 // Read makes one byte stream of the websocket messages.
 func (s *script) Read(b []byte) (int, error) {
 	for {
@@ -283,34 +293,3 @@ func data(service string, stream int32, connection uint32, payload string) frame
 func reset(service string, stream int32) frame.Message {
 	return frame.Message{Type: frame.StreamReset, StreamID: stream, ServiceID: service}
 }
-
-// pipeListener is a network in memory, for tests on a fake clock.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
-	a, b := net.Pipe()
-	select {
-	case l.conns <- a:
-		return b, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }

@@ -30,9 +30,7 @@ func (s *script) sendPing(payload string) {
 func TestAPongIsAsLateAsThePathIsLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, inMemory, with(func(c *Config) { c.Cutting = Straight }))
-		d, s := g.join(dst, "3.0"), g.join(src, "3.0")
-		s.send(start("SSH", 1, 1))
-		d.expect(start("SSH", 1, 1))
+		d, s := g.streaming()
 		g.relay.Faults().Set(Target{Side: dst}, Conditions{Delay: 100 * time.Millisecond})
 		got := d.pongs()
 		for _, p := range []string{"1", "2"} {
@@ -50,9 +48,7 @@ func TestAPongIsAsLateAsThePathIsLong(t *testing.T) {
 func TestAPongOvertakesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, inMemory)
-		d, s := g.join(dst, "3.0"), g.join(src, "3.0")
-		s.send(start("SSH", 1, 1))
-		d.expect(start("SSH", 1, 1))
+		d, s := g.streaming()
 		g.relay.Faults().Set(Target{Side: dst}, Conditions{RateLimit: 100_000})
 		got := d.pongs()
 		d.send(data("SSH", 1, 1, strings.Repeat("x", 60_000))) // takes 550 ms: 50 ms are free

@@ -156,9 +156,7 @@ func TestAPeerThatDoesNotReadStopsTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const buffer = 256 << 10
 		g := newRig(t, inMemory, with(func(c *Config) { c.Buffer, c.Cutting = buffer, Straight }))
-		d, s := g.join(dst, "3.0"), g.join(src, "3.0")
-		s.send(start("SSH", 1, 1))
-		d.expect(start("SSH", 1, 1))
+		d, s := g.streaming()
 		const frames = 64
 		d.keepAlive()
 		var sent atomic.Int64
@@ -191,9 +189,7 @@ func TestIdleConnectionsAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, inMemory, with(func(c *Config) { c.Cutting = Straight })) // which keeps exact time
 		began := time.Now()
-		d, s := g.join(dst, "3.0"), g.join(src, "3.0")
-		s.send(start("SSH", 1, 1))
-		d.expect(start("SSH", 1, 1))
+		d, s := g.streaming()
 		for range 10 { // half of them messages, half of them pings
 			time.Sleep(30 * time.Second)
 			s.send(data("SSH", 1, 1, "x"))

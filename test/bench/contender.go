@@ -12,12 +12,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/culvert-iot/culvert/test/harness"
-
 	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/relay"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // Names of what is compared.

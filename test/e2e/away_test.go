@@ -16,12 +16,7 @@ func TestADeviceThatIsAwayIsSaidWithoutATunnel(t *testing.T) {
 	t.Parallel()
 	requireProgram(t, "ssh")
 	box := startSandbox(t, sandbox.Config{})
-	files, err := box.Device("pi-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	device := startDaemon(t, files.ConfigFile)
-	device.waitLog(t, "mqtt subscribed", 20*time.Second)
+	device, files := startDevice(t, box)
 	device.stop(t)
 	site := newOperatorSite(t, box)
 	const lastSeen = "pi-1 is not connected: last seen "

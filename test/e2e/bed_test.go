@@ -302,7 +302,7 @@ func (o *operatorSide) connect(limit time.Duration, service string) (net.Conn, e
 		s, changed := o.current, o.changed
 		o.mu.Unlock()
 		if s != nil {
-			local, remote, err := pairOf()
+			local, remote, err := harness.Pair()
 			if err != nil {
 				return nil, err
 			}
@@ -317,23 +317,6 @@ func (o *operatorSide) connect(limit time.Duration, service string) (net.Conn, e
 			return nil, cmp.Or(last, errNoWay)
 		}
 	}
-}
-
-// pairOf is tcpPair for goroutines other than the test's.
-func pairOf() (local, remote net.Conn, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, nil, err
-	}
-	defer l.Close()
-	if local, err = net.Dial("tcp", l.Addr().String()); err != nil {
-		return nil, nil, err
-	}
-	if remote, err = l.Accept(); err != nil {
-		_ = local.Close()
-		return nil, nil, err
-	}
-	return local, remote, nil
 }
 
 // foreignProgram is AWS's local proxy, where LOCALPROXY names one.

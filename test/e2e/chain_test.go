@@ -9,14 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/culvert-iot/culvert/test/harness"
-
 	"github.com/culvert-iot/culvert/internal/netdial"
 	"github.com/culvert-iot/culvert/internal/secret"
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox/pki"
 	"github.com/culvert-iot/culvert/sandbox/relay"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // chain is a relay and both proxies in this process, over TLS: the data path without MQTT and daemon.
@@ -115,15 +114,8 @@ func (c *chain) open(t testing.TB, service string) net.Conn {
 
 func tcpPair(t testing.TB) (a, b net.Conn) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	a, b, err := harness.Pair()
 	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if a, err = net.Dial("tcp", l.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	if b, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
 	return a, b

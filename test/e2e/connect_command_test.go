@@ -26,12 +26,7 @@ func startServicesSite(t *testing.T, shared bool, services map[string]string) *o
 		t.Skip("this system has no holders")
 	}
 	box := startSandbox(t, sandbox.Config{Services: services})
-	files, err := box.Device("pi-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	device := startDaemon(t, files.ConfigFile)
-	device.waitLog(t, "mqtt subscribed", 20*time.Second)
+	startDevice(t, box)
 	o := newOperatorSite(t, box)
 	if shared {
 		o.share(t)

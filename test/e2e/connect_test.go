@@ -13,12 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/culvert-iot/culvert/test/harness"
-
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/relay"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // sshFlags are ssh's for a server of the test.
@@ -35,12 +34,7 @@ func startSSHSite(t testing.TB, sshd ...string) (*operatorSite, *sshServer, *dae
 	requireProgram(t, "ssh")
 	ssh := startSSHServer(t, sshd...)
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"SSH": ssh.address}})
-	files, err := box.Device("pi-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	device := startDaemon(t, files.ConfigFile)
-	device.waitLog(t, "mqtt subscribed", 20*time.Second)
+	device, _ := startDevice(t, box)
 	return newOperatorSite(t, box), ssh, device
 }
 
@@ -87,22 +81,8 @@ func TestCulvertSSH(t *testing.T) {
 	t.Run("time to the first byte", func(t *testing.T) {
 		var all []time.Duration
 		for range 3 {
-			cmd := o.culvert(t, args(ssh.user+"@pi-1", "echo first; sleep 0.1")...)
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			began := time.Now()
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
-				t.Error(err)
-			}
-			all = append(all, time.Since(began).Round(time.Millisecond))
-			if err := cmd.Wait(); err != nil {
-				t.Error(err)
-			}
+			took := firstByte(t, o.culvert(t, args(ssh.user+"@pi-1", "echo first; sleep 0.1")...))
+			all = append(all, took.Round(time.Millisecond))
 			o.allClosed(t)
 		}
 		t.Logf("from the start to the remote command's first byte: %v", all)
@@ -163,15 +143,7 @@ func TestCulvertSSH(t *testing.T) {
 		// script gives ssh a real terminal, and this test types on it.
 		line := culvert(t) + " ssh " + ssh.user + "@pi-1 -- -tt " + strings.Join(ssh.sshFlags(), " ")
 		cmd := o.command(t, script, "-q", "-e", "-c", line, "/dev/null")
-		var out harness.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		stdin, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		out, stdin := startTyping(t, cmd)
 		eventually(t, 20*time.Second, "a prompt", func() bool { return strings.ContainsAny(out.String(), "$#") })
 		for _, step := range []struct{ typed, answer string }{{"tty", "/dev/pts/"}, {"echo $((6*7))", "42"}} {
 			if _, err := io.WriteString(stdin, step.typed+"\n"); err != nil {
@@ -219,12 +191,7 @@ func TestCulvertConnect(t *testing.T) {
 	t.Parallel()
 	echo := echoServer(t)
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"SSH": echo, "HTTP": echo}})
-	files, err := box.Device("pi-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	device := startDaemon(t, files.ConfigFile)
-	device.waitLog(t, "mqtt subscribed", 20*time.Second)
+	device, _ := startDevice(t, box)
 	o := newOperatorSite(t, box)
 
 	t.Run("Ctrl-C closes the tunnel", func(t *testing.T) {

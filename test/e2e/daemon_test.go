@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/agent"
+	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/test/harness"
 )
 
@@ -54,6 +55,18 @@ func startDaemon(t testing.TB, config string, env ...string) *daemon {
 		config = path
 	}
 	return startProgram(t, culvertd(t), config, env...)
+}
+
+// startDevice runs culvertd for the sandbox's first thing, and waits until tunnels can be announced to it.
+func startDevice(t testing.TB, box *sandbox.Sandbox) (*daemon, sandbox.Device) {
+	t.Helper()
+	files, err := box.Device("pi-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := startDaemon(t, files.ConfigFile)
+	d.waitLog(t, "mqtt subscribed", 20*time.Second)
+	return d, files
 }
 
 // startProgram is startDaemon with a culvertd that was built in another way.

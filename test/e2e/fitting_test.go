@@ -12,11 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/culvert-iot/culvert/test/harness"
-
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/pki"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // figure finds a figure in a page of Prometheus text; -1 when it is not there.

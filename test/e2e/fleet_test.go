@@ -11,14 +11,8 @@ import (
 // installed.
 func TestTheSandboxPlaysAFleet(t *testing.T) {
 	t.Parallel()
-	for _, program := range []string{"ssh", "sshd", "ssh-keygen"} {
-		requireProgram(t, program)
-	}
-	if os.Geteuid() == 0 {
-		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-			t.Skipf("sshd needs /run/sshd: %v", err)
-		}
-	}
+	requireProgram(t, "ssh")
+	requireSSHD(t)
 	dir := shortDir(t)
 	cmd := exec.CommandContext(t.Context(), culvert(t), "sandbox", "--things", "10", "--dir", dir, "--shell")
 	cmd.Env = cleanEnv("HOME="+dir, "TERM=xterm", "SHELL=/bin/sh", "XDG_RUNTIME_DIR="+dir, "CULVERT_PERSIST=0", "NO_PROXY=*")

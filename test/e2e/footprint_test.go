@@ -11,10 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/culvert-iot/culvert/test/harness"
-
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // subject is a daemon whose memory is looked at, with some tunnels from the same sandbox.

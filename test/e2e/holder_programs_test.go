@@ -156,12 +156,7 @@ func TestADeviceThatIsAwayWhileItsTunnelIsHeld(t *testing.T) {
 	}
 	ssh := startSSHServer(t)
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"SSH": ssh.address}})
-	files, err := box.Device("pi-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	device := startDaemon(t, files.ConfigFile)
-	device.waitLog(t, "mqtt subscribed", 20*time.Second)
+	device, files := startDevice(t, box)
 	o := newOperatorSite(t, box)
 	o.share(t)
 	if _, errs, code := o.ssh(t, ssh, nil, "true"); code != 0 {

@@ -251,12 +251,7 @@ func TestConnectUsesTheHoldersTunnel(t *testing.T) {
 	ssh := startSSHServer(t)
 	echo := echoServer(t)
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"SSH": ssh.address, "ECHO": echo}})
-	files, err := box.Device("pi-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	device := startDaemon(t, files.ConfigFile)
-	device.waitLog(t, "mqtt subscribed", 20*time.Second)
+	startDevice(t, box)
 	o := newOperatorSite(t, box)
 	o.share(t)
 
@@ -323,12 +318,7 @@ func TestASecondServiceGetsATunnelOfItsOwnAndTheReason(t *testing.T) {
 	}
 	echo := echoServer(t)
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"SSH": echo, "WEB": echo}})
-	files, err := box.Device("pi-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	device := startDaemon(t, files.ConfigFile)
-	device.waitLog(t, "mqtt subscribed", 20*time.Second)
+	startDevice(t, box)
 	o := newOperatorSite(t, box)
 	o.share(t)
 	for _, service := range []string{"SSH", "WEB", "SSH"} {

@@ -1,14 +1,12 @@
 package e2e
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // A stopped holder answers no command: each command goes on without it.
@@ -19,17 +17,9 @@ func TestAHolderThatIsStopped(t *testing.T) {
 		t.Fatalf("exit code %d\n%s", code, errs)
 	}
 	pid := o.onlyHolder(t).PID
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+	if err := harness.Stop(pid, 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "none of the holder's threads runs", func() bool {
-		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-		return err == nil && !slices.ContainsFunc(threads, func(name string) bool {
-			stat, err := os.ReadFile(name)
-			_, after, _ := strings.Cut(string(stat), ") ")
-			return err == nil && !strings.HasPrefix(after, "T")
-		})
-	})
 	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
 	out, errs, code := o.ssh(t, ssh, nil, "echo", "alone")
 	if code != 0 || out != "alone\n" || !strings.Contains(errs, "the tunnel is not shared: its background holder does not answer") {

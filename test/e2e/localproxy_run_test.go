@@ -11,10 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/culvert-iot/culvert/test/harness"
-
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // localproxy is a running culvert proxy.

@@ -59,14 +59,8 @@ func steadyOutput(line, output string) string {
 // output with the page. To write the page's outputs anew: go test ./test/e2e -run ManyDevices -many
 func TestThePageOfManyDevicesIsTrue(t *testing.T) {
 	t.Parallel()
-	for _, program := range []string{"ssh", "sshd", "ssh-keygen"} {
-		requireProgram(t, program)
-	}
-	if os.Geteuid() == 0 {
-		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-			t.Skipf("sshd needs /run/sshd: %v", err)
-		}
-	}
+	requireProgram(t, "ssh")
+	requireSSHD(t)
 	const path, mark = "../../docs/many.md", "=== what came next ==="
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -26,12 +26,7 @@ func exitCode(t *testing.T, cmd *exec.Cmd) (output string, code int) {
 func TestPingTellsWhetherADeviceIsThereWithoutATunnel(t *testing.T) {
 	t.Parallel()
 	box := startSandbox(t, sandbox.Config{Things: []string{"pi-1", "pi-2"}})
-	files, err := box.Device("pi-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	device := startDaemon(t, files.ConfigFile)
-	device.waitLog(t, "mqtt subscribed", 20*time.Second)
+	device, files := startDevice(t, box)
 	site := newOperatorSite(t, box)
 	ping := func(args ...string) (string, int) {
 		return exitCode(t, site.culvert(t, append([]string{"ping", "-i", "10ms", "-W", "1s"}, args...)...))

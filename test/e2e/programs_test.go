@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -20,12 +21,6 @@ var binDir string
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
-	// A shell's background job ignores these, and what it starts inherits that. What is caught here is not inherited.
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGQUIT} {
-		if signal.Ignored(s) {
-			signal.Notify(make(chan os.Signal, 1), s)
-		}
-	}
 	dir, err := os.MkdirTemp("", "culvert-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
@@ -33,7 +28,8 @@ func runTests(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	binDir = dir
-	// A shell's background job ignores these, and so would the programs under test, which inherit it.
+	// A shell's background job ignores these, and the programs under test would inherit that. They do not inherit a
+	// handler.
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP} {
 		if signal.Ignored(s) {
 			signal.Notify(make(chan os.Signal, 1), s)
@@ -87,6 +83,21 @@ func missingProgram(t testing.TB, name string) {
 		t.Fatalf("%s is not installed, and CULVERT_E2E=required", name)
 	}
 	t.Skipf("%s is not installed", name)
+}
+
+// startTyping starts a command, and returns its output and its standard input.
+func startTyping(t *testing.T, cmd *exec.Cmd) (*harness.Buffer, io.Writer) {
+	t.Helper()
+	out := new(harness.Buffer)
+	cmd.Stdout, cmd.Stderr = out, out
+	keys, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return out, keys
 }
 
 // cleanEnv is the environment without what would lead a program elsewhere.

@@ -50,15 +50,7 @@ func screenOf(t *testing.T, cmd *exec.Cmd, until string) (lines []string) {
 	}
 	run := exec.CommandContext(t.Context(), program, "-q", "-c", "stty rows 24 cols 80; exec "+strings.Join(words, " "), "/dev/null")
 	run.Env, run.Dir = cmd.Env, cmd.Dir
-	var out harness.Buffer
-	run.Stdout, run.Stderr = &out, &out
-	stdin, err := run.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := run.Start(); err != nil {
-		t.Fatal(err)
-	}
+	out, stdin := startTyping(t, run)
 	if until != "" {
 		eventually(t, 30*time.Second, "it shows "+until, func() bool { return strings.Contains(out.String(), until) })
 		if _, err := stdin.Write([]byte("\x03")); err != nil {

@@ -16,10 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/culvert-iot/culvert/test/harness"
-
 	"github.com/culvert-iot/culvert/internal/trust"
 	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // shownPart is how many characters of a secret in a row must not be found anywhere.

@@ -14,11 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/culvert-iot/culvert/test/harness"
-
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // sshServer runs a real sshd on a loopback port, for the current user with a key of its own.
@@ -28,21 +27,28 @@ type sshServer struct {
 	user    string
 }
 
+// requireSSHD returns the paths of sshd and ssh-keygen.
+func requireSSHD(t testing.TB) (sshd, keygen string) {
+	t.Helper()
+	sshd, keygen = requireProgram(t, "sshd"), requireProgram(t, "ssh-keygen")
+	// As root, sshd needs its directory for privilege separation, which otherwise only its service makes.
+	if os.Geteuid() == 0 {
+		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+			t.Skipf("sshd needs /run/sshd: %v", err)
+		}
+	}
+	return sshd, keygen
+}
+
 // startSSHServer starts a server with additional lines of configuration.
 func startSSHServer(t testing.TB, lines ...string) *sshServer {
 	t.Helper()
-	program, keygen := requireProgram(t, "sshd"), requireProgram(t, "ssh-keygen")
+	program, keygen := requireSSHD(t)
 	who, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &sshServer{dir: shortDir(t), user: who.Username}
-	if os.Geteuid() == 0 {
-		// sshd run by root wants its privilege separation directory, which only its service makes.
-		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-			t.Skipf("sshd needs /run/sshd: %v", err)
-		}
-	}
 	for _, key := range []string{"host", "client"} {
 		if out, err := exec.Command(keygen, "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(s.dir, key)).CombinedOutput(); err != nil {
 			t.Fatalf("ssh-keygen: %v: %s", err, out)
@@ -139,12 +145,7 @@ func TestRealSSH(t *testing.T) {
 	requireProgram(t, "scp")
 	ssh := startSSHServer(t)
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"SSH": ssh.address}})
-	files, err := box.Device("pi-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	device := startDaemon(t, files.ConfigFile)
-	device.waitLog(t, "mqtt subscribed", 20*time.Second)
+	device, _ := startDevice(t, box)
 	opened := openTunnel(t, box, device, "SSH")
 	device.waitLog(t, "tunnel connected", 5*time.Second)
 	source := startSource(t, box, opened.SourceToken, proxy.V3)

@@ -12,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/culvert-iot/culvert/test/harness"
-
 	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // serviceManager stands in for systemd's notification socket.

@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/culvert-iot/culvert/test/harness"
-
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // listenOn answers every byte on any kind of address.
@@ -39,12 +38,7 @@ func TestTargetsOfEveryKind(t *testing.T) {
 		"DOWN":  "127.0.0.1:1",
 	}
 	box := startSandbox(t, sandbox.Config{Services: targets, MaxServices: len(targets)})
-	files, err := box.Device("pi-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := startDaemon(t, files.ConfigFile)
-	d.waitLog(t, "mqtt subscribed", 20*time.Second)
+	d, _ := startDevice(t, box)
 	var names []string
 	for name := range targets {
 		names = append(names, name)

@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/culvert-iot/culvert/test/harness"
-
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/pki"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // withoutRoots is the environment of a small image that has no root certificates.

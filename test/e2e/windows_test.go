@@ -94,15 +94,7 @@ func TestWindows(t *testing.T) {
 
 	t.Run("a console, and Ctrl-C", func(t *testing.T) {
 		cmd := o.command(t, script, "-q", "-e", "-c", "exec "+program+" "+exe+" connect pi-1 ECHO", "/dev/null")
-		var out harness.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		keys, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		out, keys := startTyping(t, cmd)
 		eventually(t, 30*time.Second, "a port", func() bool { return strings.Contains(out.String(), "Ctrl-C") })
 		address := regexp.MustCompile(`ECHO (127\.0\.0\.1:\d+)`).FindStringSubmatch(out.String())
 		if address == nil {

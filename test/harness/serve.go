@@ -25,5 +25,35 @@ func Serve(l net.Listener, tasks *sync.WaitGroup, handle func(net.Conn)) error {
 	}
 }
 
+// Pair returns both ends of a TCP connection on this machine.
+func Pair() (near, far net.Conn, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	if near, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	if far, err = l.Accept(); err != nil {
+		_ = near.Close()
+		return nil, nil, err
+	}
+	return near, far, nil
+}
+
+// DialHandler returns a TCP connection to handle, whose end it closes afterwards.
+func DialHandler(handle func(net.Conn)) (net.Conn, error) {
+	near, far, err := Pair()
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		defer far.Close()
+		handle(far)
+	}()
+	return near, nil
+}
+
 // Echo sends back what arrives until the connection's end.
 func Echo(c net.Conn) { _, _ = io.Copy(c, c) }

@@ -5,9 +5,8 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/culvert-iot/culvert/test/harness"
-
 	"github.com/culvert-iot/culvert/proxy"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // tunnelPlan is what a tunnel is for, all through a run.

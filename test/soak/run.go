@@ -14,14 +14,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/culvert-iot/culvert/test/harness"
-
 	"github.com/culvert-iot/culvert/agent/session"
 	aws "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/broker"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // What the daemon may hold at any moment: some 5 tunnels with 4 MiB of waiting bytes each, beside 20 MB of its own.

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package main
+package footprint
 
 // unmapText does something on Linux only.
 func unmapText() {}

@@ -1,8 +1,10 @@
-package main
+package footprint
 
 import (
 	"bufio"
+	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -38,11 +40,30 @@ Anonymous:             0 kB
 	}
 }
 
+// fileMemory is how much of the program's files is in this process's memory, in kB.
+func fileMemory(t *testing.T) int {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Skip(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "RssFile:")
+	n, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil {
+		t.Skip(err)
+	}
+	return n
+}
+
 func TestAProgramLivesWithoutItsTextInMemory(t *testing.T) {
+	before := fileMemory(t)
 	for range 10 {
-		trim()
+		Trim()
 		if got := strings.Repeat("ab", 2); got != "abab" {
 			t.Errorf("afterwards it computes %q", got)
 		}
+	}
+	if after := fileMemory(t); after > before*3/4 {
+		t.Errorf("%d kB of the program's file are in memory, %d before", after, before)
 	}
 }
