@@ -242,45 +242,6 @@ func (s *session) wasUp() bool {
 	return s.redials > 0
 }
 
-// recordConnectedAt asks when the service saw this side connect, to distinguish it later from another source. A failure
-// does no harm.
-func (s *session) recordConnectedAt(ctx context.Context, source *proxy.Source) {
-	d, err := s.cfg.describe(ctx, s.tunnel().id)
-	if err != nil {
-		return
-	}
-	select {
-	case <-source.Done(): // what was told may be about another
-		return
-	default:
-	}
-	if at, connected := changed(d.SourceConnectionState); connected {
-		s.mu.Lock()
-		s.connectedAt, s.recorded = at, s.redials
-		s.mu.Unlock()
-	}
-}
-
-// isOthers reports whether the tunnel's source connection is another operator's, who came while this side's
-// link was down or seemed to stand.
-func (s *session) isOthers(ctx context.Context) bool {
-	if e, ok := errors.AsType[*Error](s.failure()); ok && e.Reason == TakenOver {
-		return true
-	}
-	s.mu.Lock()
-	mine, known := s.connectedAt, s.recorded > 0 && s.recorded == s.redials
-	s.mu.Unlock()
-	if !known { // it never connected, or just did
-		return false
-	}
-	d, err := s.cfg.describe(ctx, s.tunnel().id)
-	if err != nil {
-		return false
-	}
-	at, connected := changed(d.SourceConnectionState)
-	return connected && at.After(mine)
-}
-
 // renew gets a new token for this side after a refusal. No token and no error means that the same pair may be tried
 // again.
 func (s *session) renew(ctx context.Context, refused *proxy.HandshakeError) (secret.Value, error) {
@@ -338,28 +299,6 @@ func (s *session) readyAfter(ctx context.Context, old *proxy.Source) (*proxy.Sou
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
-	}
-}
-
-// confirmOwnership reports whether a tunnel that was found is still this side's after a while in which another operator
-// could connect that looked at it before this side was connected: about as long as it took here from the look to the
-// connection, and as much again.
-func (s *session) confirmOwnership(ctx context.Context, source *proxy.Source) error {
-	if s.tunnel().opened || s.cfg.TakeOver {
-		return nil
-	}
-	s.mu.Lock()
-	since := s.since
-	s.mu.Unlock()
-	timer := time.NewTimer(time.Until(since.Add(min(max(2*since.Sub(s.tunnel().looked), minDispute), maxDispute))))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-source.Done():
-		return takenError(s.tunnel().id)
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 
