@@ -58,7 +58,7 @@ func TestATunnelIsUsedAgainAndClosedByWhoOpenedIt(t *testing.T) {
 	}
 }
 
-func TestALostLinkAndALostTokenAreMadeGood(t *testing.T) {
+func TestALostLinkAndALostTokenAreReplaced(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t, culvertDevice(echo))
 	cfg, heard := c.config(), &news{}

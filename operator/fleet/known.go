@@ -2,16 +2,15 @@ package fleet
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"iter"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/culvert-iot/culvert/internal/cachefile"
+	"github.com/culvert-iot/culvert/services"
 )
 
 // Limits of the names that are kept for a shell's completion.
@@ -22,19 +21,12 @@ const (
 	knownSize  = 4 << 20         // bytes of a file, about 50,000 names
 )
 
-// Known are the names of an account's things, remembered in a file below the user's cache directory, for the user alone.
-// It serves a shell's completion, which must be quick and may miss what is new.
-type Known struct{ file string }
+// Known are the names of an account's things, remembered for a shell's completion, which must be quick and may miss new
+// things.
+type Known struct{ file cachefile.File }
 
 // NewKnown returns the names that belong to a key. The key must contain everything that selects the account and region.
-func NewKnown(key ...string) *Known {
-	base, err := os.UserCacheDir()
-	if err != nil {
-		return &Known{}
-	}
-	sum := sha256.Sum256([]byte(strings.Join(key, "\x00")))
-	return &Known{filepath.Join(base, "culvert", "things", hex.EncodeToString(sum[:16]))}
-}
+func NewKnown(key ...string) *Known { return &Known{cachefile.Open("things", key...)} }
 
 // Names returns the known names, sorted. If they are older than 5 minutes, it fetches new ones from the account that
 // load returns, for at most a second. If that fails, the old and the fetched names stay for a minute. It returns no
@@ -66,46 +58,20 @@ func (k *Known) refreshed(ctx context.Context, list func(context.Context) iter.S
 		}
 		names = append(names, page...)
 	}
-	names = slices.DeleteFunc(names, func(n string) bool { return !isName(n) })
+	names = slices.DeleteFunc(names, isNoName)
 	slices.Sort(names)
 	names = slices.Compact(names)
-	k.write(names, asked)
+	k.file.Write(strings.Join(names, "\n")+"\n", asked)
 	return names
 }
 
 // read returns the names of the file, and whether they are fresh.
 func (k *Known) read() (names []string, fresh bool) {
-	info, err := os.Lstat(k.file)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > knownSize {
-		return nil, false
-	}
-	text, err := os.ReadFile(k.file)
-	if err != nil {
-		return nil, false
-	}
-	names = slices.DeleteFunc(strings.Split(string(text), "\n"), func(n string) bool { return !isName(n) })
-	age := time.Since(info.ModTime())
-	return names, age >= 0 && age < knownLife
+	text, written := k.file.Read(knownSize)
+	age := time.Since(written)
+	return slices.DeleteFunc(strings.Split(text, "\n"), isNoName), age >= 0 && age < knownLife
 }
 
-// write is best effort: without a file, Names asks AWS each time.
-func (k *Known) write(names []string, asked time.Time) {
-	dir := filepath.Dir(k.file)
-	if k.file == "" || os.MkdirAll(dir, 0o700) != nil {
-		return
-	}
-	f, err := os.CreateTemp(dir, ".new-")
-	if err != nil {
-		return
-	}
-	_, err = f.WriteString(strings.Join(names, "\n") + "\n")
-	if closeErr := f.Close(); err != nil || closeErr != nil ||
-		os.Chtimes(f.Name(), asked, asked) != nil || os.Rename(f.Name(), k.file) != nil {
-		_ = os.Remove(f.Name())
-	}
-}
-
-// isName reports whether s can be a thing's name, by AWS's rule. No other text reaches a shell.
-func isName(s string) bool {
-	return s != "" && len(s) <= 128 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_-") == ""
-}
+// isNoName reports whether s cannot be a thing's name: no such text may reach a shell. AWS has the same rule for
+// names of things and of services.
+func isNoName(s string) bool { return !services.ValidName(s) }

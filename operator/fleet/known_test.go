@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -37,8 +35,10 @@ func (a *account) list(ctx context.Context) iter.Seq2[[]string, error] {
 }
 
 func TestKnownNames(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("HOME", t.TempDir()) // of macOS
 	synctest.Test(t, func(t *testing.T) {
-		k := &Known{filepath.Join(t.TempDir(), "things", "file")}
+		k := NewKnown("key")
 		var a account
 		step := func(what string, age time.Duration, asks int, took time.Duration, want ...string) {
 			t.Helper()
@@ -60,20 +60,4 @@ func TestKnownNames(t *testing.T) {
 		a.pages, a.err = [][]string{{"pi-4"}}, errors.New("throttled")
 		step("a part of the list", 2*time.Second, 1, 0, "pi-3", "pi-4")
 	})
-}
-
-func TestKnownNamesAreForTheUserAlone(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	t.Setenv("HOME", t.TempDir()) // of macOS
-	k := NewKnown("key")
-	a := account{pages: [][]string{{"pi-1"}}}
-	k.refreshed(t.Context(), a.list)
-	for path, want := range map[string]os.FileMode{k.file: 0o600, filepath.Dir(k.file): 0o700} {
-		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
-			t.Errorf("%s: %v %v", path, info.Mode(), err)
-		}
-	}
-	if NewKnown("key").file != k.file || NewKnown("another").file == k.file {
-		t.Error("a key is not its file")
-	}
 }

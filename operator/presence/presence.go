@@ -84,8 +84,7 @@ func Rough(d time.Duration) string {
 
 // Client asks for the state of agents. Its methods are safe for concurrent use.
 type Client struct {
-	cfg   aws.Config
-	cache *cache
+	cfg aws.Config
 
 	mu   sync.Mutex
 	data *iotdata.Client
@@ -95,7 +94,7 @@ type Client struct {
 }
 
 // New returns a client. It calls AWS only when it is asked.
-func New(cfg aws.Config) *Client { return &Client{cfg: cfg, cache: newCache()} }
+func New(cfg aws.Config) *Client { return &Client{cfg: cfg} }
 
 // Look returns the state of the client that culvertd has for a thing.
 func (c *Client) Look(ctx context.Context, thing string) (State, error) {
@@ -186,7 +185,7 @@ func (c *Client) Endpoint(ctx context.Context) (string, error) {
 		return url, nil
 	}
 	key := c.cacheKey(ctx)
-	if endpoint := c.cache.get(key); endpoint != "" {
+	if endpoint := cachedEndpoint(key); endpoint != "" {
 		return endpoint, nil
 	}
 	out, err := iot.NewFromConfig(c.cfg).DescribeEndpoint(ctx, &iot.DescribeEndpointInput{EndpointType: aws.String("iot:Data-ATS")})
@@ -197,7 +196,7 @@ func (c *Client) Endpoint(ctx context.Context) (string, error) {
 	if endpoint == "" {
 		return "", errors.New("AWS IoT named no data endpoint")
 	}
-	c.cache.put(key, endpoint)
+	rememberEndpoint(key, endpoint)
 	return endpoint, nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/culvert-iot/culvert/operator/openssh"
 )
 
 func TestADirectoryGoesThereAndBack(t *testing.T) {
@@ -271,7 +273,7 @@ func TestWithoutAShell(t *testing.T) {
 func TestACopyThatDiffersReplacesNothing(t *testing.T) {
 	b := newBed(t)
 	flag := filepath.Join(b.here, "flag")
-	b.script = "sha256sum() { if [ -e " + quote(flag) + " ]; then cat >/dev/null; printf '%064d  -\\n' 0; else command sha256sum; fi; }\n"
+	b.script = "sha256sum() { if [ -e " + openssh.Quote(flag) + " ]; then cat >/dev/null; printf '%064d  -\\n' 0; else command sha256sum; fi; }\n"
 	write(t, filepath.Join(b.here, "f"), []byte("new"), 0o644)
 	write(t, filepath.Join(b.there, "f"), []byte("older"), 0o644)
 	c := b.copier(t, Options{}, "f", "pi:")

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/culvert-iot/culvert/operator/openssh"
 )
 
 // errShellLost is the error of a shell that has ended.
@@ -92,7 +94,7 @@ func (s *shell) sum(path string, size int64) ([]byte, error) {
 	s.next++
 	s.waiting[s.next] = c
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "h=; f=%s; [ -r \"$f\" ] && h=$(head -c %d \"$f\" 2>/dev/null </dev/null | $s 2>/dev/null); echo \"%s%d ${h%%%% *}\"\n", quote(path), size, replyMark, s.next)
+	fmt.Fprintf(&b, "h=; f=%s; [ -r \"$f\" ] && h=$(head -c %d \"$f\" 2>/dev/null </dev/null | $s 2>/dev/null); echo \"%s%d ${h%%%% *}\"\n", openssh.Quote(path), size, replyMark, s.next)
 	_, err := s.w.Write(b.Bytes())
 	s.mu.Unlock()
 	if err != nil {
@@ -108,8 +110,5 @@ func (s *shell) sum(path string, size int64) ([]byte, error) {
 	}
 	return sum, nil
 }
-
-// quote makes one word of a POSIX shell out of any s.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 func (s *shell) Close() error { return s.w.Close() }

@@ -16,7 +16,7 @@ func TestADeviceThatIsAwayIsSaidWithoutATunnel(t *testing.T) {
 	t.Parallel()
 	requireProgram(t, "ssh")
 	box := startSandbox(t, sandbox.Config{})
-	device, files := startDevice(t, box)
+	device, files := startSubscribed(t, box)
 	device.stop(t)
 	site := newOperatorSite(t, box)
 	const lastSeen = "pi-1 is not connected: last seen "

@@ -26,7 +26,7 @@ func startServicesSite(t *testing.T, shared bool, services map[string]string) *o
 		t.Skip("this system has no holders")
 	}
 	box := startSandbox(t, sandbox.Config{Services: services})
-	startDevice(t, box)
+	startSubscribed(t, box)
 	o := newOperatorSite(t, box)
 	if shared {
 		o.share(t)

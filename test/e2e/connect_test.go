@@ -34,7 +34,7 @@ func startSSHSite(t testing.TB, sshd ...string) (*operatorSite, *sshServer, *dae
 	requireProgram(t, "ssh")
 	ssh := startSSHServer(t, sshd...)
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"SSH": ssh.address}})
-	device, _ := startDevice(t, box)
+	device, _ := startSubscribed(t, box)
 	return newOperatorSite(t, box), ssh, device
 }
 
@@ -191,7 +191,7 @@ func TestCulvertConnect(t *testing.T) {
 	t.Parallel()
 	echo := echoServer(t)
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"SSH": echo, "HTTP": echo}})
-	device, _ := startDevice(t, box)
+	startSubscribed(t, box)
 	o := newOperatorSite(t, box)
 
 	t.Run("Ctrl-C closes the tunnel", func(t *testing.T) {

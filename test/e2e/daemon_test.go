@@ -57,8 +57,8 @@ func startDaemon(t testing.TB, config string, env ...string) *daemon {
 	return startProgram(t, culvertd(t), config, env...)
 }
 
-// startDevice runs culvertd for the sandbox's first thing, and waits until tunnels can be announced to it.
-func startDevice(t testing.TB, box *sandbox.Sandbox) (*daemon, sandbox.Device) {
+// startSubscribed runs culvertd for the sandbox's first thing, and waits until tunnels can be announced to it.
+func startSubscribed(t testing.TB, box *sandbox.Sandbox) (*daemon, sandbox.Device) {
 	t.Helper()
 	files, err := box.Device("pi-1")
 	if err != nil {

@@ -113,7 +113,7 @@ func TestConnectionsLeaveNothingBehind(t *testing.T) {
 	go serveEcho(l)
 	// Most go to a socket file: each connection over TCP keeps a port for a minute after its end.
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"ECHO": echoServer(t), "APP": "unix:" + path}})
-	d, _ := startDevice(t, box)
+	d, _ := startSubscribed(t, box)
 	tunnel := openTunnel(t, box, d, "ECHO", "APP")
 	source := startSource(t, box, tunnel.SourceToken, proxy.V3)
 	eventually(t, 20*time.Second, "the tunnel answers", func() bool { return answers(source, "ECHO", time.Second) })

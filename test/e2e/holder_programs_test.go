@@ -156,7 +156,7 @@ func TestADeviceThatIsAwayWhileItsTunnelIsHeld(t *testing.T) {
 	}
 	ssh := startSSHServer(t)
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"SSH": ssh.address}})
-	device, files := startDevice(t, box)
+	device, files := startSubscribed(t, box)
 	o := newOperatorSite(t, box)
 	o.share(t)
 	if _, errs, code := o.ssh(t, ssh, nil, "true"); code != 0 {

@@ -251,7 +251,7 @@ func TestConnectUsesTheHoldersTunnel(t *testing.T) {
 	ssh := startSSHServer(t)
 	echo := echoServer(t)
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"SSH": ssh.address, "ECHO": echo}})
-	startDevice(t, box)
+	startSubscribed(t, box)
 	o := newOperatorSite(t, box)
 	o.share(t)
 
@@ -318,7 +318,7 @@ func TestASecondServiceGetsATunnelOfItsOwnAndTheReason(t *testing.T) {
 	}
 	echo := echoServer(t)
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"SSH": echo, "WEB": echo}})
-	startDevice(t, box)
+	startSubscribed(t, box)
 	o := newOperatorSite(t, box)
 	o.share(t)
 	for _, service := range []string{"SSH", "WEB", "SSH"} {

@@ -29,7 +29,7 @@ func TestTwoCulvertsUnderBothAnswers(t *testing.T) {
 			seeds := func(n byte) (up, down uint64) { return uint64(n), uint64(n) + 100 }
 			target := checkingServer(t, size, seeds)
 			box := startSandbox(t, sandbox.Config{Relay: c.relay, Services: map[string]string{"DATA": target}})
-			d, _ := startDevice(t, box)
+			d, _ := startSubscribed(t, box)
 			resume := proxy.NewResumption(proxy.DefaultResumeTimeout)
 			defer resume.Close()
 			opened := openTunnel(t, box, d, "DATA")

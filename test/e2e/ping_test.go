@@ -26,7 +26,7 @@ func exitCode(t *testing.T, cmd *exec.Cmd) (output string, code int) {
 func TestPingTellsWhetherADeviceIsThereWithoutATunnel(t *testing.T) {
 	t.Parallel()
 	box := startSandbox(t, sandbox.Config{Things: []string{"pi-1", "pi-2"}})
-	device, files := startDevice(t, box)
+	device, files := startSubscribed(t, box)
 	site := newOperatorSite(t, box)
 	ping := func(args ...string) (string, int) {
 		return exitCode(t, site.culvert(t, append([]string{"ping", "-i", "10ms", "-W", "1s"}, args...)...))

@@ -51,13 +51,9 @@ func startDevice(t *testing.T, cfg sandbox.Config) *device {
 		cfg.Services = map[string]string{"ECHO": echoServer(t)}
 	}
 	d := &device{box: startSandbox(t, cfg)}
-	files, err := d.box.Device("pi-1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	var files sandbox.Device
+	d.daemon, files = startSubscribed(t, d.box)
 	d.config = files.ConfigFile
-	d.daemon = startDaemon(t, d.config)
-	d.daemon.waitLog(t, "mqtt subscribed", 20*time.Second)
 	d.tunnel = openTunnel(t, d.box, d.daemon, "ECHO")
 	d.source = startSource(t, d.box, d.tunnel.SourceToken, proxy.V3)
 	d.comesBack(t, 5*time.Second)

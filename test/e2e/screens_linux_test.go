@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/operator/openssh"
 	"github.com/culvert-iot/culvert/test/harness"
 )
 
@@ -46,7 +47,7 @@ func screenOf(t *testing.T, cmd *exec.Cmd, until string) (lines []string) {
 	program := requireProgram(t, "script")
 	words := make([]string, len(cmd.Args))
 	for i, w := range cmd.Args {
-		words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		words[i] = openssh.Quote(w)
 	}
 	run := exec.CommandContext(t.Context(), program, "-q", "-c", "stty rows 24 cols 80; exec "+strings.Join(words, " "), "/dev/null")
 	run.Env, run.Dir = cmd.Env, cmd.Dir

@@ -145,7 +145,7 @@ func TestRealSSH(t *testing.T) {
 	requireProgram(t, "scp")
 	ssh := startSSHServer(t)
 	box := startSandbox(t, sandbox.Config{Services: map[string]string{"SSH": ssh.address}})
-	device, _ := startDevice(t, box)
+	device, _ := startSubscribed(t, box)
 	opened := openTunnel(t, box, device, "SSH")
 	device.waitLog(t, "tunnel connected", 5*time.Second)
 	source := startSource(t, box, opened.SourceToken, proxy.V3)

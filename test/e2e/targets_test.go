@@ -38,7 +38,7 @@ func TestTargetsOfEveryKind(t *testing.T) {
 		"DOWN":  "127.0.0.1:1",
 	}
 	box := startSandbox(t, sandbox.Config{Services: targets, MaxServices: len(targets)})
-	d, _ := startDevice(t, box)
+	d, _ := startSubscribed(t, box)
 	var names []string
 	for name := range targets {
 		names = append(names, name)
