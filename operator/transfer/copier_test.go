@@ -93,12 +93,12 @@ func TestWhereACopyGoes(t *testing.T) {
 		{"into a directory's child that is missing", []string{"f", "pi:none/g"}, Options{}, "error: the directory of pi:none/g"},
 		{"below a file", []string{"f", "pi:file/g"}, Options{}, "error: pi:file/g"},
 		{"several to one name", []string{"f", "d", "pi:g"}, Options{Recursive: true}, "error: several files"},
-		{"over a directory", []string{"f", "pi:taken"}, Options{}, "error: there is a directory of this name"},
+		{"over a directory", []string{"f", "pi:taken"}, Options{}, "error: a directory has this name"},
 		{"a directory without -r", []string{"d", "pi:"}, Options{}, "error: it is a directory"},
 		{"a file that is missing", []string{"none", "pi:"}, Options{}, "error: no such file"},
 		{"two of a name", []string{"f", "d/f", "pi:"}, Options{}, "error: is copied to the same place"},
 		{"by a link, over the file it leads to", []string{"f", "pi:tofile"}, Options{}, "dir/real"},
-		{"over a FIFO", []string{"f", "pi:fifo"}, Options{}, "error: a FIFO is there"},
+		{"over a FIFO", []string{"f", "pi:fifo"}, Options{}, "error: a FIFO has this name"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBed(t)

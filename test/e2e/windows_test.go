@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/sandbox"
-	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // wine returns the program that runs Windows programs: CULVERT_WINE, or wine. Debian 12's is too old for Go programs.
