@@ -1,12 +1,17 @@
 package connect_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/culvert-iot/culvert/operator/connect"
+	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
+	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/sandbox/relay"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
@@ -20,7 +25,7 @@ func TestManyAtOnceTakeNothingFromEachOther(t *testing.T) {
 		for _, open := range []bool{true, false} {
 			t.Run(name+map[bool]string{true: ", one tunnel is open"}[open], func(t *testing.T) {
 				t.Parallel()
-				c := newCloudThat(t, sandbox.Config{Behaviour: behaviour}, culvertDevice(echo))
+				c := newCloudThat(t, sandbox.Config{Behaviour: behaviour}, keepingDevice(time.Minute, echo))
 				for range rounds {
 					if open {
 						c.leaveTunnel(t)
@@ -69,5 +74,141 @@ func TestManyAtOnceTakeNothingFromEachOther(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// heldRotation is a control API whose first rotation waits.
+type heldRotation struct {
+	connect.API
+
+	once                  sync.Once
+	asked, release, ended chan struct{}
+}
+
+func holdRotation(api connect.API) *heldRotation {
+	return &heldRotation{API: api, asked: make(chan struct{}), release: make(chan struct{}), ended: make(chan struct{})}
+}
+
+func (h *heldRotation) RotateTunnelAccessToken(ctx context.Context, in *iot.RotateTunnelAccessTokenInput, opts ...func(*iot.Options)) (out *iot.RotateTunnelAccessTokenOutput, err error) {
+	first := false
+	h.once.Do(func() {
+		first = true
+		close(h.asked)
+		<-h.release
+	})
+	out, err = h.API.RotateTunnelAccessToken(ctx, in, opts...)
+	if first {
+		close(h.ended)
+	}
+	return out, err
+}
+
+// whenConnected is a control API that calls then before it says for the first time that a source is connected.
+type whenConnected struct {
+	connect.API
+
+	once sync.Once
+	then func()
+}
+
+func (w *whenConnected) DescribeTunnel(ctx context.Context, in *iot.DescribeTunnelInput, opts ...func(*iot.Options)) (*iot.DescribeTunnelOutput, error) {
+	out, err := w.API.DescribeTunnel(ctx, in, opts...)
+	if err == nil && out.Tunnel.SourceConnectionState.Status == types.ConnectionStatusConnected {
+		w.once.Do(w.then)
+	}
+	return out, err
+}
+
+// TestARotationThatComesLateTakesNothing has an operator look at a tunnel and rotate its tokens only when another one is
+// connected to it.
+func TestARotationThatComesLateTakesNothing(t *testing.T) {
+	t.Parallel()
+	for name, behaviour := range map[string]tunnels.Behaviour{
+		"a rotation ends a connection": {}, "a rotated token's connection stands": {RotationKeepsConnection: true},
+	} {
+		for _, confirmed := range []bool{true, false} {
+			t.Run(name+map[bool]string{true: ", long after", false: ", at once"}[confirmed], func(t *testing.T) {
+				t.Parallel()
+				c := newCloudThat(t, sandbox.Config{Behaviour: behaviour}, keepingDevice(time.Minute, echo))
+				id := c.leaveTunnel(t)
+				slow := c.config()
+				held := holdRotation(slow.API)
+				slow.API = held
+				opened := make(chan *connect.Tunnel, 1)
+				go func() {
+					tunnel, err := connect.Open(within(t, 30*time.Second), slow, "pi-1", "SSH")
+					if err != nil {
+						t.Error(err)
+					}
+					opened <- tunnel
+				}()
+				select {
+				case <-held.asked:
+				case <-opened:
+					t.Fatal("no tunnel was found")
+				}
+				fast := c.config()
+				if !confirmed {
+					fast.API = &whenConnected{API: fast.API, then: func() {
+						close(held.release)
+						<-held.ended
+					}}
+				}
+				first := openTunnel(t, fast, "SSH")
+				conn := dial(t, first, "SSH")
+				talk(t, conn, "mine")
+				if confirmed {
+					close(held.release)
+				}
+				second := <-opened
+				if second == nil {
+					return
+				}
+				defer second.Close()
+				if first.ID() != id || second.ID() == id {
+					t.Errorf("the first operator has %s and the second one %s; the tunnel that was there is %s", first.ID(), second.ID(), id)
+				}
+				talk(t, conn, "still mine")
+				talk(t, dial(t, second, "SSH"), "another one")
+				select {
+				case <-first.Done():
+					t.Errorf("the first operator lost the tunnel: %v", first.Err())
+				default:
+				}
+			})
+		}
+	}
+}
+
+// An operator who lost the link and the token makes a new one, but not where another operator connects meanwhile.
+func TestANewTokenTakesNothing(t *testing.T) {
+	t.Parallel()
+	c := newCloudThat(t, sandbox.Config{Behaviour: tunnels.Behaviour{RotationKeepsConnection: true}}, culvertDevice(echo))
+	cfg := c.config()
+	held := holdRotation(cfg.API)
+	cfg.API = held
+	tunnel := openTunnel(t, cfg, "SSH")
+	talk(t, dial(t, tunnel, "SSH"), "mine")
+	rotated, err := c.Store.Rotate(tunnel.ID(), tunnels.RotateSource, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Relay.Faults().Cut(relay.Target{Side: tunnels.Source})
+	<-held.asked
+	other := proxy.NewSource(proxy.SourceConfig{Connection: c.connection(rotated.SourceToken), Form: proxy.V3})
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { ended <- other.Run(ctx) }()
+	<-other.Ready()
+	close(held.release)
+	<-tunnel.Done()
+	wantReason(t, tunnel.Err(), connect.TakenOver)
+	select {
+	case err := <-ended:
+		t.Errorf("the other operator lost the tunnel: %v", err)
+	default:
+		cancel()
+		<-ended //nolint:errcheck // only the end counts
 	}
 }

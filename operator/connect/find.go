@@ -168,8 +168,12 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 	}
 	// A device that is connected to the tunnel is there, whatever its other connection does.
 	if _, connected := changed(d.DestinationConnectionState); !connected {
+		began := time.Now()
 		if err := f.present(ctx); err != nil {
 			return nil, err
+		}
+		if time.Since(began) > minDispute {
+			return f.reuse(ctx, id) // what was seen may be true no more; the second time, present does not wait
 		}
 	}
 	t := &tunnel{id: id, services: d.DestinationConfig.Services, expires: expiry(d), looked: looked}
@@ -183,6 +187,9 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 	switch {
 	case err == nil && aws.ToString(out.SourceAccessToken) != "":
 		t.token = secret.New(*out.SourceAccessToken)
+		if taken, err := f.taken(ctx, t); taken || err != nil {
+			return nil, err
+		}
 		return t, nil
 	case err != nil && (ctx.Err() != nil || isDenied(err) || isThrottled(err) || apiCode(err) == ""):
 		return nil, err
@@ -191,6 +198,27 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 	// was ever connected.
 	f.notice("tunnel %s cannot be rotated (%s), so another one is needed", id, cmp.Or(apiCode(err), "no token came back"))
 	return nil, nil
+}
+
+// taken reports whether the tunnel was closed, or another operator has connected to it, between the look at it and the
+// rotation of its tokens. That operator has it, however late the rotation came, and makes itself a new token. Two
+// operators cannot both go on from here: the later of two rotations voids the token of the earlier one.
+func (f *finder) taken(ctx context.Context, t *tunnel) (bool, error) {
+	if f.TakeOver {
+		return false, nil
+	}
+	d, err := f.describe(ctx, t.id)
+	switch {
+	case isGone(err), err == nil && d.Status != types.TunnelStatusOpen:
+		return true, nil
+	case err != nil:
+		return false, err
+	}
+	if at, connected := changed(d.SourceConnectionState); !connected && at.Equal(t.sourceBefore) {
+		return false, nil
+	}
+	f.notice("another operator was faster with tunnel %s, so it is left alone", t.id)
+	return true, nil
 }
 
 // unfit tells why a tunnel is no use; "" if it is of use.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
+	"github.com/culvert-iot/culvert/operator/presence"
 )
 
 func TestFindingATunnel(t *testing.T) {
@@ -30,13 +32,15 @@ func TestFindingATunnel(t *testing.T) {
 			t.TimeoutConfig = &types.TimeoutConfig{MaxLifetimeTimeoutMinutes: &minutes}
 		}
 	}
-	rotated := func(id string) []string {
+	tried := func(id string) []string {
 		return []string{"list pi-1", "describe " + id, "rotate " + id + " ALL pi-1 SSH"}
 	}
+	rotated := func(id string) []string { return append(tried(id), "describe "+id) }
 	tests := []struct {
 		name    string
 		tunnels []*types.Tunnel
 		fail    map[string]error
+		other   func(*types.Tunnel) // what another operator does just before the rotation
 		config  Config
 		wanted  []string // default SSH
 		calls   []string
@@ -48,7 +52,7 @@ func TestFindingATunnel(t *testing.T) {
 		{name: "an open one is rotated, with thing and services", tunnels: []*types.Tunnel{aTunnel("a")}, calls: rotated("a")},
 		{
 			name: "the newest first, closed ones never", tunnels: []*types.Tunnel{aTunnel("c", closed), aTunnel("b"), aTunnel("a", living(2*time.Hour, 720))},
-			calls: []string{"list pi-1", "list pi-1", "list pi-1", "describe b", "rotate b ALL pi-1 SSH"},
+			calls: []string{"list pi-1", "list pi-1", "list pi-1", "describe b", "rotate b ALL pi-1 SSH", "describe b"},
 		},
 		{
 			name: "the services must be there", tunnels: []*types.Tunnel{aTunnel("a", with("HTTP"))},
@@ -56,7 +60,7 @@ func TestFindingATunnel(t *testing.T) {
 		},
 		{
 			name: "more services are no harm", tunnels: []*types.Tunnel{aTunnel("a", with("HTTP", "SSH"))},
-			calls: []string{"list pi-1", "describe a", "rotate a ALL pi-1 HTTP,SSH"},
+			calls: []string{"list pi-1", "describe a", "rotate a ALL pi-1 HTTP,SSH", "describe a"},
 		},
 		{
 			name: "but V1 knows only one", tunnels: []*types.Tunnel{aTunnel("a", with("HTTP", "SSH"))}, config: Config{Destination: V1},
@@ -73,7 +77,7 @@ func TestFindingATunnel(t *testing.T) {
 		},
 		{
 			name: "unless it is to be taken over", tunnels: []*types.Tunnel{aTunnel("a", inUse)}, config: Config{TakeOver: true},
-			calls: rotated("a"), notice: "taking over tunnel a",
+			calls: tried("a"), notice: "taking over tunnel a",
 		},
 		{
 			name: "one that another Culvert is setting up is left alone", tunnels: []*types.Tunnel{aTunnel("a", living(10*time.Second, 720), ofCulvert)},
@@ -86,18 +90,30 @@ func TestFindingATunnel(t *testing.T) {
 			calls: []string{"list pi-1", "describe a", "open pi-1 SSH"}, notice: "tunnel a was opened 4m0s ago and its token is not used yet", opened: true,
 		},
 		{name: "but not for long", tunnels: []*types.Tunnel{aTunnel("a", living(6*time.Minute, 720))}, calls: rotated("a")},
-		{name: "nor if it is to be taken over", tunnels: []*types.Tunnel{aTunnel("a", living(time.Minute, 720))}, config: Config{TakeOver: true}, calls: rotated("a")},
+		{name: "nor if it is to be taken over", tunnels: []*types.Tunnel{aTunnel("a", living(time.Minute, 720))}, config: Config{TakeOver: true}, calls: tried("a")},
+		{
+			name: "one that another operator connects to meanwhile is left alone", tunnels: []*types.Tunnel{aTunnel("a")}, other: inUse,
+			calls: append(rotated("a"), "open pi-1 SSH"), notice: "another operator was faster with tunnel a", opened: true,
+		},
+		{
+			name: "even if the rotation ends that one's connection", tunnels: []*types.Tunnel{aTunnel("a")}, other: wasInUse,
+			calls: append(rotated("a"), "open pi-1 SSH"), notice: "another operator was faster with tunnel a", opened: true,
+		},
+		{
+			name: "and one that is closed meanwhile", tunnels: []*types.Tunnel{aTunnel("a")}, other: closed,
+			calls: append(rotated("a"), "open pi-1 SSH"), opened: true,
+		},
 		{
 			name: "one that cannot be rotated leads to another", tunnels: []*types.Tunnel{aTunnel("a")}, fail: map[string]error{"rotate": apiError("InternalFailureException")},
-			calls: append(rotated("a"), "open pi-1 SSH"), notice: "tunnel a cannot be rotated (InternalFailureException)", opened: true,
+			calls: append(tried("a"), "open pi-1 SSH"), notice: "tunnel a cannot be rotated (InternalFailureException)", opened: true,
 		},
 		{
 			name: "but not if rotating is forbidden", tunnels: []*types.Tunnel{aTunnel("a")}, fail: map[string]error{"rotate": apiError("AccessDeniedException")},
-			calls: rotated("a"), err: "AccessDeniedException",
+			calls: tried("a"), err: "AccessDeniedException",
 		},
 		{
 			name: "nor after too many calls", tunnels: []*types.Tunnel{aTunnel("a")}, fail: map[string]error{"rotate": apiError("ThrottlingException")},
-			calls: rotated("a"), err: "ThrottlingException",
+			calls: tried("a"), err: "ThrottlingException",
 		},
 		{
 			name: "a caller who may not describe is told so", tunnels: []*types.Tunnel{aTunnel("a")}, fail: map[string]error{"describe": apiError("AccessDeniedException")},
@@ -112,7 +128,7 @@ func TestFindingATunnel(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			api, news := &scripted{tunnels: tt.tunnels, fail: tt.fail}, &told{}
+			api, news := &scripted{tunnels: tt.tunnels, fail: tt.fail, onRotate: tt.other}, &told{}
 			cfg := tt.config
 			cfg.API, cfg.Region, cfg.Progress = api, "eu-west-1", news.event
 			wanted := tt.wanted
@@ -210,4 +226,34 @@ func TestNoTunnelIsOpenedToAThingThatIsNone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A tunnel is looked at again after a wait for the device: another operator may have come.
+func TestATunnelMayBeTakenWhileTheDeviceIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		api, news := &scripted{tunnels: []*types.Tunnel{aTunnel("a")}}, &told{}
+		api.onDescribe = func(d *types.Tunnel) {
+			if time.Since(began) > 5*time.Second {
+				d.SourceConnectionState = &types.ConnectionState{Status: types.ConnectionStatusConnected, LastUpdatedAt: aws.Time(time.Now())}
+			}
+		}
+		cfg := Config{
+			API: api, Region: "eu-west-1", Progress: news.event, WaitForAway: true,
+			Presence: func(context.Context, string) (presence.State, error) {
+				return presence.State{Known: true, Connected: time.Since(began) > 20*time.Second, Since: began}, nil
+			},
+		}
+		if err := cfg.check("pi-1", []string{"SSH"}); err != nil {
+			t.Fatal(err)
+		}
+		f := &finder{Config: &cfg, thing: "pi-1", wanted: []string{"SSH"}, skip: map[string]bool{}}
+		f.lookOut(t.Context())
+		if _, err := f.find(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff([]string{"list pi-1", "describe a", "describe a", "open pi-1 SSH"}, api.asked()); d != "" {
+			t.Errorf("calls (-want +got):\n%s", d)
+		}
+	})
 }

@@ -47,24 +47,30 @@ func (s *session) isOthers(ctx context.Context) bool {
 	return connected && at.After(mine)
 }
 
-// confirmOwnership reports whether a tunnel that was found is still this side's after a while in which another operator
-// could connect that looked at it before this side was connected: about as long as it took here from the look to the
-// connection, and as much again.
-func (s *session) confirmOwnership(ctx context.Context, source *proxy.Source) error {
+// confirmOwnership returns the session's source once a tunnel that was found has been this side's for about as long as it
+// took from the look to the connection, and as much again. An operator who looked before this side was connected may still
+// rotate the tokens, which ends the connection, and then leaves the tunnel alone (see [finder.taken]): the session comes
+// back, before there is a connection that this could break.
+func (s *session) confirmOwnership(ctx context.Context, source *proxy.Source) (*proxy.Source, error) {
 	if s.tunnel().opened || s.cfg.TakeOver {
-		return nil
+		return source, nil
 	}
-	s.mu.Lock()
-	since := s.since
-	s.mu.Unlock()
-	timer := time.NewTimer(time.Until(since.Add(min(max(2*since.Sub(s.tunnel().looked), minDispute), maxDispute))))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-source.Done():
-		return takenError(s.tunnel().id)
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	for {
+		s.mu.Lock()
+		since := s.since
+		s.mu.Unlock()
+		timer := time.NewTimer(time.Until(since.Add(min(max(2*since.Sub(s.tunnel().looked), minDispute), maxDispute))))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return source, nil
+		case <-source.Done():
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		var err error
+		if source, err = s.readyAfter(ctx, source); err != nil {
+			return nil, err
+		}
 	}
 }

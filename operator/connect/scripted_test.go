@@ -21,8 +21,8 @@ type scripted struct {
 	tunnels []*types.Tunnel // newest first
 	fail    map[string]error
 	calls   []string
-	// onDescribe, if set, changes a tunnel before it is described.
-	onDescribe func(*types.Tunnel)
+	// onDescribe, if set, changes a tunnel before it is described, and onRotate before its tokens are rotated.
+	onDescribe, onRotate func(*types.Tunnel)
 }
 
 func (s *scripted) call(format string, args ...any) error {
@@ -109,6 +109,13 @@ func (s *scripted) RotateTunnelAccessToken(_ context.Context, in *iot.RotateTunn
 	}
 	if err := s.call("%s", line); err != nil {
 		return nil, err
+	}
+	if s.onRotate != nil {
+		t, err := s.find(in.TunnelId)
+		if err != nil {
+			return nil, err
+		}
+		s.onRotate(t)
 	}
 	out := &iot.RotateTunnelAccessTokenOutput{}
 	if in.ClientMode != types.ClientModeDestination {

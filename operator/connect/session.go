@@ -260,7 +260,8 @@ func (s *session) renew(ctx context.Context, refused *proxy.HandshakeError) (sec
 	s.mu.Lock()
 	ours := s.connectedAt
 	s.mu.Unlock()
-	if at, connected := changed(d.SourceConnectionState); connected && at.After(ours) {
+	at, connected := changed(d.SourceConnectionState)
+	if connected && at.After(ours) {
 		return secret.Value{}, takenError(s.tunnel().id)
 	}
 	s.cfg.Logger.Info("source refused", "error", refused)
@@ -276,6 +277,11 @@ func (s *session) renew(ctx context.Context, refused *proxy.HandshakeError) (sec
 	case err != nil:
 		s.cfg.Logger.Warn("token cannot be rotated", "error", err)
 		return secret.Value{}, nil
+	}
+	if d, err := s.cfg.describe(ctx, s.tunnel().id); err == nil { // another operator may have come in between
+		if now, connected := changed(d.SourceConnectionState); connected && now.After(at) {
+			return secret.Value{}, takenError(s.tunnel().id)
+		}
 	}
 	return secret.New(aws.ToString(out.SourceAccessToken)), nil
 }

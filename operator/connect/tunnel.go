@@ -110,11 +110,11 @@ func open(ctx context.Context, find *finder) (_ *Tunnel, err error) {
 	t.session.setDeviceSince(w.connected)
 	cfg.step("connecting to the data endpoint")
 	source, err := t.session.ready(ctx)
+	if err == nil {
+		source, err = t.session.confirmOwnership(ctx, source)
+	}
 	if errors.Is(err, errWaited) {
 		return nil, &Error{Reason: NoDataPlane, Text: "no connection to " + cfg.DataEndpoint + " within " + cfg.Wait.String(), hint: "check the network and --data-endpoint"}
-	}
-	if err == nil {
-		err = t.session.confirmOwnership(ctx, source)
 	}
 	if err != nil {
 		return nil, err
