@@ -44,6 +44,7 @@ type session struct {
 	resume  *proxy.Resumption
 	cancel  context.CancelCauseFunc
 	done    chan struct{} // closed at the end
+	look    chan struct{} // gets a value when there is a link again while the device is away
 
 	mu          sync.Mutex
 	form        proxy.Form
@@ -57,11 +58,12 @@ type session struct {
 	confirmed   bool          // the device understands the form
 	drops       int           // starts in a row that made the device drop its websocket
 	device      time.Time     // since when the device is connected, by the service's clock
+	away        bool          // it was said to have left
 	since       time.Time     // when source became ready
 }
 
 func newSession(cfg *Config, t *tunnel) *session {
-	s := &session{cfg: cfg, done: make(chan struct{}), change: make(chan struct{}), connectedAt: t.sourceBefore, form: proxy.V3}
+	s := &session{cfg: cfg, done: make(chan struct{}), look: make(chan struct{}, 1), change: make(chan struct{}), connectedAt: t.sourceBefore, form: proxy.V3}
 	s.current.Store(t)
 	s.resume = proxy.NewResumption(cfg.ResumeTimeout)
 	switch cfg.Destination {
@@ -225,7 +227,14 @@ func (s *session) publish(source *proxy.Source) {
 		s.since = time.Now()
 		if s.redials++; s.redials > 1 {
 			back := Event{Kind: Resumed, Text: "connected again", Connections: source.Kept()} // the device may have them already
-			if back.Connections > 0 {
+			switch {
+			case s.away:
+				back.Text = "connected again, waiting for the device"
+				select {
+				case s.look <- struct{}{}:
+				default:
+				}
+			case back.Connections > 0:
 				back.Text = "connected again, your session goes on"
 			}
 			s.cfg.Progress(back)

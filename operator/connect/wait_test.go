@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
+	"github.com/culvert-iot/culvert/proxy"
 )
 
 func TestWaitingForTheDevice(t *testing.T) {
@@ -153,4 +154,64 @@ func TestADeviceThatLeftAnOpenTunnelIsNotifiedAgain(t *testing.T) {
 			t.Errorf("told %q", told)
 		}
 	})
+}
+
+// What is said of this side's link and of the device comes in the order in which it happens.
+func TestALinkThatIsBackBeforeTheDeviceSaysSo(t *testing.T) {
+	const left, linked = 20 * time.Second, 61 * time.Second
+	for name, tt := range map[string]struct {
+		back time.Duration // of the device
+		want []string
+	}{
+		"the device is back before it was seen to leave": {left + time.Second, []string{"connected again"}},
+		"the device is back first":                       {linked - 5*time.Second, []string{"pi-1 has left the tunnel", "pi-1 is connected again", "connected again"}},
+		"both at a time":                                 {linked - time.Millisecond, []string{"pi-1 has left the tunnel", "connected again, waiting for the device", "pi-1 is connected again"}},
+		"the device is back later":                       {linked + 5*time.Second, []string{"pi-1 has left the tunnel", "connected again, waiting for the device", "pi-1 is connected again"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				d := aTunnel("a")
+				api, news := &scripted{tunnels: []*types.Tunnel{d}}, &told{}
+				api.onDescribe = func(d *types.Tunnel) {
+					status, at := types.ConnectionStatusConnected, began
+					switch since := time.Since(began); {
+					case since >= tt.back:
+						at = began.Add(tt.back)
+					case since >= left:
+						status, at = types.ConnectionStatusDisconnected, began.Add(left)
+					}
+					d.DestinationConnectionState = &types.ConnectionState{Status: status, LastUpdatedAt: aws.Time(at)}
+				}
+				cfg := Config{API: api, Region: "eu-west-1", Progress: news.event}
+				if err := cfg.check("pi-1", []string{"SSH"}); err != nil {
+					t.Fatal(err)
+				}
+				tunnel := &Tunnel{cfg: &cfg, thing: "pi-1", session: newSession(&cfg, &tunnel{id: "a", services: []string{"SSH"}})}
+				tunnel.session.setDeviceSince(began)
+				source := proxy.NewSource(proxy.SourceConfig{})
+				tunnel.session.publish(source)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+				defer cancel()
+				go tunnel.watchDevice(ctx)
+				time.Sleep(linked)
+				tunnel.session.publish(source)
+				synctest.Wait()
+				if said := news.texts(DeviceBack); tt.back == linked-time.Millisecond && len(said) == 0 {
+					t.Error("the device's return is not said at once")
+				}
+				<-ctx.Done()
+				synctest.Wait()
+				var said []string
+				for _, e := range news.list {
+					if e.Kind == DeviceLeft || e.Kind == DeviceBack || e.Kind == Resumed {
+						said = append(said, e.Text)
+					}
+				}
+				if !slices.Equal(said, tt.want) {
+					t.Errorf("said %q, want %q", said, tt.want)
+				}
+			})
+		})
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/internal/loglimit"
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
@@ -23,12 +22,13 @@ const (
 	silenceEvery = time.Minute
 )
 
-// watchDevice says when the device leaves the tunnel and comes back, until ctx ends. A device that has lost its
-// state, as in a container that was replaced, waits to be notified: its token is rotated, which does that.
+// watchDevice says when the device leaves the tunnel and comes back, until ctx ends. A device that was back before it was
+// seen to leave is not worth a line. One that has lost its state, as in a container that was replaced, waits to be notified:
+// its token is rotated, which does that.
 func (t *Tunnel) watchDevice(ctx context.Context) {
 	var away time.Time // since when, or zero
 	var notified time.Time
-	for delay := watchPoll; backoff.Sleep(ctx, delay) == nil; {
+	for delay := watchPoll; t.session.untilLook(ctx, delay); {
 		d, err := t.cfg.describe(ctx, t.session.tunnel().id)
 		if err != nil || d.Status != types.TunnelStatusOpen {
 			continue // the source learns of the tunnel's end
@@ -37,12 +37,14 @@ func (t *Tunnel) watchDevice(ctx context.Context) {
 		now := time.Now()
 		switch {
 		case connected:
-			if t.session.deviceReturned(at) {
+			t.session.deviceReturned(at)
+			if t.session.setAway(false) {
 				t.cfg.tell(DeviceBack, "%s is connected again", []any{t.thing})
 			}
 			away, notified, delay = time.Time{}, time.Time{}, watchPoll
 		case away.IsZero():
 			away, delay = now, awayPoll
+			t.session.setAway(true)
 			t.cfg.tell(DeviceLeft, "%s has left the tunnel", []any{t.thing})
 		case now.Sub(away) >= awayGrace && now.Sub(notified) >= notifyEvery:
 			notified = now
@@ -64,8 +66,31 @@ func (c *Config) notify(ctx context.Context, t *tunnel, thing string) error {
 	return err
 }
 
-// deviceReturned records since when the device is connected, and reports whether that is news.
-func (s *session) deviceReturned(at time.Time) bool {
+// untilLook waits until the device is to be looked at again: after delay, or when there is a link while it is away. It
+// returns false when ctx ends.
+func (s *session) untilLook(ctx context.Context, delay time.Duration) bool {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.look:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// setAway records whether the device was said to have left, and returns what was recorded before.
+func (s *session) setAway(away bool) (was bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was, s.away = s.away, away
+	return was
+}
+
+// deviceReturned records since when the device is connected. One that has come back may be another program.
+func (s *session) deviceReturned(at time.Time) {
 	s.mu.Lock()
 	news := !s.device.IsZero() && at.After(s.device)
 	s.device = at
@@ -73,7 +98,6 @@ func (s *session) deviceReturned(at time.Time) bool {
 	if news {
 		s.forgetForm()
 	}
-	return news
 }
 
 // silence reports services that end connections without a byte, as a missing service does, and the reasons that a
