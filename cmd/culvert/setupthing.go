@@ -38,10 +38,11 @@ func newSetupThingCommand() *cobra.Command {
 			"holds the private key; only you can read it.\n\n" +
 			"The policy is printed first. What exists already is kept: after a failure, run the " +
 			"same command again. A thing that has a certificate gets another only with " +
-			"--new-certificate.\n\n" +
+			"--new-certificate. A policy that an earlier culvert wrote gets a new default version.\n\n" +
 			"The caller needs iot:DescribeEndpoint, DescribeThing, CreateThing, GetPolicy, " +
 			"CreatePolicy, ListThingPrincipals, ListAttachedPolicies, CreateCertificateFromCsr, " +
-			"DescribeCertificate, AttachPolicy and AttachThingPrincipal.",
+			"DescribeCertificate, AttachPolicy and AttachThingPrincipal; to update a policy, " +
+			"CreatePolicyVersion, ListPolicyVersions and DeletePolicyVersion.",
 		Example: "  culvert setup-thing --dry-run my-pi\n" +
 			"  culvert setup-thing my-pi --service SSH=22 --service WEB=localhost:8080",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -130,6 +131,10 @@ func runSetupThing(cmd *cobra.Command, o *setupOptions, thing string) error {
 			return err
 		}
 	}
+	if plan.PolicyOnly {
+		fmt.Fprintf(say, "culvert: %s keeps its certificate and its configuration\n", thing)
+		return nil
+	}
 	fmt.Fprintf(say, `culvert: %[1]s is for the device. It holds a private key: copy it safely,
 culvert:   for example with: scp %[1]s DEVICE:
 culvert:   set the device up with: sudo culvertd init --bundle %[2]s
@@ -141,7 +146,14 @@ culvert:   then remove the file, there and here
 // describe prints what exists and what would be made, and the policy in full.
 func describe(out io.Writer, p *setup.Plan, cfg setup.Config) {
 	there := map[bool]string{true: "is there", false: "to be made"}
+	policy := there[p.Policy]
+	if p.Outdated {
+		policy = "is there, as an earlier culvert wrote it; to be updated"
+	}
 	certificate := "to be made"
+	if p.PolicyOnly {
+		certificate = "is there"
+	}
 	if p.Resumed != "" {
 		certificate = "is there, in " + cfg.Output
 		if !p.Attached {
@@ -150,10 +162,10 @@ func describe(out io.Writer, p *setup.Plan, cfg setup.Config) {
 	}
 	fmt.Fprintf(out, "account %s, region %s, the device's endpoint %s\n\n", p.Account, p.Region, p.Endpoint)
 	fmt.Fprintf(out, "  thing        %-24s %s\n", cfg.Thing, there[p.Thing])
-	fmt.Fprintf(out, "  policy       %-24s %s\n", p.PolicyName, there[p.Policy])
+	fmt.Fprintf(out, "  policy       %-24s %s\n", p.PolicyName, policy)
 	fmt.Fprintf(out, "  certificate  %-24s %s\n", "", certificate)
 	for _, arn := range p.Certificates {
-		if arn != p.Resumed {
+		if arn != p.Resumed && !p.PolicyOnly {
 			fmt.Fprintf(out, "               and another one, which keeps working: %s\n", arn)
 		}
 	}

@@ -2,11 +2,14 @@ package setup
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iot"
+	"github.com/aws/aws-sdk-go-v2/service/iot/types"
 
 	"github.com/culvert-iot/culvert/internal/hint"
 )
@@ -24,7 +27,7 @@ func (e *ApplyError) Unwrap() error { return e.Err }
 func (p *Plan) Apply(ctx context.Context) error {
 	// A file that cannot be written must not leave anything in AWS.
 	var file *newBundle
-	if p.Resumed == "" {
+	if p.Resumed == "" && !p.PolicyOnly {
 		var err error
 		if file, err = createBundle(p.cfg.Output); err != nil {
 			return &ApplyError{Err: err}
@@ -37,7 +40,10 @@ func (p *Plan) Apply(ctx context.Context) error {
 		return nil
 	}
 	advice := "fix that and run the same command again: it continues where it stopped"
-	if file == nil || file.complete {
+	switch {
+	case p.PolicyOnly:
+		advice = "fix that and run the same command again"
+	case file == nil || file.complete:
 		advice = "fix that and run the same command again: it continues with " + p.cfg.Output
 	}
 	return &ApplyError{hint.Wrap(err, strings.TrimPrefix(hint.Of(err)+"\n"+advice, "\n")), done.commands}
@@ -66,6 +72,14 @@ func (p *Plan) apply(ctx context.Context, file *newBundle, done *undo) error {
 		done.made("aws iot delete-policy --policy-name %s", p.PolicyName)
 		p.cfg.Report("policy " + p.PolicyName + " made")
 	}
+	if p.Outdated {
+		if err := p.updatePolicy(ctx, done); err != nil {
+			return err
+		}
+	}
+	if p.PolicyOnly {
+		return nil
+	}
 	certificate := p.Resumed
 	if certificate == "" {
 		var err error
@@ -82,6 +96,48 @@ func (p *Plan) apply(ctx context.Context, file *newBundle, done *undo) error {
 		return failed("attach the certificate "+shortID(certificate)+" to the thing "+thing, err)
 	}
 	p.cfg.Report("certificate attached to its policy and its thing")
+	return nil
+}
+
+// updatePolicy makes the document the policy's default version. AWS IoT keeps five: where there is no room, the oldest one
+// that does not hold is removed.
+func (p *Plan) updatePolicy(ctx context.Context, done *undo) error {
+	what := "update the policy " + p.PolicyName
+	in := &iot.CreatePolicyVersionInput{PolicyName: &p.PolicyName, PolicyDocument: &p.PolicyDocument, SetAsDefault: true}
+	out, err := p.client.CreatePolicyVersion(ctx, in)
+	if _, full := errors.AsType[*types.VersionsLimitExceededException](err); full {
+		if err := p.removeOldest(ctx); err != nil {
+			return failed(what, err)
+		}
+		out, err = p.client.CreatePolicyVersion(ctx, in)
+	}
+	if err != nil {
+		return failed(what, err)
+	}
+	id := aws.ToString(out.PolicyVersionId)
+	done.made("aws iot delete-policy-version --policy-name %s --policy-version-id %s", p.PolicyName, id)
+	done.made("aws iot set-default-policy-version --policy-name %s --policy-version-id %s", p.PolicyName, p.policyVersion)
+	p.cfg.Report("policy " + p.PolicyName + " updated: version " + id + " is its default now, instead of " + p.policyVersion)
+	return nil
+}
+
+// removeOldest removes the policy's oldest version that is not the default.
+func (p *Plan) removeOldest(ctx context.Context) error {
+	out, err := p.client.ListPolicyVersions(ctx, &iot.ListPolicyVersionsInput{PolicyName: &p.PolicyName})
+	if err != nil {
+		return err
+	}
+	oldest := 0
+	for _, v := range out.PolicyVersions {
+		if id, err := strconv.Atoi(aws.ToString(v.VersionId)); err == nil && !v.IsDefaultVersion && (oldest == 0 || id < oldest) {
+			oldest = id
+		}
+	}
+	id := strconv.Itoa(oldest)
+	if _, err := p.client.DeletePolicyVersion(ctx, &iot.DeletePolicyVersionInput{PolicyName: &p.PolicyName, PolicyVersionId: &id}); err != nil {
+		return err
+	}
+	p.cfg.Report("version " + id + " of policy " + p.PolicyName + " removed: AWS IoT keeps five")
 	return nil
 }
 

@@ -43,6 +43,9 @@ type file struct {
 	data string
 }
 
+// answerPings is a line that earlier bundles do not have.
+const answerPings = "answer_pings = true\n"
+
 // files are the files of a bundle.
 func (d Device) files(thing, endpoint, certificate, key string) []file {
 	var b strings.Builder
@@ -54,7 +57,7 @@ func (d Device) files(thing, endpoint, certificate, key string) []file {
 		line("ca_file   = %q", RootsFile)
 	}
 	line("cert_file = %q\nkey_file  = %q", CertificateFile, KeyFile)
-	line("answer_pings = true")
+	b.WriteString(answerPings)
 	if len(d.Roots) > 0 || d.DataEndpoint != "" {
 		line("\n[tunnel]")
 	}

@@ -47,19 +47,25 @@ type Plan struct {
 	PolicyName      string
 	PolicyDocument  string
 	Policy          bool     // it exists
+	Outdated        bool     // as an earlier version of this package wrote it: Apply makes PolicyDocument its default version
 	Certificates    []string // ARNs of the thing's
+	// PolicyOnly reports that nothing but the policy is to be updated: the thing has a certificate, and its bundle is elsewhere.
+	PolicyOnly bool
 
 	// Resumed is the certificate of an existing bundle. "": Apply makes one.
 	Resumed string
 	// Attached reports that Resumed is attached to its policy and its thing.
 	Attached bool
 
-	cfg    Config
-	client *iot.Client
+	cfg           Config
+	client        *iot.Client
+	policyVersion string // the default version's id
 }
 
 // Done reports that nothing is missing.
-func (p *Plan) Done() bool { return p.Thing && p.Policy && p.Resumed != "" && p.Attached }
+func (p *Plan) Done() bool {
+	return p.Thing && p.Policy && !p.Outdated && p.Resumed != "" && p.Attached
+}
 
 // maxThing leaves room for "-tunnel" in a client id of 128 bytes (AWS IoT quotas).
 const maxThing = 121
@@ -108,7 +114,7 @@ func (p *Plan) findAccount(ctx context.Context) error {
 	if !accountForm.MatchString(p.Account) {
 		return fmt.Errorf("%q is not the number of an account: it has 12 digits", p.Account)
 	}
-	p.PolicyDocument = policyDocument(p.Region, p.Account, p.cfg.Thing)
+	p.PolicyDocument = policyDocument(policyStatements(p.Region, p.Account, p.cfg.Thing))
 	return nil
 }
 
@@ -151,7 +157,10 @@ func (p *Plan) findPolicy(ctx context.Context) error {
 	if err != nil {
 		return failed("look for the policy "+p.PolicyName, err)
 	}
-	if !samePolicy(aws.ToString(out.PolicyDocument), p.PolicyDocument) {
+	document := aws.ToString(out.PolicyDocument)
+	p.Outdated = earlierPolicy(document, policyStatements(p.Region, p.Account, p.cfg.Thing))
+	p.policyVersion = aws.ToString(out.DefaultVersionId)
+	if !p.Outdated && !samePolicy(document, p.PolicyDocument) {
 		return hint.New("there is a policy "+p.PolicyName+" already, and it says something else",
 			"see it with: aws iot get-policy --policy-name "+p.PolicyName+"; delete it, or name another with --policy-name")
 	}
@@ -167,7 +176,11 @@ func (p *Plan) findBundle(ctx context.Context) error {
 		return err
 	}
 	if b == nil {
-		if len(p.Certificates) > 0 && !p.cfg.NewCertificate {
+		switch {
+		case len(p.Certificates) == 0 || p.cfg.NewCertificate:
+		case p.Outdated:
+			p.PolicyOnly = true
+		default:
 			return hint.New(
 				fmt.Sprintf("the thing %s has a certificate already (%s), and AWS does not keep its private key", p.cfg.Thing, shortID(p.Certificates[0])),
 				"if the device has it, nothing is left to do; if its key is lost, make another with --new-certificate")

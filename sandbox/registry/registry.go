@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -47,7 +46,7 @@ type Registry struct {
 	things       map[string][]string // name: ARNs of its certificates
 	attributes   map[string]map[string]string
 	groups       map[string][]string // name: things
-	policies     map[string][]byte   // name: document
+	policies     map[string]*policy
 	certificates map[string]*certificate
 	faults       map[string][]Fault
 }
@@ -75,7 +74,7 @@ func New(cfg Config) *Registry {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Registry{
-		cfg: cfg, things: map[string][]string{}, attributes: map[string]map[string]string{}, groups: map[string][]string{}, policies: map[string][]byte{},
+		cfg: cfg, things: map[string][]string{}, attributes: map[string]map[string]string{}, groups: map[string][]string{}, policies: map[string]*policy{},
 		certificates: map[string]*certificate{}, faults: map[string][]Fault{},
 	}
 	for _, name := range cfg.Things {
@@ -165,6 +164,8 @@ const (
 	typeExists   = "ResourceAlreadyExistsException"
 	typeInvalid  = "InvalidRequestException"
 	typeMalform  = "MalformedPolicyException"
+	typeVersions = "VersionsLimitExceededException"
+	typeConflict = "DeleteConflictException"
 )
 
 type apiError struct {
@@ -181,8 +182,6 @@ func notFound(format string, args ...any) error {
 func invalid(format string, args ...any) error {
 	return &apiError{http.StatusBadRequest, typeInvalid, fmt.Sprintf(format, args...)}
 }
-
-var policyName = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
 
 func (r *Registry) createThing(name string, attributes map[string]string) (any, error) {
 	if !pki.ValidThing(name) {
@@ -222,39 +221,6 @@ func (r *Registry) attachPrincipal(thing, principal string) (any, error) {
 		r.things[thing] = append(principals, principal)
 	}
 	return struct{}{}, nil
-}
-
-func (r *Registry) createPolicy(name, document string) (any, error) {
-	if !policyName.MatchString(name) {
-		return nil, invalid("policy name %q", name)
-	}
-	if _, ok := r.document(name); ok {
-		return nil, &apiError{http.StatusConflict, typeExists, "Policy cannot be created - name already exists (name=" + name + ")"}
-	}
-	if err := r.cfg.CheckPolicy([]byte(document)); err != nil {
-		return nil, &apiError{http.StatusBadRequest, typeMalform, err.Error()}
-	}
-	r.policies[name] = []byte(document)
-	return r.getPolicy(name)
-}
-
-func (r *Registry) getPolicy(name string) (any, error) {
-	document, ok := r.document(name)
-	if !ok {
-		return nil, notFound("Policy not found (name=%s)", name)
-	}
-	return map[string]any{
-		"policyName": name, "policyArn": r.arn("policy/" + name), "policyDocument": string(document), "defaultVersionId": "1", "policyVersionId": "1",
-	}, nil
-}
-
-// document returns a policy's document.
-func (r *Registry) document(name string) (document []byte, ok bool) {
-	if name == AdoptedPolicy && r.cfg.Policy != nil {
-		return r.cfg.Policy(), true
-	}
-	document, ok = r.policies[name]
-	return document, ok
 }
 
 func (r *Registry) attachPolicy(name, target string) (any, error) {

@@ -116,6 +116,15 @@ var operations = []operation{
 		return r.createPolicy(args[0], in.body.PolicyDocument)
 	}},
 	{"GetPolicy", http.MethodGet, []string{"policies", ""}, func(r *Registry, args []string, _ input) (any, error) { return r.getPolicy(args[0]) }},
+	{"CreatePolicyVersion", http.MethodPost, []string{"policies", "", "version"}, func(r *Registry, args []string, in input) (any, error) {
+		return r.createPolicyVersion(args[0], in.body.PolicyDocument, in.query.Get("setAsDefault") == "true")
+	}},
+	{"ListPolicyVersions", http.MethodGet, []string{"policies", "", "version"}, func(r *Registry, args []string, _ input) (any, error) {
+		return r.listPolicyVersions(args[0])
+	}},
+	{"DeletePolicyVersion", http.MethodDelete, []string{"policies", "", "version", ""}, func(r *Registry, args []string, _ input) (any, error) {
+		return r.deletePolicyVersion(args[0], args[1])
+	}},
 	{"AttachPolicy", http.MethodPut, []string{"target-policies", ""}, func(r *Registry, args []string, in input) (any, error) {
 		return r.attachPolicy(args[0], in.body.Target)
 	}},
