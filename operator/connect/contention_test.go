@@ -2,7 +2,9 @@ package connect_test
 
 import (
 	"context"
+	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,8 +128,8 @@ func TestARotationThatComesLateTakesNothing(t *testing.T) {
 	for name, behaviour := range map[string]tunnels.Behaviour{
 		"a rotation ends a connection": {}, "a rotated token's connection stands": {RotationKeepsConnection: true},
 	} {
-		for _, confirmed := range []bool{true, false} {
-			t.Run(name+map[bool]string{true: ", long after", false: ", at once"}[confirmed], func(t *testing.T) {
+		for _, when := range []string{"after the other one has confirmed the tunnel", "before that", "before the other one knows the services"} {
+			t.Run(name+", "+when, func(t *testing.T) {
 				t.Parallel()
 				c := newCloudThat(t, sandbox.Config{Behaviour: behaviour}, keepingDevice(time.Minute, echo))
 				id := c.leaveTunnel(t)
@@ -147,18 +149,29 @@ func TestARotationThatComesLateTakesNothing(t *testing.T) {
 				case <-opened:
 					t.Fatal("no tunnel was found")
 				}
+				rotate := func() {
+					close(held.release)
+					<-held.ended
+				}
 				fast := c.config()
-				if !confirmed {
-					fast.API = &whenConnected{API: fast.API, then: func() {
-						close(held.release)
-						<-held.ended
-					}}
+				switch when {
+				case "before that":
+					fast.API = &whenConnected{API: fast.API, then: rotate}
+				case "before the other one knows the services":
+					c.Relay.Faults().EndEarly(relay.Target{Side: tunnels.Source}, 1, relay.Ending{Code: 1012})
+					var dials atomic.Int32
+					fast.NetDial = func(ctx context.Context, network, address string) (net.Conn, error) {
+						if dials.Add(1) == 2 {
+							rotate()
+						}
+						return (&net.Dialer{}).DialContext(ctx, network, address)
+					}
 				}
 				first := openTunnel(t, fast, "SSH")
 				conn := dial(t, first, "SSH")
 				talk(t, conn, "mine")
-				if confirmed {
-					close(held.release)
+				if when == "after the other one has confirmed the tunnel" {
+					rotate()
 				}
 				second := <-opened
 				if second == nil {

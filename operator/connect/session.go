@@ -40,11 +40,14 @@ const (
 type session struct {
 	cfg     *Config
 	current atomic.Pointer[tunnel]
-	next    succession
-	resume  *proxy.Resumption
-	cancel  context.CancelCauseFunc
-	done    chan struct{} // closed at the end
-	look    chan struct{} // gets a value when there is a link again while the device is away
+	// admitted is set once the service has let this side in, if only for a moment: an operator who rotates the tokens
+	// after that sees it, and leaves the tunnel alone (see [finder.taken]).
+	admitted atomic.Bool
+	next     succession
+	resume   *proxy.Resumption
+	cancel   context.CancelCauseFunc
+	done     chan struct{} // closed at the end
+	look     chan struct{} // gets a value when there is a link again while the device is away
 
 	mu          sync.Mutex
 	form        proxy.Form
@@ -146,8 +149,8 @@ func (s *session) run(ctx context.Context) error {
 		switch {
 		case isRefusal(err):
 			// The token is spent, was rotated away, or the tunnel has ended.
-			if !s.wasUp() && !s.tunnel().opened && !s.cfg.TakeOver {
-				return takenError(s.tunnel().id) // another operator found it, too, and rotated its tokens later: no fight for it
+			if !s.admitted.Load() && !s.tunnel().opened && !s.cfg.TakeOver {
+				return takenError(s.tunnel().id) // another operator found it, too, and rotated its tokens later
 			}
 			if refusals++; refusals >= firstRefusals && !s.wasUp() {
 				return s.unreachable(err)
@@ -191,6 +194,7 @@ func (s *session) connect(ctx context.Context, token, client secret.Value) (up b
 		},
 		Form: form, Logger: s.cfg.Logger, Resume: s.resume,
 		OnOpen: func(channelID, _ string) {
+			s.admitted.Store(true)
 			s.cfg.Logger.Info("source connected", "channel_id", channelID, "token", token.ID())
 		},
 	})
