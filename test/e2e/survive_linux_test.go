@@ -34,7 +34,7 @@ type interruption struct {
 }
 
 // The rates of every link, in bytes a second: before the fault, so that no transfer is over by then, and after it.
-const slowRate, fastRate = 200_000, 16_000_000
+const slowRate, fastRate = 60_000, 16_000_000
 
 // survivalPause is how long a fault lasts that has an end. CULVERT_PAUSE sets it, such as 2m.
 func survivalPause(t *testing.T) time.Duration {
