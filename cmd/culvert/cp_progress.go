@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/internal/units"
 	"github.com/culvert-iot/culvert/operator/transfer"
 )
 
@@ -97,12 +98,12 @@ func barText(p transfer.Progress, rate float64, width int) string {
 	if p.TotalBytes > 0 {
 		percent = int(min(100, 100*p.Bytes/p.TotalBytes))
 	}
-	right := fmt.Sprintf(" %3d%%  %s of %s", percent, transfer.Bytes(p.Bytes), transfer.Bytes(p.TotalBytes))
+	right := fmt.Sprintf(" %3d%%  %s of %s", percent, units.Bytes(p.Bytes), units.Bytes(p.TotalBytes))
 	switch left := p.TotalBytes - p.Bytes; {
 	case p.Verifying:
 		right += "  verifying"
 	case left > 0:
-		right += "  " + transfer.Bytes(int64(rate)) + "/s"
+		right += "  " + units.Bytes(int64(rate)) + "/s"
 		if rate >= 1 {
 			right += "  " + clock(time.Duration(float64(left)/rate*float64(time.Second)))
 		}

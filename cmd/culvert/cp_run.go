@@ -16,6 +16,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/units"
 	"github.com/culvert-iot/culvert/operator/transfer"
 )
 
@@ -101,13 +102,13 @@ func (r *cpRun) sumUp(s cpSummary) {
 	if s.Unchanged > 0 {
 		text += fmt.Sprintf(", %d unchanged", s.Unchanged)
 	}
-	text += ", " + transfer.Bytes(s.Bytes)
+	text += ", " + units.Bytes(s.Bytes)
 	if s.Failed > 0 {
 		text += fmt.Sprintf(", %d failed", s.Failed)
 	}
 	text += fmt.Sprintf(", in %v", (time.Duration(s.Seconds*1000) * time.Millisecond).Round(100*time.Millisecond))
 	if s.Sent > 0 && s.Seconds > 0 {
-		text += fmt.Sprintf(" (%s/s)", transfer.Bytes(int64(float64(s.Sent)/s.Seconds)))
+		text += fmt.Sprintf(" (%s/s)", units.Bytes(int64(float64(s.Sent)/s.Seconds)))
 	}
 	switch s.Check {
 	case "sha256":
@@ -214,7 +215,7 @@ func (r *cpRun) report(result transfer.Result) {
 	case result.Err != nil:
 		r.show.aside(func() { hint.Print(r.show.w, clean.Error(fmt.Errorf("%s: %w", source, result.Err))) })
 	case result.Resumed > 0:
-		r.show.note("%s continued after %s, which were verified", source, transfer.Bytes(result.Resumed))
+		r.show.note("%s continued after %s, which were verified", source, units.Bytes(result.Resumed))
 	}
 }
 

@@ -23,12 +23,12 @@ func TestTheBarOfCp(t *testing.T) {
 		want  string
 	}{
 		{"one file", half, 780_300, 79, "culvert: firmware.bin [#####-------]  45%  12.2 MB of 27.1 MB  780.3 kB/s  0:19"},
-		{"without a rate", half, 0, 79, "culvert: firmware.bin [#####-------]  45%  12.2 MB of 27.1 MB  0 bytes/s"},
+		{"without a rate", half, 0, 79, "culvert: firmware.bin [#####-------]  45%  12.2 MB of 27.1 MB  0 B/s"},
 		{"on a narrow terminal", half, 780_300, 62, "culvert: firm...bin  45%  12.2 MB of 27.1 MB  780.3 kB/s  0:19"},
 		{"many", many, 400_000, 79, "culvert: 12/300 longlong..long.txt   0%  1.5 kB of 4.0 GB  400.0 kB/s  2:46:40"},
-		{"verifying", verifying, 0, 79, "culvert: a [############] 100%  5 bytes of 5 bytes  verifying"},
-		{"wide characters", wide, 0, 79, "culvert: 日本語の..です.txt [###---------]  33%  1 byte of 3 bytes  0 bytes/s"},
-		{"a name that steers terminals", hostile, 0, 79, "culvert: a [31m b [###---------]  33%  1 byte of 3 bytes  0 bytes/s"},
+		{"verifying", verifying, 0, 79, "culvert: a [############] 100%  5 B of 5 B  verifying"},
+		{"wide characters", wide, 0, 79, "culvert: 日本語のとても..ァイルです.txt [###---------]  33%  1 B of 3 B  0 B/s"},
+		{"a name that steers terminals", hostile, 0, 79, "culvert: a [31m b [###---------]  33%  1 B of 3 B  0 B/s"},
 		{"before it is known", transfer.Progress{}, 0, 79, "culvert: listing the files to copy ..."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

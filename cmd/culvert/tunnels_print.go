@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/units"
 	"github.com/culvert-iot/culvert/operator/holder"
 	"github.com/culvert-iot/culvert/operator/opentunnels"
 	"github.com/culvert-iot/culvert/operator/presence"
@@ -134,7 +135,7 @@ func (o *tunnelsOptions) print(out io.Writer, held []holder.Status, open []opent
 	var said []int
 	var below strings.Builder
 	for _, r := range rows {
-		fields := r.fields(now, func(n int64, _ int) string { return bytesText(n) })
+		fields := r.fields(now, func(n int64, _ int) string { return units.Bytes(n) })
 		for i, f := range fields {
 			if f == "" {
 				fields[i] = "-"
@@ -186,20 +187,4 @@ func (h *heldBy) line(thing string, now time.Time) string {
 		text += ", ends in " + presence.Rough(h.Ends.Sub(now)) + " if it is not used"
 	}
 	return text + "\n  log: " + h.Log + "\n"
-}
-
-// bytesText formats a number of bytes for people.
-func bytesText(n int64) string {
-	v, unit := float64(n), 0
-	for ; v >= 999.5 && unit < 4; unit++ {
-		v /= 1000
-	}
-	if unit == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	precision := 1
-	if v >= 99.95 {
-		precision = 0
-	}
-	return fmt.Sprintf("%.*f %cB", precision, v, "kMGT"[unit-1])
 }

@@ -240,14 +240,6 @@ func TestAPriceIsMultipliedIfItCanBeRead(t *testing.T) {
 	}
 }
 
-func TestBytesForAPerson(t *testing.T) {
-	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1.0 kB", 99949: "99.9 kB", 99950: "100 kB", 999500: "1.0 MB", 12_345_678_901: "12.3 GB"} {
-		if got := bytesText(n); got != want {
-			t.Errorf("%d: %q, want %q", n, got, want)
-		}
-	}
-}
-
 // On a terminal, prune asks.
 func TestPruneTakesTheAnswer(t *testing.T) {
 	script, err := exec.LookPath("script")

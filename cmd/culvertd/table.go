@@ -10,6 +10,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/textwrap"
+	"github.com/culvert-iot/culvert/internal/units"
 )
 
 // width is that of the narrowest terminal in use.
@@ -58,7 +59,7 @@ func table(s agent.Status) string {
 			out += v.BytesOut
 		}
 		fmt.Fprintf(&b, row, clean.Text(t.Session, 0), clean.Text(string(t.State), 0), age(s.Now.Sub(t.Received)), list(names, 22),
-			fmt.Sprint(conns), size(in), size(out))
+			fmt.Sprint(conns), units.Bytes(in), units.Bytes(out))
 		for _, line := range details(t, s.Now) {
 			paragraph(&b, "", line)
 		}
@@ -216,18 +217,4 @@ func age(d time.Duration) string {
 	default:
 		return fmt.Sprintf("%dd", int(d/(24*time.Hour)))
 	}
-}
-
-// size shows a number of bytes in decimal units, in at most nine characters.
-func size(n uint64) string {
-	if n < 1000 {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, unit := float64(n)/1000, 0
-	const units = "kMGTPE"
-	for value >= 999.95 && unit < len(units)-1 {
-		value /= 1000
-		unit++
-	}
-	return fmt.Sprintf("%.1f %cB", value, units[unit])
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/units"
 )
 
 // largeFile is the size from which a file moves alone, and from which the copier checks the room for it first.
@@ -240,7 +241,7 @@ func (f *fileCopy) room(at int64, partial fs.FileInfo) error {
 		free += uint64(max(0, partial.Size()-at))
 	}
 	if need := f.size - at; known && uint64(need) > free { //nolint:gosec // at is at most the size
-		return fmt.Errorf("no room: %s are free and %s are needed", Bytes(int64(free)), Bytes(need)) //nolint:gosec // less than need
+		return fmt.Errorf("no room: %s are free and %s are needed", units.Bytes(free), units.Bytes(need))
 	}
 	return nil
 }
