@@ -16,7 +16,7 @@ import (
 	"github.com/culvert-iot/culvert/services"
 )
 
-// defaultService is what is meant when none is named.
+// defaultService is the service if the command line names none.
 const defaultService = "SSH"
 
 func newConnectCommand() *cobra.Command {
@@ -218,7 +218,7 @@ func (o *connectOptions) reach(cmd *cobra.Command, events *eventWriter, child *c
 	return reachError(cmd, carryStdio(ctx, t, thing, names[0], in, out, show.note))
 }
 
-// networkOf keeps IPv4's "any address" from meaning IPv6's as well, as the Go library has it.
+// networkOf keeps IPv4's "any address" to IPv4: the Go library would listen on IPv6 as well.
 func networkOf(address string) string {
 	host, _, _ := net.SplitHostPort(address)
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Is4() {
@@ -260,7 +260,7 @@ func serve(ctx context.Context, cmd *cobra.Command, show *progress, events *even
 		cancel()
 	}
 	if ctx.Err() != nil {
-		return nil // that is how it is meant to end
+		return nil // a signal is the intended end
 	}
 	return first
 }

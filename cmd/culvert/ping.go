@@ -166,8 +166,8 @@ func printAnswer(out io.Writer, thing string, a answerOrError, quiet bool) {
 	fmt.Fprintln(out, "version, uptime and services are not known:", reason)
 }
 
-// pingState says what AWS knows of a device that did not answer, or that may not be sent messages. denied is why it
-// may not; nil if messages were sent.
+// pingState prints what AWS knows of a device that did not answer, or that the caller may not send messages to. cause
+// is why it may not; nil if messages were sent.
 func pingState(ctx context.Context, out io.Writer, client *presence.Client, thing string, cause error) error {
 	state, err := client.Look(ctx, thing)
 	switch {

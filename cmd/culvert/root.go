@@ -112,7 +112,7 @@ func finishRoot(root *cobra.Command) *cobra.Command {
 	return root
 }
 
-// rootUsage is cobra's template without what the root command has not.
+// rootUsage is cobra's template without the parts that the root command lacks.
 const rootUsage = `Usage:
   {{.UseLine}}{{if .HasAvailableSubCommands}}
   {{.CommandPath}} COMMAND --help{{end}}{{if .HasExample}}
@@ -139,8 +139,8 @@ func addVersionFlag(c *cobra.Command) {
 	}
 }
 
-// shortenCompletion fits the library's own command into 80 columns of help. It must come after SetOut: the library keeps
-// the output of when the command was made.
+// shortenCompletion fits the library's own command into 80 columns of help. Call it after SetOut: the library keeps the
+// output that was set when it made the command.
 func shortenCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

@@ -40,7 +40,7 @@ func (o *shareOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&o.price, "price", "", "`amount` that AWS charges for a tunnel, to be shown before one is opened; environment: "+priceVariable)
 }
 
-// resolve takes what no flag says from the environment.
+// resolve takes values without a flag from the environment.
 func (o *shareOptions) resolve(f *pflag.FlagSet) error {
 	if text := os.Getenv(persistVariable); text != "" && !f.Changed("persist") {
 		d, err := time.ParseDuration(text)
@@ -58,7 +58,7 @@ func (o *shareOptions) resolve(f *pflag.FlagSet) error {
 	return nil
 }
 
-// tunnel is a way to a thing's services, shared or not.
+// tunnel is a tunnel to a thing's services, shared or not.
 type tunnel interface {
 	ID() string
 	Opened() bool
@@ -118,7 +118,7 @@ func (o *reachOptions) attach(ctx context.Context, cmd *cobra.Command, cfg conne
 	return t, err
 }
 
-// key is of everything that decides which tunnel is reached, and as whom. It takes no call: temporary credentials of a profile
+// key is made of everything that selects the tunnel and the caller. It makes no call: a profile's temporary credentials
 // may change while its holder lives.
 func (o *reachOptions) key(thing string) string {
 	cfg := o.loaded
@@ -131,7 +131,7 @@ func (o *reachOptions) key(thing string) string {
 	for _, source := range cfg.ConfigSources {
 		switch s := source.(type) {
 		case config.EnvConfig:
-			if o.aws.Profile == "" { // a profile that is given counts more
+			if o.aws.Profile == "" { // --profile takes precedence
 				parts = append(parts, s.Credentials.AccessKeyID, s.WebIdentityTokenFilePath, s.RoleARN, s.ContainerCredentialsEndpoint, s.ContainerCredentialsRelativePath)
 			}
 			parts = append(parts, s.SharedCredentialsFile, s.SharedConfigFile)
@@ -152,7 +152,7 @@ func absolute(path string) string {
 	return path
 }
 
-// sharedConfig is config, with what the environment says of sharing.
+// sharedConfig is config, with the environment's settings for sharing.
 func (o *reachOptions) sharedConfig(ctx context.Context, cmd *cobra.Command, show *progress) (connect.Config, error) {
 	if err := o.share.resolve(cmd.Flags()); err != nil {
 		return connect.Config{}, err

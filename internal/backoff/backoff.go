@@ -2,6 +2,7 @@ package backoff
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -28,7 +29,10 @@ type Backoff struct {
 // service, and a bound that doubles with each call, from Min to Max. floor, if larger, is
 // the service's own wish (Retry-After); jitter up to the bound is added to it, so that a fleet that got
 // the same answer does not return in the same second, and spreads more with each answer.
-func (b *Backoff) Next(floor time.Duration) time.Duration {
+func (b *Backoff) Next(floor time.Duration) time.Duration { return b.NextWithin(math.MaxInt64, floor) }
+
+// NextWithin is Next with another upper bound of this delay, most, if that is less than Max.
+func (b *Backoff) NextWithin(most, floor time.Duration) time.Duration {
 	minimum, limit := b.Min, b.Max
 	if minimum <= 0 {
 		minimum = DefaultMin
@@ -36,6 +40,7 @@ func (b *Backoff) Next(floor time.Duration) time.Duration {
 	if limit <= 0 {
 		limit = DefaultMax
 	}
+	limit = min(limit, most)
 	bound := limit
 	if b.failures < 32 && minimum<<b.failures < limit && minimum<<b.failures > 0 {
 		bound = minimum << b.failures

@@ -164,14 +164,7 @@ func (p *Policy) throttled(floor time.Duration, now time.Time) time.Duration {
 	if p.throttledAt.IsZero() {
 		p.throttledAt = now
 	}
-	most := p.Backoff.Max
-	if most <= 0 {
-		most = backoff.DefaultMax
-	}
-	own := p.Backoff.Max
-	p.Backoff.Max = min(most, max(leastThrottled, now.Sub(p.throttledAt)/throttledPart))
-	defer func() { p.Backoff.Max = own }()
-	return p.Backoff.Next(floor)
+	return p.Backoff.NextWithin(max(leastThrottled, now.Sub(p.throttledAt)/throttledPart), floor)
 }
 
 // tryAgain gives a pair that has worked its slow tries.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,11 +44,11 @@ const (
 	statusTime = 4 * time.Second
 )
 
-// attempts is how often a holder may end in a client's face before the client gives up.
+// attempts bounds how often a holder may end during a client's request before the client gives up.
 const attempts = 4
 
-// Attach returns a tunnel of the thing's holder with the services of r. It starts the holder if there is none. event gets what
-// happens meanwhile, and afterwards until the result is closed.
+// Attach returns a tunnel of the thing's holder with the services of r. It starts the holder if there is none. event
+// gets the holder's events until the result is closed.
 //
 // Errors are [ErrNone], [ErrSilent], those of [connect.Open], *[Error] for those of the control API, and the cause of ctx.
 func (c *Client) Attach(ctx context.Context, r Request, event func(connect.Event)) (*Tunnel, error) {
@@ -68,7 +69,7 @@ func (c *Client) Attach(ctx context.Context, r Request, event func(connect.Event
 	return t, nil
 }
 
-// begin sends a request, and returns when it was answered well.
+// begin sends a request, and returns the answer of a holder that takes it.
 func (c *Client) begin(ctx context.Context, r Request, event func(connect.Event)) (*link, answer, error) {
 	var last error
 	for i := range attempts {
@@ -153,7 +154,7 @@ func (l *link) request(ctx context.Context, r Request, event func(connect.Event)
 
 func (c *Client) path(suffix string) string { return filepath.Join(c.Dir, c.Key+suffix) }
 
-// lockTime is how long a client waits for another one that starts the holder, or for a holder that ends.
+// lockTime is how long a client waits while another client starts the holder, or a holder ends.
 const lockTime = 20 * time.Second
 
 // connection connects to the holder. If there is none, it starts one.
@@ -225,28 +226,28 @@ type Tunnel struct {
 	opened  bool
 	event   func(connect.Event)
 
-	closing sync.Once
-	done    chan struct{}
-	err     error // after done
+	closed atomic.Bool // by Close
+	done   chan struct{}
+	err    error // after done
 }
 
-// follow passes on what happens until the tunnel has ended.
+// follow passes events on until the tunnel has ended.
 func (t *Tunnel) follow() {
 	defer close(t.done)
 	s := &stream{link: t.link, event: t.event, gone: t.gone}
 	_, err := s.Read(make([]byte, 1))
-	if !errors.Is(err, io.EOF) {
+	if !errors.Is(err, io.EOF) && !t.closed.Load() {
 		t.err = err
 	}
 }
 
-// gone explains an end without a word.
+// gone explains an end without a reason.
 func (t *Tunnel) gone() error {
 	return hint.Wrap(&connect.Error{Reason: connect.LinkLost, Text: "the background holder of " + t.client.Thing + "'s tunnel has ended unexpectedly"},
 		"run the command again: it starts a new one; this one's log is "+t.log)
 }
 
-// ID is the tunnel's.
+// ID returns the tunnel's id.
 func (t *Tunnel) ID() string { return t.id }
 
 // Opened reports whether the holder opened the tunnel, and did not find it.
@@ -260,11 +261,9 @@ func (t *Tunnel) Err() error { return t.err }
 
 // Close leaves the tunnel to the holder.
 func (t *Tunnel) Close() error {
-	t.closing.Do(func() {
-		_ = t.link.Close()
-		<-t.done
-		t.err = nil
-	})
+	t.closed.Store(true)
+	_ = t.link.Close()
+	<-t.done
 	return nil
 }
 

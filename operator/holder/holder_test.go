@@ -94,6 +94,9 @@ func TestAHolderThatIsKilledIsNoticedAndReplaced(t *testing.T) {
 	if _, err := tunnel.Dial(within(t), "SSH"); !isReason(err, connect.LinkLost) {
 		t.Errorf("a new connection: %v", err)
 	}
+	if err := tunnel.Close(); err != nil || !isReason(tunnel.Err(), connect.LinkLost) {
+		t.Errorf("closed: %v, and the tunnel: %v", err, tunnel.Err())
+	}
 	talk(t, attach(t, c, time.Minute, "SSH"), "again")
 	if now := s.holders(t)[0]; now.PID == h.PID {
 		t.Error("the holder is the same")

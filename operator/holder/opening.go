@@ -9,7 +9,7 @@ import (
 	"github.com/culvert-iot/culvert/operator/connect"
 )
 
-// opening is a tunnel that is being opened, for all who wait for it.
+// opening is the search for a tunnel, shared by all sessions that wait for it.
 type opening struct {
 	services []string
 	cancel   context.CancelFunc
@@ -17,7 +17,7 @@ type opening struct {
 	err      error // after done
 
 	waiting map[*session]bool
-	events  []connect.Event // so far, for those who come later
+	events  []connect.Event // so far, for sessions that come later
 }
 
 // tunnelFor returns a tunnel with the services of r, and opens one if there is none. One is opened at a time.
@@ -61,7 +61,7 @@ func (s *Server) tunnelFor(ctx context.Context, r Request, who *session) (*held,
 	}
 }
 
-// find returns a tunnel that is there. The caller has mu.
+// find returns a held tunnel that serves r. The caller has mu.
 func (s *Server) find(r Request) *held {
 	s.tunnels = slices.DeleteFunc(s.tunnels, func(t *held) bool {
 		if t.isOver() {
@@ -164,7 +164,7 @@ func (s *Server) open(r Request) *opening {
 	return o
 }
 
-// other says why a tunnel that is there does not serve.
+// other says why a held tunnel does not serve.
 func other(t *held, wanted []string) string {
 	if covers(t.Services(), wanted) {
 		return "tunnel " + t.ID() + " ends soon"

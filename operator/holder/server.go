@@ -16,7 +16,7 @@ import (
 
 // Times of a holder.
 const (
-	requestTime = 10 * time.Second // for a client to say what it wants
+	requestTime = 10 * time.Second // for a client's request
 	firstUse    = 30 * time.Second // for the first session to come
 	idleTime    = 10 * time.Second // without a session until Idle is called
 )
@@ -25,12 +25,12 @@ const (
 type Server struct {
 	Thing   string
 	Version string         // of the program
-	Config  connect.Config // what a request says of Lifetime, Wait, TakeOver, Keep and Price comes on top
-	Log     string         // where Logger writes to, for people to find
+	Config  connect.Config // a request sets Lifetime, Wait, TakeOver, Keep and Price
+	Log     string         // the file that Logger writes to
 	Logger  *slog.Logger
 
-	// Leave makes new clients find another holder: it takes the socket away, and returns when no client can be starting one. release
-	// lets them. nil: there is nothing to take away.
+	// Leave makes new clients find another holder: it removes the socket, and keeps clients from starting a holder
+	// until release is called. nil: there is no socket to remove.
 	Leave func() (release func())
 
 	// Known, if set, returns the services that the thing is known to have, the last used first. A new tunnel names
@@ -62,7 +62,7 @@ type Server struct {
 	closeErr error
 }
 
-// held is a tunnel and who uses it.
+// held is a tunnel and the sessions that use it.
 type held struct {
 	*connect.Tunnel
 
@@ -72,8 +72,8 @@ type held struct {
 	sessions map[*session]bool
 }
 
-// Run serves l until the holder has had no session for as long as its last one asked for, it is told to end, or ctx ends. Then it
-// closes l and the tunnels. It returns the error of closing them.
+// Run serves l until ctx ends, a client asks the holder to end, or it has had no session for the time that the last
+// session asked for. Then it closes l and the tunnels, and returns the error of closing them.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	if s.Logger == nil {
 		s.Logger = slog.New(slog.DiscardHandler)
@@ -127,7 +127,7 @@ func (s *Server) refuse(onlyIdle bool) bool {
 	return true
 }
 
-// shutdown takes the socket away and closes the tunnels before a new holder may look for one. It returns when that is done.
+// shutdown removes the socket and closes the tunnels before a new holder may look for one.
 func (s *Server) shutdown() {
 	s.closing.Do(func() {
 		s.refuse(false)
@@ -161,7 +161,7 @@ func (s *Server) leaveSocket() (release func()) {
 	return release
 }
 
-// drain lets the sessions end, and no new ones begin.
+// drain lets the present sessions end, and refuses new ones.
 func (s *Server) drain() {
 	s.refuse(false)
 	s.Logger.Info("holder gives way to another version")

@@ -94,7 +94,7 @@ func (c *session) use() {
 	s := c.server
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	defer cancel(nil)
-	spoken := make(chan struct{}) // closed when the client says more, or is gone
+	spoken := make(chan struct{}) // closed when the client sends more, or is gone
 	go func() {
 		defer close(spoken)
 		if _, err := c.r.Peek(1); err != nil {
@@ -156,7 +156,7 @@ func (c *session) use() {
 	}
 }
 
-// carry copies both ways until the client is gone, which it is when it has seen the end.
+// carry copies both ways until the client is gone. A client leaves when it has seen the end.
 func (c *session) carry(h *held, conn net.Conn, spoken <-chan struct{}) {
 	defer conn.Close()
 	frames := &stream{link: c.link, event: func(connect.Event) {}, gone: func() error { return net.ErrClosed }}
@@ -178,7 +178,7 @@ func (c *session) carry(h *held, conn net.Conn, spoken <-chan struct{}) {
 	}()
 	<-spoken
 	_, err := io.Copy(&counted{conn, &h.out, c.server}, frames)
-	if err == nil { // the end of what the client has to say
+	if err == nil { // the client has ended its input
 		if half, ok := conn.(interface{ CloseWrite() error }); ok {
 			_ = half.CloseWrite()
 		}

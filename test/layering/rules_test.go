@@ -15,12 +15,12 @@ type layer struct {
 var layers = []layer{
 	{"test/...", []string{"..."}, "tests of everything together import everything"},
 	{"agent/tpmkey", []string{"internal/hint"}, "a key in a TPM knows no configuration"},
-	{"agent/metrics", []string{"internal/..."}, "who serves figures does not know what they mean"},
+	{"agent/metrics", []string{"internal/..."}, "the server of figures does not know what they mean"},
 	{"internal/netdial", []string{"internal/..."}, "a proxy's URL may hold a password, and its certificate is looked at"},
 	{"internal/trust", []string{"internal/..."}, "files are judged with a hint"},
 	{"internal/...", []string{"internal/..."}, "small parts stand alone"},
 	{"configs", nil, "it holds the files that ship and nothing else"},
-	{"services", []string{"internal/..."}, "a name becomes an address without knowing who asks"},
+	{"services", []string{"internal/..."}, "a name becomes an address without regard to the caller"},
 
 	{"proxy/frame", nil, "the codec is pure"},
 	{"proxy/wsconn", []string{"internal/..."}, "a websocket does not know what its bytes mean"},
