@@ -2,7 +2,6 @@ package backoff
 
 import (
 	"context"
-	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -29,18 +28,27 @@ type Backoff struct {
 // service, and a bound that doubles with each call, from Min to Max. floor, if larger, is
 // the service's own wish (Retry-After); jitter up to the bound is added to it, so that a fleet that got
 // the same answer does not return in the same second, and spreads more with each answer.
-func (b *Backoff) Next(floor time.Duration) time.Duration { return b.NextWithin(math.MaxInt64, floor) }
-
-// NextWithin is Next with another upper bound of this delay, most, if that is less than Max.
-func (b *Backoff) NextWithin(most, floor time.Duration) time.Duration {
-	minimum, limit := b.Min, b.Max
-	if minimum <= 0 {
-		minimum = DefaultMin
-	}
+func (b *Backoff) Next(floor time.Duration) time.Duration {
+	limit := b.Max
 	if limit <= 0 {
 		limit = DefaultMax
 	}
-	limit = min(limit, most)
+	return b.next(limit, floor)
+}
+
+// NextWithin is Next with another upper bound of this delay, most. Max, if it is set, holds as well.
+func (b *Backoff) NextWithin(most, floor time.Duration) time.Duration {
+	if b.Max > 0 {
+		most = min(most, b.Max)
+	}
+	return b.next(most, floor)
+}
+
+func (b *Backoff) next(limit, floor time.Duration) time.Duration {
+	minimum := b.Min
+	if minimum <= 0 {
+		minimum = DefaultMin
+	}
 	bound := limit
 	if b.failures < 32 && minimum<<b.failures < limit && minimum<<b.failures > 0 {
 		bound = minimum << b.failures

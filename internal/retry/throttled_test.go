@@ -21,7 +21,8 @@ func TestThrottledDelaysGrowWithTheRush(t *testing.T) {
 		{"at first", 0, 15 * time.Second},
 		{"after two minutes", 2 * time.Minute, 15 * time.Second},
 		{"after five minutes, a tenth of them", 5 * time.Minute, 30 * time.Second},
-		{"at last the back-off's own bound", time.Hour, time.Minute},
+		{"after half an hour, more than after any other failure", 30 * time.Minute, 3 * time.Minute},
+		{"at last five minutes", 2 * time.Hour, 5 * time.Minute},
 	}
 	for _, tt := range tests {
 		p := Policy{Worked: true, Backoff: backoff.Backoff{Random: almost}}

@@ -14,7 +14,7 @@ const backOffBound = time.Minute
 // TestAFleetComesBackAtTheServicesPace: with the product's own back-off, sessions that get 429 are back within 1.1
 // times the time that a service which is never idle needs, and without a second wave.
 func TestAFleetComesBackAtTheServicesPace(t *testing.T) {
-	for clients, nights := range map[int]int{1000: 10, 3000: 5, 10_000: 1} {
+	for clients, nights := range map[int]int{1000: 10, 3000: 5, 10_000: 1, 50_000: 1} {
 		var sum, ideal time.Duration
 		for seed := range nights {
 			n := night{clients: clients, limit: dataLimit, outage: 10 * time.Minute, seed: uint64(seed)}
@@ -65,6 +65,10 @@ func noSecondWave(t *testing.T, n night, r result) {
 			t.Errorf("no client connected in second %d, and %d wait", i, left)
 		}
 		last, before = before, 0
+	}
+	// The rush of any fleet lasts as long as its size demands, and clients ask less often the longer it lasts.
+	if each := r.attempts / n.clients; each > 80 {
+		t.Errorf("%d attempts of each client on average in %v", each, r.all)
 	}
 	if most := int(r.all/(8*time.Second)) + 5; r.attempts/n.clients > most {
 		t.Errorf("%d attempts of each client on average in %v", r.attempts/n.clients, r.all)
