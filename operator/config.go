@@ -2,8 +2,8 @@ package operator
 
 import (
 	"bytes"
-	"cmp"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -11,16 +11,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go/logging"
-
-	"github.com/culvert-iot/culvert/internal/netdial"
 )
 
 // DefaultTimeout limits how long connecting may take and how long the service may be silent, as in the AWS CLI.
@@ -51,6 +49,9 @@ type Options struct {
 // Errors: [config.SharedConfigProfileNotExistError], [*CABundleError], and the SDK's for broken files. [Explain] knows
 // them all.
 func LoadConfig(ctx context.Context, o Options) (aws.Config, error) {
+	// The profile may name authorities, so that this is complete once the files have been read. Credentials are got with the
+	// same client, and by no earlier call.
+	var verify atomic.Pointer[tls.Config]
 	client := awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = 0 }).WithTransportOptions(func(t *http.Transport) {
 		dial := t.DialContext
 		t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -65,20 +66,11 @@ func LoadConfig(ctx context.Context, o Options) (aws.Config, error) {
 			}
 			return &impatientConn{conn, orDefault(o.ReadTimeout)}, nil
 		}
-		t.Proxy = func(r *http.Request) (*url.URL, error) {
-			if r.URL.Scheme == "https" {
-				// net/http connects directly where it cannot parse the variable.
-				port := cmp.Or(r.URL.Port(), "443")
-				if _, _, err := netdial.FromEnvironment().Via(net.JoinHostPort(r.URL.Hostname(), port)); err != nil {
-					return nil, err
-				}
-			}
-			return http.ProxyFromEnvironment(r)
-		}
 		t.TLSHandshakeTimeout = 0 // the read timeout bounds it
 		if o.NoVerifySSL {
 			t.TLSClientConfig.InsecureSkipVerify = true // it is what was asked for
 		}
+		o.dialTLS(t, verify.Load)
 	})
 
 	// The SDK's log is either silent or on the user's terminal.
@@ -115,7 +107,7 @@ func LoadConfig(ctx context.Context, o Options) (aws.Config, error) {
 		return aws.Config{}, fmt.Errorf("load the AWS configuration: %w", err)
 	}
 	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
-		cfg.HTTPClient = b.WithTransportOptions(o.dialTLS) // with the roots that the profile may have named
+		verify.Store(b.GetTransport().TLSClientConfig)
 	}
 	if cfg.Credentials != nil {
 		cfg.Credentials = discreet{cfg.Credentials}

@@ -6,19 +6,18 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/culvert-iot/culvert/internal/netdial"
 	"github.com/culvert-iot/culvert/internal/tlsdial"
 )
 
-// dialTLS makes t reach servers behind a middlebox that drops large ClientHellos; see package tlsdial. Through a web
-// proxy net/http does the handshake by itself.
-func (o *Options) dialTLS(t *http.Transport) {
-	base := t.TLSClientConfig
-	if base == nil {
-		base = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
+// dialTLS makes t reach servers behind a middlebox that drops large ClientHellos; see package tlsdial. It also sees to web
+// proxies, through which net/http would do the handshake by itself. verify says how certificates are judged; it is called
+// with each connection, and may return nil.
+func (o *Options) dialTLS(t *http.Transport, verify func() *tls.Config) {
 	dial := t.DialContext
 	t.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if c, r := orDefault(o.ConnectTimeout), orDefault(o.ReadTimeout); c > 0 && r > 0 {
@@ -30,10 +29,15 @@ func (o *Options) dialTLS(t *http.Transport) {
 		if err != nil {
 			return nil, err
 		}
-		cfg := base.Clone()
+		cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+		if v := verify(); v != nil {
+			cfg = v.Clone()
+		}
 		cfg.ServerName, cfg.NextProtos = host, []string{"http/1.1"}
+		way := netdial.FromEnvironment()
+		way.Dial, way.RootCAs = dial, cfg.RootCAs
 		conn, err := tlsdial.Dial(ctx, address, cfg, func(ctx context.Context) (net.Conn, error) {
-			return dial(ctx, network, address)
+			return way.DialContext(ctx, network, address)
 		})
 		if err != nil {
 			if e, ok := errors.AsType[*tlsdial.DialError](err); ok {
@@ -42,6 +46,13 @@ func (o *Options) dialTLS(t *http.Transport) {
 			return nil, err
 		}
 		return conn, nil
+	}
+	other := t.Proxy
+	t.Proxy = func(r *http.Request) (*url.URL, error) {
+		if r.URL.Scheme == "https" {
+			return nil, nil
+		}
+		return other(r)
 	}
 }
 
