@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/version"
+	"github.com/culvert-iot/culvert/services"
 )
 
 // maxAnswered bounds the services in an answer to a ping, so that it stays below 8 KiB with the longest names.
@@ -26,13 +27,15 @@ type pongService struct {
 // answerPing makes the answer to the pings with the given marks.
 func (a *Agent) answerPing(asked []string) []byte {
 	a.mu.Lock()
-	services := a.current.Services
+	list := a.current.Services
 	a.mu.Unlock()
-	p := pong{
-		Asked: asked, Version: version.Get().Version, Uptime: int64(time.Since(a.started) / time.Second),
-		Services: []pongService{},
-	}
-	for _, s := range services[:min(len(services), maxAnswered)] {
+	return Pong(asked, time.Since(a.started), list)
+}
+
+// Pong returns what a daemon that has been up for so long answers to the pings with the given marks.
+func Pong(asked []string, uptime time.Duration, list []services.Service) []byte {
+	p := pong{Asked: asked, Version: version.Get().Version, Uptime: int64(uptime / time.Second), Services: []pongService{}}
+	for _, s := range list[:min(len(list), maxAnswered)] {
 		p.Services = append(p.Services, pongService{s.Name, s.Disabled})
 	}
 	data, _ := json.Marshal(p) // strings, numbers and truth values always encode

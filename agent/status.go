@@ -57,6 +57,10 @@ type MQTTStatus struct {
 	LastHint    string    `json:"last_hint,omitempty"` // what to do about it
 	// LastFault sorts the last error for programs: what the broker's policy seems to deny, or another client.
 	LastFault notify.Fault `json:"last_fault,omitempty"`
+	// LastAnswer is when an operator's ping was last answered. AnswersDenied: none is any more, because the connection
+	// ended after each answer, as it does where the policy forbids them.
+	LastAnswer    time.Time `json:"last_answer,omitzero"`
+	AnswersDenied bool      `json:"answers_denied,omitempty"`
 }
 
 // ServiceStatus is one configured service and its connections over all tunnels.
@@ -150,7 +154,7 @@ func (s *Status) byElapsedTime() {
 			}
 		}
 	}
-	set(&s.Started, &s.MQTT.Since, &s.MQTT.LastNotify, &s.MQTT.LastErrorAt)
+	set(&s.Started, &s.MQTT.Since, &s.MQTT.LastNotify, &s.MQTT.LastAnswer, &s.MQTT.LastErrorAt)
 	for i := range s.Tunnels {
 		t := &s.Tunnels[i]
 		set(&t.Since, &t.Received, &t.NextAttempt, &t.LastErrorAt)
@@ -187,5 +191,6 @@ func mqttStatus(s notify.State) MQTTStatus {
 	return MQTTStatus{
 		State: state, Since: s.Since, Attempts: s.Attempts, LastNotify: s.LastNotify,
 		LastError: s.LastError, LastErrorAt: s.LastErrorAt, LastHint: s.LastHint, LastFault: s.LastFault,
+		LastAnswer: s.LastAnswer, AnswersDenied: s.AnswersDenied,
 	}
 }

@@ -19,11 +19,20 @@ import (
 // clashMemory is how long to report that another client took the daemon's client id.
 const clashMemory = time.Hour
 
-// broker tries the connection for notifications, step by step.
+// broker tries the connection for notifications, and answers to pings.
 func (c *checkup) broker(ctx context.Context) []*Result {
+	list, a := c.connection(ctx)
+	if c.cfg.MQTT.AnswerPings && !c.cfg.MQTT.Disabled {
+		list = append(list, c.pingAnswer(a))
+	}
+	return list
+}
+
+// connection tries the connection for notifications, step by step.
+func (c *checkup) connection(ctx context.Context) ([]*Result, notify.Attempt) {
 	if c.cfg.MQTT.Disabled {
 		return skipRest("notifications come by culvertd notify, with mqtt.enabled = false",
-			"mqtt.name", "mqtt.tcp", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")
+			"mqtt.name", "mqtt.tcp", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive"), notify.Attempt{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, brokerLimit)
 	defer cancel()
@@ -32,12 +41,17 @@ func (c *checkup) broker(ctx context.Context) []*Result {
 	name, ok := rt.name(ctx, address)
 	list := []*Result{name}
 	if !ok {
-		return append(list, skipRest("the name does not resolve", "mqtt.tcp", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
+		return append(list, skipRest("the name does not resolve", "mqtt.tcp", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...), notify.Attempt{}
 	}
 	var seen peer
 	alone := c.alone()
+	var answer func([]string) []byte
+	if c.cfg.MQTT.AnswerPings {
+		// It replaces what the daemon said at last, which "culvert ls" shows.
+		answer = func([]string) []byte { return agent.Pong([]string{}, 0, c.cfg.Services) }
+	}
 	a := notify.Probe(ctx, notify.Config{
-		ThingName: c.cfg.ThingName, Broker: c.cfg.MQTT.Broker, Dial: rt.dial, Login: agent.Login(c.cfg),
+		ThingName: c.cfg.ThingName, Broker: c.cfg.MQTT.Broker, Dial: rt.dial, Login: agent.Login(c.cfg), Answer: answer,
 		TLS: func() (*tls.Config, error) {
 			config, err := agent.BrokerTLS(c.cfg)
 			if err != nil {
@@ -51,22 +65,51 @@ func (c *checkup) broker(ctx context.Context) []*Result {
 		a.Err = c.late(ctx, a.Err)
 	}
 	if a.Stage == notify.Files {
-		return append(list, skipRest("the certificate files cannot be used", "mqtt.tcp", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
+		return append(list, skipRest("the certificate files cannot be used", "mqtt.tcp", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...), a
 	}
 	tcp, ok := rt.tcp(ctx, address)
 	list = append(list, tcp)
 	if !ok {
-		return append(list, skipRest("there is no connection", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
+		return append(list, skipRest("there is no connection", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...), a
 	}
 	if a.Stage <= notify.TLS && a.Err != nil {
 		list = append(list, failed("mqtt.tls", hint.Of(a.Err), "%v", a.Err).since(rt.began))
-		return append(list, skipRest("there is no TLS", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...)
+		return append(list, skipRest("there is no TLS", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.receive")...), a
 	}
 	list = append(list, seen.trusted("mqtt.tls", address).since(rt.began))
 	if !alone {
-		return append(list, c.askedSession()...)
+		return append(list, c.askedSession()...), a
 	}
-	return append(list, c.session(a)...)
+	return append(list, c.session(a)...), a
+}
+
+// pingAnswer reports whether the broker takes answers to pings.
+func (c *checkup) pingAnswer(a notify.Attempt) *Result {
+	const id = "mqtt.answer"
+	topic := "topic/culvert/" + c.cfg.ThingName + "/pong"
+	denied := func(text, remedy string) *Result {
+		r := warning(id, remedy, "%s", text)
+		r.Policy = []Statement{c.allow("iot:Publish", topic), c.allow("iot:RetainPublish", topic)}
+		return r
+	}
+	const remedy = "the policy must allow answers to pings, or set mqtt.answer_pings = false"
+	s := c.daemon.status
+	switch {
+	case c.alone() && a.AnswerDenied:
+		return denied("the broker closed the connection right after a test answer, and kept the next one, which had none", remedy)
+	case c.alone() && a.Answered:
+		return well(id, "the broker takes answers to pings")
+	case c.alone():
+		return skipRest("there is no subscription that stands", id)[0]
+	case s == nil:
+		return skipRest("a daemon runs that cannot be asked, and a connection with its client id would end its own", id)[0]
+	case s.MQTT.AnswersDenied:
+		return denied("the running daemon no longer answers pings: its connection ended after each answer", remedy+"; then restart the daemon")
+	case !s.MQTT.LastAnswer.IsZero():
+		return well(id, "the running daemon answered a ping at %s", s.MQTT.LastAnswer.UTC().Format(time.DateTime+" UTC"))
+	default:
+		return skipped(id, "no ping was answered yet; the policy must allow iot:Publish and iot:RetainPublish on %s", topic)
+	}
 }
 
 // alone reports that no daemon is connected with the client id, so that the probe may use it.

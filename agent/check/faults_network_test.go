@@ -25,6 +25,7 @@ func TestFaultsOfTheBroker(t *testing.T) {
 		others      = `{"Statement": [{"Effect": "Allow", "Action": "iot:*", "Resource": "arn:aws:iot:eu-west-1:123456789012:client/pi-1"}]}`
 		client      = ":ACCOUNT:client/pi-1-tunnel"
 		filter      = ":ACCOUNT:topicfilter/$aws/things/pi-1/tunnels/notify"
+		noAnswers   = `{"Statement": [{"Effect": "Allow", "Action": ["iot:Connect", "iot:Subscribe", "iot:Receive", "iot:Publish"], "Resource": "*"}]}`
 	)
 	provoke(t, []fault{
 		{"no such name", func(b *bed) { b.edit(b.box.MQTT, "nothing.invalid") }, "mqtt.name", Failed, "nothing.invalid: ", "name", ""},
@@ -57,6 +58,15 @@ func TestFaultsOfTheBroker(t *testing.T) {
 			policy(onlyConnect)(b)
 			b.box.Broker.SetBehaviour(broker.Behaviour{SubackFailure: true})
 		}, "mqtt.subscribe", Failed, "return code 128", "iot:Receive on topic/$aws", filter},
+		{"a policy without iot:RetainPublish", func(b *bed) {
+			policy(noAnswers)(b)
+			b.opts.Stay = 2 * time.Second // the broker's refusal takes a moment
+		}, "mqtt.answer", Warning, "right after a test answer…kept the next one", "mqtt.answer_pings = false", ":ACCOUNT:topic/culvert/pi-1/pong"},
+		{"and a device that answers no pings", func(b *bed) {
+			policy(noAnswers)(b)
+			b.edit("answer_pings = true", "answer_pings = false")
+			b.opts.Stay = 2 * time.Second
+		}, "mqtt.client_id", OK, "no other client took the connection over", "", ""},
 		{"another client of the same id", func(b *bed) {
 			b.set("mqtt", "persistent_session", "false") // so that a subscription proves a SUBSCRIBE
 			done := make(chan struct{})

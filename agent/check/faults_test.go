@@ -82,7 +82,7 @@ func TestADeviceThatIsWell(t *testing.T) {
 	}
 	for _, id := range []string{
 		"config", "files.certificate", "files.key", "files.broker_roots", "files.tunnel_roots", "state", "service", "proxy",
-		"mqtt.tcp", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "tunnel.region", "tunnel.tcp", "tunnel.tls", "tunnel.answer", "clock",
+		"mqtt.tcp", "mqtt.tls", "mqtt.connect", "mqtt.subscribe", "mqtt.client_id", "mqtt.answer", "tunnel.region", "tunnel.tcp", "tunnel.tls", "tunnel.answer", "clock",
 	} {
 		if list := find(r, id); len(list) != 1 || list[0].Status != OK {
 			t.Errorf("%s: %+v", id, list)

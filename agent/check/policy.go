@@ -14,29 +14,31 @@ type Statement struct {
 	Resource string `json:"Resource"`
 }
 
-// statements allow what the broker seems to deny. ACCOUNT stands for the account's number, which no
-// file of the device has, and REGION for a region that the endpoint's name does not show.
+// statements allow what the broker seems to deny.
 //
 // Subscribe takes a topicfilter, Receive a topic (AWS IoT developer guide, policy actions); the other
 // way round both are denied.
 func (c *checkup) statements(f notify.Fault) []Statement {
+	topic := "$aws/things/" + c.cfg.ThingName + "/tunnels/notify"
+	switch f {
+	case notify.ConnectDenied:
+		return []Statement{c.allow("iot:Connect", "client/"+c.cfg.MQTT.ClientID)}
+	case notify.SubscribeDenied:
+		return []Statement{c.allow("iot:Subscribe", "topicfilter/"+topic), c.allow("iot:Receive", "topic/"+topic)}
+	case notify.ClientIDClash:
+	}
+	return nil
+}
+
+// allow returns a statement. ACCOUNT stands for the account's number, which no file of the device has,
+// and REGION for a region that the endpoint's name does not show.
+func (c *checkup) allow(action, resource string) Statement {
 	region := regionOf(c.cfg.MQTT.Endpoint)
 	partition := endpoints.Partition(region)
 	if region == "" {
 		region = "REGION"
 	}
-	allow := func(action, resource string) Statement {
-		return Statement{"Allow", action, "arn:" + partition + ":iot:" + region + ":ACCOUNT:" + resource}
-	}
-	topic := "$aws/things/" + c.cfg.ThingName + "/tunnels/notify"
-	switch f {
-	case notify.ConnectDenied:
-		return []Statement{allow("iot:Connect", "client/"+c.cfg.MQTT.ClientID)}
-	case notify.SubscribeDenied:
-		return []Statement{allow("iot:Subscribe", "topicfilter/"+topic), allow("iot:Receive", "topic/"+topic)}
-	case notify.ClientIDClash:
-	}
-	return nil
+	return Statement{"Allow", action, "arn:" + partition + ":iot:" + region + ":ACCOUNT:" + resource}
 }
 
 // regionOf returns the region in an AWS IoT endpoint's name, such as

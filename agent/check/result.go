@@ -106,6 +106,7 @@ var kinds = []kind{
 	{"mqtt.subscribe", "mqtt subscribe"},
 	{"mqtt.client_id", "mqtt client id"},
 	{"mqtt.receive", "mqtt receive"},
+	{"mqtt.answer", "mqtt answer"},
 	{"tunnel.region", "tunnel region"},
 	{"tunnel.name", "tunnel name"},
 	{"tunnel.tcp", "tunnel tcp"},

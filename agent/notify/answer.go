@@ -77,13 +77,18 @@ func (a *answers) take(now time.Time) []string {
 	return slices.Clone(a.asked)
 }
 
+// cost reports whether a connection ended right after its only answer.
+func (a *answers) cost(e end) bool {
+	return e.stage == stageUp && a.session == 1 && time.Since(a.last) <= answerDenied
+}
+
 // lost is called with the end of a connection. It reports true once, when answers have ended two connections in a row:
 // more would keep operators from reaching the device.
 func (a *answers) lost(e end) bool {
 	if e.stage != stageUp || a.session == 0 {
 		return false
 	}
-	if a.session > 1 || time.Since(a.last) > answerDenied {
+	if !a.cost(e) {
 		a.lostTo = 0
 		return false
 	}

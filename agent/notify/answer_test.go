@@ -95,7 +95,7 @@ func TestAnswersStopWhenTheyCostTheConnection(t *testing.T) {
 			answers++ // and the broker drops a client that may not publish
 		}, nil)
 		pass(10 * time.Minute)
-		if s := b.client.State(); answers != 2 || !s.Subscribed {
+		if s := b.client.State(); answers != 2 || !s.Subscribed || !s.AnswersDenied || s.LastAnswer.IsZero() {
 			t.Errorf("%d answers, state %+v", answers, s)
 		}
 		if n := len(b.log.lines("pings are no longer answered", "iot:RetainPublish on topic/"+testPong)); n != 1 {
@@ -119,7 +119,7 @@ func TestAnswersGoOnAfterAnotherFault(t *testing.T) {
 			p.idleFor(answerDenied + time.Second) // lost later than a denial would be
 		}, nil)
 		pass(10 * time.Minute)
-		if lines := b.log.lines("no longer answered"); answers < 4 || len(lines) > 0 {
+		if lines := b.log.lines("no longer answered"); answers < 4 || len(lines) > 0 || b.client.State().AnswersDenied {
 			t.Errorf("%d answers; %s", answers, lines)
 		}
 	})

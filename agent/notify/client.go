@@ -71,6 +71,9 @@ type State struct {
 	LastErrorAt time.Time // zero if there was none
 	LastFault   Fault     // of the last error; "" if it has none
 	LastNotify  time.Time // when the last notification arrived; zero if none did
+	LastAnswer  time.Time // when a ping was last answered; zero if none was
+
+	AnswersDenied bool // pings are no longer answered, because the policy probably forbids it
 }
 
 // Client keeps the subscription up. Make it with New.
@@ -158,6 +161,7 @@ func (c *Client) Run(ctx context.Context, handle func(Notification)) error {
 		}
 		delay := max(c.retry.Failed(stood), time.Until(e.connectAt.Add(connectSpacing)))
 		if c.answers.lost(e) {
+			c.set(func(s *State) { s.AnswersDenied = true })
 			c.logger.Warn("pings are no longer answered, the mqtt connection ended after each answer", "reason",
 				"the policy must allow iot:Publish and iot:RetainPublish on topic/"+c.pongTopic()+"; a restart tries again")
 		}

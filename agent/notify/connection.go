@@ -237,7 +237,9 @@ func (c *Client) stay(ctx context.Context, client mqtt.Client, g *mqttConn, lost
 		case <-answer:
 			due = nil
 			// QoS 0: the operator asks again after a lost answer, and the client need not wait for an acknowledgement.
-			client.Publish(c.pongTopic(), 0, true, c.cfg.Answer(c.answers.take(time.Now())))
+			now := time.Now()
+			client.Publish(c.pongTopic(), 0, true, c.cfg.Answer(c.answers.take(now)))
+			c.set(func(s *State) { s.LastAnswer = now })
 		case <-c.renew:
 			if tries == nil {
 				tries = make(chan *trial, 1)

@@ -29,6 +29,9 @@ type Attempt struct {
 	Err   error // why it went no further, or was lost when it was up, often with a hint; nil if all went well
 	Fault Fault
 	Drops int // connections that the broker closed before this outcome
+
+	Answered     bool // an answer to a ping was published, and the connection stood
+	AnswerDenied bool // the broker closed the connection right after an answer, and the next one, without an answer, stood
 }
 
 // ProbeOptions say how far a Probe goes.
@@ -48,15 +51,25 @@ const lateAlert = time.Second
 const maxDrops = 5
 
 // Probe connects as Run does, once, and repeats only what the broker closed without a word, since it takes two or
-// three of those to tell a refusal from a bad line. Notifications that arrive meanwhile are not acknowledged: with
-// PersistentSession the broker gives them to the next connection again. It ends with ctx.
+// three of those to tell a refusal from a bad line. With Config.Answer it also publishes one test answer.
+// Notifications that arrive meanwhile are not acknowledged: with PersistentSession the broker gives them to the next
+// connection again. It ends with ctx.
 func Probe(ctx context.Context, cfg Config, o ProbeOptions) Attempt {
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	c := New(cfg)
+	answer, lost := cfg.Answer != nil, false
 	for drops := 0; ; drops++ {
-		e := c.attempt(ctx, o)
+		e := c.attempt(ctx, o, answer)
 		if e.err == nil {
-			return Attempt{Stage: Stage(e.stage), Drops: drops}
+			return Attempt{Stage: Stage(e.stage), Drops: drops, Answered: answer && e.stage == stageUp, AnswerDenied: lost}
+		}
+		if answer && c.answers.cost(e) {
+			// The next connection shows whether the answer was the cause.
+			answer, lost = false, true
+			drops--
+			if backoff.Sleep(ctx, connectSpacing) == nil {
+				continue
+			}
 		}
 		f := c.doctor.diagnose(e)
 		a := Attempt{Stage: Stage(e.stage), Err: f, Fault: f.fault, Drops: drops}
@@ -72,8 +85,8 @@ func Probe(ctx context.Context, cfg Config, o ProbeOptions) Attempt {
 
 var errStood = errors.New("the probe has seen enough")
 
-// attempt is one connection; its end has no error if all went well.
-func (c *Client) attempt(ctx context.Context, o ProbeOptions) end {
+// attempt is one connection, perhaps with a test answer; its end has no error if all went well.
+func (c *Client) attempt(ctx context.Context, o ProbeOptions, answer bool) end {
 	if o.HandshakeOnly {
 		return c.shake(ctx, min(o.Stay, lateAlert))
 	}
@@ -84,6 +97,12 @@ func (c *Client) attempt(ctx context.Context, o ProbeOptions) end {
 	go func() {
 		select {
 		case <-ready:
+			if answer {
+				select {
+				case c.inbox.asked <- "":
+				default: // a ping came, whose answer does as well
+				}
+			}
 			if backoff.Sleep(enough, o.Stay) == nil {
 				cancel(errStood)
 			}

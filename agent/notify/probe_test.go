@@ -16,11 +16,16 @@ import (
 // probe plays the n-th connection (from 1) of a probe by script.
 func probe(t *testing.T, o ProbeOptions, script func(n int, p *peer)) (Attempt, []*peer) {
 	t.Helper()
+	return probeAs(t, Config{}, o, script)
+}
+
+func probeAs(t *testing.T, cfg Config, o ProbeOptions, script func(n int, p *peer)) (Attempt, []*peer) {
+	t.Helper()
 	var (
 		scripts sync.WaitGroup
 		peers   []*peer
 	)
-	cfg := Config{ThingName: testThing, Broker: settings.Broker{Endpoint: "broker.example", Port: 8883, ClientID: testID, PersistentSession: true}}
+	cfg.ThingName, cfg.Broker = testThing, settings.Broker{Endpoint: "broker.example", Port: 8883, ClientID: testID, PersistentSession: true}
 	cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
 		near, far := net.Pipe()
 		p := &peer{t: t, conn: far}
@@ -70,6 +75,48 @@ func TestAProbeTellsHowFarAConnectionComes(t *testing.T) {
 					text = hint.Line(a.Err)
 				}
 				if a.Stage != c.stage || a.Fault != c.fault || a.Drops != c.drops || !strings.Contains(text, c.text) || (c.text == "") != (a.Err == nil) {
+					t.Errorf("got %+v", a)
+				}
+			})
+		})
+	}
+}
+
+func TestAProbeTellsWhetherAnswersAreDenied(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		script           func(n int, p *peer)
+		answered, denied bool
+		stage            Stage
+		fault            Fault
+		drops            int
+	}{
+		{"allowed", func(_ int, p *peer) {
+			p.accept()
+			if pub := p.answer(); pub == nil || pub.TopicName != testPong || !pub.Retain {
+				p.t.Errorf("got %v", pub)
+			}
+			p.idle()
+		}, true, false, Up, "", 0},
+		{"denied", func(_ int, p *peer) {
+			p.accept()
+			_ = p.conn.SetReadDeadline(time.Now().Add(time.Second))
+			if p.answer() == nil {
+				_ = p.conn.SetReadDeadline(time.Time{})
+				p.idle()
+			}
+		}, false, true, Up, "", 0},
+		{"another client has the id", func(_ int, p *peer) {
+			p.accept()
+			_ = p.conn.SetReadDeadline(time.Now().Add(time.Second))
+			p.answer()
+		}, false, false, Up, ClientIDClash, 2},
+		{"no subscription", func(_ int, p *peer) { p.connack(0, false); p.subscribe(0x80); p.idle() }, false, false, Subscribe, SubscribeDenied, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, _ := probeAs(t, Config{Answer: joined}, ProbeOptions{Stay: 3 * time.Second}, c.script)
+				if a.Answered != c.answered || a.AnswerDenied != c.denied || a.Stage != c.stage || a.Fault != c.fault || a.Drops != c.drops {
 					t.Errorf("got %+v", a)
 				}
 			})

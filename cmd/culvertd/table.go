@@ -28,6 +28,10 @@ func table(s agent.Status) string {
 	if s.MQTT.LastError != "" {
 		paragraph(&b, "", fmt.Sprintf("last error %s ago: %s", age(s.Now.Sub(s.MQTT.LastErrorAt)), advised(s.MQTT.LastError, s.MQTT.LastHint)))
 	}
+	if s.MQTT.AnswersDenied {
+		paragraph(&b, "pings", "no longer answered, since the connection ended after each answer: the policy must allow iot:Publish and "+
+			"iot:RetainPublish on topic/culvert/"+s.Thing+"/pong; then restart culvertd")
+	}
 	paragraph(&b, "services", services(s.Services))
 	if h := s.Hooks; h != nil {
 		paragraph(&b, "hooks", fmt.Sprintf("%s, %d run, %d failed, %d dropped", h.Command, h.Run, h.Failed, h.Dropped))

@@ -26,7 +26,7 @@ func TestTableOfABusyDevice(t *testing.T) {
 		Version: version.Info{Version: "v1.2.3"}, PID: 4711, Started: ago(50 * time.Hour), Now: now, Thing: "pi-42",
 		MQTT: agent.MQTTStatus{
 			Endpoint: "a1b2c3d4-ats.iot.eu-west-1.amazonaws.com:8883", ClientID: "pi-42-tunnel", State: agent.Subscribed, Since: ago(3 * time.Hour),
-			LastNotify: ago(5 * time.Minute), LastError: "connection reset by peer", LastErrorAt: ago(4 * time.Hour),
+			LastNotify: ago(5 * time.Minute), LastError: "connection reset by peer", LastErrorAt: ago(4 * time.Hour), AnswersDenied: true,
 		},
 		Services: []agent.ServiceStatus{
 			{Service: "SSH", Target: "127.0.0.1:22", Enabled: true, Connections: 2},
@@ -53,6 +53,9 @@ culvertd  v1.2.3, pid 4711, thing pi-42, up 2d
 mqtt      subscribed for 3h, a1b2c3d4-ats.iot.eu-west-1.amazonaws.com:8883,
           client id pi-42-tunnel, last notification 5m ago
           last error 4h ago: connection reset by peer
+pings     no longer answered, since the connection ended after each answer: the
+          policy must allow iot:Publish and iot:RetainPublish on
+          topic/culvert/pi-42/pong; then restart culvertd
 services  SSH 127.0.0.1:22 (2), VNC 10.0.0.7:5900 (disabled), APP
           unix:/run/app.sock (1 of 4, 3 refused)
 hooks     /usr/lib/culvert/hook, 12 run, 1 failed, 0 dropped
