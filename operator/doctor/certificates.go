@@ -91,10 +91,15 @@ func (d *doctor) policies(ctx context.Context, principal string) {
 	if missing {
 		return
 	}
-	if !all.allows("iot:Receive", "topic/"+presence.PingTopic(d.thing), who) {
+	pong := "topic/" + presence.PongTopic(d.thing)
+	switch {
+	case !all.allows("iot:Receive", "topic/"+presence.PingTopic(d.thing), who):
 		d.warn("policy", "allow iot:Receive on topic/"+presence.PingTopic(d.thing)+", so that culvert ping works",
 			"the certificate's policies allow tunnels, and no signs of life")
-		return
+	case !all.allows("iot:Publish", pong, who), !all.allows("iot:RetainPublish", pong, who):
+		d.warn("policy", "allow iot:Publish and iot:RetainPublish on "+pong+", or leave mqtt.answer_pings off on the device: an answer that "+
+			"is not allowed ends its connection", "the certificate's policies allow tunnels and pings, and no answers to pings")
+	default:
+		d.ok("policy", "the certificate's policies allow tunnels")
 	}
-	d.ok("policy", "the certificate's policies allow tunnels")
 }
