@@ -45,6 +45,7 @@ func Run(ctx context.Context, cfg Config) Report {
 	}
 	report := Report{Thing: cfg.Thing, Started: time.Now(), Well: true}
 	if d.caller(ctx) {
+		d.permissions(ctx)
 		if d.known(ctx) {
 			d.certificates(ctx)
 		}
@@ -64,6 +65,8 @@ type doctor struct {
 	cfg      Config
 	iot      *iot.Client
 	presence *presence.Client
+
+	callerARN string // "" if STS did not say
 }
 
 // maxSkew is how wrong a clock may be: AWS refuses signatures that are 5 minutes off.
@@ -99,6 +102,7 @@ func (d *doctor) caller(ctx context.Context) bool {
 			d.unknown(ctx, "credentials", "sts:GetCallerIdentity", err)
 			return isDenied(err)
 		}
+		d.callerARN = aws.ToString(out.Arn)
 		d.ok("credentials", "%s, region %s", clean.Line(aws.ToString(out.Arn), 256), d.cfg.AWS.Region)
 	}
 	if !date.IsZero() {

@@ -49,6 +49,7 @@ type Registry struct {
 	policies     map[string]*policy
 	certificates map[string]*certificate
 	faults       map[string][]Fault
+	caller       Caller
 }
 
 type certificate struct {

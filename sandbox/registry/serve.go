@@ -2,7 +2,6 @@ package registry
 
 import (
 	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -31,7 +30,7 @@ func Mine(req *http.Request) bool {
 // ServeHTTP answers one call.
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if req.URL.Path == "/" {
-		r.identity(w, req)
+		r.query(w, req)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -185,24 +184,4 @@ func (o operation) match(method string, segments []string) (args []string, ok bo
 		}
 	}
 	return args, true
-}
-
-// identity answers STS's GetCallerIdentity (AWS STS API reference), which needs no permission.
-func (r *Registry) identity(w http.ResponseWriter, req *http.Request) {
-	w.Header().Set("Content-Type", "text/xml")
-	err := r.signed(req, "sts")
-	req.Body = http.MaxBytesReader(w, req.Body, maxBody)
-	if err == nil && req.PostFormValue("Action") != "GetCallerIdentity" {
-		err = &apiError{http.StatusBadRequest, "InvalidAction", "The sandbox knows GetCallerIdentity alone."}
-	}
-	const name = `xmlns="https://sts.amazonaws.com/doc/2011-06-15/"`
-	if e, ok := errors.AsType[*apiError](err); ok {
-		w.WriteHeader(e.status)
-		_, _ = io.WriteString(w, "<ErrorResponse "+name+"><Error><Type>Sender</Type><Code>"+e.kind+"</Code><Message>"+e.message+"</Message></Error></ErrorResponse>")
-		return
-	}
-	id := make([]byte, 8)
-	_, _ = rand.Read(id) // never fails
-	_, _ = io.WriteString(w, "<GetCallerIdentityResponse "+name+"><GetCallerIdentityResult><Arn>arn:aws:iam::"+r.cfg.Account+":user/sandbox</Arn><UserId>SANDBOX</UserId><Account>"+
-		r.cfg.Account+"</Account></GetCallerIdentityResult><ResponseMetadata><RequestId>"+hex.EncodeToString(id)+"</RequestId></ResponseMetadata></GetCallerIdentityResponse>")
 }

@@ -173,6 +173,8 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		}
 	}
 
+	caller := func(who registry.Caller) func() { return func() { box.Registry.SetCaller(who) } }
+
 	for _, fault := range []struct {
 		name, thing string
 		provoke     func()
@@ -200,6 +202,9 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		{"no signs of life", "p4", func() {
 			c.registered("p4", document(only("iot:Connect", "client/*"), only("iot:Subscribe", "topicfilter/*"), only("iot:Receive", "topic/"+notify("p4"))))
 		}, nil, "policy", doctor.Warning, "topic/culvert/p4/ping"},
+		{"answers may not be retained", "p6", func() {
+			c.registered("p6", document(only("iot:Connect", "client/*"), only("iot:Subscribe", "topicfilter/*"), only("iot:Receive", "topic/*"), only("iot:Publish", "topic/*")))
+		}, nil, "policy", doctor.Warning, "allow iot:Publish and iot:RetainPublish on topic/culvert/p6/pong"},
 		{"inactive certificate", "p5", func() {
 			id := c.registered("p5", wholePolicy)
 			req, _ := http.NewRequestWithContext(t.Context(), http.MethodPut, box.APIURL+"/certificates/"+id+"?newStatus=INACTIVE", nil)
@@ -228,6 +233,18 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		{"may not describe the thing", "pi-1", fail("DescribeThing", "AccessDeniedException"), nil, "thing", doctor.Skipped, "iot:DescribeThing"},
 		{"may not see principals", "pi-1", fail("ListThingPrincipals", "AccessDeniedException"), nil, "certificate", doctor.Skipped, "iot:ListThingPrincipals"},
 		{"messages are throttled", "pi-1", func() { box.DataPlane.SetBehaviour(dataplane.Behaviour{Throttled: true}) }, nil, "connection", doctor.Failed, "AWS throttles the call, which was repeated in vain"},
+		{"the caller may do all", "pi-1", nil, nil, "permissions", doctor.OK, "may open, rotate and close tunnels"},
+		{"the caller may not open tunnels", "pi-1", caller(registry.Caller{Denied: []string{"iot:OpenTunnel"}}), nil, "permissions", doctor.Failed, "allow iot:OpenTunnel on arn:aws:iot:eu-west-1:123456789012:tunnel/*"},
+		{"the caller may not close tunnels", "pi-1", caller(registry.Caller{Denied: []string{"iot:CloseTunnel"}}), nil, "permissions", doctor.Warning, "may not call iot:CloseTunnel"},
+		{"the caller's policies have conditions", "pi-1", caller(registry.Caller{Depends: map[string][]string{"iot:OpenTunnel": {"iot:ThingGroupArn"}}}), nil, "permissions", doctor.Skipped, "iot:OpenTunnel depends on iot:ThingGroupArn"},
+		{"the caller may not ask IAM", "pi-1", caller(registry.Caller{NoAccess: true}), nil, "permissions", doctor.Skipped, "allow iam:SimulatePrincipalPolicy"},
+		{"the caller is a role", "pi-1", caller(registry.Caller{ARN: "arn:aws:sts::123456789012:assumed-role/ops/ann"}), nil, "permissions", doctor.OK, "may open, rotate and close tunnels"},
+		{"the caller is a role of IAM Identity Center", "pi-1", caller(registry.Caller{
+			ARN:     "arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_ops_0123/ann",
+			RoleARN: "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_ops_0123",
+			Denied:  []string{"iot:RotateTunnelAccessToken"},
+		}), nil, "permissions", doctor.Failed, "may not call iot:RotateTunnelAccessToken"},
+		{"the caller is the root user", "pi-1", caller(registry.Caller{ARN: "arn:aws:iam::123456789012:root"}), nil, "permissions", doctor.Skipped, "users and roles only"},
 		{"no credentials", "pi-1", nil, []string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY="}, "credentials", doctor.Failed, "aws configure"},
 		{"no region", "pi-1", nil, []string{"AWS_REGION="}, "region", doctor.Failed, "AWS_REGION"},
 		{"nothing at the data endpoint", "pi-1", nil, []string{"CULVERT_DATA_ENDPOINT=wss://127.0.0.1:1"}, "data_endpoint", doctor.Failed, "refused"},
@@ -243,6 +260,7 @@ func TestDoctorFindsTheCause(t *testing.T) {
 	} {
 		t.Run(fault.name, func(t *testing.T) {
 			box.DataPlane.SetBehaviour(dataplane.Behaviour{})
+			box.Registry.SetCaller(registry.Caller{})
 			if fault.provoke != nil {
 				fault.provoke()
 			}

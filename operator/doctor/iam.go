@@ -1,0 +1,152 @@
+package doctor
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/culvert-iot/culvert/internal/version"
+)
+
+// iamClient calls AWS IAM's query API, for the two operations that doctor needs: the SDK's module would make up a fifth of
+// the program.
+type iamClient struct {
+	cfg              aws.Config
+	endpoint, region string
+}
+
+// iamHosts has IAM's endpoint and signing region by partition (AWS IAM endpoints and quotas): one each.
+var iamHosts = map[string][2]string{
+	"aws":        {"https://iam.amazonaws.com", "us-east-1"},
+	"aws-cn":     {"https://iam.cn-north-1.amazonaws.com.cn", "cn-north-1"},
+	"aws-us-gov": {"https://iam.us-gov.amazonaws.com", "us-gov-west-1"},
+}
+
+func newIAM(cfg aws.Config, partition string) *iamClient {
+	host := iamHosts[partition]
+	c := &iamClient{cfg, host[0], host[1]}
+	for _, name := range []string{"AWS_ENDPOINT_URL_IAM", "AWS_ENDPOINT_URL"} {
+		if url := os.Getenv(name); url != "" {
+			c.endpoint = url
+			break
+		}
+	}
+	return c
+}
+
+// simulate returns IAM's judgement of each action on a resource.
+func (c *iamClient) simulate(ctx context.Context, source string, actions []string, resource string) ([]simulation, error) {
+	form := url.Values{
+		"PolicySourceArn": {source}, "ResourceArns.member.1": {resource},
+		"ContextEntries.member.1.ContextKeyName":            {"aws:SecureTransport"},
+		"ContextEntries.member.1.ContextKeyType":            {"boolean"},
+		"ContextEntries.member.1.ContextKeyValues.member.1": {"true"},
+	}
+	for i, a := range actions {
+		form.Set("ActionNames.member."+strconv.Itoa(i+1), a)
+	}
+	var out struct {
+		Results []simulation `xml:"SimulatePrincipalPolicyResult>EvaluationResults>member"`
+	}
+	err := c.call(ctx, "SimulatePrincipalPolicy", form, &out)
+	if err == nil && len(out.Results) < len(actions) {
+		err = errNoSimulation
+	}
+	return out.Results, err
+}
+
+// roleARN returns the ARN of a role, with its path.
+func (c *iamClient) roleARN(ctx context.Context, name string) (string, error) {
+	var out struct {
+		ARN string `xml:"GetRoleResult>Role>Arn"`
+	}
+	err := c.call(ctx, "GetRole", url.Values{"RoleName": {name}}, &out)
+	return out.ARN, err
+}
+
+// call repeats what is worth it, as the SDK does.
+func (c *iamClient) call(ctx context.Context, operation string, form url.Values, out any) error {
+	form.Set("Action", operation)
+	form.Set("Version", "2010-05-08")
+	var retryer aws.Retryer = retry.NewStandard()
+	if c.cfg.Retryer != nil {
+		retryer = c.cfg.Retryer()
+	}
+	for attempt := 1; ; attempt++ {
+		err := c.send(ctx, form.Encode(), out)
+		if err == nil {
+			return nil
+		}
+		err = &smithy.OperationError{ServiceID: "IAM", OperationName: operation, Err: err}
+		if ctx.Err() != nil || attempt >= retryer.MaxAttempts() || !retryer.IsErrorRetryable(err) {
+			return err
+		}
+		delay, delayErr := retryer.RetryDelay(attempt, err)
+		if delayErr != nil {
+			return err
+		}
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func (c *iamClient) send(ctx context.Context, form string, out any) error {
+	if c.endpoint == "" {
+		return fmt.Errorf("the endpoint of IAM is not known for this partition")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(c.endpoint, "/")+"/", strings.NewReader(form))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+	req.Header.Set("User-Agent", "culvert/"+version.Get().Version)
+	credentials, err := c.cfg.Credentials.Retrieve(ctx)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(form))
+	if err := v4.NewSigner().SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), "iam", c.region, time.Now()); err != nil {
+		return err
+	}
+	resp, err := c.cfg.HTTPClient.Do(req)
+	if err != nil {
+		return &smithyhttp.RequestSendError{Err: err}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		var e struct {
+			Code    string `xml:"Error>Code"`
+			Message string `xml:"Error>Message"`
+		}
+		_ = xml.Unmarshal(body, &e) // a web page of a proxy may be no XML
+		if e.Code == "" {
+			e.Code = http.StatusText(resp.StatusCode)
+		}
+		return &smithyhttp.ResponseError{
+			Response: &smithyhttp.Response{Response: resp}, Err: &smithy.GenericAPIError{Code: e.Code, Message: e.Message},
+		}
+	}
+	return xml.Unmarshal(body, out)
+}
