@@ -30,7 +30,7 @@ var refusalDelays = [...]struct{ least, most time.Duration }{
 // of a minute at the end of the rush leaves it idle while clients wait. So the bound of the delays is a tenth of the
 // time since the first 429. The last client is then a tenth late, however long the rush, and clients ask less often the
 // longer it lasts. The bound begins at leastThrottled, below which a large fleet asks too often in the first minute. It
-// ends at mostThrottled, unless the back-off has a bound of its own: with the default bound of a minute, a fleet of
+// ends at mostThrottled, or at a smaller bound of the back-off: with the default bound of a minute, a fleet of
 // 100,000 would ask twice as often in all. test/night shows the effect.
 const (
 	leastThrottled = 15 * time.Second

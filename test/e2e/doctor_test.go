@@ -232,7 +232,7 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		{"may not send messages", "pi-1", deny("SendDirectMessage"), nil, "answer", doctor.Skipped, "iot:SendDirectMessage"},
 		{"may not describe the thing", "pi-1", fail("DescribeThing", "AccessDeniedException"), nil, "thing", doctor.Skipped, "iot:DescribeThing"},
 		{"may not see principals", "pi-1", fail("ListThingPrincipals", "AccessDeniedException"), nil, "certificate", doctor.Skipped, "iot:ListThingPrincipals"},
-		{"messages are throttled", "pi-1", func() { box.DataPlane.SetBehaviour(dataplane.Behaviour{Throttled: true}) }, nil, "connection", doctor.Failed, "AWS throttles the call, which was repeated in vain"},
+		{"messages are throttled", "pi-1", func() { box.DataPlane.SetBehaviour(dataplane.Behaviour{Throttled: true}) }, nil, "connection", doctor.Failed, "AWS throttled the call and its repetitions"},
 		{"the caller may do all", "pi-1", nil, nil, "permissions", doctor.OK, "may open, rotate and close tunnels"},
 		{"the caller may not open tunnels", "pi-1", caller(registry.Caller{Denied: []string{"iot:OpenTunnel"}}), nil, "permissions", doctor.Failed, "allow iot:OpenTunnel on arn:aws:iot:eu-west-1:123456789012:tunnel/*"},
 		{"the caller may not close tunnels", "pi-1", caller(registry.Caller{Denied: []string{"iot:CloseTunnel"}}), nil, "permissions", doctor.Warning, "may not call iot:CloseTunnel"},
