@@ -18,6 +18,7 @@ type end struct {
 	after  time.Duration // since the last decision's delay
 	err    error
 	stood  time.Duration
+	waits  bool          // applications wait for the next connection
 	delay  time.Duration // with every draw at 0.5
 	ends   bool
 	reason string // with the hint
@@ -69,6 +70,18 @@ func TestWhatFollowsAnEnd(t *testing.T) {
 		{"a connection of 30 s does", true, []end{
 			{err: errNetwork, delay: 375 * time.Millisecond}, {err: errNetwork, stood: 30 * time.Second, delay: 375 * time.Millisecond},
 		}},
+		{"it comes sooner while applications wait, and a second is enough then", true, []end{
+			{err: errNetwork, stood: 2 * time.Second, waits: true, delay: 187500 * time.Microsecond},
+			{err: errNetwork, stood: 2 * time.Second, waits: true, delay: 187500 * time.Microsecond},
+			{err: errNetwork, waits: true, delay: 625 * time.Millisecond},
+			{err: errNetwork, stood: time.Second, waits: true, delay: 187500 * time.Microsecond},
+			{err: errNetwork, stood: 2 * time.Second, delay: 625 * time.Millisecond},
+		}},
+		{"a service that accepts and drops sees them grow even then", true, []end{
+			{err: errNetwork, stood: 900 * time.Millisecond, waits: true, delay: 375 * time.Millisecond},
+			{err: errNetwork, stood: 900 * time.Millisecond, waits: true, delay: 625 * time.Millisecond},
+			{err: errNetwork, stood: 900 * time.Millisecond, waits: true, delay: 1125 * time.Millisecond},
+		}},
 		{"a pair that has worked gets three slow tries", true, []end{
 			{err: refusal(400, "busy"), delay: 7500 * time.Millisecond},
 			{err: refusal(400, "busy"), delay: 25 * time.Second},
@@ -114,6 +127,7 @@ func TestWhatFollowsAnEnd(t *testing.T) {
 					p.Opened()
 				}
 				now = now.Add(a.after)
+				p.Awaited = a.waits
 				got := p.next(a.err, a.stood, now)
 				reason := ""
 				if got.end != nil {

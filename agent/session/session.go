@@ -108,6 +108,7 @@ func (s *session) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
+		s.policy.Awaited = s.cfg.resume.Stats().Detached > 0
 		next := s.policy.next(err, stood, time.Now())
 		if next.end != nil {
 			return &endError{next.end, err}

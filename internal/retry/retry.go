@@ -14,6 +14,10 @@ import (
 // accepts and drops at once must see them grow.
 const stoodLongEnough = 30 * time.Second
 
+// stoodWhileAwaited is stoodLongEnough while applications wait for the next connection: those that go on after each loss
+// show that the service does more than accept and drop.
+const stoodWhileAwaited = time.Second
+
 // A refused pair that has worked may only mean that the service still holds the dead connection: two
 // connections with one token cannot stand together (V3 protocol guide), and the service's idle limit is
 // 60 s. So the tries are slow, the last one comes more than a minute after the first refusal, and all
@@ -112,6 +116,9 @@ type Policy struct {
 	// ClosedByService says that the service itself closed the latest websocket: it holds no dead
 	// connection of this pair, so a refusal is not tried again. The owner sets it, or leaves it unused.
 	ClosedByService bool
+	// Awaited says that applications wait for the next connection, to go on: the first attempt after a loss comes sooner.
+	// The owner sets it, or leaves it unused.
+	Awaited bool
 
 	refusals  int // since the last success
 	refusedAt time.Time
@@ -130,10 +137,19 @@ func (p *Policy) Opened() {
 // stood, or never if 0.
 func (p *Policy) Failed(stood time.Duration) time.Duration {
 	p.throttledAt = time.Time{}
-	if stood >= stoodLongEnough {
-		p.Backoff.Reset()
+	enough := stoodLongEnough
+	if p.Awaited {
+		enough = stoodWhileAwaited
 	}
-	return p.Backoff.Next(0)
+	if stood < enough {
+		return p.Backoff.Next(0)
+	}
+	p.Backoff.Reset()
+	delay := p.Backoff.Next(0)
+	if p.Awaited {
+		delay /= 2
+	}
+	return delay
 }
 
 // Refused judges a refusal that came at now.

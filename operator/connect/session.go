@@ -23,8 +23,10 @@ const (
 	// firstAttempts is how often the data endpoint is tried before it answered once. A wrong name or a firewall shows
 	// at once; the network of a laptop that just woke up is back by then.
 	firstAttempts = 4
-	// stood is how long a connection must have stood for the delays to start over.
-	stood = 10 * time.Second
+	// stood is how long a connection must have stood for the delays to start over, stoodWhileAwaited the same while
+	// applications wait for the next one: those that go on after each loss show that the service does more than accept
+	// and drop.
+	stood, stoodWhileAwaited = 10 * time.Second, time.Second
 	// firstRefusals is how many tokens may be refused before the first success: another operator's rotation may have
 	// spent the first one; more refusals show that the token is not the problem.
 	firstRefusals = 3
@@ -132,16 +134,18 @@ func (s *session) run(ctx context.Context) error {
 		if errors.Is(err, errNewForm) || s.tunnel() != present {
 			continue // the websocket was ended here
 		}
+		enough := stood
 		if up {
 			failures = 0
 			s.cfg.Logger.Info("source disconnected", "reason", err)
 			lost := Event{Kind: Detached, Text: "the link to the data endpoint is lost, connecting again", Connections: s.resume.Stats().Detached}
 			if lost.Connections > 0 {
+				enough = stoodWhileAwaited
 				lost.Text = "the link is lost, your session is kept and goes on when it is back"
 			}
 			s.cfg.Progress(lost)
 		}
-		if up && time.Since(began) > stood {
+		if up && time.Since(began) > enough {
 			delays.Reset()
 		}
 		var wait time.Duration

@@ -99,5 +99,5 @@ func (d *destination) dial(ctx context.Context, service string) (net.Conn, error
 	return c, nil
 }
 
-func (*destination) lost()    {}
-func (d *destination) close() { d.resume.Close() }
+func (d *destination) lost() bool { return d.resume.Stats().Detached > 0 }
+func (d *destination) close()     { d.resume.Close() }

@@ -26,8 +26,8 @@ type tunnel interface {
 type side interface {
 	// tunnel makes the next websocket.
 	tunnel(c proxy.Connection, onOpen func(channelID, subprotocol string)) tunnel
-	// lost is called when it has ended.
-	lost()
+	// lost is called when it has ended. It reports whether connections wait for the next one.
+	lost() (awaited bool)
 	// close ends what is left and waits for it.
 	close()
 }
@@ -78,7 +78,7 @@ func run(ctx context.Context, cfg *Config, j *journal) error {
 			j.printf(levelInfo, "Successfully established websocket connection with proxy server: %s", host)
 		})
 		err := t.Run(ctx)
-		s.lost()
+		p.Awaited = s.lost()
 		if ctx.Err() != nil {
 			return asked(ctx)
 		}

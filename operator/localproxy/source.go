@@ -191,10 +191,11 @@ func (s *source) set(src *proxy.Source) {
 	s.changed = make(chan struct{})
 }
 
-func (s *source) lost() {
+func (s *source) lost() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.set(nil)
+	return s.resume.Stats().Detached > 0
 }
 
 // fullDelay is the pause before a full tunnel is tried again.

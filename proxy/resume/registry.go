@@ -214,6 +214,9 @@ func (r *Registry) Evict(than int) bool {
 	return oldest != nil
 }
 
+// Detached is how many connections have no transport.
+func (r *Registry) Detached() int { return r.detached }
+
 // Waiting returns the connections without a transport.
 func (r *Registry) Waiting() []Conn {
 	if r.detached == 0 {

@@ -37,9 +37,9 @@ type carriage struct {
 	creditTimer, confirmTimer *time.Timer
 	creditSet                 bool
 	confirmSet                bool
-	confirmed                 uint64 // what was confirmed when the timer was set
-	tries                     int    // in a row to resume
-	tried                     time.Time
+	confirmed                 uint64    // what was confirmed when the timer was set
+	tries                     int       // in a row to resume
+	attached                  time.Time // the peer has attached it; zero: not yet
 
 	resumed int
 	away    time.Duration // without a websocket, in all

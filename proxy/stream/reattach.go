@@ -8,12 +8,17 @@ import (
 )
 
 const (
-	// resumeDelay is how long a source waits before it resumes a connection that was reset on a websocket that
-	// stands. It doubles with each try in a row: at first up to soonDelay, as the device may be back at once, and
-	// after soonTries up to maxResumeDelay.
+	// A source resumes a connection that was reset on a websocket that stands after resumeDelay, as the device may be
+	// back at once. After so many tries in a row it waits for soonDelay, and after soonTries longer each time, up to
+	// maxResumeDelay.
 	resumeDelay, soonDelay, maxResumeDelay = 50 * time.Millisecond, 200 * time.Millisecond, 10 * time.Second
 
-	soonTries = 25
+	resumeTries, soonTries = 20, 45
+	// resumeSpacing times the connections that wait is the least delay, so that many do not fill the websocket. The
+	// first one that the destination answers brings the others with it.
+	resumeSpacing = time.Millisecond
+	// steadyAfter is how long a connection must have been attached for its tries to count from 0 again.
+	steadyAfter = time.Second
 	// probeEvery is how often a source asks a quiet stream whether it is still there: the destination may have
 	// another websocket, and its service need not say so.
 	probeEvery = 15 * time.Second
@@ -58,6 +63,10 @@ func (c *connection) lose() {
 		c.end(draining, false)
 		return
 	}
+	if !c.attached.IsZero() && time.Since(c.attached) >= steadyAfter {
+		c.tries = 0
+	}
+	c.attached = time.Time{}
 	c.epoch++
 	c.res.Detach()
 	c.unlink()
@@ -112,9 +121,7 @@ func (c *connection) returned() {
 		c.away += waited
 		m.logResumed()
 	}
-	if time.Since(c.tried) > maxResumeDelay {
-		c.tries = 0
-	}
+	c.attached = time.Now()
 }
 
 // logDetached writes one line for all connections that a websocket has lost.
@@ -139,6 +146,7 @@ func (m *mux) logResumed() {
 
 // attacher is a Source. It is an interface so that a program which is only a destination does without the code.
 type attacher interface {
+	resumeRest()
 	resumeOne(c *connection)
 	sayFarewells()
 }
@@ -156,6 +164,15 @@ func (s *Source) resumeAll() {
 		}
 	}
 	s.sayFarewells()
+}
+
+// resumeRest attaches the other connections that this websocket lost: the destination is back.
+func (s *Source) resumeRest() {
+	for _, w := range s.resume.Waiting() {
+		if c, ok := w.(*connection); ok && c.detached && c.m == s.mux {
+			s.resumeOne(c)
+		}
+	}
 }
 
 // startRecords starts a connection of a service whose destination is known to speak records. It returns no stream
@@ -185,7 +202,6 @@ func (s *Source) resumeOne(c *connection) {
 		return
 	}
 	s.move(c, st, st.next)
-	c.tried = time.Now()
 	c.res.Resume()
 	c.tellNext()
 	c.watchConfirmation()
@@ -209,9 +225,15 @@ func (c *connection) openElsewhere() {
 
 // heardFrom notes which process of the destination is there.
 func (m *mux) heardFrom(at resume.Address) {
-	if m.source {
-		m.resume.Heard(at)
+	if !m.source {
+		return
+	}
+	m.resume.Heard(at)
+	if !m.present {
 		m.present = true
+		if m.attaches != nil && !m.ended && !m.closing && !m.mute {
+			m.attaches.resumeRest()
+		}
 	}
 }
 
@@ -227,15 +249,19 @@ func (c *connection) tellNext() {
 
 // resumeAfter is how long to wait for the next try after so many.
 func resumeAfter(tries int) time.Duration {
-	if tries > soonTries {
-		return min(soonDelay<<min(tries-soonTries, 6), maxResumeDelay)
+	switch {
+	case tries < resumeTries:
+		return resumeDelay
+	case tries < soonTries:
+		return soonDelay
+	default:
+		return min(soonDelay<<min(tries-soonTries+1, 6), maxResumeDelay)
 	}
-	return min(resumeDelay<<min(tries, 2), soonDelay)
 }
 
 // resumeLater attaches c to m in a while, unless it is attached by then.
 func (m *mux) resumeLater(c *connection) {
-	d := resumeAfter(c.tries)
+	d := max(resumeAfter(c.tries), time.Duration(m.resume.Detached())*resumeSpacing)
 	c.tries++
 	epoch := c.epoch
 	time.AfterFunc(d, func() {

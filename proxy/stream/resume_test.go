@@ -57,9 +57,16 @@ func newRig(t testing.TB, dial func() (net.Conn, error)) *rig {
 func (r *rig) link(up, down int) {
 	a, b := newPair()
 	r.ends = []*end{a, b}
+	r.serveDestination(&ending{end: a, left: up})
+	r.source = NewSource(SourceConfig{Config: Config{Transport: &ending{end: b, left: down}, Resume: r.near}, Form: V3})
+	r.serving.Go(func() { _ = r.source.Serve() })
+}
+
+// serveDestination gives the destination a websocket.
+func (r *rig) serveDestination(t Transport) {
 	r.destination = NewDestination(DestinationConfig{
 		Config: Config{
-			Transport: &ending{end: a, left: up}, Resume: r.far, Budget: r.budget, Logger: slog.New(&r.log),
+			Transport: t, Resume: r.far, Budget: r.budget, Logger: slog.New(&r.log),
 			Observer: func(Opened) func(Closed) {
 				return func(c Closed) {
 					r.opened.Lock()
@@ -77,9 +84,8 @@ func (r *rig) link(up, down int) {
 		},
 		DefaultService: func([]string) (string, error) { return "", errors.New("unused") },
 	})
-	r.source = NewSource(SourceConfig{Config: Config{Transport: &ending{end: b, left: down}, Resume: r.near}, Form: V3})
-	r.serving.Go(func() { _ = r.destination.Serve() })
-	r.serving.Go(func() { _ = r.source.Serve() })
+	d := r.destination
+	r.serving.Go(func() { _ = d.Serve() })
 }
 
 // cut ends both websockets and waits until they are gone.
