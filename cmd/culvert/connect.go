@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/operator/holder"
 	"github.com/culvert-iot/culvert/services"
 )
 
@@ -213,7 +214,7 @@ func (o *connectOptions) reach(cmd *cobra.Command, events *eventWriter, child *c
 	case child != nil:
 		return child.run(ctx, stop, t, show, names, listeners)
 	case !o.stdio:
-		return reachError(cmd, serve(ctx, cmd, show, events, t, names, listeners))
+		return reachError(cmd, serve(ctx, cmd, show, events, t, o.afterwards(t), names, listeners))
 	}
 	return reachError(cmd, carryStdio(ctx, t, thing, names[0], in, out, show.note))
 }
@@ -227,8 +228,22 @@ func networkOf(address string) string {
 	return "tcp"
 }
 
+// afterwards says what becomes of the tunnel at the end of the command.
+func (o *connectOptions) afterwards(t tunnel) string {
+	_, isShared := t.(*holder.Tunnel)
+	switch {
+	case !t.Opened():
+		return "was open already and stays open"
+	case isShared:
+		return "is held for later commands"
+	case o.keep:
+		return "stays open"
+	}
+	return "is then closed"
+}
+
 // serve listens until a signal or the tunnel's end.
-func serve(ctx context.Context, cmd *cobra.Command, show *progress, events *eventWriter, t tunnel, names []string, listeners []net.Listener) error {
+func serve(ctx context.Context, cmd *cobra.Command, show *progress, events *eventWriter, t tunnel, afterwards string, names []string, listeners []net.Listener) error {
 	ends := make(chan error, len(listeners))
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -247,11 +262,7 @@ func serve(ctx context.Context, cmd *cobra.Command, show *progress, events *even
 	for i, l := range listeners {
 		go func() { ends <- t.Serve(inner, names[i], l) }()
 	}
-	how := "was open already and stays open"
-	if t.Opened() {
-		how = "was opened for this"
-	}
-	show.note("tunnel %s %s; Ctrl-C ends it", t.ID(), how)
+	show.note("Ctrl-C ends this command; tunnel %s %s", t.ID(), afterwards)
 	var first error
 	for i := range listeners {
 		if err := <-ends; i == 0 {

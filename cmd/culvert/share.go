@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,15 +126,17 @@ func (o *reachOptions) key(thing string) string {
 	endpoint := aws.ToString(iot.NewFromConfig(cfg).Options().BaseEndpoint)
 	home, _ := os.UserHomeDir()
 	parts := []string{
-		thing, cfg.Region, endpoint, home, o.dataEndpointURL(), o.destination, absolute(o.aws.CABundle), absolute(os.Getenv("AWS_CA_BUNDLE")),
+		thing, cfg.Region, endpoint, home, o.dataEndpointURL(), o.destination, absolute(cmp.Or(o.aws.CABundle, os.Getenv("AWS_CA_BUNDLE"))),
 		strconv.FormatBool(o.aws.NoVerifySSL), strconv.FormatBool(o.aws.NoSignRequest), o.resume.String(),
 	}
 	for _, source := range cfg.ConfigSources {
 		switch s := source.(type) {
 		case config.EnvConfig:
-			if o.aws.Profile == "" { // --profile takes precedence
-				parts = append(parts, s.Credentials.AccessKeyID, s.WebIdentityTokenFilePath, s.RoleARN, s.ContainerCredentialsEndpoint, s.ContainerCredentialsRelativePath)
+			from := s
+			if o.aws.Profile != "" { // --profile takes precedence
+				from = config.EnvConfig{}
 			}
+			parts = append(parts, from.Credentials.AccessKeyID, from.WebIdentityTokenFilePath, from.RoleARN, from.ContainerCredentialsEndpoint, from.ContainerCredentialsRelativePath)
 			parts = append(parts, s.SharedCredentialsFile, s.SharedConfigFile)
 		case config.SharedConfig:
 			parts = append(parts, s.Profile, s.Credentials.AccessKeyID, s.RoleARN)

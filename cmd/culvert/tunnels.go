@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -98,16 +99,22 @@ func (o *tunnelsOptions) check(cmd *cobra.Command, things []string) error {
 }
 
 func (o *tunnelsOptions) run(cmd *cobra.Command, things []string) error {
-	held, err := o.held()
-	if err != nil {
-		return &exitError{exitFailed, err}
-	}
 	if o.close != "" {
 		return o.end()
 	}
+	held, silent, err := o.held()
+	if err != nil {
+		return &exitError{exitFailed, err}
+	}
+	for _, log := range silent {
+		fmt.Fprintf(cmd.ErrOrStderr(), "culvert: a background process does not answer: it is stopped or hangs\n"+
+			"culvert:   its log names it: %s\n", log)
+	}
 	if !o.all && len(things) == 0 {
 		if len(held) == 0 && o.output == "table" {
-			fmt.Fprintln(cmd.ErrOrStderr(), "culvert: no tunnel is held")
+			if len(silent) == 0 {
+				fmt.Fprintln(cmd.ErrOrStderr(), "culvert: no tunnel is held")
+			}
 			return nil
 		}
 		return o.print(cmd.OutOrStdout(), held, nil)
@@ -154,14 +161,14 @@ func list(ctx context.Context, api opentunnels.API, things []string) (all []open
 	return all, nil
 }
 
-// held returns the state of the user's holders.
-func (o *tunnelsOptions) held() ([]holder.Status, error) {
+// held returns the state of the user's holders, and the logs of those that do not answer.
+func (o *tunnelsOptions) held() (held []holder.Status, silent []string, err error) {
 	if !holder.Supported {
-		return nil, nil
+		return nil, nil, nil
 	}
 	dir, err := holder.Directory()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return holder.All(dir, version.Get().String())
 }
@@ -169,14 +176,19 @@ func (o *tunnelsOptions) held() ([]holder.Status, error) {
 // end ends the holders of a thing.
 func (o *tunnelsOptions) end() error {
 	n := 0
+	var silent []string
 	if holder.Supported {
 		dir, err := holder.Directory()
 		if err == nil {
-			n, err = holder.Close(dir, version.Get().String(), o.close)
+			n, silent, err = holder.Close(dir, version.Get().String(), o.close)
 		}
 		if err != nil {
 			return &exitError{exitFailed, err}
 		}
+	}
+	if n == 0 && len(silent) > 0 {
+		return &exitError{exitFailed, hint.New("a background process does not answer, so it is unknown whether it holds a tunnel to "+o.close,
+			"it is stopped or hangs: end the process that its log names, "+strings.Join(silent, ", "))}
 	}
 	if n == 0 {
 		return &exitError{exitFailed, hint.New("no tunnel to "+o.close+" is held", "culvert tunnels lists those that are; culvert close-tunnel --thing closes one that is not held")}

@@ -174,9 +174,12 @@ func (r tunnelRow) fields(now time.Time, number func(int64, int) string) []strin
 
 // line says what no column says about a holder.
 func (h *heldBy) line(thing string, now time.Time) string {
-	tunnels := "1 tunnel"
-	if h.Opened != 1 {
-		tunnels = fmt.Sprintf("%d tunnels", h.Opened)
+	tunnels := fmt.Sprintf("%d tunnels", h.Opened)
+	switch h.Opened {
+	case 0:
+		tunnels = "no tunnel"
+	case 1:
+		tunnels = "1 tunnel"
 	}
 	text := fmt.Sprintf("\n%s: process %d has opened %s", thing, h.PID, tunnels)
 	if h.Price != "" {

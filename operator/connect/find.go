@@ -279,7 +279,7 @@ func (f *finder) open(ctx context.Context) (*tunnel, error) {
 		return nil, err
 	}
 	// The line stays, unlike a step, because it is about money.
-	f.notice("opening a tunnel to %s, which AWS charges for%s", f.thing, f.price())
+	f.notice("opening a tunnel to %s for %s, which AWS charges for%s", f.thing, f.life(), f.price())
 	names := f.named()
 	in := &iot.OpenTunnelInput{
 		Description:       aws.String(openedBy),
@@ -316,6 +316,15 @@ func (f *finder) named() []string {
 		}
 	}
 	return names
+}
+
+// life is how long a tunnel that is opened lasts.
+func (c *Config) life() string {
+	life := cmp.Or(c.Lifetime, maxLifetime)
+	if life%time.Hour == 0 {
+		return fmt.Sprintf("%d h", life/time.Hour)
+	}
+	return fmt.Sprintf("%d min", life/time.Minute)
 }
 
 // price is what the user says a tunnel costs, in brackets; "" if that is not known.

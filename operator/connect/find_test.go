@@ -47,6 +47,7 @@ func TestFindingATunnel(t *testing.T) {
 		notice  string // is told, if not empty
 		err     string // its code, if not empty
 		opened  bool
+		life    string // of what is opened; default 12 h
 	}{
 		{name: "none: one is opened", calls: []string{"list pi-1", "open pi-1 SSH"}, opened: true},
 		{name: "an open one is rotated, with thing and services", tunnels: []*types.Tunnel{aTunnel("a")}, calls: rotated("a")},
@@ -122,7 +123,7 @@ func TestFindingATunnel(t *testing.T) {
 		{name: "a new one if that is wanted", tunnels: []*types.Tunnel{aTunnel("a")}, config: Config{New: true}, calls: []string{"open pi-1 SSH"}, opened: true},
 		{
 			name: "lifetime and services of a new one", config: Config{Lifetime: 90 * time.Minute}, wanted: []string{"SSH", "HTTP"},
-			calls: []string{"list pi-1", "open pi-1 SSH,HTTP 90"}, opened: true,
+			calls: []string{"list pi-1", "open pi-1 SSH,HTTP 90"}, opened: true, life: "90 min",
 		},
 		{name: "a full account", fail: map[string]error{"open": apiError("LimitExceededException")}, calls: []string{"list pi-1", "open pi-1 SSH"}, err: "LimitExceededException"},
 	}
@@ -149,7 +150,11 @@ func TestFindingATunnel(t *testing.T) {
 				t.Errorf("calls (-want +got):\n%s", d)
 			}
 			texts := news.texts(Notice)
-			charged := slices.Index(texts, "opening a tunnel to pi-1, which AWS charges for")
+			life := "12 h"
+			if tt.life != "" {
+				life = tt.life
+			}
+			charged := slices.Index(texts, "opening a tunnel to pi-1 for "+life+", which AWS charges for")
 			if opens := strings.Contains(strings.Join(calls, " "), "open "); opens != (charged >= 0) {
 				t.Errorf("told %q", texts)
 			}

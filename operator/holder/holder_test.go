@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -119,6 +120,9 @@ func TestAHolderThatIsStoppedIsNotWaitedFor(t *testing.T) {
 	if took := time.Since(began); !errors.Is(err, holder.ErrSilent) || took > 15*time.Second {
 		t.Errorf("%v after %v", err, took)
 	}
+	if list, silent, err := holder.All(s.dir, "1"); len(list) > 0 || !slices.Equal(silent, []string{h.Log}) || err != nil {
+		t.Errorf("%v, silent %q, %v; want the log of the stopped one, %s", list, silent, err, h.Log)
+	}
 	if err := syscall.Kill(h.PID, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +175,7 @@ func TestIdentitiesHaveHoldersOfTheirOwn(t *testing.T) {
 	if a.ID() == b.ID() {
 		t.Error("two identities share a tunnel")
 	}
-	if n, err := holder.Close(s.dir, "1", "pi-1"); n != 2 || err != nil {
+	if n, _, err := holder.Close(s.dir, "1", "pi-1"); n != 2 || err != nil {
 		t.Errorf("%d holders were closed, %v", n, err)
 	}
 	for _, tunnel := range []*holder.Tunnel{a, b} {

@@ -92,7 +92,7 @@ func newSite(t *testing.T) *site {
 	})
 	s := &site{Sandbox: box, dir: shortDir(t)}
 	t.Cleanup(func() {
-		list, _ := holder.All(s.dir, "")
+		list, _, _ := holder.All(s.dir, "")
 		for _, h := range list {
 			if t.Failed() {
 				log, _ := os.ReadFile(h.Log)
@@ -183,7 +183,7 @@ func talk(t *testing.T, tunnel *holder.Tunnel, line string) {
 
 func (s *site) holders(t *testing.T) []holder.Status {
 	t.Helper()
-	list, err := holder.All(s.dir, "")
+	list, _, err := holder.All(s.dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -141,7 +141,7 @@ func (s *Server) open(r Request) *opening {
 		}
 	}
 	go func() {
-		t, err := connect.Open(ctx, cfg, s.Thing, r.Services...)
+		t, err := s.openTunnel(ctx, cfg, s.Thing, r.Services)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		defer close(o.done)
@@ -151,7 +151,7 @@ func (s *Server) open(r Request) *opening {
 			return
 		}
 		ready = true
-		h.Tunnel = t
+		h.tunnel = t
 		s.shares++
 		h.share = s.shares
 		s.tunnels = append(s.tunnels, h)
@@ -160,6 +160,10 @@ func (s *Server) open(r Request) *opening {
 		}
 		s.Logger.Info("tunnel held", "tunnel", t.ID(), "opened", t.Opened())
 		go t.Watch(s.ctx)
+		go func() {
+			<-t.Done()
+			s.tunnelEnded()
+		}()
 	}()
 	return o
 }

@@ -11,7 +11,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // Key names the holder for things that are seen the same way: parts are everything that decides which tunnel a command reaches
@@ -51,10 +54,10 @@ func Directory() (string, error) {
 		return "", err
 	case !info.IsDir():
 		return "", fmt.Errorf("%s is no directory", dir)
-	case info.Mode().Perm()&0o077 != 0:
-		return "", fmt.Errorf("%s is not private: its mode is %o, and 700 is needed", dir, info.Mode().Perm())
 	case !ownedBy(info, uid):
-		return "", fmt.Errorf("%s belongs to another user", dir)
+		return "", hint.New(dir+" belongs to another user", "set XDG_RUNTIME_DIR to a directory of your own")
+	case info.Mode().Perm()&0o077 != 0:
+		return "", hint.New(fmt.Sprintf("%s is not private: its mode is %o, and 700 is needed", dir, info.Mode().Perm()), "if you made it, run: chmod 700 "+dir)
 	}
 	return dir, nil
 }
@@ -91,48 +94,53 @@ func checkPeer(c *net.UnixConn) error {
 	return nil
 }
 
-// All returns the state of all of the user's holders in dir. Those that do not answer are left out.
-func All(dir, version string) ([]Status, error) {
+// All returns the state of the holders in dir, and the logs of those that do not answer: their processes are stopped, or
+// hang.
+func All(dir, version string) (list []Status, silent []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var list []Status
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), socketSuffix) {
-			continue
-		}
-		a, err := ask(context.Background(), filepath.Join(dir, e.Name()), Request{Version: version, Op: opStatus}, statusTime)
-		if err == nil && a.Status != nil {
-			list = append(list, *a.Status)
+	answers := make([]answer, len(entries))
+	errs := make([]error, len(entries))
+	var all sync.WaitGroup
+	for i, e := range entries {
+		if strings.HasSuffix(e.Name(), socketSuffix) {
+			all.Go(func() { // each may take all of its time
+				answers[i], errs[i] = ask(context.Background(), filepath.Join(dir, e.Name()), Request{Version: version, Op: opStatus}, statusTime)
+			})
 		}
 	}
-	return list, nil
+	all.Wait()
+	for i, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if errors.Is(errs[i], os.ErrDeadlineExceeded) {
+			silent = append(silent, strings.TrimSuffix(path, socketSuffix)+logSuffix)
+		}
+		if status := answers[i].Status; errs[i] == nil && status != nil {
+			status.socket = path
+			list = append(list, *status)
+		}
+	}
+	return list, silent, nil
 }
 
 // Close ends the holders of thing in dir, which close the tunnels that they opened, and returns how many there were.
-func Close(dir, version, thing string) (closed int, err error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return 0, err
-	}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if !strings.HasSuffix(path, socketSuffix) {
-			continue
-		}
-		a, askErr := ask(context.Background(), path, Request{Version: version, Op: opStatus}, statusTime)
-		if askErr != nil || a.Status == nil || a.Status.Thing != thing {
+// silent is as in [All].
+func Close(dir, version, thing string) (closed int, silent []string, err error) {
+	list, silent, err := All(dir, version)
+	for _, h := range list {
+		if h.Thing != thing {
 			continue
 		}
 		closed++
-		a, askErr = ask(context.Background(), path, Request{Version: version, Op: opClose}, closeTime)
+		a, askErr := ask(context.Background(), h.socket, Request{Version: version, Op: opClose}, closeTime)
 		if askErr == nil {
 			askErr = a.Error.err()
 		}
 		err = errors.Join(err, askErr)
 	}
-	return closed, err
+	return closed, silent, err
 }
 
 // closeTime bounds the end of a holder. Closing tunnels takes 5 s each.

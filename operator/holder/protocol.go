@@ -65,6 +65,8 @@ type Status struct {
 	Price   string         `json:"price,omitempty"` // of one tunnel, from the last command that knew it
 	Ends    time.Time      `json:"ends,omitzero"`
 	Tunnels []TunnelStatus `json:"tunnels"`
+
+	socket string
 }
 
 // TunnelStatus describes a tunnel of a holder.

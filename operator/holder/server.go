@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ const (
 	requestTime = 10 * time.Second // for a client's request
 	firstUse    = 30 * time.Second // for the first session to come
 	idleTime    = 10 * time.Second // without a session until Idle is called
+	emptyTime   = 5 * time.Second  // without a session and a tunnel: the command may be repeated
 )
 
 // Server is the holder's side: see the package comment. Thing, Version and Config are required.
@@ -41,6 +43,8 @@ type Server struct {
 	// Idle, if set, is called after 10 seconds without a session.
 	Idle func()
 
+	openTunnel func(context.Context, connect.Config, string, []string) (tunnel, error) // nil is openTunnel; tests set it
+
 	ctx     context.Context //nolint:containedctx // it bounds what the holder does until its end
 	stop    context.CancelFunc
 	since   time.Time
@@ -62,9 +66,27 @@ type Server struct {
 	closeErr error
 }
 
+// tunnel is what a holder needs of a [connect.Tunnel].
+type tunnel interface {
+	ID() string
+	Opened() bool
+	Services() []string
+	Expires() time.Time
+	Done() <-chan struct{}
+	Err() error
+	Dial(ctx context.Context, service string) (net.Conn, error)
+	Watch(ctx context.Context)
+	Keep(keep bool)
+	Close() error
+}
+
+func openTunnel(ctx context.Context, cfg connect.Config, thing string, services []string) (tunnel, error) {
+	return connect.Open(ctx, cfg, thing, services...)
+}
+
 // held is a tunnel and the sessions that use it.
 type held struct {
-	*connect.Tunnel
+	tunnel
 
 	share    int // as in a Request
 	since    time.Time
@@ -77,6 +99,9 @@ type held struct {
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	if s.Logger == nil {
 		s.Logger = slog.New(slog.DiscardHandler)
+	}
+	if s.openTunnel == nil {
+		s.openTunnel = openTunnel
 	}
 	s.ctx, s.stop = context.WithCancel(ctx)
 	defer s.stop()
@@ -196,10 +221,27 @@ func (s *Server) leave() {
 	if s.sessions--; s.sessions == 0 && s.ctx.Err() == nil {
 		s.idleAfter()
 		d := s.persist
-		if s.draining {
+		switch {
+		case s.draining:
 			d = 0
+		case !s.holds():
+			d = min(d, emptyTime)
 		}
 		s.arm(d)
+	}
+}
+
+// holds reports whether there is a tunnel. The caller has mu.
+func (s *Server) holds() bool {
+	return slices.ContainsFunc(s.tunnels, func(t *held) bool { return !t.isOver() })
+}
+
+// tunnelEnded lets a holder end that has nothing left to hold.
+func (s *Server) tunnelEnded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions == 0 && !s.holds() && !s.draining && time.Until(s.ends) > emptyTime {
+		s.arm(emptyTime)
 	}
 }
 

@@ -41,7 +41,28 @@ func (a *noAPI) ListTunnels(ctx context.Context, _ *iot.ListTunnelsInput, _ ...f
 	}
 }
 
-// running is a holder that finds no tunnel.
+// heldForever is a tunnel that ends when it is closed, or told to.
+type heldForever struct {
+	tunnel
+
+	once sync.Once
+	done chan struct{}
+}
+
+func (h *heldForever) ID() string            { return "t" }
+func (h *heldForever) Opened() bool          { return true }
+func (h *heldForever) Services() []string    { return []string{"SSH"} }
+func (h *heldForever) Expires() time.Time    { return time.Time{} }
+func (h *heldForever) Done() <-chan struct{} { return h.done }
+func (h *heldForever) Err() error            { return nil }
+func (h *heldForever) Watch(context.Context) {}
+
+func (h *heldForever) Close() error {
+	h.once.Do(func() { close(h.done) })
+	return nil
+}
+
+// running is a holder that finds no tunnel, or one that stays.
 type running struct {
 	*harness.PipeListener
 
@@ -51,10 +72,14 @@ type running struct {
 	err   error // after done
 	left  int
 	idle  atomic.Int32
+	holds *heldForever // nil: there is no tunnel
 }
 
-func runServer(takes time.Duration) *running {
+func runServer(takes time.Duration) *running { return runServerThat(takes, nil) }
+
+func runServerThat(takes time.Duration, holds *heldForever) *running {
 	r := &running{
+		holds:        holds,
 		PipeListener: harness.NewPipeListener(),
 		api:          &noAPI{takes: takes}, began: time.Now(), done: make(chan struct{}),
 	}
@@ -62,6 +87,15 @@ func runServer(takes time.Duration) *running {
 		r.left++
 		return func() {}
 	}, Idle: func() { r.idle.Add(1) }}
+	if holds != nil {
+		s.openTunnel = func(ctx context.Context, _ connect.Config, _ string, _ []string) (tunnel, error) {
+			_, err := r.api.ListTunnels(ctx, nil)
+			if !errors.Is(err, errNoAPI) {
+				return nil, err
+			}
+			return holds, nil
+		}
+	}
 	go func() {
 		defer close(r.done)
 		r.err = s.Run(context.Background(), r)
@@ -80,12 +114,18 @@ func (r *running) lived() time.Duration {
 	return time.Since(r.began)
 }
 
-// attempt is a command that expects no tunnel.
+// attempt is a command that expects the tunnel, or that there is none.
 func (r *running) attempt(t *testing.T, persist time.Duration) {
 	t.Helper()
 	l := r.dial()
 	defer l.Close()
 	a, err := l.request(context.Background(), Request{Version: "1", Op: opAttach, Services: []string{"SSH"}, Persist: persist}, func(connect.Event) {})
+	if r.holds != nil {
+		if err != nil || a.Error != nil {
+			t.Errorf("%+v, %v", a, err)
+		}
+		return
+	}
 	if err != nil || a.Error == nil || !strings.Contains(a.Error.Text, errNoAPI.Error()) {
 		t.Errorf("%+v, %v", a, err)
 	}
@@ -98,6 +138,16 @@ func TestHowLongAHolderLives(t *testing.T) {
 		want  time.Duration
 	}{
 		"without a session": {0, func(*testing.T, *running) {}, firstUse},
+		"when its tunnel has ended": {0, func(t *testing.T, r *running) {
+			r.attempt(t, time.Hour)
+			time.Sleep(14 * time.Minute)
+			_ = r.holds.Close()
+		}, 14*time.Minute + emptyTime},
+		"not longer than its last session wants": {0, func(t *testing.T, r *running) {
+			r.attempt(t, time.Minute)
+			time.Sleep(time.Minute - time.Second)
+			_ = r.holds.Close()
+		}, time.Minute},
 		"after its last session as long as that wants": {0, func(t *testing.T, r *running) {
 			r.attempt(t, time.Hour)
 			time.Sleep(14 * time.Minute)
@@ -134,7 +184,7 @@ func TestHowLongAHolderLives(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := runServer(tt.takes)
+				r := runServerThat(tt.takes, &heldForever{done: make(chan struct{})})
 				tt.use(t, r)
 				if d := r.lived(); d != tt.want || r.err != nil || r.left != 1 {
 					t.Errorf("it lived for %v, want %v, and left its socket %d times: %v", d, tt.want, r.left, r.err)
@@ -142,6 +192,19 @@ func TestHowLongAHolderLives(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A command that got no tunnel leaves no process behind.
+func TestAHolderWithoutATunnelEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := runServer(2 * time.Second)
+		r.attempt(t, time.Hour)
+		time.Sleep(emptyTime - time.Second)
+		r.attempt(t, time.Hour)
+		if d, want := r.lived(), 2*time.Second+emptyTime-time.Second+2*time.Second+emptyTime; d != want {
+			t.Errorf("it lived for %v, want %v", d, want)
+		}
+	})
 }
 
 // Two commands that want the same service wait for one search; a third that wants another one has its own search after
@@ -171,7 +234,7 @@ func TestTheLastToWaitEndsTheSearch(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		_ = l.Close()
-		if d := r.lived(); d != time.Second+time.Minute {
+		if d := r.lived(); d != time.Second+emptyTime {
 			t.Errorf("it lived for %v", d)
 		}
 	})
@@ -237,7 +300,7 @@ func FuzzSession(f *testing.F) {
 
 func TestIdleIsCalledOnceAWhileAfterTheLastSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := runServer(0)
+		r := runServerThat(0, &heldForever{done: make(chan struct{})})
 		for range 5 {
 			r.attempt(t, time.Minute)
 			time.Sleep(idleTime - time.Second)

@@ -64,7 +64,7 @@ func TestCulvertSSH(t *testing.T) {
 			t.Fatalf("exit code %d\n%s%s", code, out, errs)
 		}
 		t.Logf("culvert ssh pi-1 -- uname -a: %v", time.Since(began).Round(time.Millisecond))
-		for _, step := range []string{"looking for an open tunnel to pi-1", "opening a tunnel to pi-1, which AWS charges for", "waiting for pi-1"} {
+		for _, step := range []string{"looking for an open tunnel to pi-1", "opening a tunnel to pi-1 for 12 h, which AWS charges for", "waiting for pi-1"} {
 			if !strings.Contains(errs, "culvert: "+step+"\n") {
 				t.Errorf("step %q is not shown in\n%s", step, errs)
 			}

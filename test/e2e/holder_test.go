@@ -47,7 +47,7 @@ func (o *operatorSite) holderDir() string { return filepath.Join(o.home, "culver
 // holders are the operator's holders.
 func (o *operatorSite) holders(t testing.TB) []holder.Status {
 	t.Helper()
-	list, err := holder.All(o.holderDir(), "")
+	list, _, err := holder.All(o.holderDir(), "")
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}

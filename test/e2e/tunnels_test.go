@@ -80,7 +80,7 @@ func TestPruneLeavesYoungTunnelsAlone(t *testing.T) {
 	t.Parallel()
 	o := startServicesSite(t, false, map[string]string{"ECHO": echoServer(t)})
 	openTunnel(t, o.box, nil, "ECHO")
-	if out, errs, code := runSSH(o.culvert(t, "tunnels", "--prune", "--yes", "pi-1")); code != 0 || out != "" || !strings.Contains(errs, "nothing to close: 1 open, all of them in use, held or young") {
+	if out, errs, code := runSSH(o.culvert(t, "tunnels", "--prune", "--yes", "pi-1")); code != 0 || out != "" || !strings.Contains(errs, "nothing to close: 1 open, all of them in use, held or used recently") {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
 	if n := len(o.open()); n != 1 {
