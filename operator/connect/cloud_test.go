@@ -89,6 +89,26 @@ func openTunnel(t *testing.T, cfg connect.Config, services ...string) *connect.T
 }
 
 // talk sends a line and wants it back.
+// serveLocally serves SSH on a local port until stop is called. served gets Serve's error.
+func serveLocally(t *testing.T, tunnel *connect.Tunnel) (connectTo func() net.Conn, stop func(), served <-chan error) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- tunnel.Serve(ctx, "SSH", l) }()
+	return func() net.Conn {
+		t.Helper()
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}, cancel, ended
+}
+
 func talk(t *testing.T, c net.Conn, line string) {
 	t.Helper()
 	if err := says(c, line); err != nil {

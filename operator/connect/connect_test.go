@@ -229,17 +229,10 @@ func TestServeListensUntilTheTunnelEnds(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t, culvertDevice(echo))
 	tunnel := openTunnel(t, c.config(), "SSH")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- tunnel.Serve(t.Context(), "SSH", l) }()
+	client, stop, served := serveLocally(t, tunnel)
+	defer stop()
 	for range 3 {
-		conn, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := client()
 		talk(t, conn, "hello")
 		_ = conn.Close()
 	}

@@ -209,24 +209,15 @@ func TestServeSaysThatAServiceIsSilent(t *testing.T) {
 	cfg, heard := c.config(), &news{}
 	cfg.Progress = heard.event
 	tunnel := openTunnel(t, cfg, "SSH")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	served := make(chan error, 1)
-	go func() { served <- tunnel.Serve(ctx, "SSH", l) }()
+	client, stop, served := serveLocally(t, tunnel)
 	for range 3 {
-		conn, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := client()
 		_, _ = io.ReadAll(conn)
 		_ = conn.Close()
 	}
 	const want = "SSH on pi-1 ended the connection without a byte"
 	eventually(t, "it is said", func() bool { return strings.Contains(heard.String(), want) })
-	cancel()
+	stop()
 	<-served //nolint:errcheck // only the end counts
 	if n := strings.Count(heard.String(), want); n != 1 {
 		t.Errorf("said %d times:\n%s", n, heard)

@@ -73,17 +73,8 @@ func TestWhyAConnectionEnded(t *testing.T) {
 			cfg, heard := c.config(), &news{}
 			cfg.Progress = heard.event
 			tunnel := openTunnel(t, cfg, "SSH")
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			served := make(chan struct{})
-			ctx, cancel := context.WithCancel(t.Context())
-			go func() { defer close(served); _ = tunnel.Serve(ctx, "SSH", l) }()
-			client, err := net.Dial("tcp", l.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
+			connectTo, leave, served := serveLocally(t, tunnel)
+			client := connectTo()
 			dialled := dial(t, tunnel, "SSH")
 			if tt.dial == nil {
 				for _, conn := range []net.Conn{client, dialled} {
@@ -96,15 +87,15 @@ func TestWhyAConnectionEnded(t *testing.T) {
 				}
 			}
 			_ = dialled.SetReadDeadline(time.Now().Add(20 * time.Second))
-			_, err = io.ReadAll(dialled)
+			_, err := io.ReadAll(dialled)
 			wantReason(t, err, tt.reason)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
 			eventually(t, "the client of the port is told about", func() bool { return strings.Contains(heard.String(), tt.want) })
 			_ = client.Close()
-			cancel()
-			<-served
+			leave()
+			<-served //nolint:errcheck // only the end counts
 			if !tt.stops {
 				close(stop)
 			}
