@@ -16,7 +16,6 @@ var stages = map[string]struct {
 	endpoint string
 	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }{
-
 	"before the connection": {"ws://h.example", func(ctx context.Context, _, _ string) (net.Conn, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()

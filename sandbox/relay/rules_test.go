@@ -286,8 +286,8 @@ func TestStreamsStartedWithoutADestinationAreReset(t *testing.T) {
 
 func TestALateMessageInTheFormOfAnEarlierSourceIsDropped(t *testing.T) {
 	g := newRig(t)
-	d, s := g.streaming()
-	s = g.join(src, "3.0")
+	d, _ := g.streaming()
+	s := g.join(src, "3.0")
 	d.expect(reset("SSH", 1))
 	s.send(start("", 1, 0))
 	d.expect(start("", 1, 0))
