@@ -56,6 +56,8 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	header := http.Header{"channel-id": {id}}
+	arrived := r.link(adm.Tunnel).expect(h.Mode)
+	defer arrived()
 	ws, err := r.faults.upgraderFor(target, header).Upgrade(w, req, header)
 	if err != nil {
 		log.Info("handshake failed", "session", adm.Tunnel, "error", err)
@@ -63,6 +65,7 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	log = log.With("session", adm.Tunnel)
 	p := newPeer(r, ws, adm)
+	p.arrived = arrived
 	if h.Mode == tunnels.Source {
 		log.Info("source connected")
 		p.serve()

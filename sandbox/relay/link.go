@@ -21,6 +21,9 @@ type link struct {
 	streams    map[string]*stream // the active ones, by service id as the destination sees it
 	had        map[string]had     // which services ever had a stream
 	sourceSeen bool
+
+	arriving map[tunnels.Mode]int // connections whose handshake is being answered
+	arrival  sync.Cond
 }
 
 // stream is what a reset must name.
@@ -49,10 +52,26 @@ const (
 var errGone = errors.New("connection is over")
 
 func newLink(r *Relay, tunnel string) *link {
-	return &link{
+	l := &link{
 		relay: r, tunnel: tunnel,
-		peers: map[tunnels.Mode]*peer{}, streams: map[string]*stream{}, had: map[string]had{},
+		peers: map[tunnels.Mode]*peer{}, streams: map[string]*stream{}, had: map[string]had{}, arriving: map[tunnels.Mode]int{},
 	}
+	l.arrival.L = &l.mu
+	return l
+}
+
+// expect notes that the handshake of a side's connection is about to be answered. What the other side sends from then on
+// waits for the connection: its owner may know by the answer that it is there. The function ends that, once.
+func (l *link) expect(side tunnels.Mode) (arrived func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.arriving[side]++
+	return sync.OnceFunc(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.arriving[side]--
+		l.arrival.Broadcast()
+	})
 }
 
 func other(m tunnels.Mode) tunnels.Mode {
@@ -154,6 +173,10 @@ func (l *link) deliver(p *peer, data []byte) (taken int, err error) {
 			o := l.peers[other(p.side)]
 			if p.gone {
 				return taken, errGone
+			}
+			if o == nil && l.arriving[other(p.side)] > 0 {
+				l.arrival.Wait()
+				continue
 			}
 			if o == nil || !o.out.full(l.relay.cfg.Buffer/2) {
 				break

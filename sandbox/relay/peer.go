@@ -38,6 +38,7 @@ type peer struct {
 	side    tunnels.Mode
 	version int
 	ws      *websocket.Conn
+	arrived func()     // says that the link knows it by now, or never will
 	rng     *rand.Rand // the writer's
 	heard   time.Time  // the reader's: when the idle time began
 	partial int        // the reader's: how much there is of a frame
@@ -99,6 +100,7 @@ func (p *peer) serve() {
 	} else {
 		p.link.attach(p) // a connection that was ended already is ended by watch
 	}
+	p.arrived()
 	var helpers sync.WaitGroup
 	helpers.Go(p.watch)
 	helpers.Go(p.write)
