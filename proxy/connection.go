@@ -41,7 +41,7 @@ type BudgetConfig = stream.BudgetConfig
 // NewBudget returns a budget for all tunnels of a process.
 func NewBudget(cfg BudgetConfig) *Budget { return stream.NewBudget(cfg) }
 
-// The reasons that a [Breaker] may want to tell apart.
+// The reasons that a [Breaker] may need to distinguish.
 const (
 	PeerStopped = stream.PeerStopped
 	PeerForgot  = stream.PeerForgot

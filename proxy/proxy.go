@@ -14,8 +14,8 @@ import (
 // has 5 s for all of its tunnels.
 const shutdownTimeout = 2 * time.Second
 
-// ErrLeave is a cause for the end of Run's context that ends the websocket and keeps the connections that can be
-// resumed: they wait for the next one.
+// ErrLeave is a cause for the end of Run's context. It ends the websocket and keeps the connections that can be
+// resumed, which wait for the next one.
 var ErrLeave = errors.New("the websocket is left")
 
 // ServiceStats counts one service's connections and bytes over one websocket's life.

@@ -35,7 +35,8 @@ func (r *Resumption) Stats() ResumptionStats {
 	return r.registry.Stats()
 }
 
-// Resumable is how many connections of a source would go on over another websocket now, those that wait for one included.
+// Resumable is how many connections of a source would now continue over another websocket, those that wait for one
+// included.
 func (r *Resumption) Resumable() int {
 	r.registry.Lock()
 	defer r.registry.Unlock()
@@ -80,15 +81,14 @@ func (r *Resumption) HandOver(keep func(Saved, net.Conn) error) int {
 // Identity is a process as sources know it, which goes with the connections that are handed over.
 type Identity = resume.Identity
 
-// Identity gives up what sources know this process by: call it after HandOver, and give it to one process only.
+// Identity gives up the identity of this process. Call it after HandOver, and give the result to one process only.
 func (r *Resumption) Identity() Identity {
 	r.registry.Lock()
 	defer r.registry.Unlock()
 	return r.registry.Identity()
 }
 
-// Assume goes on as the process whose Identity it is, and reports whether that makes sense. Call it before the first
-// websocket.
+// Assume takes over another process's Identity, and reports whether that is valid. Call it before the first websocket.
 func (r *Resumption) Assume(v Identity) bool {
 	r.registry.Lock()
 	defer r.registry.Unlock()

@@ -73,7 +73,7 @@ func (s *Source) Services() []string {
 	}
 }
 
-// Kept is how many connections of an earlier Source go on over this one, after Ready.
+// Kept is how many connections of an earlier Source continue over this one, after Ready.
 func (s *Source) Kept() int {
 	select {
 	case <-s.ready:

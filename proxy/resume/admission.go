@@ -2,25 +2,25 @@ package resume
 
 import "crypto/rand"
 
-// recentOpens is how many OPENs a process remembers, to tell one that it sees again from one that it never saw.
+// recentOpens is how many OPENs a process remembers, to distinguish a repeated one from a new one.
 const recentOpens = 2048
 
-// Admission is what a destination does with an OPEN, which may have been sent before.
+// Admission is a destination's decision about an OPEN, which may be a repeated one.
 type Admission uint8
 
 // The admissions.
 const (
 	Admitted Admission = iota // the process has never seen this OPEN: dial
 	Present                   // the connection is here: attach it
-	Over                      // it was here
-	Unproved                  // it cannot be told whether it was here
+	Over                      // it was here, and has ended
+	Unproved                  // the process cannot know whether it was here
 )
 
 // opens remembers which connections a process has accepted, so that none is dialled twice.
 //
-// A source sends an OPEN again when it does not know whether it arrived. Each names the process that it is for
-// and how many connections that process had accepted before: only the named process may act on it, and only
-// while it remembers all that it has accepted since.
+// A source sends an OPEN again when it does not know whether the first one arrived. Each OPEN names the process that it
+// is for and how many connections that process had accepted before. Only the named process may act on it, and only
+// while it remembers all connections that it has accepted since.
 type opens struct {
 	at     Address
 	recent []ID // a ring: connection n, counted from 0, is at n modulo its length once it is full
@@ -42,7 +42,7 @@ func (o *opens) add(id ID) {
 	o.at.Accepted++
 }
 
-// saw reports whether id was accepted after the first so many, and whether that is certain.
+// saw reports whether id is among the connections accepted after that many, and whether that is certain.
 func (o *opens) saw(id ID, after uint64) (seen, certain bool) {
 	since := o.at.Accepted - after
 	if after > o.at.Accepted || since > uint64(len(o.recent)) {
@@ -59,8 +59,8 @@ func (o *opens) saw(id ID, after uint64) (seen, certain bool) {
 // Address names this process to sources.
 func (r *Registry) Address() Address { return r.opens.at }
 
-// Admit decides about an OPEN, and returns the connection where it is Present. An Admitted one counts as
-// accepted from now on.
+// Admit decides about an OPEN, and returns the connection if that is Present. An Admitted one counts as accepted from
+// now on.
 func (r *Registry) Admit(o *Record) (Conn, Admission) {
 	if c, ok := r.Find(o.ID); ok {
 		return c, Present
@@ -78,13 +78,13 @@ func (r *Registry) Admit(o *Record) (Conn, Admission) {
 	return nil, Admitted
 }
 
-// Identity is a process as sources know it, for the next process to go on as the same. Only one may.
+// Identity is what sources know a process by. One other process, and no more, may continue under it.
 type Identity struct {
 	Address Address
 	Recent  []byte // identities of the connections accepted last, one behind the other
 }
 
-// Identity returns the process's identity. It accepts nothing from then on.
+// Identity returns the process's identity. The process accepts no connection from then on.
 func (r *Registry) Identity() Identity {
 	v := Identity{Address: r.opens.at}
 	n := r.opens.at.Accepted
@@ -96,7 +96,7 @@ func (r *Registry) Identity() Identity {
 	return v
 }
 
-// Assume makes the process another one, which has given up its identity. Call it before the first connection.
+// Assume gives the process the identity that another one has given up. Call it before the first connection.
 func (r *Registry) Assume(v Identity) bool {
 	n := uint64(len(v.Recent) / idSize)
 	if len(v.Recent)%idSize != 0 || n > recentOpens || n > v.Address.Accepted || v.Address.Instance == (Instance{}) {
@@ -109,7 +109,7 @@ func (r *Registry) Assume(v Identity) bool {
 	return true
 }
 
-// Peer is what a source remembers of the destination, so that it need not ask again on each websocket.
+// Peer is what a source knows of the destination, so that it need not ask again on each websocket.
 type Peer struct {
 	At    Address
 	Keeps bool
@@ -118,7 +118,7 @@ type Peer struct {
 // Remember notes that the destination speaks records. The zero Peer forgets it.
 func (r *Registry) Remember(p Peer) { r.peer = p }
 
-// Heard notes what the destination has said about its process since.
+// Heard records later news of the destination's process.
 func (r *Registry) Heard(at Address) {
 	if p := &r.peer; p.At.Instance != at.Instance {
 		p.At, p.Keeps = at, true
@@ -135,5 +135,5 @@ func (r *Registry) Resumable() int {
 	return len(r.conns)
 }
 
-// Peer returns what Remember was told last, and false where that is nothing.
+// Peer returns the latest argument of Remember, and false if there is none.
 func (r *Registry) Peer() (Peer, bool) { return r.peer, r.peer.At.Instance != Instance{} }

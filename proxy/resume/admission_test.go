@@ -14,7 +14,7 @@ var somewhere = Address{Instance: Instance{1}}
 
 func numbered(n int) ID { return ID{1, byte(n >> 16), byte(n >> 8), byte(n)} }
 
-// An OPEN may come any number of times, and late. It is admitted once.
+// An OPEN may come any number of times, and late. The destination admits it once.
 func TestAnOpenIsAdmittedOnce(t *testing.T) {
 	r := newTestRegistry()
 	before := r.Address()
@@ -55,7 +55,7 @@ func TestAnOpenForAnotherProcessIsNotAdmitted(t *testing.T) {
 	}
 	at := r.Address()
 	for name, at := range map[string]Address{
-		"another's": other.Address(), "nobody's": {}, "from the future": {at.Instance, 1}, "from far in the future": {at.Instance, 1 << 62},
+		"another's": other.Address(), "no process's": {}, "from the future": {at.Instance, 1}, "from far in the future": {at.Instance, 1 << 62},
 	} {
 		if a := admit(r, ID{1}, at); a != Unproved {
 			t.Errorf("%s: %d", name, a)
@@ -111,7 +111,7 @@ func TestTheNextProcessKnowsWhatTheFirstHasAccepted(t *testing.T) {
 func TestAnIdentityThatMakesNoSenseIsNotAssumed(t *testing.T) {
 	at := newTestRegistry().Address()
 	for name, v := range map[string]Identity{
-		"nobody's":                      {},
+		"no process's":                  {},
 		"a piece of an identity":        {Address: Address{at.Instance, 1}, Recent: make([]byte, idSize-1)},
 		"more than was accepted":        {Address: at, Recent: make([]byte, idSize)},
 		"more than a process remembers": {Address: Address{at.Instance, 1 << 20}, Recent: make([]byte, (recentOpens+1)*idSize)},
@@ -122,8 +122,8 @@ func TestAnIdentityThatMakesNoSenseIsNotAssumed(t *testing.T) {
 	}
 }
 
-// The source sends OPEN again to the process that it was for, and to another only when the one that it sent was
-// answered there: then nobody else can have it.
+// The source sends OPEN again to the process that it was for. It sends it to another process only if that one answered
+// its only OPEN: then no other process can have it.
 func TestASourceOpensAgainOnlyWhereNothingCanHaveBeenOpened(t *testing.T) {
 	at, other := newTestRegistry().Address(), newTestRegistry().Address()
 	open := func(s *Stream) Record { t.Helper(); return sentOpen(t, s) }
@@ -165,8 +165,8 @@ func TestASourceOpensAgainOnlyWhereNothingCanHaveBeenOpened(t *testing.T) {
 	}
 }
 
-// A source that does not know who is there asks, as often as it must: no destination acts on that.
-func TestAnOpenForNobodyAsksWhoIsThere(t *testing.T) {
+// A source that does not know the destination's process asks, as often as it must: no destination acts on that.
+func TestAnOpenForNoProcessAsksWhichIsThere(t *testing.T) {
 	s, r := New(NewMemory(1<<20)), newTestRegistry()
 	s.Open(ID{1}, Address{})
 	if s.Room() > 0 {
@@ -200,7 +200,7 @@ func sentOpen(t *testing.T, s *Stream) (r Record) {
 	return r
 }
 
-// A destination that is full turns away what is new for good, and what is resumed for now.
+// A full destination refuses a new connection for good, and a resumed one for now.
 func TestTurnedAway(t *testing.T) {
 	full := Record{Type: Gone, Reason: LimitHit}
 	s := New(NewMemory(1 << 20))

@@ -5,21 +5,21 @@ import "hash/crc32"
 // maxMoves is how many processes in turn a source asks to open a connection.
 const maxMoves = 5
 
-// opening is what a Stream knows of how it began.
+// opening is a Stream's knowledge of its beginning.
 type opening struct {
 	at         Address // source: whom OPEN is for; destination: this process
 	unanswered bool    // source: the destination has not answered OPEN yet
 	sent       int     // source: how often OPEN was sent to this address
 	misled     bool    // source: OPEN came to another process, which has opened nothing
-	moves      int     // source: how often that was so
-	known      bool    // destination: the source is known to have the identity
+	moves      int     // source: how often OPEN came to another process
+	known      bool    // destination: the source has the identity for certain
 }
 
 // Negotiate attaches a source whose far end may not speak records. It sends plain bytes until Answer says so.
 func (s *Stream) Negotiate() { s.in, s.out = plain, plain }
 
-// Answer looks at the first message of the far end and reports whether it was a HELLO. If not, the
-// connection stays plain, and the Stream is of no more use.
+// Answer processes the first message of the far end and reports whether it was a HELLO. If not, the connection stays
+// plain, and no longer needs the Stream.
 func (s *Stream) Answer(p []byte) bool {
 	var r Record
 	if r.Parse(p) != nil || r.Type != Hello || r.Version == 0 || r.ID == (ID{}) {
@@ -32,8 +32,7 @@ func (s *Stream) Answer(p []byte) bool {
 }
 
 // Hello attaches a destination to a source that may speak records. It gives the connection its identity; at is this
-// process. Plain bytes come until the mark, an empty message. keeps says whether the connection is kept when its
-// transport is lost.
+// process. Plain bytes come until the mark, an empty message. keeps says whether the connection outlives its transport.
 func (s *Stream) Hello(id ID, at Address, keeps bool) {
 	s.id, s.open.at = id, at
 	s.in, s.out, s.due.hello, s.keeps = plain, records, true, keeps
@@ -45,8 +44,8 @@ func (s *Stream) Greets() bool { return s.due.hello }
 // Known reports whether the source of a destination's connection is known to have its identity.
 func (s *Stream) Known() bool { return s.open.known }
 
-// Open attaches a source whose far end speaks records. at is the process that is there now. Where that is not known, at is
-// zero: no process acts on such an OPEN, and the one that is there answers who it is.
+// Open attaches a source whose far end speaks records. at is the far end's present process. If that is unknown, at is
+// zero: no process acts on such an OPEN, and the present one answers with its name.
 func (s *Stream) Open(id ID, at Address) {
 	s.id, s.open = id, opening{at: at, unanswered: true}
 	s.in, s.out, s.due.open = records, records, true
@@ -55,8 +54,8 @@ func (s *Stream) Open(id ID, at Address) {
 	}
 }
 
-// Resume attaches a source anew. It sends nothing else until the far end has said where it stands. An OPEN that was not
-// answered is sent again, and opens the connection if it never arrived.
+// Resume attaches a source anew. It sends nothing else until the far end has said how much it has received. It repeats
+// an unanswered OPEN, which opens the connection if the first one never arrived.
 func (s *Stream) Resume() {
 	s.Detach()
 	s.in, s.out = resuming, resuming
@@ -94,7 +93,7 @@ func (s *Stream) Detach() {
 	s.open.misled = false
 }
 
-// goOn continues where the far end stands: r is its OPEN, RESUME or ATTACHED.
+// goOn continues behind the bytes that the far end has received: r is its OPEN, RESUME or ATTACHED.
 func (s *Stream) goOn(r *Record) error {
 	off := r.Received
 	end := s.ended && off == s.sent+1
@@ -124,7 +123,7 @@ func (s *Stream) goOn(r *Record) error {
 	return nil
 }
 
-// confirm notes that the far end has received so many, the end of input counted as one more.
+// confirm records how many bytes the far end has received, the end of input counted as one more.
 func (s *Stream) confirm(received uint64) {
 	s.acked = min(received, s.sent)
 	s.endAcked = received > s.sent
@@ -134,7 +133,7 @@ func (s *Stream) confirm(received uint64) {
 	}
 }
 
-// answered acts on what the destination says to OPEN or RESUME.
+// answered acts on the destination's answer to OPEN or RESUME.
 func (s *Stream) answered(r *Record) error {
 	opened := s.open.unanswered
 	switch r.Type {
@@ -148,10 +147,10 @@ func (s *Stream) answered(r *Record) error {
 		switch {
 		case !opened:
 			return violation("record of type %d out of order", r.Type)
-		case s.open.sent <= 1 && s.open.moves < maxMoves: // the only one there ever was has opened nothing
+		case s.open.sent <= 1 && s.open.moves < maxMoves: // the only OPEN so far has opened nothing
 			s.open.misled, s.open.at, s.open.sent = true, r.At, 0
-			s.open.moves++ // no more than a few, whatever the far end says
-		default: // an earlier one may have
+			s.open.moves++ // a few at most, whatever the far end says
+		default: // an earlier OPEN may have opened it
 			s.closed, s.reason = true, Unknown
 		}
 		return nil

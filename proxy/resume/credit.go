@@ -45,12 +45,12 @@ func (s *Stream) considerCredit() {
 	}
 }
 
-// OwesCredit reports whether there is something to tell with a CREDIT which can wait a little.
+// OwesCredit reports whether there is news for a CREDIT that can wait a little.
 func (s *Stream) OwesCredit() bool {
 	return s.seen() > s.told || s.grant() > s.granted
 }
 
-// SendCredit makes a CREDIT due, if there is something to tell.
+// SendCredit makes a CREDIT due, if there is news for one.
 func (s *Stream) SendCredit() { s.due.credit = s.due.credit || s.OwesCredit() }
 
 // Probe makes a PING due: the far end answers at once with a CREDIT.

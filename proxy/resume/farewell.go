@@ -5,25 +5,25 @@ import "time"
 const (
 	// maxFarewells bounds how many ends a source remembers.
 	maxFarewells = 256
-	// farewellDoubt is how long before a loss an end may have been told in vain: so long it takes to notice
-	// that a websocket is silent.
+	// farewellDoubt is how long before a loss a sent end may have been lost as well: it takes that long to notice that
+	// a websocket is silent.
 	farewellDoubt = time.Minute
 )
 
-// Farewell is the end of a connection that a source told on a websocket which may have lost it. The destination would
-// wait for a source that does not come again.
+// Farewell is the end of a connection that a source sent on a websocket which may have lost it. Unless the source sends
+// it again, the destination waits for a source that does not return.
 type Farewell struct {
 	Service string // as on the wire
 	Name    string
 	Resume  Record // attaches the connection, and says what was received
 	Reason  Reason // for CLOSE
-	Tries   int    // how often it was told again
+	Tries   int    // how often it was sent again
 
 	told, ended time.Time
 	due         bool
 }
 
-// Bid remembers a connection's end that is told now, or where due says so cannot be told.
+// Bid remembers a connection's end that is sent now, or, with due, cannot be sent yet.
 func (r *Registry) Bid(f Farewell, due bool) {
 	if r.closed || !r.Enabled() {
 		return
@@ -36,8 +36,8 @@ func (r *Registry) Bid(f Farewell, due bool) {
 	r.farewells = append(r.farewells, f)
 }
 
-// Doubt makes the ends due that were told a service lately: the stream that they were told on is lost. It returns how
-// often the one of them that was told least was told again, and false where there is none.
+// Doubt makes the recent ends of a service's connections due, since the stream that carried them is lost. It returns
+// the smallest number of repetitions among them, and false if there are none.
 func (r *Registry) Doubt(service string) (tries int, due bool) {
 	now := time.Now()
 	kept := r.farewells[:0]
@@ -62,7 +62,7 @@ func (r *Registry) Doubt(service string) (tries int, due bool) {
 	return tries, due
 }
 
-// SayFarewells calls say with each end that is to be told again. It returns whether it was told.
+// SayFarewells calls say with each end that is due. say reports whether it could send the end.
 func (r *Registry) SayFarewells(say func(*Farewell) bool) {
 	for i := range r.farewells {
 		if f := &r.farewells[i]; f.due && say(f) {
@@ -72,8 +72,8 @@ func (r *Registry) SayFarewells(say func(*Farewell) bool) {
 	}
 }
 
-// Farewell returns what Bid needs of a source's connection: it resumes the connection in order to end it. It returns false where
-// the destination has ended it too, or cannot know it.
+// Farewell returns Bid's argument for a source's connection, which resumes the connection in order to end it. It
+// returns false if the destination has ended it too, or cannot know it.
 func (s *Stream) Farewell() (Record, bool) {
 	if s.farGone || !s.Speaks() {
 		return Record{}, false

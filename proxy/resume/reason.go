@@ -11,7 +11,7 @@ const (
 	Reset       Reason = 1 // the application broke it off
 	Refused     Reason = 2 // the target was not reached
 	LimitHit    Reason = 3 // a limit of the service
-	Stopped     Reason = 4 // the program was told to stop
+	Stopped     Reason = 4 // the program stops
 	Unknown     Reason = 5 // no such connection: it timed out, or the program was restarted
 	Protocol    Reason = 6 // the far end broke the rules, or the bytes do not match
 	OutOfMemory Reason = 7 // too much waits in the process

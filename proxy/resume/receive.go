@@ -2,8 +2,8 @@ package resume
 
 import "hash/crc32"
 
-// Receive acts on one message of the transport. It returns the application's bytes in it, which alias p. On an
-// error, always an *Error, the connection is over.
+// Receive processes one message of the transport. It returns the application's bytes in it, which alias p. On an error,
+// always an *Error, the connection is over.
 func (s *Stream) Receive(p []byte) ([]byte, error) {
 	switch {
 	case s.closed || s.open.misled:
@@ -80,7 +80,8 @@ func (s *Stream) close(r *Record) error {
 		return nil
 	}
 	if r.Type == Gone && r.Reason == Done {
-		// The far end has finished and forgotten the connection. It had everything; if we have, too, all is well.
+		// The far end has finished with the connection and forgotten it, so it had everything. If this end has, too,
+		// the end is orderly.
 		if s.ended && s.farEnded {
 			s.confirm(s.sent + 1)
 			return nil

@@ -59,7 +59,7 @@ type entry struct {
 	conn  Conn
 	owner any           // the tunnel that it was on
 	since time.Time     // detached since then; zero: attached
-	wait  time.Duration // how long it may be
+	wait  time.Duration // how long it may stay detached
 	timer *time.Timer
 }
 
@@ -93,8 +93,8 @@ func (r *Registry) Find(id ID) (Conn, bool) {
 }
 
 // Detach notes that a connection lost its transport, and ends it after the window. It returns false where the
-// connection cannot wait. Where too many wait, one of the owner that has most of them ends, the one that has
-// waited the longest: nobody else's. owner is compared.
+// connection cannot wait. Where too many wait, one of the owner that has most of them ends, the one that has waited the
+// longest, and no other owner's. owner is compared.
 func (r *Registry) Detach(id ID, owner any) bool { return r.DetachFor(id, owner, r.window) }
 
 // DetachFor is Detach with a shorter wait.
@@ -183,8 +183,8 @@ func (r *Registry) All(f func(Conn)) {
 	}
 }
 
-// Evict ends the connection that has waited the longest, of the owner that has most of those that wait, if that has more
-// than so many. It reports whether it did.
+// Evict ends the connection that has waited longest, of the owner with the most waiting connections, if that owner has
+// more than the given number. It reports whether it did.
 func (r *Registry) Evict(than int) bool {
 	if r.detached <= than {
 		return false

@@ -59,7 +59,7 @@ func TestAttachedAgainDoesNotExpire(t *testing.T) {
 	})
 }
 
-// 10,000 connections that are left behind cost as many as may wait, and nobody else's.
+// 10,000 abandoned connections cost only connections of their own owner, beyond the number that may wait.
 func TestDetachedConnectionsAreBounded(t *testing.T) {
 	r := newTestRegistry()
 	mine := &fakeConn{}

@@ -231,15 +231,15 @@ func (y *Budget) connect(b *backlog) bool {
 	return true
 }
 
-// connectionsOf is how many connections b has.
+// connectionsOf returns the number of b's connections.
 func (y *Budget) connectionsOf(b *backlog) int {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	return b.used.connections
 }
 
-// count changes how many connections the process has, and how many of them are b's: one that waits for a websocket is no
-// tunnel's, and still the process's.
+// count changes the number of the process's connections, and of b's among them. A connection that waits for a websocket
+// belongs to no tunnel, but still to the process.
 func (y *Budget) count(b *backlog, process, tunnel int) {
 	if y != nil {
 		y.mu.Lock()

@@ -9,7 +9,7 @@ import (
 	"github.com/culvert-iot/culvert/proxy/resume"
 )
 
-// Transport is the websocket as this package needs it.
+// Transport is the part of a websocket that this package needs.
 type Transport interface {
 	// Read reads the byte stream of binary messages, across their borders.
 	io.Reader
@@ -20,13 +20,13 @@ type Transport interface {
 	Close(code int, reason string) error
 }
 
-// Prober is a Transport that can tell how far the far side has come with what was sent.
+// Prober is a Transport that can report how much of the sent data the far side has processed.
 type Prober interface {
 	Transport
 	// WriteProbe is WriteBuffers with a mark behind the message, which may have no bytes. Numbers grow.
 	WriteProbe(probe uint64, bufs ...[]byte) error
-	// OnProbe has f called, from within Read, with the number of each mark that the far side has passed, and so all
-	// before it. It need not tell of any. It is called before the first Read.
+	// OnProbe makes Read call f with the number of each mark that the far side has passed, and so all before it. It
+	// need not report any. It is called before the first Read.
 	OnProbe(f func(probe uint64))
 }
 
@@ -42,12 +42,12 @@ func (e *ProtocolError) Error() string {
 // ErrEnded is returned for work on a tunnel whose websocket has ended.
 var ErrEnded = errors.New("the tunnel's websocket has ended")
 
-// Config is what both sides of a tunnel have in common.
+// Config is the configuration that both sides of a tunnel share.
 type Config struct {
 	Transport Transport
 	Logger    *slog.Logger // nil discards
-	// OnStream is called when a stream is seen to start: from then on the service answers pings. It must
-	// be quick, and may be called more than once.
+	// OnStream is called when a stream starts: from then on the service answers pings. It must be quick, and may be
+	// called more than once.
 	OnStream func()
 	// OnServices is called with the tunnel's services, each time that the service names them. It must be quick, and
 	// call nothing here.
@@ -63,8 +63,8 @@ type Config struct {
 	// direction when the other has ended, and stall without holding up others. It is shared by the websockets
 	// between which connections may move, and ends what still waits in it when it is closed.
 	Resume *resume.Registry
-	// Owner is the same for all websockets of one tunnel: what it leaves behind counts as one's. It is compared. nil is
-	// this websocket alone.
+	// Owner is the same for all websockets of one tunnel: connections that they leave behind count together. It is
+	// compared. nil stands for this websocket alone.
 	Owner any
 	// StallTimeout is how long a target may take nothing while the tunnel waits for it; 0 means
 	// DefaultStallTimeout.

@@ -110,11 +110,11 @@ func (m *mux) awaitRoom(c *connection, n int) bool {
 	}
 }
 
-// plainLimit bounds what comes plain and is not taken, in bytes. Its sender keeps no more of it, either.
+// plainLimit bounds the plain bytes that a target has not taken. Their sender keeps no more of them, either.
 const plainLimit = 4 * resume.InitialCredit
 
-// awaitTaken waits until c's target has taken what came, but for plainLimit. It is for bytes that came plain, as
-// their sender does not know yet that it has credit to keep to. It reports whether the connection goes on.
+// awaitTaken waits until c's target has taken all but plainLimit of the received bytes. It is for plain bytes, whose
+// sender does not know yet that its credit is limited. It reports whether the connection goes on.
 func (m *mux) awaitTaken(c *connection) bool {
 	var since time.Time
 	defer func() { m.resumeReads(since) }()

@@ -156,8 +156,8 @@ func (d *Destination) streamStart(msg *frame.Message) {
 	if old := d.streams[msg.ServiceID]; old != nil {
 		d.endStream(old)
 	}
-	// Another form means another source. Nothing may be sent in the old form any more, nor is there
-	// anybody to read it: the service closes the websocket on a mixture.
+	// Another form means another source. Nothing may be sent in the old form any more, and no source would read it: the
+	// service closes the websocket on a mixture.
 	if form != d.form {
 		d.endAll()
 		d.control = d.control[:0]
@@ -218,8 +218,8 @@ func (d *Destination) connectionStart(msg *frame.Message) {
 	d.begin(s, id, nil)
 }
 
-// turnAway refuses a connection for which there is no room. A source that is known to speak records learns why, so
-// that it does not open the connection again; one that resumes a connection will try again.
+// turnAway refuses a connection for lack of room. A source that speaks records learns why, so that it does not open the
+// connection again; a source that resumes a connection will try again.
 func (d *Destination) turnAway(s *stream, id uint32) {
 	if _, known := offers(s.id); known && d.resume != nil && s.form.Connection {
 		d.tellRecord(s, id, resume.Record{Type: resume.Gone, Reason: resume.LimitHit})

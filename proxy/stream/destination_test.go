@@ -117,7 +117,7 @@ var conversations = []struct {
 		out:  []string{"CONNECTION_RESET 1 " + strings.Repeat("x", 128) + "#1"},
 	},
 
-	// Data that nobody expects.
+	// Unexpected data.
 	{
 		name: "data without a stream is dropped",
 		in:   []string{"DATA 1 ECHO#1 x", "DATA 1 ECHO x", "DATA 1 - x", "DATA 1 #1 x"},

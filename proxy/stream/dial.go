@@ -17,8 +17,8 @@ const (
 	// smallBurst frames of less than smallFrame bytes may come at once, and smallRate a second after that: a
 	// flood of them would take the processor from the other tunnels. A sender that has more to say fills frames.
 	smallBurst, smallRate, smallFrame = 20_000, 100_000, 512
-	// strayBurst bytes for connections that have ended may come at once, as many as may be on their way, and strayRate
-	// a second after that: twenty times what AWS lets pass. Nothing else slows their sender down.
+	// strayBurst bytes for ended connections may come at once, as many as may be on their way, and strayRate a second
+	// after that: twenty times AWS's limit. No other limit slows their sender down.
 	strayBurst, strayRate = 32 << 20, 16 << 20
 	// paceStep is the shortest wait for a turn.
 	paceStep = 5 * time.Millisecond

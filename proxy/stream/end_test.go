@@ -89,7 +89,7 @@ func TestDrainingLastsAsLongAsTheTargetTakes(t *testing.T) {
 	})
 }
 
-// chatter says what nobody wants to know, now and then, until nobody hears it any more.
+// chatter sends useless bytes now and then, until a write fails.
 func chatter(to io.Writer) func() {
 	return func() {
 		for {
@@ -307,7 +307,7 @@ func TestAHalfDeadTargetIsReadToItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, func() bool { return queued() == 0 })
-	for range 50 { // it holds up nobody
+	for range 50 { // it holds up no other connection
 		w.send("DATA 1 X#1 " + full)
 	}
 	w.send("CONNECTION_START 1 X#2")

@@ -6,8 +6,8 @@ import (
 	"github.com/culvert-iot/culvert/proxy/resume"
 )
 
-// rememberEnd notes that a source tells the end of c. A destination that does not hear of it would keep the connection,
-// its target and its service's place until the resume time-out.
+// rememberEnd records that a source sends the end of c. A destination that does not receive it would keep the
+// connection, its target and its service's place until the resume time-out.
 func (c *connection) rememberEnd(why resume.Reason, lost bool) {
 	if !c.m.source || !c.s.keeps {
 		return
@@ -17,7 +17,8 @@ func (c *connection) rememberEnd(why resume.Reason, lost bool) {
 	}
 }
 
-// doubtFarewells is called when a stream is lost. On a websocket that stands, what it may have lost is told again soon.
+// doubtFarewells is called when a stream is lost. If the websocket is still up, the source soon repeats the ends that
+// the stream may have lost.
 func (m *mux) doubtFarewells(s *stream) {
 	if m.resume == nil || !m.source {
 		return
@@ -35,13 +36,13 @@ func (m *mux) doubtFarewells(s *stream) {
 	})
 }
 
-// sayFarewells resumes each connection whose end may have been lost, and ends it at once. What the destination answers
-// is for a connection that is not here, and ignored.
+// sayFarewells resumes each connection whose end may have been lost, and ends it at once. The destination's answers are
+// for connections that no longer exist here, and are ignored.
 func (s *Source) sayFarewells() {
 	s.resume.SayFarewells(func(f *resume.Farewell) bool {
 		st := s.startRecords(f.Service, f.Name)
 		if st == nil {
-			return false // until it is known who answers there
+			return false // until the process there is known
 		}
 		s.tellRecord(st, st.next, f.Resume)
 		s.tellRecord(st, st.next, resume.Record{Type: resume.Close, Reason: f.Reason})

@@ -66,7 +66,7 @@ func TestAFloodOfStartsFromAPeerThatDoesNotRead(t *testing.T) {
 				case <-sent:
 					// A stream that is started again needs no answer.
 					if strings.HasPrefix(name, "CONNECTION_START") {
-						t.Error("all was read, though nobody reads the answers")
+						t.Error("all was read, though the source reads no answers")
 					}
 				default:
 				}
@@ -209,7 +209,7 @@ func TestStreamsOfATunnelAreLimited(t *testing.T) {
 }
 
 // Bytes for connections that have ended cost their sender nothing, and nothing else slows it down.
-func TestAFloodOfBytesForNobodyIsReadMoreSlowly(t *testing.T) {
+func TestAFloodForEndedConnectionsIsReadMoreSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := play(t, "")
 		s.judge.forget = true

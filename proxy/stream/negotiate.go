@@ -105,8 +105,8 @@ func (c *connection) heard(m *mux, payload []byte) {
 	}
 }
 
-// awaitsFirst reports whether the peer's first message will tell if it can be told why the connection ends. It follows
-// the start at once, but not always in the same piece.
+// awaitsFirst reports whether the peer's first message is still to show whether it understands a reason for the end.
+// That message follows the start at once, but not always in the same piece.
 func (c *connection) awaitsFirst() bool { return c.offered && !c.m.source && !c.seen && !c.closed }
 
 // offer begins a connection of a source that may be carried in records.

@@ -9,28 +9,28 @@ import (
 	"github.com/culvert-iot/culvert/proxy/resume"
 )
 
-// Reason is why a connection ended. It is one of the few below, so that programs can count on it.
+// Reason is why a connection ended. It is one of those below, so that programs can rely on it.
 type Reason string
 
-// The reasons. Services may have limits of their own that end a connection; those are told by Closed.Err.
+// The reasons. Closed.Err tells when a limit of the service has ended the connection.
 const (
 	ByPeer     Reason = "peer"        // the far side ended the connection or its stream, or its half of it first
-	ByTarget   Reason = "target"      // the target did
+	ByTarget   Reason = "target"      // the target did so
 	BrokenOff  Reason = "broken"      // reading from the target, or writing to it, failed
 	Idle       Reason = "idle"        // one direction had ended, and the other one was silent for too long
 	Stalled    Reason = "stalled"     // the target took nothing for too long
 	Violation  Reason = "violation"   // the far side sent what the connection's form does not have
 	TunnelLost Reason = "tunnel"      // the websocket ended
-	Stopped    Reason = "stopped"     // this side was told to stop
+	Stopped    Reason = "stopped"     // this side's program stops
 	HandedOver Reason = "handed_over" // another process goes on with it
 
-	PeerStopped Reason = "peer_stopped" // the far side was told to stop
+	PeerStopped Reason = "peer_stopped" // the far side's program stops
 	PeerForgot  Reason = "forgotten"    // the far side no longer knows the connection: it was restarted, or it waited too long
 	PeerRefused Reason = "refused"      // the far side did not reach its target
 	PeerLimit   Reason = "peer_limit"   // a limit of the far side
 )
 
-// reasonOfPeer is why the far side ended a connection, as its CLOSE or GONE said.
+// reasonOfPeer is the reason for an end that the far side's CLOSE or GONE gave.
 func reasonOfPeer(why resume.Reason) Reason {
 	switch why {
 	case resume.Stopped:
@@ -46,23 +46,23 @@ func reasonOfPeer(why resume.Reason) Reason {
 	return ByPeer
 }
 
-// Opened tells of a connection whose target is connected.
+// Opened describes a connection whose target is connected.
 type Opened struct {
 	Service    string // its own name, also where the wire has none
 	Stream     int32
 	Connection uint32 // 1 where the form has no connection ids
 	Form       Form
-	Target     net.Conn // what Dial returned, or what Open was given: not to be used
+	Target     net.Conn // the result of Dial, or Open's argument: do not use it
 }
 
-// Closed tells how a connection ended that was Opened.
+// Closed describes the end of a connection that was Opened.
 type Closed struct {
 	Reason   Reason
-	Err      error         // of the target, if it had one: a limit of its own, or what broke
+	Err      error         // of the target, if there was one: a limit of its own, or a failure
 	BytesIn  uint64        // that the target took
 	BytesOut uint64        // that came from the target
 	Duration time.Duration // since it was opened
-	Resumed  int           // how often it went on over another websocket
+	Resumed  int           // how often it continued over another websocket
 	Detached time.Duration // without a websocket, in all
 }
 
@@ -71,7 +71,7 @@ type Closed struct {
 // them: one that blocks holds up no other connection, but it does hold up the tunnel's end.
 type Observer func(Opened) func(Closed)
 
-// watched is what a connection remembers for its observer.
+// watched is a connection's state for its observer.
 type watched struct {
 	reason Reason
 	err    error
@@ -79,8 +79,8 @@ type watched struct {
 	closed func(Closed)
 }
 
-// setReason notes why the connection ends. The first reason is the one that counts; where one side ended its
-// half before, it was that side.
+// setReason records why the connection ends. The first reason counts; if one side had ended its half before, that side
+// is the reason.
 func (c *connection) setReason(r Reason) {
 	switch {
 	case r == ByPeer && c.half.told && !c.half.ended:
@@ -93,7 +93,7 @@ func (c *connection) setReason(r Reason) {
 	}
 }
 
-// setTargetError notes an error of the target, which says why the connection ends.
+// setTargetError records an error of the target that ends the connection.
 func (c *connection) setTargetError(err error) {
 	if errors.Is(err, io.EOF) {
 		c.setReason(ByTarget)
@@ -117,7 +117,7 @@ func (c *connection) tellOpened() {
 	c.watch.closed = c.observer(opened)
 }
 
-// tellClosed is called when the connection is over, without mu. Nobody else has it then.
+// tellClosed is called when the connection is over, without mu. No other goroutine has it then.
 func (c *connection) tellClosed() {
 	if c.watch.closed == nil {
 		return

@@ -40,7 +40,7 @@ func (w *witness) note(line string) {
 func (w *witness) all() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	lines := slices.Sorted(slices.Values(w.lines)) // that of one connection before another's is nobody's promise
+	lines := slices.Sorted(slices.Values(w.lines)) // the order between connections is not defined
 	return strings.Join(lines, "\n")
 }
 

@@ -175,8 +175,8 @@ func (s *Source) resumeRest() {
 	}
 }
 
-// startRecords starts a connection of a service whose destination is known to speak records. It returns no stream
-// as long as that is not known of the one that stands.
+// startRecords starts a connection of a service whose destination speaks records for certain. It returns no stream as
+// long as that is uncertain for the present stream.
 func (s *Source) startRecords(service, name string) *stream {
 	st := s.streams[service]
 	switch {
@@ -198,7 +198,7 @@ func (s *Source) startRecords(service, name string) *stream {
 func (s *Source) resumeOne(c *connection) {
 	st := s.startRecords(c.s.service, c.s.name)
 	if st == nil {
-		s.resumeLater(c) // it is not known yet who answers there
+		s.resumeLater(c) // the process there is not known yet
 		return
 	}
 	s.move(c, st, st.next)
@@ -207,7 +207,7 @@ func (s *Source) resumeOne(c *connection) {
 	c.watchConfirmation()
 }
 
-// openElsewhere opens c once more: another process than expected is there, and has opened nothing.
+// openElsewhere opens c once more: an unexpected process answered, and has opened nothing.
 func (c *connection) openElsewhere() {
 	s := c.s
 	c.unlink()
@@ -223,7 +223,7 @@ func (c *connection) openElsewhere() {
 	c.watchConfirmation()
 }
 
-// heardFrom notes which process of the destination is there.
+// heardFrom records the destination's present process.
 func (m *mux) heardFrom(at resume.Address) {
 	if !m.source {
 		return
@@ -347,8 +347,8 @@ func (m *mux) firstRecord(c *connection, payload []byte) {
 	}
 }
 
-// unclaimed ends a connection whose first record did not come. It has no target and is kept nowhere else, and what
-// would end it with its stream may be long in coming.
+// unclaimed ends a connection whose first record did not come. It has no target and no other owner, and its stream may
+// not end for a long time.
 func (c *connection) unclaimed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -383,9 +383,9 @@ func (m *mux) opened(c *connection, r *resume.Record) {
 	}
 }
 
-// refuse answers a source that cannot have a connection, and forgets c, which only kept its place.
+// refuse answers a source that cannot have a connection, and forgets c, which was only its placeholder.
 func (m *mux) refuse(c *connection, r resume.Record) {
-	m.stats.get(c.s.name).Total-- // c is no connection of its own
+	m.stats.get(c.s.name).Total-- // c is no separate connection
 	m.tellRecord(c.s, c.id, r)
 	c.end(aborted, true)
 }
@@ -411,7 +411,7 @@ func (m *mux) resumed(c *connection, r *resume.Record, w resume.Conn) {
 		m.refuse(c, resume.Record{Type: resume.Gone, Reason: m.resume.Fate(r.ID)})
 		return
 	}
-	m.stats.get(s.name).Total-- // c is no connection of its own
+	m.stats.get(s.name).Total-- // c is no separate connection
 	c.end(aborted, false)
 	if !was.detached { // the later attachment wins
 		was.epoch++

@@ -3,7 +3,7 @@ package stream
 import "github.com/culvert-iot/culvert/proxy/resume"
 
 // relieve ends the connection whose target has taken nothing for the longest time, of the tunnel that holds most of the
-// memory for those. c is about to hold more: before its peer has said who it is, it is the one.
+// memory for those. c is about to hold more. While its peer still sends plain bytes, c is the one that ends.
 func (m *mux) relieve(c *connection) {
 	held := make(map[any]int)
 	var most any

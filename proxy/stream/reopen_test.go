@@ -240,8 +240,8 @@ func TestAConnectionThatEndedBeforeTheSourceHeardOfIt(t *testing.T) {
 	})
 }
 
-// What a source remembers of a destination may be out of date: then the connection is reset, and the next one is as
-// anybody else's.
+// A source's knowledge of a destination may be out of date: then the connection is reset, and the next one starts like
+// a first one.
 func TestADestinationThatSpeaksNoRecordsAnyMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := echoing(t)

@@ -293,7 +293,7 @@ func TestResumedBulk(t *testing.T) {
 }
 
 // An application that takes nothing stops its own connection, and nothing else.
-func TestStalledApplicationHoldsUpNobody(t *testing.T) {
+func TestStalledApplicationHoldsUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		targets := make(chan *oneWay, 2)
 		stalled, _, stalledSays := newOneWay()
@@ -345,7 +345,7 @@ func TestStalledApplicationHoldsUpNobody(t *testing.T) {
 	})
 }
 
-// A connection that nobody resumes ends with the window, at both ends, as a broken one.
+// A connection that is not resumed ends with the window, at both ends, as a broken one.
 func TestNotResumedWithinTheWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		target, _, says := newOneWay()

@@ -81,7 +81,7 @@ func (m *mux) passed(probe uint64) {
 	}
 }
 
-// sendReady sends until nobody is ready, or the window is full.
+// sendReady sends until no connection is ready, or the window is full.
 func (m *mux) sendReady(buf []byte) error {
 	for !m.ended && m.maySend() {
 		m.control, m.spare = m.spare[:0], m.control

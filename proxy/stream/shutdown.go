@@ -8,8 +8,8 @@ import (
 	"github.com/culvert-iot/culvert/proxy/resume"
 )
 
-// Shutdown ends the tunnel in order: the peer is told of each stream's end, as far as that is possible
-// until ctx ends, and the websocket is closed. Serve then returns.
+// Shutdown ends the tunnel in order: it tells the peer of each stream's end, as far as that is possible until ctx ends,
+// and closes the websocket. Serve then returns.
 func (m *mux) Shutdown(ctx context.Context) { m.shutDown(ctx, false) }
 
 // Leave is Shutdown for a tunnel that another one replaces: connections that can be resumed wait for it.
@@ -68,8 +68,8 @@ func (m *mux) endAll() {
 // endStream ends s and tells the peer nothing.
 func (m *mux) endStream(s *stream) { m.logDetached(m.dropStream(s)) }
 
-// dropStream takes s off the websocket. What its peer sent before is still written. It returns how many connections wait
-// for another websocket.
+// dropStream takes s off the websocket. Bytes that its peer sent before are still written. It returns how many
+// connections wait for another websocket.
 func (m *mux) dropStream(s *stream) (detached int) {
 	m.present = false
 	why := ByPeer

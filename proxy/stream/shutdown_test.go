@@ -119,7 +119,7 @@ func TestShutdownBeforeServe(t *testing.T) {
 	})
 }
 
-// A source in another form is another source. What waits to be sent in the old form is for nobody.
+// A source in another form is another source. It would not understand messages that wait in the old form.
 func TestNothingMoreIsSentInTheOldForm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := play(t, "")

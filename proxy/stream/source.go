@@ -15,9 +15,9 @@ import (
 // SourceConfig is what an operator's side needs.
 type SourceConfig struct {
 	Config
-	// Form is how the destination is spoken to: V3, or V2 and V1 for older destinations.
+	// Form is the form of the messages: V3, or V2 and V1 for older destinations.
 	Form Form
-	// Announced tells that the service sends SERVICE_IDS (V2 and V3 subprotocols): Ready waits for it.
+	// Announced says that the service sends SERVICE_IDS (V2 and V3 subprotocols): Ready waits for it.
 	Announced bool
 }
 
@@ -72,18 +72,18 @@ func (s *Source) Services() []string {
 	return slices.Clone(s.services)
 }
 
-// Kept is how many connections of an earlier websocket go on over this one, after Ready. It stays the same when the
-// destination has attached them.
+// Kept is how many connections of an earlier websocket continue over this one, after Ready. The number does not fall
+// when the destination attaches them.
 func (s *Source) Kept() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.kept
 }
 
-// ErrBusy is returned where the destination's form allows one connection a service and it is taken.
+// ErrBusy is returned if the destination's form allows one connection a service, and there is one.
 var ErrBusy = errors.New("the destination speaks V1 or V2, which carry one connection a service at a time, and one is open")
 
-// ErrFull is returned where the tunnel has as many connections as it may have, those that are ending included.
+// ErrFull is returned if the tunnel has all the connections that it may have, those that are ending included.
 var ErrFull = errors.New("the tunnel has as many connections as it may have")
 
 func (s *Source) handle(msg *frame.Message) error {

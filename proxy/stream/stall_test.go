@@ -58,7 +58,7 @@ func TestAStalledTargetLosesItsConnectionAfterTheTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := play(t, "")
 		s.send("STREAM_START 1 DEAF#1", "STREAM_START 1 ECHO#1")
-		// Until its inbox is full it holds up nobody.
+		// Until its inbox is full it holds up no other connection.
 		for range inboxLimit/len(full) - 1 {
 			s.send("DATA 1 DEAF#1 "+full, "DATA 1 ECHO#1 beside")
 			s.expect("beside a target that stalls", "DATA 1 ECHO#1 beside")
@@ -88,7 +88,7 @@ func TestAStalledTargetLosesItsConnectionAfterTheTimeout(t *testing.T) {
 	})
 }
 
-func TestATargetThatHasStalledForLongHoldsUpNobody(t *testing.T) {
+func TestATargetThatHasStalledForLongHoldsUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := play(t, "")
 		s.send("STREAM_START 1 DEAF#1", "STREAM_START 1 ECHO#1")
@@ -119,7 +119,7 @@ func TestTheStallClockRunsWhileSomethingWaits(t *testing.T) {
 	})
 }
 
-// Nobody else is hurt by it.
+// It hurts no other connection.
 func TestASlowTargetThatIsAloneIsNeverReset(t *testing.T) {
 	for _, size := range []int{1, 100, 5000} {
 		t.Run(fmt.Sprintf("%d bytes at a time", size), func(t *testing.T) {
@@ -361,7 +361,7 @@ func TestTheTunnelsMemoryIsBounded(t *testing.T) {
 }
 
 // A draining connection gives its memory up for those that are alive, once it has stalled.
-func TestWhatDrainsIsResetForNobody(t *testing.T) {
+func TestNoConnectionIsResetForADrainingOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := play(t, "")
 		s.send("STREAM_START 1 DEAF#1", "STREAM_START 1 ECHO#1")

@@ -104,7 +104,7 @@ func TestAFloodOfOffencesIsAFewLines(t *testing.T) {
 		"unexpected for the form": func(i int) []string {
 			return []string{fmt.Sprintf("STREAM_START %d SINK", i+1), fmt.Sprintf("CONNECTION_RESET %d SINK#1", i+1)}
 		},
-		"data for nobody": func(i int) []string { return []string{fmt.Sprintf("DATA %d S%d#1 x", i+1, i)} },
+		"data without a start": func(i int) []string { return []string{fmt.Sprintf("DATA %d S%d#1 x", i+1, i)} },
 	}
 	for name, offend := range floods {
 		t.Run(name, func(t *testing.T) {

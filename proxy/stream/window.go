@@ -5,28 +5,29 @@ import (
 	"time"
 )
 
-// window decides how many bytes may be on their way to the service: enough to keep the path busy, and hardly more,
-// so that what waits waits in this package's queues, where it can be put in order.
+// window limits the bytes that are on their way to the service: enough to keep the path busy, and hardly more, so that
+// data queues in this package, which can reorder it.
 //
-// It is clocked by probes: marks sent behind messages, which the service answers in their order. An answer tells
-// what the service has taken and how long that took. Its rule is that of FAST TCP (Wei, Jin, Low, Hegde: "FAST TCP:
-// Motivation, Architecture, Algorithms, Performance", IEEE/ACM ToN 14(6), 2006): once a round trip the window goes
-// half the way to where the round trip would be base + target,
+// Probes clock it: marks behind messages, which the service answers in order. An answer shows which bytes the service
+// has taken, and how long that took. Its rule is that of FAST TCP (Wei, Jin, Low, Hegde: "FAST TCP: Motivation,
+// Architecture, Algorithms, Performance", IEEE/ACM ToN 14(6), 2006): once a round trip the window moves half of the way
+// to the size at which the round trip would be base + target,
 //
 //	w <- (w + w * (base + target) / rtt) / 2
 //
-// with rtt the shortest of the round, since jitter only ever adds (as in RFC 6817, section 4.1), and base the
-// shortest that the path has shown lately. The target is a time and not a number of packets, as in LEDBAT (RFC 6817):
-// what typing waits for is the same on any path. It starts by doubling (slow start), and takes larger steps
-// while the path shows no queue at all.
+// with rtt the shortest of the round, since jitter only adds (as in RFC 6817, section 4.1), and base the shortest that
+// the path has shown lately. The target is a time and not a number of packets, as in LEDBAT (RFC 6817), so that a
+// keystroke waits equally long on any path. The window starts by doubling (slow start), and takes larger steps while
+// the path shows no queue at all.
 //
-// A queue of one's own must not be taken for the path indefinitely: every epoch the window shrinks for about a round
-// trip, to somewhat less than the path holds, and base is measured anew (as in BBR's ProbeRTT and LEDBAT++'s
-// periodic slowdown, but by a quarter or the target at most). What stands still at the smallest window is nobody's queue but
-// the path's, or that of the other direction: then base is what was measured.
+// The window's own queue must not pass for the path indefinitely: every epoch the window shrinks for about a round
+// trip, to somewhat less than the path holds, and base is measured anew (as in BBR's ProbeRTT and LEDBAT++'s periodic
+// slowdown, but by a quarter or the target at most). A long round trip at the smallest window belongs to the path, or
+// to the other direction: then it becomes base.
 //
-// The service owes no answer. Until the first one there is no window; when they stop, or are not read, it is set aside
-// until the next. It is not safe for concurrent use; times are the caller's, from any origin.
+// The service need not answer. Without a first answer there is no window. When answers stop, or this side does not read
+// them, the window does not apply until the next one. A window is not safe for concurrent use; times are the caller's,
+// from any origin.
 type window struct {
 	size    int // bytes that may be on their way; 0 until the first answer
 	sent    uint64
@@ -45,15 +46,15 @@ type window struct {
 	round           uint64        // the round ends with the answer to this probe or a later one
 	began           time.Duration // when this round began; it takes no less than the target
 	settling        bool          // the round began with a new size: it shows the old one
-	limited         bool          // in this round somebody waited for the window
+	limited         bool          // in this round data waited for the window
 	slowStart       bool
 	calm            int // rounds in a row in which the window was the limit and there was no queue
 	stuck           int // rounds in a row at the smallest window with a long round trip
 	drain           drain
 
-	held     bool          // this side reads no answers: a target has to take what came before them
+	held     bool          // this side reads no answers: a target must first take the bytes before them
 	heldAt   time.Duration // since when
-	heldOnce time.Duration // how long that lasted, all times before this one together
+	heldOnce time.Duration // how long that lasted before, in all
 }
 
 // drain is a short time with a small window, to see the path without a queue.
@@ -69,29 +70,29 @@ type probe struct {
 }
 
 const (
-	// queueTarget is how much longer than the bare path a round trip may take for the queue that the window keeps.
+	// queueTarget is the part of a round trip that the window's own queue may add to the bare path.
 	queueTarget = 15 * time.Millisecond
-	// firstWindow is where slow start begins, minWindow what is left in the worst case, maxWindow more than any path
+	// firstWindow is where slow start begins. minWindow is the least that remains. maxWindow is more than any path
 	// holds: 25 Gbit/s at 20 ms.
 	firstWindow, minWindow, maxWindow = 16 << 10, 4 << 10, 64 << 20
 	// maxProbes bounds the probes on their way.
 	maxProbes = 128
-	// probesPerWindow is how many probes are on their way when the window is full, more or less.
+	// probesPerWindow is roughly the number of probes on their way when the window is full.
 	probesPerWindow = 8
 	// probeLeast and probeMost bound the bytes between two probes.
 	probeLeast, probeMost = 2 << 10, 256 << 10
-	// epochLength is how long a measured base is good for; then the queue is drained.
+	// epochLength is how long a measured base counts. Then the window drains the queue.
 	epochLength = 10 * time.Second
 	// calmRounds without a queue make the steps larger, stuckRounds at the smallest window make a new base.
 	calmRounds, stuckRounds = 2, 2
-	// recentProbes is how many round trips the shortest is taken of.
+	// recentProbes is the number of round trips of which the shortest counts.
 	recentProbes = 4
-	// patience is how long past the usual round trip an answer may be late before the window is set aside.
+	// patience is how late an answer may be, beyond the usual round trip, before the window no longer applies.
 	patience = 2 * time.Second
-	// heldPatience is the same while this side does not read. It may be a target's turn to take what waits, and that
-	// target may wait until this side sends: an echo does.
+	// heldPatience is the same while this side does not read. It may be waiting for a target that itself waits until
+	// this side sends, as an echo does.
 	heldPatience = 2 * queueTarget
-	// heldNoise is how long answers may stay unread without spoiling the round trip that they show.
+	// heldNoise is how long answers may stay unread without spoiling their round trip.
 	heldNoise = time.Millisecond
 )
 
@@ -103,10 +104,10 @@ func (w *window) allowed() int {
 	return w.size
 }
 
-// open reports whether there is no window: the service has not answered yet, or no more.
+// open reports whether there is no window: the service has not answered yet, or has stopped answering.
 func (w *window) open() bool { return w.size == 0 || w.starved }
 
-// room is how many bytes may be sent; none or fewer than none means to wait for an answer.
+// room is how many bytes may be sent; zero or less means to wait for an answer.
 func (w *window) room(now time.Duration) int {
 	if w.open() {
 		return maxWindow
@@ -121,8 +122,8 @@ func (w *window) room(now time.Duration) int {
 // flying is how many bytes may not have been taken yet.
 func (w *window) flying() int { return int(w.sent - w.taken) } //nolint:gosec // bounded by what the kernel holds
 
-// piece is how much goes into one message, in bytes: a fraction of the window, so that it opens in small steps, and
-// on a long path what it carries in a fraction of the target, so that a message is no queue by itself.
+// piece is the size of one message, in bytes: a fraction of the window, so that the window opens in small steps. On a
+// long path it is what the window carries in a fraction of the target, so that a message is no queue by itself.
 func (w *window) piece() int {
 	switch {
 	case w.next == 0:
@@ -137,7 +138,7 @@ func (w *window) piece() int {
 	return max(n, probeLeast)
 }
 
-// late is how long it takes until answers count as stopped, if none comes.
+// late is the time after which answers count as stopped.
 func (w *window) late(now time.Duration) time.Duration {
 	left := patience
 	if w.first != w.next {
@@ -149,12 +150,12 @@ func (w *window) late(now time.Duration) time.Duration {
 	return left
 }
 
-// hold notes that from now on answers stay unread, until release.
+// hold marks answers as unread from now on, until release.
 func (w *window) hold(now time.Duration) { w.held, w.heldAt = true, now }
 
 func (w *window) release(now time.Duration) { w.heldOnce, w.held = w.heldFor(now), false }
 
-// heldFor is how long answers were not read so far, in all.
+// heldFor is how long answers have stayed unread so far, in all.
 func (w *window) heldFor(now time.Duration) time.Duration {
 	if !w.held {
 		return w.heldOnce
@@ -162,8 +163,8 @@ func (w *window) heldFor(now time.Duration) time.Duration {
 	return w.heldOnce + now - w.heldAt
 }
 
-// sending notes that a message of n bytes is about to leave, and returns the number of the probe to send behind it;
-// 0 is none.
+// sending counts a message of n bytes that is about to leave, and returns the number of the probe to send behind it; 0
+// is none.
 func (w *window) sending(now time.Duration, n int) uint64 {
 	if w.next == 0 {
 		w.first, w.next = 1, 1
@@ -186,11 +187,11 @@ func (w *window) sending(now time.Duration, n int) uint64 {
 	return number
 }
 
-// grace is how many bytes of those that send little may be on their way beyond the window.
+// grace is how many bytes of connections that send little may be on their way beyond the window.
 func (w *window) grace() int { return max(w.allowed()/4, minWindow) }
 
-// deaf reports whether somebody who waits for the window would wait for an answer that nobody was asked for: then a
-// probe must be sent by itself, as a message of no bytes.
+// deaf reports whether data waits for the window while no probe is on its way: then a probe must leave by itself, as a
+// message of no bytes.
 func (w *window) deaf(now time.Duration) bool { return w.first == w.next && w.room(now) <= 0 }
 
 // due reports whether what was sent needs a probe.
@@ -205,7 +206,7 @@ func (w *window) due(now time.Duration) bool {
 	return since >= min(w.piece(), probeMost) || w.flying() >= w.allowed()
 }
 
-// answered takes in the answer to a probe. Answers to what was never asked, or was answered, mean nothing.
+// answered processes the answer to a probe. It ignores answers to probes that were never sent, or were answered before.
 func (w *window) answered(now time.Duration, number uint64) {
 	if number < w.first || number >= w.next {
 		return

@@ -217,7 +217,7 @@ func TestALateAnswerIsOneToAllBefore(t *testing.T) {
 }
 
 // While this side does not read, the answers to probes wait. That time says nothing about the path.
-func TestTimeInWhichNobodyReadsIsNotThePaths(t *testing.T) {
+func TestTimeWithoutAReaderIsNotThePaths(t *testing.T) {
 	p := newPath(10e6, 20*time.Millisecond)
 	p.run(8 * time.Second)
 	size, base := p.w.size, p.w.base
@@ -234,8 +234,8 @@ func TestTimeInWhichNobodyReadsIsNotThePaths(t *testing.T) {
 	}
 }
 
-// A sender that waits for the window must not wait for answers that nobody reads, and for no longer than it takes.
-func TestTheWindowIsSetAsideWhileNobodyReads(t *testing.T) {
+// A sender that waits for the window must not wait for answers that this side does not read.
+func TestTheWindowIsSetAsideWhileAnswersStayUnread(t *testing.T) {
 	p := newPath(10e6, 20*time.Millisecond)
 	p.run(5 * time.Second)
 	if p.w.room(p.now) > 0 || p.w.late(p.now) < patience/2 {
@@ -259,7 +259,7 @@ func TestTheWindowIsSetAsideWhileNobodyReads(t *testing.T) {
 	}
 }
 
-// hold has nobody read for d: what is answered meanwhile is seen afterwards. Nothing is sent.
+// hold leaves answers unread for d, and sends nothing.
 func (p *path) hold(d time.Duration) {
 	p.w.hold(p.now)
 	p.now += d

@@ -41,8 +41,8 @@ func TestCloseSaysWhyAndUnblocksEverything(t *testing.T) {
 
 func TestCloseTakesASecondAtMost(t *testing.T) {
 	for name, busy := range map[string]func(c *Conn){
-		"while nobody takes the close frame": func(*Conn) {},
-		"while a message is stuck":           func(c *Conn) { go func() { _ = c.WriteBuffers([]byte("x")) }() },
+		"while the peer takes no close frame": func(*Conn) {},
+		"while a message is stuck":            func(c *Conn) { go func() { _ = c.WriteBuffers([]byte("x")) }() },
 		"while a pong is stuck": func(c *Conn) {
 			c.answers <- "x"
 		},

@@ -265,7 +265,7 @@ func TestSubprotocolOfTheAnswer(t *testing.T) {
 		{"a foreign one", "Sec-WebSocket-Protocol: mqtt", nil, "", `chose subprotocol "mqtt", which was not offered`},
 		{"a list", "Sec-WebSocket-Protocol: " + SubprotocolV3 + ", " + SubprotocolV2, nil, "", "which was not offered"},
 		{
-			"compression that nobody asked for",
+			"unrequested compression",
 			"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover",
 			nil, "", "chose a websocket extension",
 		},

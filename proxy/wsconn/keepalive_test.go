@@ -85,7 +85,7 @@ func TestSilenceIsDeathOnceAPongIsRequired(t *testing.T) {
 			time.Sleep(31 * time.Second)
 			_ = p.send(opPong, "not a number \xff")
 		}, 66 * time.Second},
-		{"pongs that nobody asked for are life", 0, func(p *peer) {
+		{"unrequested pongs are life", 0, func(p *peer) {
 			for range 10 {
 				time.Sleep(30 * time.Second)
 				_ = p.send(opPong, "unsolicited")
@@ -155,7 +155,7 @@ func TestAReaderThatIsBusyIsNoSilence(t *testing.T) {
 		start := time.Now()
 		time.Sleep(10 * time.Minute) // the caller is elsewhere
 		if err := c.WriteBuffers([]byte("x")); err != nil {
-			t.Fatalf("died while nobody read: %v", err)
+			t.Fatalf("died while the owner did not read: %v", err)
 		}
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, ErrDead) {
 			t.Errorf("Read = %v", err)

@@ -20,7 +20,7 @@ func TestFramesThatBreakARuleEndTheConnection(t *testing.T) {
 		"a message within another":       {[][]byte{{0x02, 1, 'x'}, {0x82, 1, 'y'}}, "data before FIN"},
 		"a continuation of nothing":      {[][]byte{{0x80, 1, 'x'}}, "continuation after FIN"},
 		"a close code that never is":     {[][]byte{{0x88, 2, 0x03, 0xed}}, "bad close code 1005"},
-		"a close code of nobody":         {[][]byte{{0x88, 2, 0x07, 0xd0}}, "bad close code 2000"},
+		"an unassigned close code":       {[][]byte{{0x88, 2, 0x07, 0xd0}}, "bad close code 2000"},
 		"a close reason that is no text": {[][]byte{{0x88, 3, 0x03, 0xe8, 0xff}}, "invalid utf8 payload in close frame"},
 	} {
 		t.Run(name, func(t *testing.T) {

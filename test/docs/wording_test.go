@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -44,7 +45,7 @@ func TestGuidesNameTheActor(t *testing.T) {
 	}
 }
 
-// TestWordingIsPlain looks at the comments and strings of all Go files, and at the guides.
+// TestWordingIsPlain looks at the comments and strings of all Go files, and at the guides. Comments also name the actor.
 func TestWordingIsPlain(t *testing.T) {
 	const root = "../.."
 	files := 0
@@ -70,6 +71,11 @@ func TestWordingIsPlain(t *testing.T) {
 		text := string(data)
 		if ext == ".go" {
 			text = goText(data)
+			for n, line := range strings.Split(goComments(data), "\n") {
+				if word := unnamed.FindString(line); word != "" {
+					t.Errorf("%s:%d: %q: name the actor", strings.TrimPrefix(path, root+"/"), n+1, word)
+				}
+			}
 		}
 		for n, line := range strings.Split(text, "\n") {
 			for word, better := range stilted {
@@ -89,7 +95,12 @@ func TestWordingIsPlain(t *testing.T) {
 }
 
 // goText returns the comments and strings of a Go file, each on its own line of the file.
-func goText(src []byte) string {
+func goText(src []byte) string { return goTokens(src, token.COMMENT, token.STRING) }
+
+// goComments returns its comments alone: a string may be a user's or a thing's name.
+func goComments(src []byte) string { return goTokens(src, token.COMMENT) }
+
+func goTokens(src []byte, kinds ...token.Token) string {
 	set := token.NewFileSet()
 	file := set.AddFile("", -1, len(src))
 	var s scanner.Scanner
@@ -100,7 +111,7 @@ func goText(src []byte) string {
 		if kind == token.EOF {
 			return strings.Join(lines, "\n")
 		}
-		if kind == token.COMMENT || kind == token.STRING {
+		if slices.Contains(kinds, kind) {
 			first := file.Line(pos) - 1
 			for i, part := range strings.Split(text, "\n") {
 				lines[first+i] += " " + part
