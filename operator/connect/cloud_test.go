@@ -53,7 +53,7 @@ func newCloudThat(t *testing.T, cfg sandbox.Config, device func(context.Context,
 	return c
 }
 
-// news collects what a config is told.
+// news collects the events of a config.
 type news struct {
 	mu    sync.Mutex
 	lines []string

@@ -318,7 +318,7 @@ func (f *finder) named() []string {
 	return names
 }
 
-// life is how long a tunnel that is opened lasts.
+// life is the lifetime of a new tunnel.
 func (c *Config) life() string {
 	life := cmp.Or(c.Lifetime, maxLifetime)
 	if life%time.Hour == 0 {

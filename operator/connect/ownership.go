@@ -16,7 +16,7 @@ func (s *session) recordConnectedAt(ctx context.Context, source *proxy.Source) {
 		return
 	}
 	select {
-	case <-source.Done(): // what was told may be about another
+	case <-source.Done(): // the answer may be about another websocket
 		return
 	default:
 	}

@@ -14,7 +14,7 @@ func (s *session) unreachable(err error) error {
 	e := &Error{Reason: NoDataPlane, Text: "data endpoint " + s.cfg.DataEndpoint, Err: err}
 	switch {
 	case isNoTLS(err):
-		e.hint = "it does not speak TLS: correct its port, or write ws:// in --data-endpoint if that is meant"
+		e.hint = "it does not speak TLS: correct its port, or write ws:// in --data-endpoint if that is intended"
 	case isHopeless(err):
 		e.hint = "give the endpoint's certificate authority with --ca-bundle; check this machine's clock"
 	case isRefusal(err):

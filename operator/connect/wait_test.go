@@ -156,7 +156,7 @@ func TestADeviceThatLeftAnOpenTunnelIsNotifiedAgain(t *testing.T) {
 	})
 }
 
-// What is said of this side's link and of the device comes in the order in which it happens.
+// Events of this side's link and of the device come in the order in which they happen.
 func TestALinkThatIsBackBeforeTheDeviceSaysSo(t *testing.T) {
 	const left, linked = 20 * time.Second, 61 * time.Second
 	for name, tt := range map[string]struct {

@@ -126,7 +126,7 @@ func All(dir, version string) (list []Status, silent []string, err error) {
 }
 
 // Close ends the holders of thing in dir, which close the tunnels that they opened, and returns how many there were.
-// silent is as in [All].
+// See [All] for silent.
 func Close(dir, version, thing string) (closed int, silent []string, err error) {
 	list, silent, err := All(dir, version)
 	for _, h := range list {

@@ -66,7 +66,7 @@ type Server struct {
 	closeErr error
 }
 
-// tunnel is what a holder needs of a [connect.Tunnel].
+// tunnel is the part of a [connect.Tunnel] that a holder uses.
 type tunnel interface {
 	ID() string
 	Opened() bool

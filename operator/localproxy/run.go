@@ -22,7 +22,7 @@ type tunnel interface {
 	Run(ctx context.Context) error
 }
 
-// side is what a source and a destination do differently.
+// side holds the differences between a source and a destination.
 type side interface {
 	// tunnel makes the next websocket.
 	tunnel(c proxy.Connection, onOpen func(channelID, subprotocol string)) tunnel

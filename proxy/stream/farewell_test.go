@@ -90,7 +90,7 @@ func TestAnEndThatTheDeviceMissedIsToldAgain(t *testing.T) {
 	})
 }
 
-// An end that was told long before the loss has arrived: it is not told again.
+// An end that was sent long before the loss has arrived: the source does not repeat it.
 func TestAnEndThatHasArrivedIsNotToldAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := echoing(t)

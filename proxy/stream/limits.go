@@ -51,7 +51,7 @@ const (
 	// controlHigh is how many bytes of resets and starts may wait before the reader waits too.
 	controlHigh = 32 << 10
 
-	// socketBuffer is what is asked of the kernel for each direction of a TCP target, in bytes. Linux takes twice as
+	// socketBuffer is the size asked of the kernel for each direction of a TCP target, in bytes. Linux takes twice as
 	// much, instead of up to 4 MiB to send and 6 MiB to receive. With less, a packet of the loopback interface, whose
 	// MTU is 64 KiB, would not fit, and bulk would wait for delayed acknowledgements.
 	socketBuffer = 64 << 10

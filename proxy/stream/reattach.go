@@ -8,14 +8,14 @@ import (
 )
 
 const (
-	// A source resumes a connection that was reset on a websocket that stands after resumeDelay, as the device may be
-	// back at once. After so many tries in a row it waits for soonDelay, and after soonTries longer each time, up to
-	// maxResumeDelay.
+	// If a reset comes and the websocket stays, a source resumes the connection after resumeDelay, as the device may be
+	// back at once. After resumeTries tries in a row it waits for soonDelay, and after soonTries longer each time, up
+	// to maxResumeDelay.
 	resumeDelay, soonDelay, maxResumeDelay = 50 * time.Millisecond, 200 * time.Millisecond, 10 * time.Second
 
 	resumeTries, soonTries = 20, 45
-	// resumeSpacing times the connections that wait is the least delay, so that many do not fill the websocket. The
-	// first one that the destination answers brings the others with it.
+	// The least delay is resumeSpacing for each waiting connection, so that many do not fill the websocket. When the
+	// destination answers the first one, the others follow.
 	resumeSpacing = time.Millisecond
 	// steadyAfter is how long a connection must have been attached for its tries to count from 0 again.
 	steadyAfter = time.Second
@@ -247,7 +247,7 @@ func (c *connection) tellNext() {
 	}
 }
 
-// resumeAfter is how long to wait for the next try after so many.
+// resumeAfter is the wait before the next try after a number of tries.
 func resumeAfter(tries int) time.Duration {
 	switch {
 	case tries < resumeTries:

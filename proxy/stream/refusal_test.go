@@ -12,8 +12,8 @@ import (
 	"github.com/culvert-iot/culvert/proxy/resume"
 )
 
-// A target that refuses at once is told as such to a peer that can be told, though its offer comes a little later than
-// its start. A peer that says nothing has its reset soon.
+// A peer that understands reasons learns that its target refused, although its offer comes a little later than its
+// start. A silent peer gets its reset soon.
 func TestARefusalWaitsForTheOffer(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -75,7 +75,7 @@ func (f *Faults) pick(list *[]*handshakeFault, t Target) (handshakeFault, bool) 
 	return handshakeFault{}, false
 }
 
-// handshake plays the faults of a handshake before it is decided on; false means that it was answered.
+// handshake plays the faults of a handshake before the relay decides on it. It returns false if it has answered.
 func (f *Faults) handshake(w http.ResponseWriter, req *http.Request, t Target) bool {
 	f.mu.Lock()
 	c := f.apply(t, nil)
@@ -127,7 +127,7 @@ func (f *Faults) handshake(w http.ResponseWriter, req *http.Request, t Target) b
 	return false
 }
 
-// upgraderFor is how a handshake is answered.
+// upgraderFor returns the upgrader that answers a handshake.
 func (f *Faults) upgraderFor(t Target, header http.Header) *websocket.Upgrader {
 	h, found := f.pick(&f.misnamed, t)
 	if !found {

@@ -141,7 +141,7 @@ func websocketFaults() []fault {
 	return list
 }
 
-// waited checks that the daemon waited at least so long before its next attempt.
+// waited checks that the daemon waited at least that time before its next attempt.
 func waited(least time.Duration) func(*bed) {
 	return func(b *bed) {
 		if took := b.traffic.outage(); !b.foreign && took < least {
