@@ -149,7 +149,7 @@ func (w *wire) strand(tell bool) {
 	}
 }
 
-// end closes the device's TCP connections without a close frame. The relay sees their end if it is told to.
+// end closes the device's TCP connections without a close frame. With tell, the relay sees their end.
 func (w *wire) end(tell bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
