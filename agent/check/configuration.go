@@ -3,6 +3,7 @@ package check
 import (
 	"os"
 
+	"github.com/culvert-iot/culvert/agent/hook"
 	"github.com/culvert-iot/culvert/internal/hint"
 )
 
@@ -11,6 +12,11 @@ func (c *checkup) configuration() []*Result {
 	list := []*Result{well("config", "%s%s", c.cfg.Path, modeNote(c.cfg.Path))}
 	for _, w := range c.cfg.Warnings() {
 		list = append(list, warning("config", hint.Of(w), "%v", w))
+	}
+	if command := c.cfg.Hooks.Command; len(command) > 0 {
+		if problem := hook.Problem(command[0]); problem != "" {
+			list = append(list, warning("config", problem, "hooks.command: %s cannot start", command[0]))
+		}
 	}
 	return list
 }

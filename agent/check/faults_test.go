@@ -149,6 +149,16 @@ func TestFaultsOfFiles(t *testing.T) {
 		}, "files.login", Failed, "is not what follows the name of an authorizer", "x-amz-customauthorizer-signature", ""},
 		{"a key that every user can read", func(b *bed) { b.write(b.files.KeyFile, b.read(b.files.KeyFile), 0o644) }, "config", Warning, "every user of this machine can read", "chmod 600", ""},
 		{"a configuration that every user can write", func(b *bed) { b.write(b.files.ConfigFile, b.read(b.files.ConfigFile), 0o666) }, "config", Warning, "can change it", "chmod 644", ""},
+		{"a hook of another system", func(b *bed) {
+			script := filepath.Join(b.box.Dir, "hook.sh")
+			b.write(script, "#!/bin/sh\r\ntrue\r\n", 0o755)
+			b.write(b.files.ConfigFile, b.read(b.files.ConfigFile)+"\n[hooks]\ncommand = [\""+script+"\"]\n", 0o644)
+		}, "config", Warning, "hook.sh cannot start", "its lines end with carriage returns: sed -i 's/[[:cntrl:]]$//'", ""},
+		{"a hook that is no program", func(b *bed) {
+			script := filepath.Join(b.box.Dir, "hook.sh")
+			b.write(script, "true\n", 0o755)
+			b.write(b.files.ConfigFile, b.read(b.files.ConfigFile)+"\n[hooks]\ncommand = [\""+script+"\"]\n", 0o644)
+		}, "config", Warning, "hook.sh cannot start", "a script begins with the line #!/bin/sh", ""},
 		{"an expired certificate", device(now.Add(-year), now.Add(-time.Hour)), "files.certificate", Failed, "expired on", "make a new one", ""},
 		{"a certificate that ends soon", device(now.Add(-year), now.Add(5*24*time.Hour+time.Hour)), "files.certificate", Warning, "in 5 days", "renew", ""},
 		{"a clock before the certificate", func(b *bed) { b.opts.Now = func() time.Time { return time.Unix(1000, 0) } }, "files.certificate", Failed, "valid only from…this device's clock says 1970-01-01", "timedatectl", ""},

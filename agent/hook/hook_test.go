@@ -327,7 +327,7 @@ func TestAScriptThatOthersCanChangeIsNotRunByItsInterpreter(t *testing.T) {
 func TestAFileThatCannotBeStartedSaysWhy(t *testing.T) {
 	needShell(t)
 	for name, c := range map[string]struct{ content, want string }{
-		"carriage returns":       {"#!/bin/sh\r\necho\r\n", `carriage returns: sed -i 's/\r$//' `},
+		"carriage returns":       {"#!/bin/sh\r\necho\r\n", `carriage returns: sed -i 's/[[:cntrl:]]$//' `},
 		"no first line":          {"echo hello\n", "a script begins with the line #!/bin/sh"},
 		"no interpreter":         {"#!/usr/bin/python9 -u\n", "the interpreter /usr/bin/python9, which does not exist"},
 		"a byte order mark":      {"\xef\xbb\xbf#!/bin/sh\n", "byte order mark"},
