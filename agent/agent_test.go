@@ -285,6 +285,9 @@ func TestStatusShowsWhatIsConfiguredAndWhereThingsStand(t *testing.T) {
 	if s.Tunnels == nil || s.Now.Before(s.Started) {
 		t.Errorf("%+v", s)
 	}
+	if s = d.agent.Status(); strings.Contains(s.Started.String()+s.MQTT.Since.String(), "m=") { // as the clock showed it, which may have been set since
+		t.Errorf("times are not by elapsed time: %v, %v", s.Started, s.MQTT.Since)
+	}
 }
 
 func TestReloadTakesOverWhatItCanAndNamesTheRest(t *testing.T) {

@@ -176,6 +176,33 @@ func TestLiterals(t *testing.T) {
 	}
 }
 
+// TestWhatTheAWSCLIAnswers has queries that JMESPath implementations answer differently, with the AWS CLI's answers.
+func TestWhatTheAWSCLIAnswers(t *testing.T) {
+	for query, want := range map[string]string{
+		"a[?b<'2024-01-01'].b":  `["2023-12-31"]`,
+		"a[?b>='2024-01-01'].b": `["2024-01-01"]`,
+		"avg(`[]`)":             `null`,
+		"avg(`[1,2]`)":          `1.5`,
+		"sum(`[]`)":             `0`,
+		"`5.0`":                 `5.0`,
+		"`5`":                   `5`,
+		"max(a[].b)":            `"2024-01-01"`,
+	} {
+		q, err := compile(query)
+		if err != nil {
+			t.Errorf("%s: %v", query, err)
+			continue
+		}
+		v, err := Decode(`{"a":[{"b":"2023-12-31"},{"b":"2024-01-01"}]}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err = q.eval(q.root, v); err != nil || compactJSON(v) != want {
+			t.Errorf("%s = %s, %v; want %s", query, compactJSON(v), err, want)
+		}
+	}
+}
+
 // Whatever the strings are, YAML and JSON that are read again are what was written.
 func TestStringsSurvive(t *testing.T) {
 	words := []string{
