@@ -9,14 +9,19 @@ const (
 	largeChunk  = 64 << 10
 )
 
-type chunk struct {
-	b    []byte
-	pool *sync.Pool
+// Block is memory that bytes are kept in. New bytes are read straight into one and sent from there, so that keeping them
+// for replay costs no copy. The Stream that keeps it and the sender each hold it; the last one to let go of it gives
+// it back. It is guarded as the Stream is.
+type Block struct {
+	memory []byte
+	b      []byte // what is used of it; more may follow within its capacity
+	holds  int
+	pool   *sync.Pool
 }
 
 var smallChunks, mediumChunks, largeChunks sync.Pool
 
-func newChunk(size int) *chunk {
+func newBlock(size int) *Block {
 	pool := &largeChunks
 	switch size {
 	case smallChunk:
@@ -24,16 +29,45 @@ func newChunk(size int) *chunk {
 	case mediumChunk:
 		pool = &mediumChunks
 	}
-	if c, ok := pool.Get().(*chunk); ok {
-		return c
+	c, ok := pool.Get().(*Block)
+	if !ok {
+		c = &Block{memory: make([]byte, size), pool: pool}
 	}
-	return &chunk{b: make([]byte, 0, size), pool: pool}
+	c.b, c.holds = c.memory[:0], 1
+	return c
+}
+
+// NewBlock returns a Block for up to n new bytes with so many before and behind them, and nil where they would leave too
+// much of it unused. The caller holds it.
+func NewBlock(n, overhead int) *Block {
+	size := largeChunk
+	if n+overhead <= mediumChunk {
+		size = mediumChunk
+	}
+	if n+overhead > size || !fills(n, size) {
+		return nil
+	}
+	return newBlock(size)
+}
+
+// fills reports whether n bytes are enough of a block to keep it for them.
+func fills(n, size int) bool { return n >= size/4*3 }
+
+// Memory is all of it.
+func (c *Block) Memory() []byte { return c.memory }
+
+// Release lets go of it.
+func (c *Block) Release() {
+	if c.holds--; c.holds == 0 {
+		c.b = nil
+		c.pool.Put(c)
+	}
 }
 
 // buffer is a queue of bytes in pooled chunks. An empty one holds none.
 type buffer struct {
 	mem    *Memory
-	chunks []*chunk
+	chunks []*Block
 	done   int // bytes of the first chunk that are dropped
 	size   int
 }
@@ -62,7 +96,7 @@ func (q *buffer) put(p []byte, force bool) bool {
 			return false
 		}
 		for range n {
-			q.chunks = append(q.chunks, newChunk(size))
+			q.chunks = append(q.chunks, newBlock(size))
 		}
 	}
 	q.size += len(p)
@@ -75,6 +109,19 @@ func (q *buffer) put(p []byte, force bool) bool {
 	return true
 }
 
+// keep puts p, which is in c, at the end without copying it. It reports whether it is enough of c.
+func (q *buffer) keep(c *Block, p []byte) bool {
+	if !fills(len(p), len(c.memory)) {
+		return false
+	}
+	q.mem.Take(len(c.memory), true)
+	c.b = p[:len(p):len(p)]
+	c.holds++
+	q.chunks = append(q.chunks, c)
+	q.size += len(p)
+	return true
+}
+
 // drop forgets n bytes at the front.
 func (q *buffer) drop(n int) {
 	q.size -= n
@@ -83,9 +130,8 @@ func (q *buffer) drop(n int) {
 	for k < len(q.chunks) && q.done >= len(q.chunks[k].b) {
 		c := q.chunks[k]
 		q.done -= len(c.b)
-		q.mem.Give(cap(c.b))
-		c.b = c.b[:0]
-		c.pool.Put(c)
+		q.mem.Give(len(c.memory))
+		c.Release()
 		k++
 	}
 	if k > 0 {

@@ -11,7 +11,7 @@ func attached(t *testing.T) *Stream {
 	if err := s.Accept(&Record{Type: Open, ID: ID{1}, Limit: InitialCredit}, Address{}); err != nil {
 		t.Fatal(err)
 	}
-	s.Fill(make([]byte, 1), []byte("0123456789"))
+	s.Fill(make([]byte, 1), []byte("0123456789"), sum0123456789)
 	receive(t, s, Record{Type: Credit, Received: 4, Limit: InitialCredit + 4})
 	receive(t, s, Record{Type: Bytes, Data: []byte("hello")})
 	return s
@@ -156,7 +156,7 @@ func TestReplayLeavesMemoryForOthers(t *testing.T) {
 			if n == 0 {
 				break
 			}
-			s.Fill(make([]byte, 1), make([]byte, n))
+			s.Fill(make([]byte, 1), make([]byte, n), s.Sum(make([]byte, n)))
 		}
 		if s.replay.size == 0 {
 			t.Fatal("a connection may keep nothing at all")
@@ -178,7 +178,7 @@ func TestIdleStreamKeepsNothing(t *testing.T) {
 	m := NewMemory(1 << 20)
 	s := New(m)
 	s.Open(ID{1}, somewhere)
-	s.Fill(make([]byte, 1), make([]byte, 5000))
+	s.Fill(make([]byte, 1), make([]byte, 5000), s.Sum(make([]byte, 5000)))
 	if m.Used() == 0 {
 		t.Fatal("nothing is kept for replay")
 	}
@@ -199,7 +199,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 	}
 	buf, rec := make([]byte, 1+8000), make([]byte, 0, 64)
 	if n := testing.AllocsPerRun(1000, func() {
-		a.Fill(buf[:1], buf[1:])
+		a.Fill(buf[:1], buf[1:], a.Sum(buf[1:]))
 		if _, err := b.Receive(buf); err != nil {
 			t.Fatal(err)
 		}

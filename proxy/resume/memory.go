@@ -65,11 +65,13 @@ func (m *Memory) Exhausted() bool {
 // Most is how many bytes may be kept in all.
 func (m *Memory) Most() int { return exhausted * m.limit }
 
-// promise sets n bytes of credit aside, of half of the limit at most.
+// promise sets n bytes of credit aside: at most half of what is left of three quarters of the limit, so that a connection
+// that is alone gets most, and the next ones something.
 func (m *Memory) promise(n int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.promised+n > m.limit/2 || m.used+n > m.limit*3/4 {
+	most := m.limit / 4 * 3
+	if 2*n > most-m.promised || m.used+n > most {
 		return false
 	}
 	m.promised += n

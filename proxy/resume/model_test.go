@@ -44,7 +44,7 @@ func (e *side) pump(limit int) {
 		p := make([]byte, h+n)
 		copy(p[h:], e.say[:n])
 		e.say = e.say[n:]
-		e.s.Fill(p[:h], p[h:])
+		e.s.Fill(p[:h], p[h:], e.s.Sum(p[h:]))
 		e.out = append(e.out, p)
 	}
 }

@@ -185,18 +185,18 @@ func FuzzRecordOrder(f *testing.F) {
 			s.Negotiate()
 		case 2:
 			s.Open(ID{1}, somewhere)
-			s.Fill(make([]byte, 1), []byte("some bytes"))
+			s.Fill(make([]byte, 1), []byte("some bytes"), s.Sum([]byte("some bytes")))
 			s.Resume()
 		case 3:
 			s.Open(ID{1}, somewhere)
-			s.Fill(make([]byte, 1), []byte("some bytes"))
+			s.Fill(make([]byte, 1), []byte("some bytes"), s.Sum([]byte("some bytes")))
 			s.Detach()
 			accepted = false
 		}
 		if script[0]%5 == 4 {
 			s.Open(ID{1}, somewhere)
 			s.Next(make([]byte, 0, MaxOverhead))
-			s.Fill(make([]byte, 1), []byte("some bytes"))
+			s.Fill(make([]byte, 1), []byte("some bytes"), s.Sum([]byte("some bytes")))
 		}
 		heard := 0
 		script = script[1:]
@@ -230,7 +230,7 @@ func FuzzRecordOrder(f *testing.F) {
 				}
 			}
 			if room := min(s.Room(), 10); room > 0 {
-				s.Fill(make([]byte, s.Head()), make([]byte, room))
+				s.Fill(make([]byte, s.Head()), make([]byte, room), s.Sum(make([]byte, room)))
 			}
 			if s.limit > maxOffset || s.acked > s.sent || s.kept > s.sent || s.next > s.sent || s.taken > s.received {
 				t.Fatalf("counters: %+v", s)

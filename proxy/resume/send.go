@@ -99,14 +99,43 @@ func (s *Stream) Room() int {
 	case s.out != records || s.next < s.sent || s.limit <= s.sent:
 		return 0
 	}
-	credit := int(min(s.limit-s.sent, maxWindow))
-	return max(min(credit, s.memory.share()-s.replay.size), 0)
+	share := s.memory.share()
+	room := share - s.replay.size
+	if room < min(sliver, share/2) {
+		return 0 // a confirmation gives some back
+	}
+	return int(min(s.limit-s.sent, uint64(room))) //nolint:gosec // bounded by the memory
 }
 
-// Fill notes that p goes out as new bytes; head is where its record's type is to stand, nil in plain form.
-func (s *Stream) Fill(head []byte, p []byte) {
-	s.Push(p)
+// Sum is the checksum of the direction with p behind what was sent. It needs no lock as long as nothing else is sent
+// meanwhile: it takes as long as copying p does.
+func (s *Stream) Sum(p []byte) uint32 { return crc32.Update(s.sentSum, castagnoli, p) }
+
+// Fill notes that p goes out as new bytes; head is where its record's type is to stand, nil in plain form, and sum what
+// Sum says.
+func (s *Stream) Fill(head []byte, p []byte, sum uint32) {
+	s.Push(p, sum)
+	s.filled(head)
+}
+
+// FillBlock is Fill for bytes that c holds. It keeps c for as long as they may be needed.
+func (s *Stream) FillBlock(c *Block, head []byte, p []byte, sum uint32) {
+	if s.out == plain || !s.replay.keep(c, p) {
+		s.Fill(head, p, sum)
+		return
+	}
+	s.sentSum = sum
+	s.sent += uint64(len(p))
+	s.filled(head)
+}
+
+// filled ends a record of new bytes. The far end confirms a part of its window at a time, which may be more than there is
+// memory for here: then it is asked.
+func (s *Stream) filled(head []byte) {
 	s.next = s.sent
+	if s.out == records && !s.probed && s.limit > s.sent && s.Room() == 0 {
+		s.due.ping = true
+	}
 	if len(head) > 0 {
 		head[0] = byte(Bytes)
 		if s.sent == s.limit {
@@ -116,8 +145,8 @@ func (s *Stream) Fill(head []byte, p []byte) {
 }
 
 // Push keeps new bytes that cannot go out now. They are sent after the next Resume.
-func (s *Stream) Push(p []byte) {
-	s.sentSum = crc32.Update(s.sentSum, castagnoli, p)
+func (s *Stream) Push(p []byte, sum uint32) {
+	s.sentSum = sum
 	s.sent += uint64(len(p))
 	if s.out != plain {
 		s.replay.put(p, true) // within Room

@@ -9,8 +9,11 @@ import (
 const (
 	// InitialCredit is what each side may send before the other grants more, in bytes.
 	InitialCredit = 64 << 10
-	// maxWindow bounds the credit that is open at a time, and what is kept for replay, in bytes.
-	maxWindow = 1 << 20
+	// maxWindow bounds the credit that is open at a time, and what is kept for replay, in bytes: what the fastest link
+	// carries in a few milliseconds, in which a busy machine may let either end wait for a processor.
+	maxWindow = 4 << 20
+	// sliver is the least that is worth a record while memory is short, in bytes.
+	sliver = 16 << 10
 	// plainKept bounds what is kept before it is known whether the far end speaks records, in bytes.
 	plainKept = 256 << 10
 	// creditFraction of the window, once received or taken, is worth a CREDIT at once.

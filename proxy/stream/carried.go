@@ -125,24 +125,17 @@ func (c *connection) serveBytes(m *mux, buf, payload []byte) (data []byte, ok bo
 	if room <= 0 {
 		return nil, false // until there is credit
 	}
-	var n int
-	epoch := c.epoch
-	into := payload[1 : 1+room]
-	if c.raw != nil {
-		c.reading = true
-		c.unlock()
-		got, err := c.raw.tryRead(into)
-		if got > 0 {
-			c.touch()
+	var block *resume.Block
+	if c.raw != nil && c.bulk {
+		if block = resume.NewBlock(room, overhead(c)); block != nil {
+			buf = block.Memory()
+			payload = buf[headerRoom:]
+			m.lent = append(m.lent, block)
 		}
-		c.relock()
-		c.readDone()
-		n, c.more, c.readErr = got, got == room, err
-	} else {
-		n = copy(into, c.plain.buf[c.plain.off:c.plain.n])
-		c.plain.off += n
-		c.more = c.plain.off < c.plain.n
 	}
+	epoch, into := c.epoch, payload[1:1+room]
+	n, sum := c.readTarget(into)
+	c.bulk = n >= len(into)/2
 	if c.closed {
 		c.served.Broadcast()
 		return nil, false
@@ -150,11 +143,17 @@ func (c *connection) serveBytes(m *mux, buf, payload []byte) (data []byte, ok bo
 	if n > 0 {
 		c.out += uint64(n)
 		m.stats.out(c.s.name, n)
-		if c.epoch != epoch || c.detached { // it has lost this websocket meanwhile
-			c.res.Push(into[:n])
-		} else {
-			c.res.Fill(payload[:1], into[:n])
+		switch {
+		case c.epoch != epoch || c.detached: // it has lost this websocket meanwhile
+			c.res.Push(into[:n], sum)
+		case block != nil:
+			c.res.FillBlock(block, payload[:1], into[:n], sum)
 			data = enclose(buf, n+1, c)
+		default:
+			c.res.Fill(payload[:1], into[:n], sum)
+			data = enclose(buf, n+1, c)
+		}
+		if data != nil {
 			c.watchConfirmation()
 		}
 	}

@@ -160,7 +160,7 @@ func TestAStateThatMakesNoSenseIsNotTakenOver(t *testing.T) {
 	registry := resume.NewRegistry(resume.DefaultWindow, resume.NewMemory(resume.DefaultMemory))
 	good := resume.New(registry.Memory)
 	good.Open(resume.NewID(), resume.Address{})
-	good.Fill(make([]byte, 1), []byte("hello"))
+	good.Fill(make([]byte, 1), []byte("hello"), good.Sum([]byte("hello")))
 	good.Detach()
 	for name, bend := range map[string]func(*resume.Saved){
 		"another version":              func(v *resume.Saved) { v.Version++ },

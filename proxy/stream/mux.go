@@ -62,6 +62,7 @@ type mux struct {
 	work           sync.Cond
 	control, spare []byte // frames that go before data; spare is the one being sent
 	batch          [][]byte
+	lent           []*resume.Block // memory that the batch is sent from
 	sched          scheduler
 	pace           pacer
 }

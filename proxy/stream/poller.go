@@ -72,23 +72,9 @@ func (c *connection) serve(buf []byte, limit int) (data []byte, ended bool) {
 		return nil, false
 	}
 	payload := buf[headerRoom : headerRoom+limit]
-	n := 0
-	switch {
-	case c.readErr != nil && c.raw != nil: // the wait for it has failed
-	case c.raw != nil:
-		c.reading = true
-		c.unlock()
-		got, err := c.raw.tryRead(payload)
-		if got > 0 {
-			c.touch()
-		}
-		c.relock()
-		c.readDone()
-		n, c.more, c.readErr = got, got == limit, err
-	default:
-		n = copy(payload, c.plain.buf[c.plain.off:c.plain.n])
-		c.plain.off += n
-		c.more = c.plain.off < c.plain.n
+	n, sum := 0, uint32(0)
+	if c.readErr == nil || c.raw == nil { // else the wait for it has failed
+		n, sum = c.readTarget(payload)
 	}
 	if c.closed {
 		c.served.Broadcast()
@@ -99,10 +85,10 @@ func (c *connection) serve(buf []byte, limit int) (data []byte, ended bool) {
 		m.stats.out(c.s.name, n)
 		switch {
 		case c.detached || c.m != m: // carried meanwhile, and lost
-			c.res.Push(payload[:n])
+			c.res.Push(payload[:n], sum)
 		default:
 			if c.res != nil {
-				c.res.Fill(nil, payload[:n])
+				c.res.Fill(nil, payload[:n], sum)
 			}
 			data = enclose(buf, n, c)
 		}
@@ -129,6 +115,34 @@ func (c *connection) serve(buf []byte, limit int) (data []byte, ended bool) {
 		c.served.Broadcast()
 	}
 	return data, ended
+}
+
+// readTarget reads what the target has into p, with mu given up meanwhile, and returns how much that was, with the
+// checksum of the direction as far as it is carried in records.
+func (c *connection) readTarget(p []byte) (n int, sum uint32) {
+	if c.raw == nil {
+		n = copy(p, c.plain.buf[c.plain.off:c.plain.n])
+		c.plain.off += n
+		c.more = c.plain.off < c.plain.n
+		if c.res != nil {
+			sum = c.res.Sum(p[:n])
+		}
+		return n, sum
+	}
+	res := c.res
+	c.reading = true
+	c.unlock()
+	n, err := c.raw.tryRead(p)
+	if n > 0 {
+		c.touch()
+		if res != nil {
+			sum = res.Sum(p[:n])
+		}
+	}
+	c.relock()
+	c.readDone()
+	c.more, c.readErr = n == len(p), err
+	return n, sum
 }
 
 // touch tells a target that counts idle time of bytes that passed it by.

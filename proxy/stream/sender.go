@@ -104,6 +104,7 @@ func (m *mux) sendReady(buf []byte) error {
 		piece, room := m.pace.budget()
 		m.fill(buf[:frame.MaxWebsocketMessage-len(control)], piece, room)
 		err := m.write(m.batch...)
+		m.giveBack()
 		m.spare = m.spare[:0]
 		if err != nil {
 			return err
@@ -128,6 +129,15 @@ func (m *mux) write(bufs ...[]byte) error {
 		return m.pace.prober.WriteProbe(probe, bufs...)
 	}
 	return m.transport.WriteBuffers(bufs...)
+}
+
+// giveBack lets go of the memory that the last message was sent from.
+func (m *mux) giveBack() {
+	for i, b := range m.lent {
+		b.Release()
+		m.lent[i] = nil
+	}
+	m.lent = m.lent[:0]
 }
 
 // overhead is what a frame of c's data and one of its end need besides the payload, at most.
