@@ -135,8 +135,7 @@ func (w *wire) drop(on bool) {
 	}
 }
 
-// strand drops the packets of connections that stand for good; new ones work. The relay sees their end if it is told
-// to.
+// strand drops the packets of present connections for good; new ones work. With tell, the relay sees their end.
 func (w *wire) strand(tell bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
