@@ -82,6 +82,8 @@ lint: $(LINTER) ## gofmt, go vet, golangci-lint, shellcheck, go mod tidy
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
+	@for os in windows darwin; do echo "GOOS=$$os go vet what culvert is made of"; \
+		GOOS=$$os go vet $$(GOOS=$$os go list -deps ./cmd/culvert | grep '^$(MODULE)') || exit 1; done
 	$(LINTER) run
 	go mod tidy -diff
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo 'shellcheck is not installed: scripts not checked'; fi
