@@ -1,6 +1,9 @@
 package resume
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // Chunks of a buffer, in bytes: keystrokes, the beginning of something, bulk.
 const (
@@ -115,7 +118,7 @@ func (q *buffer) keep(c *Block, p []byte) bool {
 		return false
 	}
 	q.mem.Take(len(c.memory), true)
-	c.b = p[:len(p):len(p)]
+	c.b = slices.Clip(p)
 	c.holds++
 	q.chunks = append(q.chunks, c)
 	q.size += len(p)
