@@ -51,11 +51,11 @@ func (m *Memory) Give(n int) {
 	m.used -= n
 }
 
-// exhausted times the limit is what may be kept in all: credit that was granted is more than the limit where many
-// connections use it at a time.
+// exhausted times the limit may be kept in all: if many connections use their granted credit at once, that is more than
+// the limit.
 const exhausted = 3
 
-// Exhausted reports whether so much is kept that some of it has to be given up.
+// Exhausted reports whether the process keeps so much that a connection has to give way.
 func (m *Memory) Exhausted() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

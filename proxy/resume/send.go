@@ -70,7 +70,7 @@ func (s *Stream) position(t Type) Record {
 	return Record{Type: t, ID: s.id, Received: s.told, Sum: s.sum, Limit: s.granted, At: s.open.at}
 }
 
-// again sends bytes that a transport has lost.
+// again repeats bytes that a transport has lost.
 func (s *Stream) again(buf []byte) []byte {
 	at := len(buf)
 	room := cap(buf) - at - 1

@@ -76,11 +76,10 @@ func New(m *Memory) *Stream {
 	return &Stream{memory: m, replay: buffer{mem: m}, limit: InitialCredit, granted: InitialCredit, window: InitialCredit}
 }
 
-// ID names the connection. It is zero as long as the destination has not said it.
+// ID names the connection. It is zero until the destination has named it.
 func (s *Stream) ID() ID { return s.id }
 
-// Plain reports whether what comes on this transport is the application's bytes as they are, for which there is no
-// credit yet.
+// Plain reports whether this transport carries the application's bytes as they are, without credit.
 func (s *Stream) Plain() bool { return s.in == plain }
 
 // Untaken is how many of the bytes received the application has not taken.

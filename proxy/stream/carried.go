@@ -25,7 +25,7 @@ type carriage struct {
 	seen     bool           // the peer's first message came
 	offered  bool           // it is not known yet whether the peer speaks records
 	carried  bool           // it does
-	failed   bool           // the dial has failed
+	failed   bool           // the dial failed
 	vacant   bool           // destination: the first record says what the connection is
 	detached bool           // it waits for a websocket
 	joined   bool           // it counts as one of its tunnel's
@@ -189,7 +189,7 @@ func (c *connection) received(m *mux, payload []byte) {
 	switch at, answered := c.res.At(); {
 	case err != nil:
 		if waiting {
-			m.resume.Remember(resume.Peer{}) // it may be no end of this package any more
+			m.resume.Remember(resume.Peer{}) // the far end may no longer be of this package
 		}
 		c.violated(err)
 		return
@@ -271,8 +271,8 @@ func (c *connection) deliverBytes(m *mux, p []byte) {
 		c.settle()
 		return
 	}
-	// What the peer was granted has room, whatever waits for others: the initial credit of a connection, and what Memory
-	// has promised beyond it. Where that is more than the process has, the one that holds most gives way.
+	// Granted credit always has room, whatever waits for other connections: the initial credit of a connection, and
+	// Memory's promises beyond it. If that is more than the process has, the tunnel that holds most gives way.
 	grow := c.inbox.growth(len(p))
 	if grow > smallChunk && m.resume.Memory.Exhausted() {
 		m.relieve(c)
@@ -282,7 +282,7 @@ func (c *connection) deliverBytes(m *mux, p []byte) {
 	}
 	m.resume.Memory.Take(grow, true)
 	if c.inbox.charged == 0 {
-		c.inbox.progress = time.Now() // it had nothing to take
+		c.inbox.progress = time.Now() // until now there were no bytes to take
 	}
 	c.inbox.put(p)
 	if c.raw == nil || len(p) >= directly || c.m != m {

@@ -22,18 +22,7 @@ func halfSockets(t testing.TB, network string) (a, b net.Conn) {
 	if network == "unix" {
 		address = t.TempDir() + "/s"
 	}
-	l, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if a, err = net.Dial(network, l.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	if b, err = l.Accept(); err != nil {
-		t.Fatal(err)
-	}
-	return a, b
+	return socketPair(t, network, address)
 }
 
 // spy notes what one side sends.

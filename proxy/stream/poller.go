@@ -5,9 +5,9 @@ import (
 	"io"
 )
 
-// poll tells the sender when the target has bytes to read. After the connection's end it reads them away; the
-// sender may be at a read still, and theirs must not meet. Its stack stays small: it is all that an idle
-// connection has of one.
+// poll reports to the sender when the target has bytes to read. After the connection's end it discards them. The sender
+// may still be reading then, and the two reads must not overlap. Its stack stays small: an idle connection has no
+// other.
 func (c *connection) poll() {
 	for c.await() {
 	}
@@ -73,7 +73,7 @@ func (c *connection) serve(buf []byte, limit int) (data []byte, ended bool) {
 	}
 	payload := buf[headerRoom : headerRoom+limit]
 	n, sum := 0, uint32(0)
-	if c.readErr == nil || c.raw == nil { // else the wait for it has failed
+	if c.readErr == nil || c.raw == nil { // else the wait for bytes failed
 		n, sum = c.readTarget(payload)
 	}
 	if c.closed {
@@ -84,7 +84,7 @@ func (c *connection) serve(buf []byte, limit int) (data []byte, ended bool) {
 		c.out += uint64(n)
 		m.stats.out(c.s.name, n)
 		switch {
-		case c.detached || c.m != m: // carried meanwhile, and lost
+		case c.detached || c.m != m: // it was carried meanwhile, and lost
 			c.res.Push(payload[:n], sum)
 		default:
 			if c.res != nil {
