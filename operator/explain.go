@@ -144,7 +144,7 @@ func serviceHint(service, code, operation string) string {
 		return "check the secret access key, this machine's clock, and that --region is the endpoint's"
 	case "MissingAuthenticationTokenException":
 		return "this endpoint takes signed calls only: remove --no-sign-request"
-	case "AccessDeniedException", "AccessDenied", "UnauthorizedException":
+	case "AccessDeniedException", "AccessDenied", "UnauthorizedException", "ForbiddenException":
 		return "the IAM policy must allow iot:" + operation + map[bool]string{true: " on this tunnel or thing"}[tunnels]
 	case "ThrottlingException", "TooManyRequestsException":
 		return "there were too many calls: wait a little and try again"

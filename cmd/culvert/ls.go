@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,8 +27,8 @@ type lsOptions struct {
 	aws reachAWS
 	selection
 
-	output                   string
-	online, offline, tunnels bool
+	output                             string
+	online, offline, tunnels, versions bool
 }
 
 func newLsCommand() *cobra.Command {
@@ -38,7 +39,8 @@ func newLsCommand() *cobra.Command {
 		Long: "Lists things with the state of their culvertd's MQTT connection, as AWS IoT knows it. NAME may be a pattern " +
 			"such as 'pi-*'. Pages are shown as they come.\n\n" +
 			"The caller needs iot:ListThings (iot:ListThingsInThingGroup for --group, iot:SearchIndex for --query), " +
-			"iot:DescribeEndpoint, and iot:GetConnection on client/*-tunnel.",
+			"iot:DescribeEndpoint, and iot:GetConnection on client/*-tunnel; with --tunnels iot:ListTunnels, and with " +
+			"--versions iot:GetRetainedMessage on topic/culvert/*/pong.",
 		Example: "  culvert ls\n" +
 			"  culvert ls 'pi-*' --offline\n" +
 			"  culvert ls --attribute site=berlin --output json",
@@ -56,6 +58,7 @@ func newLsCommand() *cobra.Command {
 	f.BoolVar(&o.online, "online", false, "show only things that are connected")
 	f.BoolVar(&o.offline, "offline", false, "show only things that are not connected")
 	f.BoolVar(&o.tunnels, "tunnels", false, "show how many open tunnels each thing has, with one more call for each")
+	f.BoolVar(&o.versions, "versions", false, "show which version of culvertd each device named in its last answer to culvert ping, with one more call for each")
 	f.StringVar(&o.output, "output", "table", "`form`: table, text (tabs between fields) or json (an object a line)")
 	o.aws.register(f)
 	reachHelp(cmd)
@@ -86,26 +89,37 @@ func runLs(cmd *cobra.Command, o *lsOptions, filter fleet.Filter) error {
 		l.tunnels = iotsecuretunneling.NewFromConfig(cfg)
 	}
 	looker := presence.New(cfg)
+	if o.versions {
+		l.answers = looker
+	}
 	shown, unknown := 0, error(nil)
 	for names, err := range fleet.Things(ctx, cfg, filter) {
 		if err != nil {
 			return lsError(err)
 		}
+		var page []fleet.Thing
 		for _, t := range fleet.Look(ctx, looker, names) {
-			if ctx.Err() != nil {
-				return &exitError{exitInterrupted, errors.New("interrupted")}
-			}
 			if t.Err != nil && unknown == nil {
 				unknown = t.Err
 			}
 			if o.online && !t.State.Connected || o.offline && (t.State.Connected || t.Err != nil) {
 				continue
 			}
-			if err := l.show(ctx, t); err != nil {
+			page = append(page, t)
+		}
+		rows, err := l.rows(ctx, page)
+		if ctx.Err() != nil {
+			return &exitError{exitInterrupted, errors.New("interrupted")}
+		}
+		if err != nil {
+			return lsError(err)
+		}
+		for i, r := range rows {
+			if err := l.print(r, page[i].State.Ago(l.now)); err != nil {
 				return lsError(err)
 			}
-			shown++
 		}
+		shown += len(rows)
 	}
 	switch {
 	case unknown != nil:
@@ -129,6 +143,7 @@ type lister struct {
 	form    string
 	now     time.Time
 	tunnels *iotsecuretunneling.Client // nil: the number of tunnels is not asked for
+	answers *presence.Client           // nil: versions are not asked for
 
 	headed bool
 }
@@ -140,11 +155,44 @@ type row struct {
 	Since   *time.Time `json:"since,omitempty"`
 	Address string     `json:"address,omitempty"`
 	Reason  string     `json:"reason,omitempty"`
+	Version *string    `json:"version,omitempty"` // "" if the device never said
 	Tunnels *int       `json:"tunnels,omitempty"`
 	Error   string     `json:"error,omitempty"`
 }
 
-func (l *lister) show(ctx context.Context, t fleet.Thing) error {
+// rows makes the rows of a page, and asks for more about some things at a time.
+func (l *lister) rows(ctx context.Context, page []fleet.Thing) ([]row, error) {
+	const atATime = 16
+	list, errs, names := make([]row, len(page)), make([]error, len(page)), make([]string, len(page))
+	for i, t := range page {
+		list[i], names[i] = rowOf(t), t.Name
+	}
+	if l.tunnels != nil || l.answers != nil {
+		fleet.Each(ctx, atATime, names, func(i int, name string) { errs[i] = l.more(ctx, name, &list[i]) })
+	}
+	return list, cmp.Or(errs...)
+}
+
+// more adds to a thing's row what takes a call each.
+func (l *lister) more(ctx context.Context, name string, r *row) error {
+	if l.tunnels != nil {
+		n, err := countOpen(ctx, l.tunnels, name)
+		if err != nil {
+			return err
+		}
+		r.Tunnels = &n
+	}
+	if l.answers != nil {
+		answer, err := l.answers.LastAnswer(ctx, name)
+		if err != nil && !errors.Is(err, presence.ErrNoAnswer) {
+			return err
+		}
+		r.Version = &answer.Version
+	}
+	return nil
+}
+
+func rowOf(t fleet.Thing) row {
 	r := row{Thing: clean.Line(t.Name, 128), Address: t.State.Address, Reason: t.State.Reason}
 	switch {
 	case t.Err != nil:
@@ -159,14 +207,7 @@ func (l *lister) show(ctx context.Context, t fleet.Thing) error {
 	if !t.State.Since.IsZero() {
 		r.Since = &t.State.Since
 	}
-	if l.tunnels != nil {
-		n, err := countOpen(ctx, l.tunnels, t.Name)
-		if err != nil {
-			return err
-		}
-		r.Tunnels = &n
-	}
-	return l.print(r, t.State.Ago(l.now))
+	return r
 }
 
 // countOpen returns how many open tunnels a thing has.
@@ -190,10 +231,12 @@ func (l *lister) print(r row, ago string) error {
 	if l.form == "json" {
 		return json.NewEncoder(l.out).Encode(r)
 	}
-	fields := []string{r.Thing, r.State, ago, r.Address}
-	heads := []string{"THING", "STATE", "SINCE", "ADDRESS"}
+	fields, heads, widths := []string{r.Thing, r.State, ago, r.Address}, []string{"THING", "STATE", "SINCE", "ADDRESS"}, []int{28, 9, 8, 20}
+	if r.Version != nil {
+		fields, heads, widths = append(fields, *r.Version), append(heads, "VERSION"), append(widths, 10)
+	}
 	if r.Tunnels != nil {
-		fields, heads = append(fields, fmt.Sprint(*r.Tunnels)), append(heads, "TUNNELS")
+		fields, heads, widths = append(fields, fmt.Sprint(*r.Tunnels)), append(heads, "TUNNELS"), append(widths, 9)
 	}
 	fields, heads = append(fields, r.Reason), append(heads, "REASON")
 	if l.form == "text" {
@@ -202,17 +245,16 @@ func (l *lister) print(r row, ago string) error {
 	}
 	if !l.headed {
 		l.headed = true
-		if err := l.line(heads); err != nil {
+		if err := l.line(heads, widths); err != nil {
 			return err
 		}
 	}
-	return l.line(fields)
+	return l.line(fields, widths)
 }
 
 // line prints columns of fixed width, since later pages are not known when the first is shown. What is wider pushes
 // the rest of its line to the right.
-func (l *lister) line(fields []string) error {
-	widths := []int{28, 9, 8, 20, 8}
+func (l *lister) line(fields []string, widths []int) error {
 	var b strings.Builder
 	for i, f := range fields {
 		b.WriteString(f)

@@ -95,8 +95,28 @@ func (c *Client) Answer(ctx context.Context, thing, mark string) (Answer, error)
 	}
 }
 
+// LastAnswer returns what a thing's culvertd last said of itself, to any operator. The error is [ErrNoAnswer] if it never
+// answered a ping.
+func (c *Client) LastAnswer(ctx context.Context, thing string) (Answer, error) {
+	data, err := c.dataPlane(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	m, err := data.GetRetainedMessage(ctx, PongTopic(thing))
+	switch {
+	case iotdata.IsNotFound(err):
+		return Answer{}, ErrNoAnswer
+	case err != nil:
+		return Answer{}, err
+	}
+	if a, ok := decodeAnswer(m.Payload, ""); ok {
+		return a, nil
+	}
+	return Answer{}, ErrNoAnswer
+}
+
 // decodeAnswer reads a message that a device has published, which may hold any bytes. It reports false if that is no
-// answer to the ping that mark belongs to.
+// answer to the ping that mark belongs to; "" stands for any ping.
 func decodeAnswer(payload []byte, mark string) (Answer, bool) {
 	var p struct {
 		Asked    []string `json:"asked"`
@@ -107,7 +127,7 @@ func decodeAnswer(payload []byte, mark string) (Answer, bool) {
 			Disabled bool   `json:"disabled"`
 		} `json:"services"`
 	}
-	if len(payload) > maxAnswer || json.Unmarshal(payload, &p) != nil || !slices.Contains(p.Asked, mark) {
+	if len(payload) > maxAnswer || json.Unmarshal(payload, &p) != nil || mark != "" && !slices.Contains(p.Asked, mark) {
 		return Answer{}, false
 	}
 	const century = 100 * 365 * 24 * time.Hour

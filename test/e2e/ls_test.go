@@ -48,6 +48,17 @@ func TestLsTellsWhichThingsAreThere(t *testing.T) {
 	if out, code := ls("pi-1", "--output", "json"); code != 0 || !strings.HasPrefix(out, `{"thing":"pi-1","state":"online","since":"20`) {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
+	if out, code := exitCode(t, site.culvert(t, "ping", "-c", "1", "pi-1")); code != 0 {
+		t.Fatalf("exit code %d:\n%s", code, out)
+	}
+	out, code := ls("pi-1", "pi-2", "--versions", "--tunnels", "--output", "text")
+	if lines := strings.Split(out, "\n"); code != 0 || !strings.HasSuffix(lines[0], "\tdevel\t0\t") || !strings.HasSuffix(lines[1], "\t\t0\t") {
+		t.Errorf("exit code %d:\n%q", code, out)
+	}
+	box.DataPlane.SetBehaviour(dataplane.Behaviour{Denied: []string{"GetRetainedMessage"}})
+	if out, code := ls("pi-1", "--versions"); code != 1 || !strings.Contains(out, "hint: the IAM policy must allow iot:GetRetainedMessage") {
+		t.Errorf("without permission for answers, exit code %d:\n%s", code, out)
+	}
 	box.DataPlane.SetBehaviour(dataplane.Behaviour{Denied: []string{"GetConnection"}})
 	if out, code := ls("pi-1"); code != 1 || !strings.Contains(out, "unknown") || !strings.Contains(out, "GetConnection") {
 		t.Errorf("without permission, exit code %d:\n%s", code, out)
