@@ -15,12 +15,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/culvert-iot/culvert/internal/version"
+	"github.com/culvert-iot/culvert/operator/retries"
 )
 
 // iamClient calls AWS IAM's query API, for the two operations that doctor needs: the SDK's module would make up a fifth of
@@ -79,33 +79,16 @@ func (c *iamClient) roleARN(ctx context.Context, name string) (string, error) {
 	return out.ARN, err
 }
 
-// call repeats what is worth it, as the SDK does.
+// call sends a call, and repeats it as the SDK does.
 func (c *iamClient) call(ctx context.Context, operation string, form url.Values, out any) error {
 	form.Set("Action", operation)
 	form.Set("Version", "2010-05-08")
-	var retryer aws.Retryer = retry.NewStandard()
-	if c.cfg.Retryer != nil {
-		retryer = c.cfg.Retryer()
+	retryer := retries.Of(c.cfg)
+	err := retries.Do(ctx, retryer, retryer.IsErrorRetryable, func() error { return c.send(ctx, form.Encode(), out) })
+	if err != nil {
+		return &smithy.OperationError{ServiceID: "IAM", OperationName: operation, Err: err}
 	}
-	for attempt := 1; ; attempt++ {
-		err := c.send(ctx, form.Encode(), out)
-		if err == nil {
-			return nil
-		}
-		err = &smithy.OperationError{ServiceID: "IAM", OperationName: operation, Err: err}
-		if ctx.Err() != nil || attempt >= retryer.MaxAttempts() || !retryer.IsErrorRetryable(err) {
-			return err
-		}
-		delay, delayErr := retryer.RetryDelay(attempt, err)
-		if delayErr != nil {
-			return err
-		}
-		select {
-		case <-time.After(delay):
-		case <-ctx.Done():
-			return err
-		}
-	}
+	return nil
 }
 
 func (c *iamClient) send(ctx context.Context, form string, out any) error {

@@ -15,12 +15,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/culvert-iot/culvert/internal/version"
+	"github.com/culvert-iot/culvert/operator/retries"
 )
 
 const (
@@ -49,22 +49,16 @@ func New(o Options) *Client {
 		o.HTTPClient = http.DefaultClient
 	}
 	if o.Retryer == nil {
-		o.Retryer = retry.NewStandard()
+		o.Retryer = retries.New("", 0)
 	}
 	return &Client{o}
 }
 
 // NewFromConfig returns a client with the SDK's configuration for the given endpoint, a host name or a URL.
 func NewFromConfig(cfg aws.Config, endpoint string) *Client {
-	o := Options{Region: cfg.Region, Credentials: cfg.Credentials, HTTPClient: cfg.HTTPClient, Endpoint: endpoint}
+	o := Options{Region: cfg.Region, Credentials: cfg.Credentials, HTTPClient: cfg.HTTPClient, Endpoint: endpoint, Retryer: retries.Of(cfg)}
 	if !strings.Contains(endpoint, "://") {
 		o.Endpoint = "https://" + endpoint
-	}
-	switch {
-	case cfg.Retryer != nil:
-		o.Retryer = cfg.Retryer()
-	case cfg.RetryMaxAttempts > 0: // AWS_MAX_ATTEMPTS, or the profile's max_attempts
-		o.Retryer = retry.NewStandard(func(s *retry.StandardOptions) { s.MaxAttempts = cfg.RetryMaxAttempts })
 	}
 	return New(o)
 }
@@ -84,29 +78,12 @@ type request struct {
 // call sends r and decodes its answer into out, if out is not nil. Errors are a *smithy.OperationError around what
 // happened; what the service answered is a *smithy.GenericAPIError within.
 func (c *Client) call(ctx context.Context, r request, out any) error {
-	err := c.attempts(ctx, r, out)
+	repeat := func(err error) bool { return c.repeat(r, err) }
+	err := retries.Do(ctx, c.options.Retryer, repeat, func() error { return c.send(ctx, r, out) })
 	if err != nil {
 		return &smithy.OperationError{ServiceID: ServiceID, OperationName: r.operation, Err: err}
 	}
 	return nil
-}
-
-func (c *Client) attempts(ctx context.Context, r request, out any) error {
-	for attempt := 1; ; attempt++ {
-		err := c.send(ctx, r, out)
-		if err == nil || ctx.Err() != nil || attempt >= c.options.Retryer.MaxAttempts() || !c.repeat(r, err) {
-			return err
-		}
-		delay, delayErr := c.options.Retryer.RetryDelay(attempt, err)
-		if delayErr != nil {
-			return err
-		}
-		select {
-		case <-time.After(delay):
-		case <-ctx.Done():
-			return err
-		}
-	}
 }
 
 // repeat reports whether r may be sent again after err. A call that must not be doubled is repeated only when the

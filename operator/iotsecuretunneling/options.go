@@ -5,11 +5,11 @@ import (
 	"os"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/culvert-iot/culvert/internal/endpoints"
+	"github.com/culvert-iot/culvert/operator/retries"
 )
 
 // ServiceID is the service's name in the AWS SDKs and, in capitals, in the environment:
@@ -50,7 +50,7 @@ func New(options Options, optFns ...func(*Options)) *Client {
 		options.HTTPClient = awshttp.NewBuildableClient()
 	}
 	if options.Retryer == nil {
-		options.Retryer = newRetryer(options.RetryMode, options.RetryMaxAttempts)
+		options.Retryer = retries.New(options.RetryMode, options.RetryMaxAttempts)
 	}
 	return &Client{options: options}
 }
@@ -114,16 +114,4 @@ func configuredEndpoint(cfg aws.Config) *string {
 		}
 	}
 	return cfg.BaseEndpoint
-}
-
-func newRetryer(mode aws.RetryMode, attempts int) aws.Retryer {
-	set := func(o *retry.StandardOptions) {
-		if attempts > 0 {
-			o.MaxAttempts = attempts
-		}
-	}
-	if mode == aws.RetryModeAdaptive {
-		return retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) { o.StandardOptions = append(o.StandardOptions, set) })
-	}
-	return retry.NewStandard(set)
 }
