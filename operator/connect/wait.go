@@ -3,6 +3,7 @@ package connect
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/backoff"
@@ -106,9 +107,7 @@ func (w *waiter) help(ctx context.Context) error {
 
 // adviseAbsent says why the device may not come. One that other tunnels reach is not offline.
 func (w *waiter) adviseAbsent(ctx context.Context) {
-	if n := w.otherTunnels(ctx); n > 0 {
-		w.advise("%s is online: it is connected to %d other tunnels. It may take no more than these (max_tunnels of culvertd)", w.thing, n)
-		w.advise("Close one that is not needed (culvert list-tunnels, culvert close-tunnel), or raise the limit on the device")
+	if w.adviseFull(ctx, w.thing, w.tunnel.id) {
 		return
 	}
 	w.advise("%s does not answer. It may be offline: the tunnel comes up when it is back", w.thing)
@@ -120,15 +119,31 @@ func (w *waiter) adviseAbsent(ctx context.Context) {
 	w.advise("Or it is connected to another region or account than %s. On the device: culvertd check, culvertd status", where)
 }
 
-// otherTunnels counts the thing's other open tunnels to which the device is connected.
-func (w *waiter) otherTunnels(ctx context.Context) (n int) {
-	find := &finder{Config: w.Config, thing: w.thing, skip: map[string]bool{w.tunnel.id: true}}
+// adviseFull says what to do if other tunnels reach the device, which then has no place for this one. It reports whether
+// they do.
+func (c *Config) adviseFull(ctx context.Context, thing, id string) bool {
+	n := c.otherTunnels(ctx, thing, id)
+	if n == 0 {
+		return false
+	}
+	others := "another tunnel"
+	if n > 1 {
+		others = fmt.Sprintf("%d other tunnels", n)
+	}
+	c.advise("%s is online: it is connected to %s. It may take no more than that (max_tunnels of culvertd)", thing, others)
+	c.advise("Close one that is not needed (culvert list-tunnels, culvert close-tunnel), or raise the limit on the device")
+	return true
+}
+
+// otherTunnels counts the thing's open tunnels, but for the one with this id, to which the device is connected.
+func (c *Config) otherTunnels(ctx context.Context, thing, id string) (n int) {
+	find := &finder{Config: c, thing: thing, skip: map[string]bool{id: true}}
 	ids, err := find.list(ctx)
 	if err != nil {
 		return 0
 	}
 	for _, id := range ids[:min(len(ids), maxCandidates)] {
-		d, err := w.describe(ctx, id)
+		d, err := c.describe(ctx, id)
 		if err != nil {
 			return n
 		}

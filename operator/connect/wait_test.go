@@ -119,6 +119,27 @@ func TestADeviceWhoseTunnelsAreAllTakenIsNotCalledOffline(t *testing.T) {
 	})
 }
 
+// A device without a place for another tunnel connects to the newest one for some seconds, and then leaves it.
+func TestADeviceThatLeftForWantOfAPlaceIsNotCalledOffline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		busy := func(d *types.Tunnel) {
+			d.DestinationConnectionState = &types.ConnectionState{Status: types.ConnectionStatusConnected, LastUpdatedAt: d.CreatedAt}
+		}
+		api, news := &scripted{tunnels: []*types.Tunnel{aTunnel("a"), aTunnel("b", busy)}}, &told{}
+		cfg := Config{API: api, Region: "eu-west-1", Progress: news.event}
+		if err := cfg.check("pi-1", []string{"SSH"}); err != nil {
+			t.Fatal(err)
+		}
+		tunnel := &Tunnel{cfg: &cfg, thing: "pi-1", session: newSession(&cfg, &tunnel{id: "a", services: []string{"SSH"}})}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		tunnel.watchDevice(ctx)
+		if advice := news.texts(Advice); len(advice) != 2 || !strings.HasPrefix(advice[0], "pi-1 is online: it is connected to another tunnel") {
+			t.Errorf("advice %q", advice)
+		}
+	})
+}
+
 // A device that has lost its state waits for a notification.
 func TestADeviceThatLeftAnOpenTunnelIsNotifiedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

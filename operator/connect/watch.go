@@ -47,6 +47,9 @@ func (t *Tunnel) watchDevice(ctx context.Context) {
 			t.session.setAway(true)
 			t.cfg.tell(DeviceLeft, "%s has left the tunnel", []any{t.thing})
 		case now.Sub(away) >= awayGrace && now.Sub(notified) >= notifyEvery:
+			if notified.IsZero() {
+				t.cfg.adviseFull(ctx, t.thing, t.session.tunnel().id)
+			}
 			notified = now
 			t.cfg.step("notifying %s once more", t.thing)
 			if err := t.cfg.notify(ctx, t.session.tunnel(), t.thing); err != nil && ctx.Err() == nil {
