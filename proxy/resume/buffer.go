@@ -54,7 +54,7 @@ func NewBlock(n, overhead int) *Block {
 }
 
 // fills reports whether n bytes are enough of a block to keep it for them.
-func fills(n, size int) bool { return n >= size/4*3 }
+func fills(n, size int) bool { return 2*n >= size }
 
 // Memory is all of it.
 func (c *Block) Memory() []byte { return c.memory }
