@@ -110,17 +110,21 @@ func explainService(err error) (problem, bool) {
 		return problem{}, false
 	}
 	// Getting credentials may take calls of other services: the innermost one is the one that failed.
-	service, operation := "", ""
-	for inner := err; ; {
-		op, ok := errors.AsType[*smithy.OperationError](inner)
-		if !ok {
-			break
-		}
-		service, operation, inner = op.ServiceID, op.OperationName, op.Err
-	}
+	service, operation := innermost(err)
 	// The AWS CLI's own words, since scripts look for them.
 	text := fmt.Sprintf("An error occurred (%s) when calling the %s operation: %s", e.ErrorCode(), operation, e.ErrorMessage())
 	return problem{kind: Service, text: text, hint: serviceHint(service, e.ErrorCode(), operation)}, true
+}
+
+// innermost returns the service and the name of the call that failed; "" if none did.
+func innermost(err error) (service, operation string) {
+	for {
+		op, ok := errors.AsType[*smithy.OperationError](err)
+		if !ok {
+			return service, operation
+		}
+		service, operation, err = op.ServiceID, op.OperationName, op.Err
+	}
 }
 
 func serviceHint(service, code, operation string) string {
@@ -156,11 +160,9 @@ func serviceHint(service, code, operation string) string {
 	return ""
 }
 
+// explainCredentials knows errors of two kinds of clients: one asks for credentials when it signs, the other one before.
 func explainCredentials(err error) (problem, bool) {
-	e, ok := errors.AsType[*v4.SigningError](err)
-	if !ok {
-		return problem{}, false
-	}
+	e, signing := errors.AsType[*v4.SigningError](err)
 	p := problem{kind: Configuration}
 	_, expired := errors.AsType[*ssocreds.InvalidTokenError](err)
 	path, unread := errors.AsType[*fs.PathError](err)
@@ -168,11 +170,14 @@ func explainCredentials(err error) (problem, bool) {
 		p.text, p.hint = "The SSO session has expired or is not there", "run: aws sso login, with the --profile in use"
 		return p, true
 	}
-	if op, ok := errors.AsType[*smithy.OperationError](e.Err); ok && op.ServiceID == "ec2imds" {
+	if service, _ := innermost(err); service == "ec2imds" {
 		// The last place of the search: there were none in all others.
 		p.text = "Unable to locate credentials"
 		p.hint = "give --profile, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run: aws configure"
 		return p, true
+	}
+	if !signing {
+		return problem{}, false
 	}
 	p.text, p.hint = "Unable to get credentials: "+e.Err.Error(), "check the profile in use; aws sts get-caller-identity must work with it"
 	return p, true

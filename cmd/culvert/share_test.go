@@ -74,3 +74,28 @@ func TestWhichCommandsShareAHolder(t *testing.T) {
 		}
 	}
 }
+
+// Whichever service is called first, a user without credentials reads the same.
+func TestEveryCommandSaysThatThereAreNoCredentials(t *testing.T) {
+	a := newAccount(t)
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none",
+	} {
+		t.Setenv(name, value)
+	}
+	for _, args := range [][]string{
+		{"ls"},
+		{"inventory"},
+		{"ping", "-c", "1", "pi-1"},
+		{"setup-thing", "x", "--account", "123456789012"},
+		{"setup-thing", "x"},
+		{"tunnels", "pi-1"},
+		{"list-tunnels"},
+		{"connect", "--no-share", "pi-1"},
+	} {
+		out, errs, code := a.culvert(t, args...)
+		if code == 0 || !strings.Contains(errs, "Unable to locate credentials") || !strings.Contains(errs, "\nhint: give --profile, set AWS_ACCESS_KEY_ID") {
+			t.Errorf("culvert %s: exit code %d, %s%s", strings.Join(args, " "), code, out, errs)
+		}
+	}
+}
