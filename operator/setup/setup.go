@@ -162,7 +162,7 @@ func (p *Plan) findPolicy(ctx context.Context) error {
 	p.policyVersion = aws.ToString(out.DefaultVersionId)
 	if !p.Outdated && !samePolicy(document, p.PolicyDocument) {
 		return hint.New("there is a policy "+p.PolicyName+" already, and it says something else",
-			"see it with: aws iot get-policy --policy-name "+p.PolicyName+"; delete it, or name another with --policy-name")
+			"see it with: aws iot get-policy --policy-name "+p.PolicyName+"; if it allows what a device needs, leave it, or name another with --policy-name")
 	}
 	p.Policy = true
 	return nil
