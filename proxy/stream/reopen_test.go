@@ -59,9 +59,7 @@ func (r *rig) talkTo(service, text string) talker {
 	if err := r.source.Open(service, local); err != nil {
 		r.t.Fatal(err)
 	}
-	if _, err := io.WriteString(says, text); err != nil {
-		r.t.Fatal(err)
-	}
+	_, _ = io.WriteString(says, text) // a reset may be faster; what was not said is not answered
 	return talker{says, hears}
 }
 
@@ -296,12 +294,7 @@ func TestADestinationThatIsFullSaysSo(t *testing.T) {
 		for _, c := range all {
 			c.mustHear(t, "one")
 		}
-		local, _, says := newOneWay()
-		if err := r.source.Open("X", local); err != nil {
-			t.Fatal(err)
-		}
-		_, _ = io.WriteString(says, "too many") // the refusal may be faster
-		talker{says: says}.mustBeReset(t)
+		r.talk("too many").mustBeReset(t)
 		r.mustHaveDialled(len(all))
 		_, _ = io.WriteString(all[0].says, "two")
 		all[0].mustHear(t, "two")
