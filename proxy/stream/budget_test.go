@@ -103,7 +103,8 @@ func TestTheProcessesMemoryIsBounded(t *testing.T) {
 			all[i] = s
 			s.send("STREAM_START 1 ECHO#1", "STREAM_START 1 DEAF#1")
 		}
-		for _, s := range all { // once all are there: the reserve of one that comes later is on top
+		synctest.Wait() // until all are there: the reserve of one that comes later is on top
+		for _, s := range all {
 			for n := range 20 {
 				s.send(fmt.Sprintf("CONNECTION_START 1 DEAF#%d", n+2))
 			}
