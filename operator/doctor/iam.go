@@ -2,25 +2,20 @@ package doctor
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/xml"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"github.com/culvert-iot/culvert/internal/version"
 	"github.com/culvert-iot/culvert/operator/retries"
+	"github.com/culvert-iot/culvert/operator/signed"
 )
 
 // iamClient calls AWS IAM's query API, for the two operations that doctor needs: the SDK's module would make up a fifth of
@@ -100,23 +95,12 @@ func (c *iamClient) send(ctx context.Context, form string, out any) error {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
-	req.Header.Set("User-Agent", "culvert/"+version.Get().Version)
-	credentials, err := c.cfg.Credentials.Retrieve(ctx)
-	if err != nil {
+	if err := signed.Sign(ctx, c.cfg.Credentials, req, []byte(form), "iam", c.region); err != nil {
 		return err
 	}
-	sum := sha256.Sum256([]byte(form))
-	if err := v4.NewSigner().SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), "iam", c.region, time.Now()); err != nil {
+	resp, body, err := signed.Send(c.cfg.HTTPClient, req)
+	if err != nil {
 		return err
-	}
-	resp, err := c.cfg.HTTPClient.Do(req)
-	if err != nil {
-		return &smithyhttp.RequestSendError{Err: err}
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		var e struct {

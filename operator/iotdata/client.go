@@ -3,32 +3,25 @@ package iotdata
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"github.com/culvert-iot/culvert/internal/version"
 	"github.com/culvert-iot/culvert/operator/retries"
+	"github.com/culvert-iot/culvert/operator/signed"
 )
 
 const (
 	// ServiceID is the service's name in the AWS SDKs.
 	ServiceID   = "IoT Data Plane"
 	signingName = "iotdevicegateway" // API reference: data-plane requests
-
-	maxAnswer = 1 << 20 // bytes of an answer that are read
 )
 
 // Options are what a [Client] is made of.
@@ -101,14 +94,9 @@ func (c *Client) send(ctx context.Context, r request, out any) error {
 	if err != nil {
 		return err
 	}
-	resp, err := c.options.HTTPClient.Do(req)
+	resp, answer, err := signed.Send(c.options.HTTPClient, req)
 	if err != nil {
-		return &smithyhttp.RequestSendError{Err: err}
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+		return err
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return &smithyhttp.ResponseError{
@@ -141,21 +129,14 @@ func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("User-Agent", "culvert/"+version.Get().Version)
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/octet-stream")
 	}
 	if p := c.options.Credentials; p != nil && !aws.IsCredentialsProvider(p, aws.AnonymousCredentials{}) {
-		credentials, err := p.Retrieve(ctx)
-		if err != nil {
-			return nil, err
-		}
 		if c.options.Region == "" {
 			return nil, &aws.MissingRegionError{}
 		}
-		sum := sha256.Sum256(r.body)
-		err = v4.NewSigner().SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), signingName, c.options.Region, time.Now())
-		if err != nil {
+		if err := signed.Sign(ctx, p, req, r.body, signingName, c.options.Region); err != nil {
 			return nil, err
 		}
 	}
