@@ -24,13 +24,13 @@ func (m *mux) doubtFarewells(s *stream) {
 		return
 	}
 	tries, due := m.resume.Doubt(s.service)
-	if !due || m.ended || m.closing || m.mute {
+	if !due || !m.takesFrames() {
 		return
 	}
 	time.AfterFunc(resumeAfter(tries), func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if !m.ended && !m.closing && !m.mute && m.attaches != nil {
+		if m.takesFrames() && m.attaches != nil {
 			m.attaches.sayFarewells()
 		}
 	})

@@ -108,6 +108,9 @@ func newMux(cfg Config) *mux {
 	return m
 }
 
+// takesFrames reports whether the websocket still takes new frames.
+func (m *mux) takesFrames() bool { return !m.ended && !m.closing && !m.mute }
+
 // testYield is called in each section that has given the lock up, where a test sets it.
 var testYield func()
 

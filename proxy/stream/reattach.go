@@ -231,7 +231,7 @@ func (m *mux) heardFrom(at resume.Address) {
 	m.resume.Heard(at)
 	if !m.present {
 		m.present = true
-		if m.attaches != nil && !m.ended && !m.closing && !m.mute {
+		if m.attaches != nil && m.takesFrames() {
 			m.attaches.resumeRest()
 		}
 	}
@@ -267,7 +267,7 @@ func (m *mux) resumeLater(c *connection) {
 	time.AfterFunc(d, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if c.detached && !c.closed && c.epoch == epoch && !m.ended && !m.closing && !m.mute && m.attaches != nil {
+		if c.detached && !c.closed && c.epoch == epoch && m.takesFrames() && m.attaches != nil {
 			m.attaches.resumeOne(c)
 		}
 	})

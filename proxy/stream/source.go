@@ -108,7 +108,7 @@ func (s *Source) handle(msg *frame.Message) error {
 func (s *Source) Open(service string, local net.Conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.closing || s.mute {
+	if !s.takesFrames() {
 		return ErrEnded
 	}
 	if len(service) > maxServiceID {
