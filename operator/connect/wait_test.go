@@ -68,10 +68,7 @@ func TestWaitingForTheDevice(t *testing.T) {
 						d.Status = types.TunnelStatusClosed
 					}
 				}
-				cfg := Config{API: api, Region: "eu-west-1", Progress: news.event, Wait: tt.wait}
-				if err := cfg.check("pi-1", []string{"SSH"}); err != nil {
-					t.Fatal(err)
-				}
+				cfg := checked(t, Config{API: api, Progress: news.event, Wait: tt.wait})
 				ctx, cancel := context.WithTimeoutCause(t.Context(), cfg.Wait, errWaited)
 				defer cancel()
 				err := (&waiter{Config: &cfg, thing: "pi-1", tunnel: found}).wait(ctx)
@@ -105,10 +102,7 @@ func TestADeviceWhoseTunnelsAreAllTakenIsNotCalledOffline(t *testing.T) {
 			d.DestinationConnectionState = &types.ConnectionState{Status: types.ConnectionStatusConnected, LastUpdatedAt: d.CreatedAt}
 		}
 		api, news := &scripted{tunnels: []*types.Tunnel{aTunnel("a"), aTunnel("b", busy), aTunnel("c", busy)}}, &told{}
-		cfg := Config{API: api, Region: "eu-west-1", Progress: news.event, Wait: 15 * time.Second}
-		if err := cfg.check("pi-1", []string{"SSH"}); err != nil {
-			t.Fatal(err)
-		}
+		cfg := checked(t, Config{API: api, Progress: news.event, Wait: 15 * time.Second})
 		ctx, cancel := context.WithTimeoutCause(t.Context(), cfg.Wait, errWaited)
 		defer cancel()
 		_ = (&waiter{Config: &cfg, thing: "pi-1", tunnel: &tunnel{id: "a", services: []string{"SSH"}}}).wait(ctx)
@@ -126,10 +120,7 @@ func TestADeviceThatLeftForWantOfAPlaceIsNotCalledOffline(t *testing.T) {
 			d.DestinationConnectionState = &types.ConnectionState{Status: types.ConnectionStatusConnected, LastUpdatedAt: d.CreatedAt}
 		}
 		api, news := &scripted{tunnels: []*types.Tunnel{aTunnel("a"), aTunnel("b", busy)}}, &told{}
-		cfg := Config{API: api, Region: "eu-west-1", Progress: news.event}
-		if err := cfg.check("pi-1", []string{"SSH"}); err != nil {
-			t.Fatal(err)
-		}
+		cfg := checked(t, Config{API: api, Progress: news.event})
 		tunnel := &Tunnel{cfg: &cfg, thing: "pi-1", session: newSession(&cfg, &tunnel{id: "a", services: []string{"SSH"}})}
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
@@ -156,10 +147,7 @@ func TestADeviceThatLeftAnOpenTunnelIsNotifiedAgain(t *testing.T) {
 			}
 			d.DestinationConnectionState = &types.ConnectionState{Status: status, LastUpdatedAt: aws.Time(at)}
 		}
-		cfg := Config{API: api, Region: "eu-west-1", Progress: news.event}
-		if err := cfg.check("pi-1", []string{"SSH"}); err != nil {
-			t.Fatal(err)
-		}
+		cfg := checked(t, Config{API: api, Progress: news.event})
 		found := &tunnel{id: "a", services: []string{"SSH"}}
 		tunnel := &Tunnel{cfg: &cfg, thing: "pi-1", session: newSession(&cfg, found)}
 		tunnel.session.setDeviceSince(began)
@@ -204,10 +192,7 @@ func TestALinkThatIsBackBeforeTheDeviceSaysSo(t *testing.T) {
 					}
 					d.DestinationConnectionState = &types.ConnectionState{Status: status, LastUpdatedAt: aws.Time(at)}
 				}
-				cfg := Config{API: api, Region: "eu-west-1", Progress: news.event}
-				if err := cfg.check("pi-1", []string{"SSH"}); err != nil {
-					t.Fatal(err)
-				}
+				cfg := checked(t, Config{API: api, Progress: news.event})
 				tunnel := &Tunnel{cfg: &cfg, thing: "pi-1", session: newSession(&cfg, &tunnel{id: "a", services: []string{"SSH"}})}
 				tunnel.session.setDeviceSince(began)
 				source := proxy.NewSource(proxy.SourceConfig{})
@@ -235,4 +220,14 @@ func TestALinkThatIsBackBeforeTheDeviceSaysSo(t *testing.T) {
 			})
 		})
 	}
+}
+
+// checked is cfg for the thing pi-1 and its service SSH, in a region.
+func checked(t *testing.T, cfg Config) Config {
+	t.Helper()
+	cfg.Region = "eu-west-1"
+	if err := cfg.check("pi-1", []string{"SSH"}); err != nil {
+		t.Fatal(err)
+	}
+	return cfg
 }

@@ -82,10 +82,7 @@ func (r *raws) count(first byte) (n int) {
 }
 
 func (r *raws) end() {
-	r.registry.Lock()
-	r.registry.Close(resume.Stopped)
-	r.registry.Unlock()
-	r.registry.Ending.Wait()
+	stop(r.registry)
 	synctest.Wait()
 	if n := r.budget.connections; n != 0 {
 		r.t.Errorf("%d connections are counted after the end", n)

@@ -114,10 +114,7 @@ func playRecords(t *testing.T, script []byte) {
 	}
 	time.Sleep(time.Second)
 	cut()
-	registry.Lock()
-	registry.Close(resume.Stopped)
-	registry.Unlock()
-	registry.Ending.Wait()
+	stop(registry)
 	if n := registry.Memory.Used(); n != 0 {
 		t.Errorf("%d bytes are kept after the end", n)
 	}

@@ -68,9 +68,6 @@ func TestPlainBytesBeforeTheRecordsAreBounded(t *testing.T) {
 		}
 		_ = far.Close(closeNormal, "")
 		<-served
-		registry.Lock()
-		registry.Close(resume.Stopped)
-		registry.Unlock()
-		registry.Ending.Wait()
+		stop(registry)
 	})
 }

@@ -45,10 +45,7 @@ func through(tb testing.TB, records bool) (client, target net.Conn) {
 		<-served
 		for _, y := range []*resume.Registry{near, far} {
 			if y != nil {
-				y.Lock()
-				y.Close(resume.Stopped)
-				y.Unlock()
-				y.Ending.Wait()
+				stop(y)
 			}
 		}
 		_, _ = client.Close(), target.Close()

@@ -54,10 +54,7 @@ func TestAConnectionOfAStreamThatBeganOnAnotherWebsocket(t *testing.T) {
 				_, _ = far.Write(b)
 				_ = far.Close(closeNormal, "")
 				<-served
-				kept.Lock()
-				kept.Close(resume.Stopped)
-				kept.Unlock()
-				kept.Ending.Wait()
+				stop(kept)
 			})
 		})
 	}

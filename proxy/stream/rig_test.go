@@ -36,10 +36,7 @@ func newRig(t testing.TB, dial func() (net.Conn, error)) *rig {
 	t.Cleanup(func() {
 		r.cut()
 		for _, y := range []*resume.Registry{r.near, r.far} {
-			y.Lock()
-			y.Close(resume.Stopped)
-			y.Unlock()
-			y.Ending.Wait()
+			stop(y)
 			if n := y.Memory.Used(); n != 0 {
 				t.Errorf("%d bytes are kept after the end", n)
 			}
@@ -110,4 +107,12 @@ func (e *ending) Read(p []byte) (int, error) {
 		e.left -= n
 	}
 	return n, err
+}
+
+// stop closes a registry and waits until its connections have reported their end.
+func stop(y *resume.Registry) {
+	y.Lock()
+	y.Close(resume.Stopped)
+	y.Unlock()
+	y.Ending.Wait()
 }
