@@ -10,7 +10,7 @@ import (
 	"github.com/culvert-iot/culvert/proxy/resume"
 )
 
-// mustKeepNothing gives both ends a websocket on which a connection that has ended for one of them ends for the other.
+// mustKeepNothing checks that neither end keeps a connection once both have a websocket.
 func (r *rig) mustKeepNothing(when string) {
 	r.t.Helper()
 	if r.source.over() || r.destination.over() {
@@ -26,8 +26,8 @@ func (r *rig) mustKeepNothing(when string) {
 	}
 }
 
-// A client that breaks its connection off while the websocket is lost after any byte: the device keeps nothing for it
-// once the next websocket is there.
+// A client breaks its connection off, and the websocket is lost after any byte. On the next websocket the device drops
+// the connection.
 func TestAnEndThatTheWebsocketLostIsToldOnTheNext(t *testing.T) {
 	t.Parallel()
 	step := 1

@@ -21,7 +21,7 @@ func (slowArrival) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// A destination that has the answer to its handshake is there: what the source sends from then on reaches it.
+// Once a destination has the answer to its handshake, it receives what the source sends.
 func TestAStreamThatBeginsWithTheAnswerReachesTheDestination(t *testing.T) {
 	g := newRig(t, with(func(c *Config) { c.Logger = slog.New(slowArrival{slog.DiscardHandler}) }))
 	s := g.join(src, "3.0")

@@ -22,7 +22,7 @@ type link struct {
 	had        map[string]had     // which services ever had a stream
 	sourceSeen bool
 
-	arriving map[tunnels.Mode]int // connections whose handshake is being answered
+	arriving map[tunnels.Mode]int // connections between the answer to their handshake and attach
 	arrival  sync.Cond
 }
 
@@ -60,8 +60,8 @@ func newLink(r *Relay, tunnel string) *link {
 	return l
 }
 
-// expect notes that the handshake of a side's connection is about to be answered. What the other side sends from then on
-// waits for the connection: its owner may know by the answer that it is there. The function ends that, once.
+// expect is called before the relay answers the handshake of a side's connection. From then on the relay holds what the
+// other side sends until arrived is called: with the answer, the connection's owner may tell the other side to begin.
 func (l *link) expect(side tunnels.Mode) (arrived func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

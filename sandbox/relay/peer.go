@@ -38,7 +38,7 @@ type peer struct {
 	side    tunnels.Mode
 	version int
 	ws      *websocket.Conn
-	arrived func()     // says that the link knows it by now, or never will
+	arrived func()     // ends what link.expect began
 	rng     *rand.Rand // the writer's
 	heard   time.Time  // the reader's: when the idle time began
 	partial int        // the reader's: how much there is of a frame
