@@ -112,7 +112,7 @@ func (c *iamClient) send(ctx context.Context, form string, out any) error {
 			e.Code = http.StatusText(resp.StatusCode)
 		}
 		return &smithyhttp.ResponseError{
-			Response: &smithyhttp.Response{Response: resp}, Err: &smithy.GenericAPIError{Code: e.Code, Message: e.Message},
+			Response: resp, Err: &smithy.GenericAPIError{Code: e.Code, Message: e.Message},
 		}
 	}
 	return xml.Unmarshal(body, out)

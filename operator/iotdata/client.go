@@ -100,7 +100,7 @@ func (c *Client) send(ctx context.Context, r request, out any) error {
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return &smithyhttp.ResponseError{
-			Response: &smithyhttp.Response{Response: resp}, Err: apiError(resp, answer),
+			Response: resp, Err: apiError(resp.Response, answer),
 		}
 	}
 	if out == nil || len(answer) == 0 {

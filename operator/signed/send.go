@@ -29,9 +29,9 @@ func Sign(ctx context.Context, p aws.CredentialsProvider, req *http.Request, bod
 	return v4.NewSigner().SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), service, region, time.Now())
 }
 
-// Send sends req and reads the answer, of whatever status, up to 1 MiB. An error of the network is a
+// Send sends req and reads the answer's body, of whatever status, up to 1 MiB; it closes the body. An error of the network is a
 // *smithyhttp.RequestSendError, which the SDK's retryers repeat.
-func Send(client aws.HTTPClient, req *http.Request) (*http.Response, []byte, error) {
+func Send(client aws.HTTPClient, req *http.Request) (*smithyhttp.Response, []byte, error) {
 	req.Header.Set("User-Agent", "culvert/"+version.Get().Version)
 	resp, err := client.Do(req)
 	if err != nil {
@@ -42,5 +42,5 @@ func Send(client aws.HTTPClient, req *http.Request) (*http.Response, []byte, err
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the answer: %w", err)
 	}
-	return resp, answer, nil
+	return &smithyhttp.Response{Response: resp}, answer, nil
 }
