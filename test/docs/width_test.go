@@ -10,7 +10,7 @@ import (
 )
 
 // maxWidth is how wide a line of prose may be, in characters.
-const maxWidth = 120
+const maxWidth = 100
 
 // TestProseIsWrapped looks at Markdown outside code and tables. A line with a link may be as long as the link makes it.
 func TestProseIsWrapped(t *testing.T) {
@@ -33,7 +33,7 @@ func TestProseIsWrapped(t *testing.T) {
 			return err
 		}
 		for _, n := range tooWide(string(text)) {
-			t.Errorf("%s:%d: wrap at 100 columns, 120 at most", page, n)
+			t.Errorf("%s:%d: wrap at 100 columns", page, n)
 		}
 		return nil
 	})
