@@ -203,6 +203,7 @@ func TestWarnings(t *testing.T) {
 			[]string{"mqtt.endpoint: a1b2-ats has no dot, so it is no endpoint of AWS IoT; use the one printed by " + endpointHint},
 			false,
 		},
+		{"no endpoint, without MQTT", 0o644, 0o600, func(c *Config) { c.MQTT = MQTT{Disabled: true, KeyFile: c.MQTT.KeyFile} }, nil, false},
 		{"a broker on this machine", 0o644, 0o600, func(c *Config) { c.MQTT.Endpoint = "localhost" }, nil, false},
 		{"a broker with an IPv6 address", 0o644, 0o600, func(c *Config) { c.MQTT.Endpoint = "2001:db8::1" }, nil, false},
 		{

@@ -55,14 +55,15 @@ func (c *Config) Warnings() []error {
 			warn("", "hooks.command will not be run: %w", err)
 		}
 	}
-	if c.MQTT.ClientID == c.ThingName {
+	if c.MQTT.ClientID == c.ThingName && !c.MQTT.Disabled {
 		warn(fmt.Sprintf("leave client_id out to get %q", c.ThingName+"-tunnel"),
 			"mqtt.client_id is the thing's name: if the device's own MQTT client uses it too, the two keep disconnecting each other")
 	}
-	if legacyEndpoint(c.MQTT.Endpoint) {
-		warn("use the one printed by "+endpointHint, "mqtt.endpoint: %s is an endpoint of the old kind, whose certificate current root files do not know", c.MQTT.Endpoint)
-	}
-	if host := c.MQTT.Endpoint; !strings.Contains(strings.TrimSuffix(host, "."), ".") && !isLoopback(host) && !strings.Contains(host, ":") {
+	switch host := c.MQTT.Endpoint; {
+	case c.MQTT.Disabled: // no endpoint is needed
+	case legacyEndpoint(host):
+		warn("use the one printed by "+endpointHint, "mqtt.endpoint: %s is an endpoint of the old kind, whose certificate current root files do not know", host)
+	case !strings.Contains(strings.TrimSuffix(host, "."), ".") && !isLoopback(host) && !strings.Contains(host, ":"):
 		warn("use the one printed by "+endpointHint, "mqtt.endpoint: %s has no dot, so it is no endpoint of AWS IoT", host)
 	}
 	for _, region := range c.Tunnel.Regions {

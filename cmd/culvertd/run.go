@@ -61,7 +61,11 @@ func (p *program) run(args []string) error {
 		Logger: log, Level: level, Ready: func() { close(ready) }, Settled: newTrimmer().settled, MaxConnections: limitMemory(),
 		HandOver: keptByManager(log),
 	})
-	log.Info("culvertd started", "thing", cfg.ThingName, "endpoint", cfg.MQTT.Address(), "client_id", cfg.MQTT.ClientID,
+	endpoint := cfg.MQTT.Address()
+	if cfg.MQTT.Disabled {
+		endpoint = "disabled"
+	}
+	log.Info("culvertd started", "thing", cfg.ThingName, "endpoint", endpoint, "client_id", cfg.MQTT.ClientID,
 		"services", serviceNames(cfg), "status", version.Get().String())
 
 	done := make(chan struct{})
