@@ -16,6 +16,7 @@ import (
 	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/agent/hook"
 	"github.com/culvert-iot/culvert/agent/session"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/version"
 )
 
@@ -156,6 +157,15 @@ func TestAPictureIsWrittenOverTheOneBefore(t *testing.T) {
 	}
 	// The second one leaves nothing of the first: neither of its longer lines, nor of those below.
 	if want := "\x1b[Hone\x1b[K\ntwo\x1b[K\nthree\x1b[K\n\x1b[J\x1b[H1\x1b[K\n\x1b[J"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+}
+
+func TestAnErrorInAPictureKeepsItsFirstLine(t *testing.T) {
+	var out strings.Builder
+	w := picture{&out, func() int { return 0 }}
+	w.report(hint.New("no daemon", "start it"))
+	if want := "\x1b[Herror: no daemon\x1b[K\nhint: start it\x1b[K\n\x1b[J"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
 }
