@@ -11,7 +11,7 @@
 # The script of a release has a public key, and takes only a list that is signed with it; --key
 # gives another one ("ssh-ed25519 AAAA…", or a file), and --unsigned wants no signature. It needs
 # ssh-keygen, which is where ssh is. Without a key, the place that list and packages come from is
-# trusted. An https:// URL may not redirect to http://.
+# trusted. An https:// URL may redirect to https:// only.
 set -eu
 
 # "make release" fills this in.
@@ -120,9 +120,11 @@ fetch() {
       if have curl; then
         curl -fsSL --proto '=https' --proto-redir '=https' --retry 3 -o "$work/$1" "$from/$1" || unfetched "$from/$1 over https"
       else
-        # wget follows a redirect to http, but shows it: what came by it is not used.
+        # wget follows a redirect to http and ftp, but shows it: what came by it is not used.
         by_wget "$1" -S
-        if grep -i '^ *location: *http:' "$work/answer" >/dev/null; then fail "$from redirects from https to http: nothing was installed"; fi
+        if grep -i '^ *location: *[a-z][a-z0-9+.-]*:' "$work/answer" | grep -vi '^ *location: *https:' >"$work/unsafe"; then
+          fail "$from redirects from https to another protocol, $(sed 's/.*: *\([A-Za-z0-9+.-]*\):.*/\1/;q' "$work/unsafe"): nothing was installed"
+        fi
       fi
       ;;
     http://*)

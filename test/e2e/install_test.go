@@ -225,6 +225,33 @@ func TestInstallFollowsNoRedirectFromHTTPSToHTTP(t *testing.T) {
 	}
 }
 
+// TestInstallTakesNothingThatCameByAnotherProtocol: wget follows a redirect to ftp, too.
+func TestInstallTakesNothingThatCameByAnotherProtocol(t *testing.T) {
+	t.Parallel()
+	from := release(t)
+	for location, want := range map[string]string{
+		"ftp://mirror.example/a:b":    "redirects from https to another protocol, ftp: nothing was installed",
+		"HTTP://mirror.example:80/x":  "redirects from https to another protocol, HTTP: nothing was installed",
+		"https://mirror.example:44/x": "culvertd_1.2.3_amd64.deb",
+		"/x:y":                        "culvertd_1.2.3_amd64.deb",
+	} {
+		m := newMachine(t, map[string]string{"dpkg": "amd64"})
+		_ = os.Remove(filepath.Join(m.bin, "curl"))
+		wget := "#!/bin/sh\necho '  Location: " + location + "' >&2\nwhile [ \"$1\" != -O ]; do shift; done\ncp '" + from + "/SHA256SUMS' \"$2\"\n"
+		if err := os.WriteFile(filepath.Join(m.bin, "wget"), []byte(wget), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"grep", "sed", "cp"} {
+			if path, err := exec.LookPath(name); err == nil {
+				_ = os.Symlink(path, filepath.Join(m.bin, name))
+			}
+		}
+		if out, _ := m.install(t, "--dry-run", "--from", "https://release.example"); !strings.Contains(out, want) {
+			t.Errorf("%s: %s", location, out)
+		}
+	}
+}
+
 // TestInstallWithoutARelease: the latest release cannot be fetched, and the script says how to go on.
 func TestInstallWithoutARelease(t *testing.T) {
 	t.Parallel()
