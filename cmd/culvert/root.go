@@ -75,7 +75,7 @@ func newBareRoot() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetVersionTemplate(versionTemplate)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return hint.Wrap(usagef(cmd, "%w", err), awscli.Suggestion(cmd, err)+cmd.CommandPath()+" --help")
 	})
@@ -134,7 +134,7 @@ Flags:
 func addVersionFlag(c *cobra.Command) {
 	if c.Flags().Lookup("version") == nil {
 		c.Version = version.Get().String()
-		c.SetVersionTemplate("{{.Version}}\n")
+		c.SetVersionTemplate(versionTemplate)
 		c.Flags().Bool("version", false, "print culvert's version") // without cobra's -v
 	}
 }

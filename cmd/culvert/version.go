@@ -9,6 +9,9 @@ import (
 	"github.com/culvert-iot/culvert/internal/version"
 )
 
+// versionTemplate is what --version prints, with the program's name as culvertd's has it.
+const versionTemplate = "culvert {{.Version}}\n"
+
 func newVersionCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -21,7 +24,7 @@ func newVersionCommand() *cobra.Command {
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(version.Get())
 			}
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), version.Get())
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "culvert", version.Get())
 			return err
 		},
 	}

@@ -142,7 +142,7 @@ func (f *fileCopy) verify() error {
 		f.result.SHA256, f.result.Check = nil, check
 		var info fs.FileInfo
 		if info, err = f.dst.Lstat(f.part); err != nil {
-			return failf(err, "look at it")
+			return failf(err, "stat")
 		}
 		if info.Size() != f.size {
 			return fmt.Errorf("the copy has %d bytes, and the source %d: copy it again", info.Size(), f.size)

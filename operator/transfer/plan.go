@@ -55,7 +55,7 @@ const readers = 16
 func (w *walker) add(ctx context.Context, from, to string) {
 	info, err := w.src.Stat(from)
 	if err != nil {
-		w.items = append(w.items, &item{kind: Unknown, from: from, to: to, err: failf(err, "look at it")})
+		w.items = append(w.items, &item{kind: Unknown, from: from, to: to, err: failf(err, "stat")})
 		return
 	}
 	base := w.src.Base(from)

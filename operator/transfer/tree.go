@@ -74,7 +74,7 @@ func (r *run) finishDirectory(_ context.Context, it *item) Result {
 	}
 	info, err := r.dst.Stat(it.to)
 	if err != nil {
-		return Result{Err: failf(err, "look at it")}
+		return Result{Err: failf(err, "stat")}
 	}
 	mode := it.info.Mode() & permissions
 	if !r.Preserve {
