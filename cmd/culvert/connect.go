@@ -155,6 +155,9 @@ func (o *connectOptions) run(cmd *cobra.Command, thing string, list []local, com
 		}
 	}
 	err := o.reach(cmd, events, child, thing, list)
+	if usage, ok := errors.AsType[*usageError](err); ok && o.handover {
+		usage.command = "culvert ssh" // its flags came from there
+	}
 	events.ended(err)
 	return err
 }
@@ -206,11 +209,18 @@ func (o *connectOptions) reach(cmd *cobra.Command, events *eventWriter, child *c
 	in, out := cmd.InOrStdin(), cmd.OutOrStdout()
 	switch {
 	case o.handover:
-		c, err := awaitSSH(ctx)
+		// Before ssh starts, which only complains that the connection has ended.
+		conn, err := dialAnswered(ctx, t, thing, names[0])
 		if err != nil {
 			return reachError(cmd, err)
 		}
-		in, out = c, c // closed with the process: ssh must not end before the reason is printed
+		c, err := awaitSSH(ctx)
+		if err != nil {
+			_ = conn.Close()
+			return reachError(cmd, err)
+		}
+		// c is closed with the process: ssh must not end before the reason is printed.
+		return reachError(cmd, carry(ctx, conn, thing, names[0], c, c, show.note))
 	case child != nil:
 		return child.run(ctx, stop, t, show, names, listeners)
 	case !o.stdio:

@@ -104,6 +104,9 @@ func (r *execRun) each(ctx context.Context, things []string) {
 	})
 }
 
+// missingTime is how long the end of a connection may take to be explained after ssh has noticed it.
+const missingTime = 500 * time.Millisecond
+
 // one runs the command on one thing.
 func (r *execRun) one(ctx context.Context, i int, thing string) (result execResult) {
 	result = execResult{Thing: thing, State: "failed", ExitCode: -1}
@@ -115,7 +118,15 @@ func (r *execRun) one(ctx context.Context, i int, thing string) (result execResu
 		return result
 	}
 	defer func() { out.finish(&result) }()
-	t, err := r.open(ctx, thing)
+	missing := make(chan string, 1)
+	t, err := r.open(ctx, thing, func(e connect.Event) {
+		if e.Kind == connect.ServiceMissing {
+			select {
+			case missing <- e.Text:
+			default:
+			}
+		}
+	})
 	if err != nil {
 		result.Error = explained(err)
 		return result
@@ -137,6 +148,13 @@ func (r *execRun) one(ctx context.Context, i int, thing string) (result execResu
 	err = r.ssh(ctx, thing, way, out)
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		result.ExitCode = exit.ExitCode()
+		if result.ExitCode == exitNoConnection {
+			// ssh only says that the connection has ended.
+			select {
+			case result.Error = <-missing:
+			case <-time.After(missingTime):
+			}
+		}
 	} else if err != nil {
 		result.Error = err.Error()
 	} else {
@@ -147,12 +165,13 @@ func (r *execRun) one(ctx context.Context, i int, thing string) (result execResu
 
 // open returns a tunnel of the thing's holder, if one runs, or one of its own. It starts no holder: many devices would
 // need as many processes.
-func (r *execRun) open(ctx context.Context, thing string) (tunnel, error) {
+// event gets what happens to it.
+func (r *execRun) open(ctx context.Context, thing string, event func(connect.Event)) (tunnel, error) {
 	if dir, err := holder.Directory(); holder.Supported && !r.fresh && !r.aws.debug && err == nil {
 		c := &holder.Client{Thing: thing, Dir: dir, Key: r.key(thing), Version: version.Get().String()}
 		t, err := c.Attach(ctx, holder.Request{
 			Services: []string{r.service}, Lifetime: r.lifetime, Wait: r.wait, TakeOver: r.takeOver, Price: r.price, Away: r.cfg.WaitForAway,
-		}, func(connect.Event) {})
+		}, event)
 		switch {
 		case errors.Is(err, holder.ErrNone):
 		case errors.Is(err, holder.ErrSilent):
@@ -161,7 +180,14 @@ func (r *execRun) open(ctx context.Context, thing string) (tunnel, error) {
 			return t, err
 		}
 	}
-	return connect.Open(ctx, r.cfg, thing, r.service)
+	cfg, others := r.cfg, r.cfg.Progress
+	cfg.Progress = func(e connect.Event) {
+		event(e)
+		if others != nil {
+			others(e)
+		}
+	}
+	return connect.Open(ctx, cfg, thing, r.service)
 }
 
 // ssh runs the real ssh, which gets its connection by the settings in way.

@@ -104,7 +104,7 @@ func (o *sshOptions) run(cmd *cobra.Command, c openssh.Command) error {
 	argv := append(append([]string{o.program}, c.Options...), c.Rest...)
 	if c.Destination != "" {
 		args, err := o.arguments(cmd, words, path, c)
-		if e, ok := errors.AsType[*exitError](err); ok && e.code != exitInterrupted {
+		if e, ok := errors.AsType[*exitError](err); ok && e.code != exitInterrupted && e.code != exitUsage {
 			return &exitError{exitNoConnection, e.err}
 		}
 		if err != nil {

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator/connect"
@@ -20,6 +24,11 @@ func carryStdio(ctx context.Context, t tunnel, thing, service string, in io.Read
 	if err != nil {
 		return err
 	}
+	return carry(ctx, conn, thing, service, in, out, note)
+}
+
+// carry is carryStdio with a connection that is there.
+func carry(ctx context.Context, conn net.Conn, thing, service string, in io.Reader, out io.Writer, note func(string, ...any)) error {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
@@ -33,7 +42,7 @@ func carryStdio(ctx context.Context, t tunnel, thing, service string, in io.Read
 		// ends the connection after a while.
 		_ = conn.(interface{ CloseWrite() error }).CloseWrite()
 	}()
-	_, err = io.Copy(received, conn)
+	_, err := io.Copy(received, conn)
 	switch {
 	case ctx.Err() != nil:
 		return nil // a signal: it was asked for
@@ -46,9 +55,60 @@ func carryStdio(ctx context.Context, t tunnel, thing, service string, in io.Read
 		note("%s on %s ended the connection without a byte: if it should have answered, see culvertd status on the device", service, thing)
 		return nil
 	case received.n.Load() == 0:
-		return &exitError{exitFailed, hint.New(fmt.Sprintf("%s on %s ended the connection without a byte", service, thing), missingHint)}
+		return silent(thing, service)
 	}
 	return err
+}
+
+func silent(thing, service string) error {
+	return &exitError{exitFailed, hint.New(fmt.Sprintf("%s on %s ended the connection without a byte", service, thing), missingHint)}
+}
+
+// answerTime is how long dialAnswered waits for the first bytes. An ssh server speaks first.
+const answerTime = 5 * time.Second
+
+// dialAnswered returns a connection whose service has spoken, or has been silent for answerTime. It fails if the service
+// is not there.
+func dialAnswered(ctx context.Context, t tunnel, thing, service string) (net.Conn, error) {
+	conn, err := t.Dial(ctx, service)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	first := make([]byte, 512)
+	_ = conn.SetReadDeadline(time.Now().Add(answerTime))
+	n, err := conn.Read(first)
+	if !stop() {
+		return nil, context.Cause(ctx)
+	}
+	if n == 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = conn.Close()
+		if isLost(err) {
+			return nil, err
+		}
+		return nil, silent(thing, service)
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	return &answeredConn{conn, bytes.NewReader(first[:n])}, nil
+}
+
+// answeredConn is a connection whose first bytes were read already.
+type answeredConn struct {
+	net.Conn
+
+	first *bytes.Reader
+}
+
+func (c *answeredConn) Read(p []byte) (int, error) {
+	if c.first.Len() > 0 {
+		return c.first.Read(p)
+	}
+	return c.Conn.Read(p)
+}
+
+// CloseWrite is that of the connection.
+func (c *answeredConn) CloseWrite() error {
+	return c.Conn.(interface{ CloseWrite() error }).CloseWrite()
 }
 
 // missingHint is for a service that says nothing.

@@ -89,8 +89,8 @@ func openTunnel(t *testing.T, cfg connect.Config, services ...string) *connect.T
 }
 
 // talk sends a line and wants it back.
-// serveLocally serves SSH on a local port until stop is called. served gets Serve's error.
-func serveLocally(t *testing.T, tunnel *connect.Tunnel) (connectTo func() net.Conn, stop func(), served <-chan error) {
+// serveLocally serves a service on a local port until stop is called. served gets Serve's error.
+func serveLocally(t *testing.T, tunnel *connect.Tunnel, service string) (connectTo func() net.Conn, stop func(), served <-chan error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -98,7 +98,7 @@ func serveLocally(t *testing.T, tunnel *connect.Tunnel) (connectTo func() net.Co
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- tunnel.Serve(ctx, "SSH", l) }()
+	go func() { ended <- tunnel.Serve(ctx, service, l) }()
 	return func() net.Conn {
 		t.Helper()
 		conn, err := net.Dial("tcp", l.Addr().String())

@@ -229,7 +229,7 @@ func TestServeListensUntilTheTunnelEnds(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t, culvertDevice(echo))
 	tunnel := openTunnel(t, c.config(), "SSH")
-	client, stop, served := serveLocally(t, tunnel)
+	client, stop, served := serveLocally(t, tunnel, "SSH")
 	defer stop()
 	for range 3 {
 		conn := client()

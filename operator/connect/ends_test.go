@@ -209,7 +209,7 @@ func TestServeSaysThatAServiceIsSilent(t *testing.T) {
 	cfg, heard := c.config(), &news{}
 	cfg.Progress = heard.event
 	tunnel := openTunnel(t, cfg, "SSH")
-	client, stop, served := serveLocally(t, tunnel)
+	client, stop, served := serveLocally(t, tunnel, "SSH")
 	for range 3 {
 		conn := client()
 		_, _ = io.ReadAll(conn)

@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"strings"
 	"sync/atomic"
 
 	"github.com/culvert-iot/culvert/proxy"
@@ -47,10 +48,14 @@ func (t *Tunnel) explain(service string, why proxy.Reason) *Error {
 			hint: again + "; tunnel.resume_timeout says how long culvertd waits",
 		}
 	case proxy.PeerRefused:
-		return &Error{
+		e := &Error{
 			Reason: ServiceRefused, Text: "culvertd on " + t.thing + " cannot connect to " + service,
 			hint: "is the service there and running? On the device: culvertd status, culvertd check",
 		}
+		if upper := strings.ToUpper(service); upper != service { // "ssh" is no "SSH"
+			e.Text += ": is it called " + upper + " there?"
+		}
+		return e
 	case proxy.PeerLimit:
 		return &Error{
 			Reason: ServiceRefused, Text: "a limit on " + t.thing + " has ended the connection to " + service,

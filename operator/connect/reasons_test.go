@@ -1,6 +1,7 @@
 package connect_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -46,6 +47,7 @@ func TestWhyAConnectionEnded(t *testing.T) {
 	refusing := func(context.Context, string) (net.Conn, error) { return nil, errors.New("it is down") }
 	for name, tt := range map[string]struct {
 		dial   func(context.Context, string) (net.Conn, error) // nil: an echo
+		named  string                                          // the service, if it is not SSH
 		stops  bool                                            // the first daemon stops in order; otherwise it vanishes
 		reason connect.Reason
 		want   string
@@ -53,6 +55,9 @@ func TestWhyAConnectionEnded(t *testing.T) {
 		"the daemon is stopped":                 {stops: true, reason: connect.DeviceGone, want: "culvertd on pi-1 was stopped"},
 		"the daemon is replaced by another one": {reason: connect.DeviceGone, want: "pi-1 no longer knows the connection: culvertd was restarted"},
 		"the service is down":                   {dial: refusing, reason: connect.ServiceRefused, want: "culvertd on pi-1 cannot connect to SSH"},
+		"the service is written in small letters": {
+			dial: refusing, named: "ssh", reason: connect.ServiceRefused, want: "culvertd on pi-1 cannot connect to ssh: is it called SSH there?",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -72,10 +77,11 @@ func TestWhyAConnectionEnded(t *testing.T) {
 			})
 			cfg, heard := c.config(), &news{}
 			cfg.Progress = heard.event
-			tunnel := openTunnel(t, cfg, "SSH")
-			connectTo, leave, served := serveLocally(t, tunnel)
+			service := cmp.Or(tt.named, "SSH")
+			tunnel := openTunnel(t, cfg, service)
+			connectTo, leave, served := serveLocally(t, tunnel, service)
 			client := connectTo()
-			dialled := dial(t, tunnel, "SSH")
+			dialled := dial(t, tunnel, service)
 			if tt.dial == nil {
 				for _, conn := range []net.Conn{client, dialled} {
 					talk(t, conn, "hello")

@@ -112,11 +112,11 @@ type silence struct {
 
 // watch returns local, for the tunnel, so that its end is looked at.
 func (s *silence) watch(t *Tunnel, service string, local net.Conn) net.Conn {
-	tcp, ok := local.(*net.TCPConn)
+	end, ok := local.(stream)
 	if !ok {
 		return local
 	}
-	c := &watchedConn{TCPConn: tcp, before: t.session.received(service)}
+	c := &watchedConn{stream: end, before: t.session.received(service)}
 	c.ended = func() {
 		var e Event
 		if told := t.explain(service, c.why); told != nil {
@@ -158,7 +158,7 @@ func (s *session) received(service string) uint64 {
 
 // watchedConn is a client's connection. The tunnel reads its descriptor directly.
 type watchedConn struct {
-	*net.TCPConn
+	stream
 
 	once   sync.Once
 	before uint64
@@ -171,5 +171,13 @@ func (c *watchedConn) Break(why proxy.Reason) { c.why = why }
 
 func (c *watchedConn) Close() error {
 	c.once.Do(func() { go c.ended() }) // the caller holds the tunnel's lock
-	return c.TCPConn.Close()
+	return c.stream.Close()
+}
+
+// SetLinger is called when the tunnel resets the connection. A Unix socket has no reset.
+func (c *watchedConn) SetLinger(seconds int) error {
+	if l, ok := c.stream.(interface{ SetLinger(seconds int) error }); ok {
+		return l.SetLinger(seconds)
+	}
+	return nil
 }

@@ -98,9 +98,7 @@ func (t *Tunnel) join(ctx context.Context, service string, local net.Conn) (rece
 	}()
 	received, err = io.Copy(local, remote)
 	if err != nil {
-		if !isOf[*connect.Error](err) {
-			err = nil // local has failed, not the tunnel
-		}
+		err = tunnelError(err)
 		_ = local.SetDeadline(time.Now())
 		_ = remote.Close()
 		<-sent //nolint:errcheck // the end is what counts
@@ -118,7 +116,11 @@ func isReason(err error, want connect.Reason) bool {
 	return ok && e.Reason == want
 }
 
-func isOf[E error](err error) bool {
-	_, ok := errors.AsType[E](err)
-	return ok
+// tunnelError returns the tunnel's error in one of io.Copy, without what a local socket's ReadFrom puts in front of it.
+// It returns nil if the local end has failed.
+func tunnelError(err error) error {
+	if e, ok := errors.AsType[*connect.Error](err); ok {
+		return e
+	}
+	return nil
 }

@@ -6,6 +6,40 @@ import (
 	"testing"
 )
 
+// TestAServiceThatIsDownIsNamed: ssh only says that its connection has ended.
+func TestAServiceThatIsDownIsNamed(t *testing.T) {
+	t.Parallel()
+	o, ssh := startSharingSite(t)
+	const reason = "culvertd on pi-1 cannot connect to VNC"
+	exec := func(t *testing.T) {
+		t.Helper()
+		_, errs, code := runSSH(o.culvert(t, "exec", "--service", "VNC", "pi-1", "--", "true"))
+		if code != 1 || !strings.Contains(errs, "culvert: pi-1 ended with exit code 255 after ") || !strings.Contains(errs, "s; "+reason+"\n") {
+			t.Errorf("exit code %d\n%s", code, errs)
+		}
+	}
+	exec(t)
+	o.allClosed(t)
+	for _, own := range [][]string{{"--no-share"}, nil} {
+		_, errs, code := o.ssh(t, ssh, append(own, "--service", "VNC"), "true")
+		why, rest, _ := strings.Cut(errs, "error: "+reason+"\nhint: ")
+		if code != 255 || strings.Contains(why, "kex_exchange") || rest == "" {
+			t.Errorf("%v: exit code %d\n%s", own, code, errs)
+		}
+		// With a tunnel of its own, ssh is not even started.
+		if strings.Contains(rest, "kex_exchange") && own != nil {
+			t.Errorf("%v: it ends in what ssh says:\n%s", own, errs)
+		}
+	}
+	exec(t) // the tunnel is held by now
+	if len(o.holders(t)) != 1 {
+		t.Errorf("%d holders run, want one", len(o.holders(t)))
+	}
+	if _, errs, code := o.ssh(t, ssh, []string{"--no-share", "--lifetime", "90s"}, "true"); code != 2 || !strings.Contains(errs, "hint: culvert ssh --help\n") {
+		t.Errorf("a wrong lifetime: exit code %d\n%s", code, errs)
+	}
+}
+
 // TestExecUsesAHolderThatRuns: exec uses a held tunnel at no further cost, and starts no holder for others.
 func TestExecUsesAHolderThatRuns(t *testing.T) {
 	o, ssh := startSharingSite(t)
