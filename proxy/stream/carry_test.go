@@ -13,10 +13,7 @@ import (
 // exchange writes n random bytes to c in pieces of any size and checks that they come back.
 func exchange(c net.Conn, n int, seed uint64) error {
 	r := rand.New(rand.NewPCG(seed, seed))
-	data := make([]byte, n)
-	for i := range data {
-		data[i] = byte(r.Uint32())
-	}
+	data := noise(n, seed)
 	var sent error
 	var wg sync.WaitGroup
 	wg.Go(func() {

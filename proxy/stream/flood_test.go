@@ -25,7 +25,7 @@ func TestAFloodOfStartsFromAPeerThatDoesNotRead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				flood := 60_000 // more than all buffers hold
+				flood := 30_000 // more than all buffers hold
 				s := play(t, "")
 				s.judge.forget = true
 				answers, began := 0, time.Now()

@@ -88,15 +88,6 @@ func halfTunnel(t testing.TB, form Form, source, destination, keep bool, dial fu
 	return s, fromSource, fromDestination
 }
 
-func bytesOf(n int, seed uint64) []byte {
-	r := rand.New(rand.NewPCG(seed, seed))
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
-	return b
-}
-
 type writeCloser interface{ CloseWrite() error }
 
 // say writes all of it, in pieces, and ends that direction.
@@ -150,7 +141,7 @@ func TestHalfCloseBetweenTwoThatKnowIt(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, %s, %d bytes", network, order, size), func(t *testing.T) {
 					var servers sync.WaitGroup
 					defer servers.Wait()
-					question, answer := bytesOf(size, 1), bytesOf(size/2+1, 2)
+					question, answer := noise(size, 1), noise(size/2+1, 2)
 					s, _, _ := halfTunnel(t, V3, true, true, false, func() (net.Conn, error) {
 						a, b := halfSockets(t, network)
 						servers.Go(func() {
@@ -267,7 +258,7 @@ func TestHalfCloseLeavesNothingBehind(t *testing.T) {
 			return
 		}
 		seed := uint64(id[0])
-		question, answer := bytesOf(int(seed)*499, seed), bytesOf(int(seed)*997, seed+1000)
+		question, answer := noise(int(seed)*499, seed), noise(int(seed)*997, seed+1000)
 		switch seed % 5 {
 		case 0: // both wait for the other's end
 			if err := errors.Join(listen(c, question), say(c, answer)); err != nil {
@@ -305,7 +296,7 @@ func TestHalfCloseLeavesNothingBehind(t *testing.T) {
 				return
 			}
 			defer local.Close()
-			question, answer := bytesOf(int(seed)*499, seed), bytesOf(int(seed)*997, seed+1000)
+			question, answer := noise(int(seed)*499, seed), noise(int(seed)*997, seed+1000)
 			if _, err := local.Write([]byte{byte(seed)}); err != nil {
 				t.Error(err)
 			}

@@ -70,7 +70,7 @@ func TestAnotherProcessGoesOnWithConnections(t *testing.T) {
 			if err := r.source.Open("X", local); err != nil {
 				t.Fatal(err)
 			}
-			question, answer := bytesOf(3<<20, 1), bytesOf(3<<20, 2)
+			question, answer := noise(3<<20, 1), noise(3<<20, 2)
 			half := make(chan struct{})
 			heard := make(chan []byte, 2)
 			say := func(c *net.TCPConn, p []byte) {

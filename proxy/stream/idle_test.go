@@ -13,16 +13,17 @@ func TestIdleConnectionsAreCheap(t *testing.T) {
 		t.Skip("the race detector costs memory")
 	}
 	const n = 500
+	far := t.TempDir() + "/s"
 	r := newRig(t, func() (net.Conn, error) {
-		a, b := socketPair(t, "unix", t.TempDir()+"/s")
+		a, b := socketPair(t, "unix", far)
 		go echoSmall(b)
 		return a, nil
 	})
 	r.link(-1, -1)
-	before := inUse()
+	before, near := inUse(), t.TempDir()+"/s"
 	var all []net.Conn
 	for range n {
-		local, remote := socketPair(t, "unix", t.TempDir()+"/s")
+		local, remote := socketPair(t, "unix", near)
 		defer local.Close()
 		if err := r.source.Open("X", remote); err != nil {
 			t.Fatal(err)

@@ -21,9 +21,9 @@ import (
 func TestTargetsThatHalfCloseEarlyLeaveNothing(t *testing.T) {
 	total, _ := strconv.Atoi(os.Getenv("CULVERT_STRESS"))
 	if total == 0 {
-		total = 20_000
+		total = 4000
 		if raced || testing.Short() {
-			total = 2_000
+			total = 2000
 		}
 	}
 	testYield = func() {

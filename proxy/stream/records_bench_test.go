@@ -78,9 +78,9 @@ func TestRecordsAllocateNothing(t *testing.T) {
 	}
 	client, target := through(t, true)
 	buf := make([]byte, 64<<10)
-	const size = 256 << 20
+	const size = 128 << 20
 	for name, ends := range map[string][2]net.Conn{"up": {client, target}, "down": {target, client}} {
-		move(t, ends[0], ends[1], 64<<20, buf)
+		move(t, ends[0], ends[1], 16<<20, buf)
 		before := mallocs()
 		move(t, ends[0], ends[1], size, buf)
 		frames := float64(size) / (16 << 10)

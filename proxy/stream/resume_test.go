@@ -20,17 +20,21 @@ import (
 // a source says to a destination that it has never heard of is lost with the websocket.
 func TestResumedAfterEachByteOfTheWire(t *testing.T) {
 	t.Parallel()
-	question, answer := bytesOf(300, 1), bytesOf(400, 2)
+	question, answer := noise(100, 1), noise(130, 2)
 	step := 1
 	if raced || testing.Short() {
 		step = 13
 	}
 	for _, met := range []acquaintance{stranger, known, present} {
 		for _, up := range []bool{true, false} {
-			for cut := 0; cut < 600; cut += step {
+			cut := 0
+			for lost := true; lost && !t.Failed(); cut += step {
 				synctest.Test(t, func(t *testing.T) {
-					talkThroughCut(t, question, answer, met, up, cut)
+					lost = talkThroughCut(t, question, answer, met, up, cut)
 				})
+			}
+			if cut < len(question)+len(answer) {
+				t.Errorf("destination %s, up %v: only %d bytes went over the wire", met, up, cut)
 			}
 		}
 	}
@@ -45,7 +49,8 @@ const (
 	present  acquaintance = "heard just now"
 )
 
-func talkThroughCut(t *testing.T, question, answer []byte, met acquaintance, up bool, cut int) {
+// talkThroughCut reports whether the websocket was lost before both applications had heard all.
+func talkThroughCut(t *testing.T, question, answer []byte, met acquaintance, up bool, cut int) (lost bool) {
 	t.Helper()
 	target, heard, says := newOneWay()
 	r := newRig(t, func() (net.Conn, error) { return target, nil })
@@ -62,6 +67,7 @@ func talkThroughCut(t *testing.T, question, answer []byte, met acquaintance, up 
 	}
 	local, clientHears, clientSays := newOneWay()
 	for r.source.Open("X", local) != nil { // it is lost already
+		lost = true
 		r.cut()
 		r.link(-1, -1)
 	}
@@ -99,6 +105,8 @@ func talkThroughCut(t *testing.T, question, answer []byte, met acquaintance, up 
 	go func() { all.Wait(); close(done) }()
 	for i := 0; ; i++ {
 		time.Sleep(100 * time.Millisecond)
+		over := r.source.over() || r.destination.over()
+		lost = lost || over
 		select {
 		case <-done:
 			if _, heard := r.near.Peer(); heard && len(wrong) > 0 || r.dials != 1 {
@@ -106,13 +114,13 @@ func talkThroughCut(t *testing.T, question, answer []byte, met acquaintance, up 
 			} else if heard {
 				r.mustKeepNothing(fmt.Sprintf("cut after %d bytes, up %v, destination %s", cut, up, met))
 			}
-			return
+			return lost
 		default:
 		}
 		if i > 50 {
 			t.Fatalf("hangs: source %+v, destination %+v", r.near.Stats(), r.far.Stats())
 		}
-		if r.source.over() || r.destination.over() {
+		if over {
 			r.cut()
 			switch _, heard := r.near.Peer(); {
 			case !heard: // the source does not know what has become of it
@@ -120,7 +128,7 @@ func talkThroughCut(t *testing.T, question, answer []byte, met acquaintance, up 
 					_ = c.Close()
 				}
 				<-done
-				return
+				return lost
 			case i > 6:
 				r.link(-1, -1)
 			case up:
@@ -143,7 +151,7 @@ func TestResumedBulk(t *testing.T) {
 	t.Parallel()
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
-			question, answer := bytesOf(24<<20, 3), bytesOf(16<<20, 4)
+			question, answer := noise(12<<20, 3), noise(8<<20, 4)
 			var both sync.WaitGroup
 			both.Add(2) // before the wait for both begins: the server is there once it was dialled
 			talk := func(name string, c net.Conn, out, in []byte) {
