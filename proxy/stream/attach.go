@@ -90,7 +90,7 @@ func (m *mux) resumed(c *connection, r *resume.Record, w resume.Conn) {
 		return
 	}
 	if !ok || was.s.name != s.name || was.closed {
-		m.log.Debug("connection cannot be resumed: it is not known here", "service", s.name)
+		m.cfg.Logger.Debug("connection cannot be resumed: it is not known here", "service", s.name)
 		m.refuse(c, resume.Record{Type: resume.Gone, Reason: m.resume.Fate(r.ID)})
 		return
 	}

@@ -202,7 +202,7 @@ func (c *connection) received(m *mux, payload []byte) {
 		c.returned()
 	}
 	if reason, over := c.res.Closed(); over {
-		m.log.Debug("connection ended by the far side", "service", c.s.name, "reason", reason.String())
+		m.cfg.Logger.Debug("connection ended by the far side", "service", c.s.name, "reason", reason.String())
 		c.broken = true
 		c.setReason(reasonOfPeer(reason))
 		c.end(draining, false)
@@ -231,7 +231,7 @@ func (c *connection) received(m *mux, payload []byte) {
 // would have said more, so what lies between has lost it.
 func (c *connection) resetByPeer() {
 	if c.carried {
-		c.m.present = false
+		c.m.farEnd.present = false
 		c.lose()
 		return
 	}

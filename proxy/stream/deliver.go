@@ -15,7 +15,7 @@ func (i input) Read(p []byte) (int, error) {
 		i.m.writeDeferred()
 		i.m.mu.Unlock()
 	}
-	return i.m.transport.Read(p)
+	return i.m.cfg.Transport.Read(p)
 }
 
 // directly is the least that is written to a target straight from the frame it came in. Less is gathered
@@ -149,13 +149,13 @@ func (m *mux) resumeReads(since time.Time) {
 
 // awaitTarget waits until something was written, or resets c once it has stalled for too long.
 func (m *mux) awaitTarget(c *connection, since time.Time) {
-	left := m.stall - time.Since(c.inbox.progress)
+	left := m.cfg.StallTimeout - time.Since(c.inbox.progress)
 	if left <= 0 {
 		m.stalled(c, true)
 		return
 	}
 	if len(m.conns) > 1 {
-		hold := holdFactor*m.stall - time.Since(since)
+		hold := holdFactor*m.cfg.StallTimeout - time.Since(since)
 		if hold <= 0 {
 			m.stalled(c, false)
 			return
@@ -168,7 +168,7 @@ func (m *mux) awaitTarget(c *connection, since time.Time) {
 // awaitMemory waits until the process may have memory, with the lock given up meanwhile.
 func (m *mux) awaitMemory(since time.Time) {
 	m.unlock()
-	left := m.backlog.budget.relieve(since, m.stall)
+	left := m.backlog.budget.relieve(since, m.cfg.StallTimeout)
 	m.relock()
 	if left > 0 && !m.backlog.nudged && !m.ended {
 		m.backlog.waitFor(left)
@@ -178,10 +178,10 @@ func (m *mux) awaitMemory(since time.Time) {
 
 // stalled resets a connection whose target takes nothing, or, if not even that, too little.
 func (m *mux) stalled(c *connection, nothing bool) {
-	msg, problem, after := "connection reset: its target takes no data", "target took no data for ", m.stall
+	msg, problem, after := "connection reset: its target takes no data", "target took no data for ", m.cfg.StallTimeout
 	if !nothing {
 		msg, problem, after = "connection reset: its target takes data too slowly while others wait",
-			"target took data too slowly for ", holdFactor*m.stall
+			"target took data too slowly for ", holdFactor*m.cfg.StallTimeout
 	}
 	m.warn("stalled "+c.s.name, msg, "service", c.s.name, "stream", c.s.id, "connection", c.id, "stalled_for", after.String())
 	m.stats.failed(c.s.name, problem+after.String())

@@ -65,9 +65,9 @@ func (m *mux) common(msg *frame.Message) (done bool, err error) {
 		return true, nil
 	case frame.ServiceIDs:
 		m.services = slices.Clone(msg.AvailableServiceIDs)
-		m.log.Debug("tunnel services", "services", m.services)
-		if m.announced != nil {
-			m.announced(slices.Clone(m.services))
+		m.cfg.Logger.Debug("tunnel services", "services", m.services)
+		if m.cfg.OnServices != nil {
+			m.cfg.OnServices(slices.Clone(m.services))
 		}
 		return true, nil
 	case frame.Data, frame.StreamReset, frame.StreamStart, frame.ConnectionStart, frame.ConnectionReset:

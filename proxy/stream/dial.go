@@ -81,10 +81,25 @@ func (p *bucket) take(now time.Time, n int) time.Duration {
 	return time.Duration((p.used - p.burst) / p.rate * float64(time.Second))
 }
 
+// floods are the buckets of a tunnel's peer.
+type floods struct {
+	starts bucket // connections
+	smalls bucket // frames
+	strays bucket // bytes
+}
+
+func newFloods() floods {
+	return floods{
+		starts: bucket{rate: startRate, burst: startBurst},
+		smalls: bucket{rate: smallRate, burst: smallBurst},
+		strays: bucket{rate: strayRate, burst: strayBurst},
+	}
+}
+
 // slowStarts keeps the reader from reading on while the peer starts more connections than it may.
 func (m *mux) slowStarts() {
 	now := time.Now()
-	wait := m.starts.take(now, 1)
+	wait := m.floods.starts.take(now, 1)
 	if wait < time.Second/startRate {
 		return
 	}
@@ -98,7 +113,7 @@ func (m *mux) slowSmallFrames(payload int) {
 		return
 	}
 	now := time.Now()
-	if wait := m.smalls.take(now, 1); wait >= paceStep {
+	if wait := m.floods.smalls.take(now, 1); wait >= paceStep {
 		m.warn("small frames", "tunnel slowed down: it sends too many small frames", "limit", smallRate)
 		m.slowDown(now.Add(wait))
 	}
@@ -107,7 +122,7 @@ func (m *mux) slowSmallFrames(payload int) {
 // slowStrays is slowStarts for bytes of connections that have ended.
 func (m *mux) slowStrays(n int) {
 	now := time.Now()
-	if wait := m.strays.take(now, n); wait >= paceStep {
+	if wait := m.floods.strays.take(now, n); wait >= paceStep {
 		m.warn("strays", "tunnel slowed down: it sends too much for connections that have ended", "limit", strayRate)
 		m.slowDown(now.Add(wait))
 	}

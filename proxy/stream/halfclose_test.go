@@ -218,7 +218,7 @@ func TestHalfCloseIsNotForcedOnOthers(t *testing.T) {
 				}()
 				return a, nil
 			})
-			s.answerTimeout = 200 * time.Millisecond
+			s.farEnd.timeout = 200 * time.Millisecond
 			local, remote := halfSockets(t, "tcp")
 			defer local.Close()
 			if err := s.Open("X", remote); err != nil {

@@ -44,7 +44,7 @@ func TestTargetsThatHalfCloseEarlyLeaveNothing(t *testing.T) {
 		Dial:           func(context.Context, string) (net.Conn, error) { return net.Dial("unix", l.Addr().String()) },
 		DefaultService: func([]string) (string, error) { return "", errors.New("unused") },
 	})
-	d.starts.rate = 1e9 // it is not the point here
+	d.floods.starts.rate = 1e9 // it is not the point here
 	served := make(chan error, 1)
 	go func() { served <- d.Serve() }()
 	go func() { _, _ = io.Copy(io.Discard, far) }()

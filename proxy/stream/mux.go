@@ -17,46 +17,31 @@ import (
 
 // mux is one websocket's streams. Role-specific rules are in Destination and Source.
 type mux struct {
-	transport Transport
-	log       *slog.Logger
-	stall     time.Duration
-	onStream  func()
-	announced func(services []string)
-	lost      func(error)
-	observer  Observer
-	dialFunc  func(ctx context.Context, service string) (net.Conn, error)
-	notice    loglimit.Limiter
-	dials     *dialTurns
-	starts    bucket
-	smalls    bucket // frames
-	strays    bucket // bytes
-	resume    *resume.Registry
-	owner     any
-	source    bool // this side starts connections
+	cfg      Config
+	dialFunc func(ctx context.Context, service string) (net.Conn, error)
+	notice   loglimit.Limiter
+	dials    *dialTurns
+	floods   floods
+	resume   *resume.Registry
+	owner    any
+	source   bool // this side starts connections
 
 	ctx    context.Context //nolint:containedctx // it bounds dials, which outlive the call that starts them
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // connections
 
-	mu           *sync.Mutex        // that of the registry, if there is one: connections move between its muxes
-	streams      map[string]*stream // active, by service id as on the wire
-	conns        map[*connection]struct{}
-	backlog      backlog       // what waits for targets; the reader waits here for room
-	deferred     []*connection // the reader alone: those whose inbox it writes before it reads on
-	idle         sync.Cond     // Shutdown waits here for the sender
-	closing      bool          // Shutdown has begun: nothing new starts
-	mute         bool          // the transport takes nothing more; there is no sender
-	ended        bool          // the websocket has ended, or must
-	sessionReset bool          // the service has reset the session: all streams end
-	services     []string      // the tunnel's, from SERVICE_IDS
-	stats        statistics
-	// unanswered: the destination had time enough to say that it speaks records, and did not.
-	unanswered    bool
-	back          int      // connections that were resumed and not logged yet
-	attaches      attacher // source: itself, once connections may be attached
-	answered      bool     // it did say so, on some connection
-	present       bool     // source: a destination's process has been heard here, and nothing was lost since
-	answerTimeout time.Duration
+	mu       *sync.Mutex        // that of the registry, if there is one: connections move between its muxes
+	streams  map[string]*stream // active, by service id as on the wire
+	conns    map[*connection]struct{}
+	backlog  backlog       // what waits for targets; the reader waits here for room
+	deferred []*connection // the reader alone: those whose inbox it writes before it reads on
+	idle     sync.Cond     // Shutdown waits here for the sender
+	progress               // how far the websocket is on its way to its end
+	services []string      // the tunnel's, from SERVICE_IDS
+	stats    statistics
+	back     int      // connections that were resumed and not logged yet
+	attaches attacher // source: itself, once connections may be attached
+	farEnd   farEnd   // source: what it knows of the destination
 
 	// the sender's
 	work           sync.Cond
@@ -68,27 +53,24 @@ type mux struct {
 }
 
 func newMux(cfg Config) *mux {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.StallTimeout <= 0 {
+		cfg.StallTimeout = DefaultStallTimeout
+	}
 	m := &mux{
-		transport: cfg.Transport, log: cfg.Logger, stall: cfg.StallTimeout, onStream: cfg.OnStream, announced: cfg.OnServices,
-		lost: cfg.OnLost, observer: cfg.Observer, resume: cfg.Resume, answerTimeout: defaultAnswerTimeout,
+		cfg: cfg, dials: newDialTurns(cfg.Budget), floods: newFloods(), resume: cfg.Resume, owner: cfg.Owner,
+		farEnd:  farEnd{timeout: defaultAnswerTimeout},
 		streams: make(map[string]*stream), conns: make(map[*connection]struct{}),
 	}
-	if m.owner = cfg.Owner; m.owner == nil {
+	if m.owner == nil {
 		m.owner = m
 	}
 	m.mu = new(sync.Mutex)
 	if m.resume != nil {
 		m.mu = &m.resume.Mutex
 	}
-	if m.log == nil {
-		m.log = slog.New(slog.DiscardHandler)
-	}
-	if m.stall <= 0 {
-		m.stall = DefaultStallTimeout
-	}
-	m.dials = newDialTurns(cfg.Budget)
-	m.starts, m.smalls = bucket{rate: startRate, burst: startBurst}, bucket{rate: smallRate, burst: smallBurst}
-	m.strays = bucket{rate: strayRate, burst: strayBurst}
 	m.sched.quantum = turn
 	m.pace = pacer{began: time.Now(), wake: m.answersLate}
 	if p, ok := cfg.Transport.(Prober); ok {
@@ -107,9 +89,6 @@ func newMux(cfg Config) *mux {
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m
 }
-
-// takesFrames reports whether the websocket still takes new frames.
-func (m *mux) takesFrames() bool { return !m.ended && !m.closing && !m.mute }
 
 // testYield is called in each section that has given the lock up, where a test sets it.
 var testYield func()
@@ -146,12 +125,12 @@ func (m *mux) serve(handle func(*frame.Message) error) error {
 	m.work.Broadcast()
 	m.idle.Broadcast()
 	m.mu.Unlock()
-	_ = m.transport.Close(closeCode(err))
+	_ = m.cfg.Transport.Close(closeCode(err))
 	if sendErr := <-sent; sendErr != nil {
 		err = sendErr
 	}
-	if m.lost != nil && !m.stopping() {
-		m.lost(err)
+	if m.cfg.OnLost != nil && !m.stopping() {
+		m.cfg.OnLost(err)
 	}
 	m.awaitConnections()
 	return err
@@ -182,7 +161,7 @@ func (m *mux) send(read <-chan struct{}) error {
 	m.ended = true
 	m.backlog.room.Broadcast()
 	m.mu.Unlock()
-	_ = m.transport.Close(closeGoingAway, "")
+	_ = m.cfg.Transport.Close(closeGoingAway, "")
 	return fmt.Errorf("send to the tunnel: %w", err)
 }
 
@@ -235,17 +214,17 @@ func closeCode(err error) (int, string) {
 // begin adds a connection to s and starts it. target is nil where it must be dialled.
 func (m *mux) begin(s *stream, id uint32, target net.Conn) *connection {
 	now := time.Now()
-	c := &connection{mu: m.mu, m: m, s: s, id: id, began: now, observer: m.observer}
+	c := &connection{mu: m.mu, m: m, s: s, id: id, began: now, observer: m.cfg.Observer}
 	c.inbox.conn, c.inbox.progress = c, now
 	c.member = member{conn: c, born: m.sched.message, overhead: overhead(c)}
 	c.served.L = m.mu
 	s.conns[id] = c
 	c.joinTunnel(m)
-	if m.onStream != nil {
-		m.onStream()
+	if m.cfg.OnStream != nil {
+		m.cfg.OnStream()
 	}
 	m.stats.started(s.name)
-	m.log.Debug("connection started", "service", s.name, "stream", s.id, "connection", id, "form", s.form.String())
+	m.cfg.Logger.Debug("connection started", "service", s.name, "stream", s.id, "connection", id, "form", s.form.String())
 	if target != nil {
 		c.running = 1
 		c.attach(target)
@@ -324,7 +303,7 @@ func (m *mux) forget(c *connection) {
 	if c.finished {
 		m.resume.Remove(c.res.ID(), resume.Done)
 	}
-	m.log.Debug("connection ended", "service", c.s.name, "stream", c.s.id, "connection", c.id, "bytes_in", c.in, "bytes_out", c.out)
+	m.cfg.Logger.Debug("connection ended", "service", c.s.name, "stream", c.s.id, "connection", c.id, "bytes_in", c.in, "bytes_out", c.out)
 	if c.watch.closed == nil {
 		done()
 		return
@@ -350,6 +329,6 @@ func (m *mux) warn(key, msg string, attrs ...any) {
 		if suppressed > 0 {
 			attrs = append(attrs, "suppressed", suppressed)
 		}
-		m.log.Warn(msg, attrs...) //nolint:sloglint // the callers' messages are constants
+		m.cfg.Logger.Warn(msg, attrs...) //nolint:sloglint // the callers' messages are constants
 	}
 }

@@ -80,15 +80,14 @@ func (c *connection) heard(m *mux, payload []byte) {
 		m.firstRecord(c, payload)
 	case c.offered && m.source:
 		if c.res.Answer(payload) {
-			m.unanswered, m.answered = false, true
+			m.farEnd.speaksRecords()
 			at, _ := c.res.At()
 			m.resume.Remember(resume.Peer{At: at, Keeps: c.res.Keeps()})
-			m.present = true
 			c.s.records, c.s.keeps = true, c.res.Keeps()
 			c.carry()
 			return
 		}
-		m.unanswered = true
+		m.farEnd.unanswered = true
 		c.stayPlain()
 		m.deliver(c, payload)
 	case c.offered && first && len(payload) == 0:
@@ -115,7 +114,7 @@ func (c *connection) offer() {
 	c.res = resume.New(c.m.resume.Memory)
 	c.res.Negotiate()
 	c.m.tell(c.s.message(frame.Data, c.id))
-	if c.m.unanswered {
+	if c.m.farEnd.unanswered {
 		c.res.Forget()
 	}
 }
@@ -166,11 +165,11 @@ func (c *connection) endInput() bool {
 	switch {
 	case !c.offered || !c.m.source, c.dead, c.state != open:
 		return false
-	case c.m.answered:
+	case c.m.farEnd.answered:
 		// The destination has answered before and will again, but a target that takes nothing may hold it up.
 		return c.holdEnd(halfTimeout)
-	case !c.m.unanswered:
-		return c.holdEnd(c.m.answerTimeout - time.Since(c.began))
+	case !c.m.farEnd.unanswered:
+		return c.holdEnd(c.m.farEnd.timeout - time.Since(c.began))
 	}
 	return false
 }
@@ -183,7 +182,7 @@ func (c *connection) holdEnd(wait time.Duration) bool {
 	c.half.held = true
 	c.after(wait, func() {
 		if c.half.held {
-			c.m.unanswered, c.m.answered = true, false
+			c.m.farEnd.keptSilent()
 			c.setReason(ByTarget)
 			c.end(draining, true)
 		}

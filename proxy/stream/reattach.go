@@ -108,8 +108,8 @@ func (m *mux) move(c *connection, s *stream, id uint32) {
 	m.stats.get(s.name).Connections++
 	c.detached = false
 	c.epoch++
-	if m.onStream != nil {
-		m.onStream()
+	if m.cfg.OnStream != nil {
+		m.cfg.OnStream()
 	}
 }
 
@@ -127,7 +127,7 @@ func (c *connection) returned() {
 // logDetached writes one line for all connections that a websocket has lost.
 func (m *mux) logDetached(n int) {
 	if n > 0 {
-		m.log.Info("connections wait to be resumed", "connections", n)
+		m.cfg.Logger.Info("connections wait to be resumed", "connections", n)
 	}
 }
 
@@ -139,7 +139,7 @@ func (m *mux) logResumed() {
 	time.AfterFunc(logDelay, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.log.Info("connections resumed", "connections", m.back)
+		m.cfg.Logger.Info("connections resumed", "connections", m.back)
 		m.back = 0
 	})
 }
@@ -229,8 +229,8 @@ func (m *mux) heardFrom(at resume.Address) {
 		return
 	}
 	m.resume.Heard(at)
-	if !m.present {
-		m.present = true
+	if !m.farEnd.present {
+		m.farEnd.present = true
 		if m.attaches != nil && m.takesFrames() {
 			m.attaches.resumeRest()
 		}

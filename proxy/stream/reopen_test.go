@@ -32,7 +32,7 @@ func (r *rig) meet() { r.near.Remember(resume.Peer{At: r.far.Address(), Keeps: t
 func (r *rig) isPresent() {
 	r.source.mu.Lock()
 	defer r.source.mu.Unlock()
-	r.source.present = true
+	r.source.farEnd.present = true
 }
 
 // linkSource gives the source alone a websocket, whose other end takes everything and says what is written to it.

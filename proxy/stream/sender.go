@@ -21,7 +21,7 @@ func (m *mux) tell(msg frame.Message) {
 	b, err := msg.AppendFrame(m.control)
 	if err != nil {
 		// Service ids come from frames or from the caller's checked list: they fit.
-		m.log.Error("message does not fit a frame", "error", err)
+		m.cfg.Logger.Error("message does not fit a frame", "error", err)
 		return
 	}
 	m.control = b
@@ -128,7 +128,7 @@ func (m *mux) write(bufs ...[]byte) error {
 	if probe != 0 {
 		return m.pace.prober.WriteProbe(probe, bufs...)
 	}
-	return m.transport.WriteBuffers(bufs...)
+	return m.cfg.Transport.WriteBuffers(bufs...)
 }
 
 // giveBack lets go of the memory that the last message was sent from.

@@ -46,7 +46,7 @@ func (m *mux) shutDown(ctx context.Context, keep bool) {
 	m.work.Broadcast()
 	m.backlog.room.Broadcast()
 	m.mu.Unlock()
-	_ = m.transport.Close(closeNormal, "")
+	_ = m.cfg.Transport.Close(closeNormal, "")
 }
 
 // stopping reports whether Shutdown has begun.
@@ -71,14 +71,8 @@ func (m *mux) endStream(s *stream) { m.logDetached(m.dropStream(s)) }
 // dropStream takes s off the websocket. Bytes that its peer sent before are still written. It returns how many
 // connections wait for another websocket.
 func (m *mux) dropStream(s *stream) (detached int) {
-	m.present = false
-	why := ByPeer
-	switch {
-	case m.closing:
-		why = Stopped
-	case m.ended, m.sessionReset:
-		why = TunnelLost
-	}
+	m.farEnd.present = false
+	why := m.reason()
 	for _, c := range s.conns {
 		if c.carried && !m.closing {
 			c.lose()

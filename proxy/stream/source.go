@@ -150,7 +150,7 @@ func (s *Source) Open(service string, local net.Conn) error {
 	case st.records:
 		c.res = resume.New(s.resume.Memory)
 		var at resume.Address
-		if peer, _ := s.resume.Peer(); s.present {
+		if peer, _ := s.resume.Peer(); s.farEnd.present {
 			at = peer.At
 		}
 		c.res.Open(resume.NewID(), at)

@@ -67,7 +67,7 @@ const slowWrite = 8 << 10
 func (c *connection) writeOut(b *chunk) error {
 	for piece := len(b.b) - b.done; b.done < len(b.b) && !c.handing; {
 		p := b.b[b.done:]
-		deadline := time.Now().Add(c.m.stall / writeSteps)
+		deadline := time.Now().Add(c.m.cfg.StallTimeout / writeSteps)
 		if c.state == draining && c.drainBy.Before(deadline) {
 			deadline = c.drainBy
 		}
