@@ -20,9 +20,6 @@ type task struct {
 	ready <-chan struct{}
 }
 
-// String names the task in errors.
-func (t task) String() string { return t.name }
-
 // Ready is closed when the task does what it is for.
 func (t task) Ready() <-chan struct{} {
 	if t.ready != nil {

@@ -12,15 +12,15 @@ type (
 	Connection = wsconn.Config
 	// Secret is a token that must never be shown.
 	Secret = wsconn.Secret
-	// HandshakeError tells how the service refused the handshake.
+	// HandshakeError says how the service refused the handshake.
 	HandshakeError = wsconn.HandshakeError
-	// CloseError tells how the service closed the websocket.
+	// CloseError says how the service closed the websocket.
 	CloseError = wsconn.CloseError
 	// Observer is called for each connection to a local target.
 	Observer = stream.Observer
-	// Opened tells of a connection whose target is connected.
+	// Opened describes a connection whose target is connected.
 	Opened = stream.Opened
-	// Closed tells how a connection ended.
+	// Closed describes how a connection ended.
 	Closed = stream.Closed
 	// Answerer learns that the destination has answered; see [stream.Answerer].
 	Answerer = stream.Answerer
@@ -28,7 +28,7 @@ type (
 	Breaker = stream.Breaker
 	// Reason is why a connection ended; see [stream.Reason].
 	Reason = stream.Reason
-	// ProtocolError tells what the far side sent that no tunnel may carry.
+	// ProtocolError says what the far side sent against the protocol.
 	ProtocolError = stream.ProtocolError
 )
 

@@ -110,7 +110,7 @@ func (c *conn) expire() {
 	_ = c.close()
 }
 
-// CloseWrite tells the target that no more will come. It fails with errors.ErrUnsupported where the
+// CloseWrite closes the target's write side. It fails with errors.ErrUnsupported where the
 // connection knows no half close.
 func (c *conn) CloseWrite() error {
 	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {
@@ -119,7 +119,7 @@ func (c *conn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// Touch tells the idle timeout of bytes that moved through SyscallConn.
+// Touch restarts the idle timeout after bytes moved through SyscallConn.
 func (c *conn) Touch() {
 	if c.idle != nil {
 		c.idle.moved.Store(true)

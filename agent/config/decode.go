@@ -194,7 +194,7 @@ func keyNames(s section) []string {
 	return names
 }
 
-// elsewhere tells in which sections a key of that name exists.
+// elsewhere names the sections that have a key of that name.
 func (d *decoder) elsewhere(name string, in section) string {
 	var places []string
 	for _, s := range sections {

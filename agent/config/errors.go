@@ -52,8 +52,8 @@ const (
 	excerptMax    = 110
 )
 
-// excerpt returns the part of line around column, and a line of marks to stand beneath it. What a
-// terminal might obey is replaced.
+// excerpt returns the part of line around column, and a line of marks beneath it. It replaces
+// control characters.
 func excerpt(line string, column, width int) (text, mark string) {
 	runes := []rune(line)
 	from, at := 0, min(column-1, len(runes))

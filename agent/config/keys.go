@@ -40,8 +40,8 @@ func (d *decoder) thingName(n *node) {
 	d.cfg.ThingName = s
 }
 
-// nameFlaw tells what AWS IoT would not accept in a name of a thing or a service; the rule is
-// services.ValidName's, this is its words.
+// nameFlaw explains why AWS IoT would refuse the name of a thing or a service; "" if it would not. The rule is in
+// services.ValidName.
 func nameFlaw(s string) string {
 	if services.ValidName(s) {
 		return ""

@@ -93,7 +93,7 @@ func (c *Client) connect(ctx context.Context, in *inbox) end {
 	return e
 }
 
-// tlsConfig asks for the configuration anew, so that replaced certificate files count from the next attempt.
+// tlsConfig asks for the configuration at each attempt, so that replaced certificate files count from the next one.
 func (c *Client) tlsConfig() (*tls.Config, error) {
 	if c.cfg.TLS == nil {
 		return nil, nil
@@ -109,7 +109,7 @@ func (c *Client) tlsConfig() (*tls.Config, error) {
 	return config, nil
 }
 
-// open dials and does the TLS handshake, apart from paho, whose errors would not tell the two from each other.
+// open dials and does the TLS handshake. paho could do both, but its errors would not say which one failed.
 func (c *Client) open(ctx context.Context, config *tls.Config) (net.Conn, stage, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()

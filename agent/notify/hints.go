@@ -125,7 +125,7 @@ func remoteAlert(err error) (uint64, bool) {
 	return v.Uint(), true
 }
 
-// expiryNote tells that the device's own certificate is out of its time, by the device's clock.
+// expiryNote says that the device's own certificate has expired or is not valid yet, by the device's clock.
 func expiryNote(config *tls.Config, now time.Time) string {
 	if config == nil {
 		return ""

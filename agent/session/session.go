@@ -27,7 +27,7 @@ var (
 	errTooOld   = hint.New("the notification is 12 hours old, the longest life of a tunnel", adviceOpen)
 )
 
-// clockStep is how far the clock must have been set before a state file's time is written anew: a device
+// clockStep is how far the clock must have been set before a state file's time is rewritten: a device
 // without a battery-backed clock may receive a token years ago.
 const clockStep = time.Minute
 

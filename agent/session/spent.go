@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// maxSpent bounds how many tokens of ended sessions are remembered. Notifications come at the pace of
-// people; a flood of them only makes the oldest be forgotten, whose replay then meets a 4xx.
+// maxSpent bounds how many tokens of ended sessions are remembered. Operators cause
+// few notifications. A flood of them only evicts the oldest tokens, and the service refuses their replay with a 4xx.
 const maxSpent = 512
 
 const endedVersion = 1

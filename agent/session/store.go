@@ -199,8 +199,8 @@ func (s *store) load(now time.Time) []pair {
 	return pairs
 }
 
-// open locks the directory for this process. The lock is kept where it can be had: a directory that
-// cannot be written is reported by load.
+// open locks the directory for this process. A directory that cannot be written has no lock; load reports
+// it.
 func (s *store) open() error {
 	if s.dir == "" {
 		return nil

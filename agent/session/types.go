@@ -19,7 +19,7 @@ type Token struct {
 	Received    time.Time // zero: now
 }
 
-// Result tells what became of an accepted token.
+// Result is the outcome of an accepted token.
 type Result string
 
 // What Accept can answer.

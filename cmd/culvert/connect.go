@@ -86,7 +86,7 @@ type connectOptions struct {
 	bind     string
 }
 
-// local is a service and where it is to be had.
+// local is a service and the local address where it can be reached.
 type local struct {
 	service, address string
 	given            bool // the address was

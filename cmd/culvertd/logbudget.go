@@ -112,7 +112,7 @@ func lineSize(r slog.Record) int {
 	return n
 }
 
-// bucket holds bytes that may be written: size at most, and as many anew in each period.
+// bucket is a token bucket of bytes to write: it holds size at most, and refills once in each period.
 type bucket struct {
 	size   int
 	period time.Duration

@@ -77,7 +77,7 @@ type Config struct {
 	//
 	// Auto begins with V3. It changes to V1 when two starts in a row, without a byte of the client's, each made
 	// the device drop its websocket, as the AWS IoT Device Client and others do with what they do not understand;
-	// and back when the device connects anew. Until the device has sent a byte, a client that speaks first waits
+	// and back when the device reconnects. Until the device has sent a byte, a client that speaks first waits
 	// up to a second.
 	Destination DestinationType
 
@@ -108,7 +108,7 @@ type Config struct {
 	// WaitForAway waits up to Wait for a device that is away, instead.
 	WaitForAway bool
 
-	// Progress, if set, is told what happens; one call at a time.
+	// Progress, if set, is called with each event, one call at a time.
 	Progress func(Event)
 	// Logger gets what happens to connections; nil discards it.
 	Logger *slog.Logger

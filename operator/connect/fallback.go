@@ -61,7 +61,7 @@ func (s *session) recordDrop(form proxy.Form) {
 	}
 }
 
-// forgetForm goes back to V3 when the device has connected anew: it may be another program by now.
+// forgetForm goes back to V3 when the device has reconnected: it may run another program by now.
 func (s *session) forgetForm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -143,7 +143,7 @@ func (t *Tunnel) Expires() time.Time { return t.session.tunnel().expires }
 // not come back by itself, until ctx ends. [Tunnel.Serve] does the same.
 func (t *Tunnel) Watch(ctx context.Context) { t.watching.Do(func() { t.watchDevice(ctx) }) }
 
-// Keep decides anew about [Config].Keep.
+// Keep replaces [Config].Keep.
 func (t *Tunnel) Keep(keep bool) { t.keep.Store(keep) }
 
 // Done is closed when the tunnel cannot be used any more: it was closed or has expired, another source took it over, or

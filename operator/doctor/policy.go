@@ -82,7 +82,7 @@ func (p *policy) allows(action, resource string, who subject) bool {
 
 // resolve replaces the policy variables of a resource and cuts its ARN down to what follows the account. The thing's name has a
 // value only where the client id is the thing's name, or where the certificate is attached exclusively to the thing;
-// the latter cannot be seen from here, so it is taken to be so.
+// the operator cannot see the latter, so it is assumed.
 func (s subject) resolve(resource string) string {
 	if parts := strings.SplitN(resource, ":", 6); len(parts) == 6 && parts[0] == "arn" {
 		resource = parts[5]

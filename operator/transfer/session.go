@@ -77,9 +77,6 @@ func (s *Session) hasher() (*shell, error) {
 	}
 }
 
-// Ended is closed when the connection has ended.
-func (s *Session) Ended() <-chan struct{} { return s.ended }
-
 // Close ends the session. The owner of the shell's pipes ends the shell.
 func (s *Session) Close() {
 	select {

@@ -49,9 +49,6 @@ func (r *Reader) Next(m *Message) error {
 	return m.unmarshal(body, r.intern)
 }
 
-// Buffered tells how many bytes were read from the source and belong to messages not yet returned.
-func (r *Reader) Buffered() int { return r.end - r.start }
-
 // need returns once n unread bytes are in the buffer.
 func (r *Reader) need(n int) error {
 	for r.end-r.start < n {

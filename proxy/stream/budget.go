@@ -111,7 +111,7 @@ func (y *Budget) has(b *backlog, n int) bool {
 	return n <= free
 }
 
-// take reserves n bytes for b, or sees to it that b is nudged when there are some.
+// take reserves n bytes for b, or arranges that b is nudged when there are some.
 func (y *Budget) take(b *backlog, n int) bool {
 	if y == nil {
 		return true

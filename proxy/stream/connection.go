@@ -223,8 +223,8 @@ func (c *connection) mustWrite() bool {
 	return c.state == draining || c.state == open && !c.dead && (!c.inbox.empty() || c.mustCloseWriting())
 }
 
-// end ends the connection for the peer, who is told of it if tell is set: at most once, since it is
-// gone from its stream's table then.
+// end ends the connection, and tells the peer if tell is set. The peer hears of it once at most, since the
+// connection then leaves its stream's table.
 func (c *connection) end(to state, tell bool) {
 	if to > c.state {
 		c.broken = c.broken || to == aborted && !c.drained

@@ -35,7 +35,7 @@ const (
 	// endGrace is how long Serve waits for orderly ends when the tunnel itself has ended.
 	endGrace = time.Second
 	// readGrace is how long the reader may still look for the reason when the transport takes no more
-	// messages: a close frame that tells it may be there already.
+	// messages: a close frame with that reason may have arrived already.
 	readGrace = 2 * time.Second
 	// writeSteps is how often within the stall timeout a blocked write is looked at: what a slow target
 	// took of a chunk until then is progress.

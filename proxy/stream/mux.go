@@ -315,7 +315,7 @@ func (m *mux) forget(c *connection) {
 	}()
 }
 
-// refused notes that a service's target could not be had.
+// refused notes that a service's target could not be reached.
 func (m *mux) refused(service string, err error) {
 	m.stats.refused(service)
 	text := hint.Line(err)

@@ -139,8 +139,8 @@ func (c *connection) stayPlain() {
 	}
 }
 
-// mustWait reports whether the target's bytes must wait for the peer's first message, and sees to it that they do
-// not wait for long.
+// mustWait reports whether the target's bytes must wait for the peer's first message. It starts the timer that
+// ends this wait.
 func (c *connection) mustWait() bool {
 	if !c.offered || c.m.source {
 		return false
@@ -190,7 +190,7 @@ func (c *connection) holdEnd(wait time.Duration) bool {
 	return true
 }
 
-// mustCloseWriting reports whether the target has yet to be told that no more will come.
+// mustCloseWriting reports whether the target's write side is still to be closed.
 func (c *connection) mustCloseWriting() bool { return c.half.ended && !c.half.closed }
 
 // watchIdle ends a connection whose one direction has ended, once nothing has moved for halfTimeout. It does not

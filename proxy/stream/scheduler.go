@@ -37,7 +37,7 @@ type quota struct {
 }
 
 // queue is a first-in first-out list of connections that have something to send. A connection that ends
-// leaves it at once, so that its length is what is to be done.
+// leaves it at once, so its length is the work that is left.
 type queue struct {
 	head, tail *member
 	n          int

@@ -41,7 +41,7 @@ func (c *connection) write() {
 	}
 }
 
-// refuses notes that the target takes nothing more. What it said before that is still read, to its end.
+// refuses notes that the target accepts no more writes. Its pending output is still read to the end.
 func (c *connection) refuses() {
 	if c.dead || c.state == aborted {
 		return
@@ -58,8 +58,8 @@ func (c *connection) refuses() {
 	}
 }
 
-// slowWrite is how much a target that is slow is given at a time. A unix socket tells that its reader took
-// something only once that is all that one write gave it.
+// slowWrite is how much a target that is slow is given at a time. A unix socket reports that its reader took
+// something only once the reader has taken a whole write.
 const slowWrite = 8 << 10
 
 // writeOut writes b to the target, with mu given up meanwhile. A blocked write is interrupted now and then, to see
@@ -173,7 +173,7 @@ func (c *connection) drainFor() time.Duration {
 	return drainTimeout
 }
 
-// closeWriting tells the target that no more will come, with the lock given up meanwhile.
+// closeWriting closes the target's write side, with the lock given up meanwhile.
 func (c *connection) closeWriting() {
 	c.half.closed = true
 	h, ok := c.target.(interface{ CloseWrite() error })

@@ -196,7 +196,7 @@ func (b *Broker) rules(c *conn) (Policy, Behaviour) {
 	return policy, behaviour
 }
 
-// Delivery tells what became of a published message.
+// Delivery is the outcome of a published message.
 type Delivery struct {
 	Sent   int `json:"sent"`   // to clients that are connected
 	Stored int `json:"stored"` // for absent clients with a persistent session

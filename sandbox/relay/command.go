@@ -55,7 +55,7 @@ type CommandMessage struct {
 	ConnectionID        uint32   `json:"connectionId,omitempty"`
 }
 
-// Do carries out a command and tells how many connections it met; 0 for those that wait for later handshakes.
+// Do carries out a command and returns how many connections it affected; 0 for those that wait for later handshakes.
 func (f *Faults) Do(c Command) (met int, err error) {
 	t := c.Target
 	switch c.Do {

@@ -32,7 +32,7 @@ type stream struct {
 	service string
 }
 
-// had tells how a service's streams were started.
+// had records how a service's streams were started.
 type had uint8
 
 const (
@@ -155,7 +155,7 @@ func (l *link) observe(from, to tunnels.Mode, m *frame.Message) {
 	}
 }
 
-// deliver validates and forwards the whole frames that data begins with and tells how many bytes they were. It
+// deliver validates and forwards the whole frames that data begins with and returns how many bytes they were. It
 // waits while the other side's queue is full. Its error is a *Violation or errGone.
 func (l *link) deliver(p *peer, data []byte) (taken int, err error) {
 	if nextFrame(data) == nil {

@@ -17,7 +17,7 @@ const burst = 50 * time.Millisecond
 
 func newBucket(rate int) *bucket { return &bucket{rate: float64(rate)} }
 
-// reserve takes n bytes and tells how long to wait before using them.
+// reserve takes n bytes and returns how long to wait before using them.
 func (b *bucket) reserve(n int) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -82,7 +82,7 @@ func (opts options) execute(plan bool) int {
 	return 0
 }
 
-// summary tells what the run consisted of.
+// summary describes what the run consisted of.
 func (r *run) summary(say func(string, ...any)) {
 	t := &r.ledger.tally
 	operations := 0

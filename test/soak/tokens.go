@@ -78,7 +78,7 @@ func (r *run) rotate(ctx context.Context, e event) bool {
 	})
 }
 
-// rotateLost rotates twice, since the device is never told of the first time.
+// rotateLost rotates twice, since the device does not receive the first notification.
 func (r *run) rotateLost(ctx context.Context, e event) bool {
 	return r.withTokens(ctx, e, func(always context.Context, t *tunnel) {
 		r.rotateTokens(always, t, modes[e.draw[0]%2], sandbox.Notifications{Lose: 1})

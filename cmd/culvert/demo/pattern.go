@@ -13,7 +13,7 @@ import (
 var errWrong = errors.New("a wrong byte arrived")
 
 // pattern is the content of one flow: pseudo-random bytes that only this flow has, so that a byte that is lost,
-// doubled, late or another flow's shows at its place. It is made anew at each end and never sent twice.
+// repeated, late or another flow's is noticed where it stands. Each end generates it; it is never sent twice.
 type pattern struct {
 	source *rand.ChaCha8
 	sum    hash.Hash // of everything so far
@@ -37,8 +37,8 @@ func (p *pattern) next(n int) []byte {
 	return b
 }
 
-// check tells how many of the bytes that arrived are the next ones; errWrong if not all are. The sum is taken of
-// what arrived.
+// check returns how many of the bytes that arrived are the expected ones, and errWrong unless all are. It adds all
+// that arrived to the checksum.
 func (p *pattern) check(arrived []byte) (int, error) {
 	if cap(p.buf) < len(arrived) {
 		p.buf = make([]byte, len(arrived))
