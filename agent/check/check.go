@@ -17,6 +17,7 @@ const DefaultTimeout = time.Minute
 // Limits of the steps.
 const (
 	askLimit      = 5 * time.Second  // the daemon's answer
+	diskLimit     = 5 * time.Second  // the state directory
 	lookupLimit   = 5 * time.Second  // one name
 	dialLimit     = 10 * time.Second // TCP, through a proxy or not
 	endpointLimit = 25 * time.Second // a data endpoint: name, TCP, TLS and answer
@@ -36,6 +37,8 @@ type Options struct {
 	Root string        // directory with /etc, /proc, /run and /usr
 	Stay time.Duration // how long the subscription must last
 	EUID func() int
+
+	tryWrite func(dir string) error
 }
 
 func (o Options) withDefaults() Options {
@@ -50,6 +53,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.EUID == nil {
 		o.EUID = os.Geteuid
+	}
+	if o.tryWrite == nil {
+		o.tryWrite = tryWrite
 	}
 	return o
 }
@@ -91,7 +97,7 @@ func Run(ctx context.Context, o Options, report func(*Result)) Report {
 func (c *checkup) sections(ctx context.Context) func(yield func([]*Result) bool) {
 	return func(yield func([]*Result) bool) {
 		c.findDaemon(ctx)
-		if !yield(c.configuration()) || !yield(c.files()) || !yield(c.stateDirectory()) {
+		if !yield(c.configuration()) || !yield(c.files()) || !yield(c.stateDirectory(ctx)) {
 			return
 		}
 		switch {

@@ -248,6 +248,12 @@ func TestFaultsOfTheStateDirectory(t *testing.T) {
 			_ = os.Remove(b.files.StateDir)
 			b.write(b.files.StateDir, "", 0o600)
 		}, "state", Failed, "is not a directory", "remove it, or set tunnel.state_dir", ""},
+		{"the disk hangs", func(b *bed) {
+			thawed := make(chan struct{})
+			b.Cleanup(func() { close(thawed) })
+			b.opts.tryWrite = func(string) error { <-thawed; return nil }
+			b.opts.Offline, b.opts.Timeout = true, 100*time.Millisecond
+		}, "state", Failed, "does not answer", "check the disk, or set tunnel.state_dir", ""},
 		{"nothing can be written", func(b *bed) {
 			if _, err := os.Stat("/sys/kernel"); err != nil {
 				b.Skip("there is no /sys, where no user can make files")

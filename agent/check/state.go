@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,19 +14,31 @@ const (
 	// spaceNeeded is ample for the tokens of all tunnels; below spaceWanted the disk is nearly full.
 	spaceNeeded = 1 << 20
 	spaceWanted = 10 << 20
+
+	elsewhere = ", or set tunnel.state_dir"
 )
 
-// stateDirectory reports whether tokens survive a restart. The daemon runs without, too.
-func (c *checkup) stateDirectory() []*Result {
+// stateDirectory reports whether tokens survive a restart. The daemon runs without, too. A disk that
+// hangs may block a call indefinitely, so the other checks do not wait for it.
+func (c *checkup) stateDirectory(ctx context.Context) []*Result {
+	const id = "state"
 	dir := c.cfg.Tunnel.StateDir
 	if dir == "" {
-		return []*Result{well("state", "none: a restart loses the tunnels, whose tokens are only in memory")}
+		return []*Result{well(id, "none: a restart loses the tunnels, whose tokens are only in memory")}
 	}
-	return []*Result{c.state("state", dir)}
+	limited, cancel := context.WithTimeout(ctx, diskLimit)
+	defer cancel()
+	done := make(chan *Result, 1)
+	go func() { done <- c.state(id, dir) }()
+	select {
+	case r := <-done:
+		return []*Result{r}
+	case <-limited.Done():
+		return []*Result{failed(id, "check the disk"+elsewhere, "%s does not answer", dir)}
+	}
 }
 
 func (c *checkup) state(id, dir string) *Result {
-	const elsewhere = ", or set tunnel.state_dir"
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -40,7 +53,7 @@ func (c *checkup) state(id, dir string) *Result {
 			return failed(id, fmt.Sprintf("chown %s %s%s", c.user.name, at, elsewhere), "%s, which runs the daemon, cannot write to %s", c.user.name, describe(at))
 		}
 	}
-	if err := tryWrite(dir); err != nil {
+	if err := c.tryWrite(dir); err != nil {
 		if errors.Is(err, fs.ErrPermission) && c.user != nil && c.user.uid != c.EUID() {
 			return warning(id, "run the check as root, or as "+c.user.name, "this user may not write to %s", describe(dir))
 		}
@@ -53,7 +66,7 @@ func (c *checkup) state(id, dir string) *Result {
 	}
 	switch {
 	case known && !files:
-		return failed(id, "remove some files, or set tunnel.state_dir", "%s: its file system has no room for more files", text)
+		return failed(id, "remove some files"+elsewhere, "%s: its file system has no room for more files", text)
 	case known && free < spaceNeeded:
 		return failed(id, "free some space", "%s: too little for tokens", text)
 	case known && free < spaceWanted:
