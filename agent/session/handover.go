@@ -107,9 +107,6 @@ func (m *Manager) takeOne(v proxy.Saved, socket *os.File) error {
 	if err != nil {
 		return err
 	}
-	if t, ok := conn.(*net.TCPConn); ok {
-		_ = t.SetLinger(-1) // as it was before it was put
-	}
 	target, err := m.cfg.Services.Adopt(v.Service, conn)
 	if err == nil {
 		err = m.cfg.resume.TakeOver(v, target, m.journal.adopted(m.log), m.log)

@@ -311,6 +311,9 @@ func (h *held) SetReadDeadline(t time.Time) error {
 	return h.Conn.SetReadDeadline(t)
 }
 
+// NetConn returns the client's connection, to set its options.
+func (h *held) NetConn() net.Conn { return h.Conn }
+
 // SetLinger is net.TCPConn's, where the client's connection has it.
 func (h *held) SetLinger(seconds int) error {
 	if l, ok := h.Conn.(lingerer); ok {

@@ -73,10 +73,17 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 
 // join carries local to service until both directions have ended, and closes it: with a reset if the end is not an orderly one.
 func (t *Tunnel) join(ctx context.Context, service string, local net.Conn) (received int64, err error) {
+	// A reset is what local sees until its last byte is on its way, even if this process is killed.
+	linger := func(seconds int) {
+		if l, ok := local.(interface{ SetLinger(seconds int) error }); ok {
+			_ = l.SetLinger(seconds)
+		}
+	}
+	linger(0)
 	orderly := false
 	defer func() {
-		if l, ok := local.(interface{ SetLinger(seconds int) error }); ok && !orderly {
-			_ = l.SetLinger(0)
+		if !orderly {
+			linger(0)
 		}
 		_ = local.Close()
 	}()
@@ -107,6 +114,7 @@ func (t *Tunnel) join(ctx context.Context, service string, local net.Conn) (rece
 	if half, ok := local.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
+	linger(-1)
 	orderly = <-sent == nil
 	return received, nil
 }

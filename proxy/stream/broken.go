@@ -24,6 +24,24 @@ func (c *connection) breakOff() {
 	}
 }
 
+// resetOnExit sets what the target's application sees if this process dies now, killed or for want of memory. The kernel
+// then closes the socket: with a reset if on is set, otherwise in order, as if all had been said. It must be off before
+// an orderly close, which would drop what the kernel has not sent yet.
+func (c *connection) resetOnExit(on bool) {
+	t, ok := beneath(c.target).(interface {
+		SetLinger(sec int) error
+		SetNoDelay(noDelay bool) error // only TCP has both: others take SetLinger for the reset itself
+	})
+	if !ok {
+		return
+	}
+	seconds := -1
+	if on {
+		seconds = 0
+	}
+	_ = t.SetLinger(seconds)
+}
+
 // Answerer is a local connection, given to [Source.Open], that wants to know when the destination has shown that it
 // understands the connection's form, before the first byte of the target.
 type Answerer interface {

@@ -113,6 +113,7 @@ func (c *connection) attach(target net.Conn) {
 	c.target, c.inbox.progress = target, time.Now()
 	c.polling = true
 	boundBuffers(target)
+	c.resetOnExit(!c.half.closed)
 	if c.raw = newSocket(target); c.raw == nil {
 		c.plain = new(plainInput)
 	}
@@ -199,6 +200,8 @@ func (c *connection) settle() {
 		c.targetDone = true
 		if c.broken {
 			c.breakOff()
+		} else {
+			c.resetOnExit(false)
 		}
 		_ = c.target.Close() // it also ends a write under way
 	}

@@ -156,6 +156,7 @@ func (c *connection) linger() {
 	err := half.CloseWrite()
 	_ = c.target.SetReadDeadline(time.Now().Add(lingerTimeout))
 	c.relock()
+	c.resetOnExit(c.broken)
 	if err != nil && !c.half.closed {
 		return
 	}
@@ -182,6 +183,7 @@ func (c *connection) closeWriting() {
 		c.unlock()
 		err = h.CloseWrite()
 		c.relock()
+		c.resetOnExit(c.broken)
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		if !c.carried {
