@@ -57,7 +57,7 @@ func (c *checkup) connection(ctx context.Context) ([]*Result, notify.Attempt) {
 			if err != nil {
 				return nil, err
 			}
-			seen.watch(config, c.Now)
+			seen.watch(config, c.verify)
 			return config, nil
 		},
 	}, notify.ProbeOptions{HandshakeOnly: !alone, Stay: c.Stay})
@@ -212,9 +212,11 @@ type peer struct {
 	state *tls.ConnectionState // nil until its certificate was verified
 }
 
-// watch makes a configuration report to p and verify certificates by the given clock.
+// watch makes a configuration report to p and verify certificates by the given clock, or by its own if now is nil.
 func (p *peer) watch(config *tls.Config, now func() time.Time) {
-	config.Time = now
+	if now != nil {
+		config.Time = now
+	}
 	config.VerifyConnection = func(s tls.ConnectionState) error {
 		p.mu.Lock()
 		defer p.mu.Unlock()

@@ -33,18 +33,20 @@ type Options struct {
 	Files   bool          // with Offline: only files, not systemd
 	Timeout time.Duration // 0 means DefaultTimeout
 
-	Now  func() time.Time
-	Root string        // directory with /etc, /proc, /run and /usr
-	Stay time.Duration // how long the subscription must last
+	Now  func() time.Time // certificates of servers are otherwise verified by the daemon's clock, which has a floor
+	Root string           // directory with /etc, /proc, /run and /usr
+	Stay time.Duration    // how long the subscription must last
 	EUID func() int
 
 	tryWrite func(dir string) error
+	verify   func() time.Time // Now as it was given
 }
 
 func (o Options) withDefaults() Options {
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}
+	o.verify = o.Now
 	if o.Now == nil {
 		o.Now = time.Now
 	}

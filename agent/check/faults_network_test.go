@@ -2,12 +2,18 @@ package check
 
 import (
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/culvert-iot/culvert/sandbox/broker"
 )
+
+// connectedTomorrow is a device whose clock was set back after it had connected: the daemon takes no less for now.
+func connectedTomorrow(b *bed) {
+	b.write(filepath.Join(b.files.StateDir, "clock"), strconv.FormatInt(time.Now().Add(24*time.Hour).Unix(), 10), 0o600)
+}
 
 func TestFaultsOfTheBroker(t *testing.T) {
 	now := time.Now()
@@ -43,6 +49,13 @@ func TestFaultsOfTheBroker(t *testing.T) {
 			b.edit(b.box.MQTT, a.serve(hold, now.Add(-time.Hour), now.Add(year), "other.example"))
 		}, "mqtt.tls", Failed, "TLS handshake", "for another name: check mqtt.endpoint", ""},
 		{"a clock before the broker's certificate", func(b *bed) { b.opts.Now = func() time.Time { return time.Unix(1000, 0) } }, "mqtt.tls", Failed, "", "clock is slow", ""},
+		{"the same, after a connection that was later", func(b *bed) {
+			connectedTomorrow(b)
+			a := newAuthority(b.T, now.Add(-year), now.Add(year))
+			b.write(filepath.Join(b.box.Dir, "other.pem"), a.pem(), 0o644)
+			b.set("mqtt", "ca_file", `"other.pem"`)
+			b.edit(b.box.MQTT, a.serve(answers("no MQTT"), now.Add(time.Hour), now.Add(year), "127.0.0.1"))
+		}, "mqtt.tls", OK, "trusted", "", ""},
 		{"a device that the broker does not know", func(b *bed) {
 			cert, key := newAuthority(b.T, now.Add(-year), now.Add(year)).leaf(now.Add(-time.Hour), now.Add(year))
 			b.write(b.files.CertFile, cert, 0o644)
@@ -121,6 +134,10 @@ func TestFaultsOfTheDataEndpoint(t *testing.T) {
 		{"a certificate for another name", certified(now.Add(-time.Hour), now.Add(year), "other.example"), "tunnel.tls", Failed, "for another name", "check tunnel.endpoint and DNS", ""},
 		{"an expired certificate", certified(now.Add(-year), now.Add(-24*time.Hour), "127.0.0.1"), "tunnel.tls", Failed, "expired on", "set the device's clock", ""},
 		{"a clock before its certificate", func(b *bed) { b.opts.Now = func() time.Time { return time.Unix(1000, 0) } }, "tunnel.tls", Failed, "valid only from…clock says 1970-01-01", "timedatectl", ""},
+		{"the same, after a connection that was later", func(b *bed) {
+			connectedTomorrow(b)
+			certified(now.Add(time.Hour), now.Add(year), "127.0.0.1")(b)
+		}, "tunnel.tls", OK, "trusted", "", ""},
 		{"which tells how far the clock is off", func(b *bed) { b.opts.Now = func() time.Time { return time.Unix(1000, 0) } }, "clock", Failed, " years behind 127.0.0.1: this device says 1970-01-01", "timedatectl", ""},
 		{"a clock that is a day fast", dated(now.Add(-24*time.Hour - time.Minute)), "clock", Failed, "24 hours ahead of 127.0.0.1", "timedatectl", ""},
 		{"a clock that is some minutes slow", dated(now.Add(5*time.Minute + 30*time.Second)), "clock", Warning, "5 minutes behind 127.0.0.1", "timedatectl", ""},

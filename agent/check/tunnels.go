@@ -115,7 +115,7 @@ func (c *checkup) tunnel(ctx context.Context, e endpoint) []*Result {
 		return rest("the name does not resolve", "tunnel.tcp", "tunnel.tls", "tunnel.answer")
 	}
 	var seen peer
-	err := c.tryHandshake(ctx, e, rt, &seen, c.Now)
+	err := c.tryHandshake(ctx, e, rt, &seen, c.verify)
 	r, ok = rt.tcp(ctx, e.address)
 	list = append(list, r)
 	if !ok {

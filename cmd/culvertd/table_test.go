@@ -164,7 +164,7 @@ func TestAPictureIsWrittenOverTheOneBefore(t *testing.T) {
 func TestAnErrorInAPictureKeepsItsFirstLine(t *testing.T) {
 	var out strings.Builder
 	w := picture{&out, func() int { return 0 }}
-	w.report(hint.New("no daemon", "start it"))
+	hint.Print(w, hint.New("no daemon", "start it"))
 	if want := "\x1b[Herror: no daemon\x1b[K\nhint: start it\x1b[K\n\x1b[J"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}

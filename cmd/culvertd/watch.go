@@ -28,8 +28,8 @@ func (p *program) watch(show func(ctx context.Context, w io.Writer) error, inPla
 		if _, err := io.WriteString(p.out, "\x1b[2J"); err != nil {
 			return err
 		}
-		drawn := picture{p.out, func() int { return screenRows(f) }}
-		out, report = drawn, drawn.report
+		out = picture{p.out, func() int { return screenRows(f) }}
+		report = func(err error) { hint.Print(out, err) }
 	}
 	return repeat(ctx, func() error { return show(ctx, out) }, report)
 }
@@ -78,11 +78,4 @@ func (w picture) Write(text []byte) (int, error) {
 		return 0, err
 	}
 	return len(text), nil
-}
-
-// report shows an error and its hint. They are one text: a second one would be written over the first.
-func (w picture) report(err error) {
-	var text strings.Builder
-	hint.Print(&text, err)
-	_, _ = io.WriteString(w, text.String())
 }

@@ -55,14 +55,12 @@ func Line(err error) string {
 	return err.Error()
 }
 
-// Print writes err as an "error:" line and its advice as "hint:" lines.
+// Print writes err as an "error:" line and its advice as "hint:" lines, in one call of Write: w may show each text in
+// the place of the one before.
 func Print(w io.Writer, err error) {
-	fmt.Fprintf(w, "error: %s\n", err)
-	h := Of(err)
-	if h == "" {
-		return
+	text := "error: " + err.Error() + "\n"
+	if h := Of(err); h != "" {
+		text += "hint: " + strings.ReplaceAll(h, "\n", "\nhint: ") + "\n"
 	}
-	for line := range strings.SplitSeq(h, "\n") {
-		fmt.Fprintf(w, "hint: %s\n", line)
-	}
+	_, _ = io.WriteString(w, text)
 }
