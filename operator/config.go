@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,8 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go/logging"
+
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 )
 
 // DefaultTimeout limits how long connecting may take and how long the service may be silent, as in the AWS CLI.
@@ -116,10 +119,19 @@ func LoadConfig(ctx context.Context, o Options) (aws.Config, error) {
 		cfg.BaseEndpoint = &o.EndpointURL
 		cfg.ConfigSources = append([]any{givenEndpoint(o.EndpointURL)}, cfg.ConfigSources...)
 	}
+	if cfg.BaseEndpoint != nil && !isURL(*cfg.BaseEndpoint) { // the SDK's clients would report it in words of their own
+		return aws.Config{}, &iotsecuretunneling.EndpointError{URL: *cfg.BaseEndpoint}
+	}
 	if o.Debug != nil {
 		cfg.HTTPClient = &debugClient{next: cfg.HTTPClient, log: o.Debug}
 	}
 	return cfg, nil
+}
+
+// isURL reports whether an endpoint has a scheme that calls can use, and a host.
+func isURL(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
 }
 
 func orDefault(d time.Duration) time.Duration {

@@ -187,6 +187,8 @@ func TestUsageOfReaching(t *testing.T) {
 		{"no such profile", []string{"connect", "--profile", "nobody", "pi-1"}, 1, "(nobody) could not be found\nhint: "},
 		{"no such bundle", []string{"connect", "--ca-bundle", "/nowhere", "pi-1"}, 1, "/nowhere"},
 		{"nothing at the endpoint", []string{"connect", "--no-sign-request", "--region", "r", "--endpoint-url", "http://127.0.0.1:1", "pi-1"}, 1, "hint: nothing listens there"},
+		{"an endpoint without a scheme", []string{"connect", "--no-sign-request", "--region", "r", "--endpoint-url", "127.0.0.1:1", "pi-1"}, 1, "a URL such as https://host"},
+		{"the same for a list", []string{"ls", "--no-sign-request", "--region", "r", "--endpoint-url", "127.0.0.1:1"}, 1, "a URL such as https://host"},
 		{"a command that is missing", []string{"connect", "pi-1", "--"}, 2, "-- needs a command behind it"},
 		{"a command that is not there", []string{"connect", "pi-1", "--", "no-such-program"}, 127, "no-such-program"},
 		{"two services in one variable", []string{"connect", "pi-1", "a-b", "a_b", "--", "true"}, 2, "CULVERT_A_B_ADDRESS"},

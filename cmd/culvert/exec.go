@@ -181,7 +181,11 @@ func (o *execOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 		return usagef(cmd, "%w", err)
 	}
 	defer r.cleanUp()
-	present := r.skipAway(ctx, names)
+	named := filter.Names
+	if o.things != "" {
+		named = names
+	}
+	present := r.skipAway(ctx, names, named)
 	show.settle() // a live line would write over the question
 	if ctx.Err() == nil && len(present) > 1 && !o.yes {
 		if err := o.ask(ctx, cmd, len(present), price); err != nil {

@@ -35,6 +35,9 @@ func (r *execResult) print(w io.Writer) {
 	_ = json.NewEncoder(w).Encode(r)
 }
 
+// exitOfSSH is what ssh itself fails with. A command may end with it, too.
+const exitOfSSH = 255
+
 func (r *execResult) line() string {
 	switch {
 	case r.State == "offline":
@@ -43,6 +46,8 @@ func (r *execResult) line() string {
 		return fmt.Sprintf("%s failed after %.1f s: %s", r.Thing, r.Seconds, r.Error)
 	case r.Error != "":
 		return fmt.Sprintf("%s ended with exit code %d after %.1f s; %s", r.Thing, r.ExitCode, r.Seconds, r.Error)
+	case r.ExitCode == exitOfSSH:
+		return fmt.Sprintf("%s ended with exit code %d after %.1f s: probably ssh could not log in; try culvert ssh %s", r.Thing, r.ExitCode, r.Seconds, r.Thing)
 	}
 	return fmt.Sprintf("%s ended with exit code %d after %.1f s", r.Thing, r.ExitCode, r.Seconds)
 }

@@ -20,7 +20,6 @@ import (
 	"github.com/culvert-iot/culvert/operator/fleet"
 	"github.com/culvert-iot/culvert/operator/holder"
 	"github.com/culvert-iot/culvert/operator/openssh"
-	"github.com/culvert-iot/culvert/operator/presence"
 )
 
 // execRun is one run of exec.
@@ -69,13 +68,18 @@ func (r *execRun) cleanUp() {
 	}
 }
 
-// skipAway returns the things that are not known to be away.
-func (r *execRun) skipAway(ctx context.Context, names []string) (present []string) {
+// skipAway returns the things that are not known to be away. Of the named ones it looks whether they exist, if no device
+// ever connected for them: what AWS lists needs no such question.
+func (r *execRun) skipAway(ctx context.Context, names, named []string) (present []string) {
 	r.total = len(names)
 	if r.cfg.Presence == nil {
 		return names
 	}
-	for _, t := range fleet.Look(ctx, looker(r.cfg.Presence), names) {
+	for _, t := range fleet.Look(ctx, existing(looker(r.cfg.Presence), r.cfg, named), names) {
+		if _, missing := errors.AsType[*connect.Error](t.Err); missing {
+			r.end(execResult{Thing: t.Name, State: "failed", ExitCode: -1, Error: explained(t.Err)})
+			continue
+		}
 		if t.Err == nil && !t.State.Connected && !r.cfg.WaitForAway {
 			r.end(execResult{Thing: t.Name, State: "offline", Error: t.State.Describe(t.Name, time.Now())})
 			continue
@@ -84,10 +88,6 @@ func (r *execRun) skipAway(ctx context.Context, names []string) (present []strin
 	}
 	return present
 }
-
-type looker func(context.Context, string) (presence.State, error)
-
-func (l looker) Look(ctx context.Context, thing string) (presence.State, error) { return l(ctx, thing) }
 
 // each runs the command on things.
 func (r *execRun) each(ctx context.Context, things []string) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/operator"
+	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/operator/fleet"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
@@ -92,13 +93,18 @@ func runLs(cmd *cobra.Command, o *lsOptions, filter fleet.Filter) error {
 	if o.versions {
 		l.answers = looker
 	}
-	shown, unknown := 0, error(nil)
+	known := connect.FromAWS(cfg)
+	shown, none, unknown := 0, error(nil), error(nil)
 	for names, err := range fleet.Things(ctx, cfg, filter) {
 		if err != nil {
 			return lsError(err)
 		}
 		var page []fleet.Thing
-		for _, t := range fleet.Look(ctx, looker, names) {
+		for _, t := range fleet.Look(ctx, existing(looker, known, filter.Names), names) {
+			if _, missing := errors.AsType[*connect.Error](t.Err); missing {
+				none = cmp.Or(none, t.Err)
+				continue
+			}
 			if t.Err != nil && unknown == nil {
 				unknown = t.Err
 			}
@@ -122,6 +128,8 @@ func runLs(cmd *cobra.Command, o *lsOptions, filter fleet.Filter) error {
 		shown += len(rows)
 	}
 	switch {
+	case none != nil:
+		return &exitError{exitFailed, none}
 	case unknown != nil:
 		return &exitError{exitFailed, fmt.Errorf("the state of some things is not known: %w", operator.Explain(unknown))}
 	case shown == 0:

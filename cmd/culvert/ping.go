@@ -13,6 +13,7 @@ import (
 
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator"
+	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/operator/iotdata"
 	"github.com/culvert-iot/culvert/operator/presence"
 )
@@ -79,7 +80,7 @@ func runPing(cmd *cobra.Command, o *pingOptions, thing string) error {
 	if err != nil {
 		return pingError(err)
 	}
-	client := presence.New(cfg)
+	client, exists := presence.New(cfg), connect.FromAWS(cfg)
 	if !o.quiet {
 		fmt.Fprintf(out, "PING %s (MQTT client %s)\n", thing, presence.ClientID(thing))
 	}
@@ -109,7 +110,7 @@ func runPing(cmd *cobra.Command, o *pingOptions, thing string) error {
 				fmt.Fprintf(out, "no acknowledgement within %v: seq=%d\n", o.timeout, seq)
 			}
 		case iotdata.IsNotFound(err), iotdata.IsDenied(err):
-			return pingState(ctx, out, client, thing, err)
+			return pingState(ctx, out, client, exists, thing, err)
 		default:
 			return pingError(err)
 		}
@@ -129,7 +130,7 @@ func runPing(cmd *cobra.Command, o *pingOptions, thing string) error {
 		printAnswer(out, thing, <-answer, o.quiet)
 		return nil
 	}
-	return pingState(context.WithoutCancel(ctx), out, client, thing, nil)
+	return pingState(context.WithoutCancel(ctx), out, client, exists, thing, nil)
 }
 
 type answerOrError struct {
@@ -168,13 +169,18 @@ func printAnswer(out io.Writer, thing string, a answerOrError, quiet bool) {
 
 // pingState prints what AWS knows of a device that did not answer, or that the caller may not send messages to. cause
 // is why it may not; nil if messages were sent.
-func pingState(ctx context.Context, out io.Writer, client *presence.Client, thing string, cause error) error {
+func pingState(ctx context.Context, out io.Writer, client *presence.Client, exists connect.Config, thing string, cause error) error {
 	state, err := client.Look(ctx, thing)
 	switch {
 	case err != nil && cause != nil:
 		return pingError(cause)
 	case err != nil:
 		return pingError(err)
+	}
+	if !state.Known {
+		if err := exists.CheckThing(ctx, thing); err != nil {
+			return &exitError{exitPingOther, err}
+		}
 	}
 	fmt.Fprintln(out, state.Describe(thing, time.Now()))
 	switch {

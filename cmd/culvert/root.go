@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/culvert-iot/culvert/cmd/culvert/awscli"
-	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/version"
 )
 
@@ -76,9 +75,7 @@ func newBareRoot() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate(versionTemplate)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return hint.Wrap(usagef(cmd, "%w", err), awscli.Suggestion(cmd, err)+cmd.CommandPath()+" --help")
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.SetUsageTemplate(rootUsage)
 	root.InitDefaultHelpFlag()
 	root.InitDefaultVersionFlag()

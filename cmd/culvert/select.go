@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 
+	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/operator/fleet"
+	"github.com/culvert-iot/culvert/operator/presence"
 )
 
 // selection holds the flags that select things other than by name.
@@ -28,4 +32,21 @@ func (s *selection) filter(names []string) (fleet.Filter, error) {
 		}
 	}
 	return f, f.Validate()
+}
+
+// looker asks for the state of a thing's agent.
+type looker func(context.Context, string) (presence.State, error)
+
+// Look calls it.
+func (l looker) Look(ctx context.Context, thing string) (presence.State, error) { return l(ctx, thing) }
+
+// existing is next with a [*connect.Error] for those of the named things that the account does not have.
+func existing(next fleet.Looker, cfg connect.Config, named []string) fleet.Looker {
+	return looker(func(ctx context.Context, thing string) (presence.State, error) {
+		state, err := next.Look(ctx, thing)
+		if err == nil && !state.Known && slices.Contains(named, thing) {
+			err = cfg.CheckThing(ctx, thing)
+		}
+		return state, err
+	})
 }

@@ -83,11 +83,26 @@ func (f *finder) missing() error {
 	if f.exists == nil || <-f.exists {
 		return nil
 	}
+	return f.noThing(f.thing)
+}
+
+// CheckThing returns an error if the account has no such thing. If that cannot be found out, it returns nil.
+func (c Config) CheckThing(ctx context.Context, thing string) error {
+	if c.ThingExists == nil {
+		return nil
+	}
+	if exists, err := c.ThingExists(ctx, thing); exists || err != nil {
+		return nil
+	}
+	return c.noThing(thing)
+}
+
+func (c *Config) noThing(thing string) error {
 	advice := "check the name, --profile and --region; culvert ls lists the things that exist"
-	if name, port, isPort := strings.Cut(f.thing, ":"); isPort && strings.Trim(port, "0123456789") == "" {
+	if name, port, isPort := strings.Cut(thing, ":"); isPort && strings.Trim(port, "0123456789") == "" {
 		advice = "give the thing alone, as in culvert ssh " + name + "; a local port is SERVICE=PORT, as in culvert connect " + name + " SSH=" + port
 	}
-	return &Error{Reason: DeviceAbsent, Text: "there is no thing " + f.thing + " in " + cmp.Or(f.Region, "this region") + " of this account", hint: advice}
+	return &Error{Reason: DeviceAbsent, Text: "there is no thing " + thing + " in " + cmp.Or(c.Region, "this region") + " of this account", hint: advice}
 }
 
 // find returns an open tunnel whose tokens were rotated, or a new one.

@@ -168,7 +168,7 @@ func (e *EndpointError) Error() string {
 	if e.Err != nil {
 		return "no endpoint: " + e.Err.Error()
 	}
-	return fmt.Sprintf("invalid endpoint: %s: an URL such as https://host or http://127.0.0.1:8080 is needed", e.URL)
+	return fmt.Sprintf("invalid endpoint: %s: a URL such as https://host or http://127.0.0.1:8080 is needed", e.URL)
 }
 
 func (e *EndpointError) Unwrap() error { return e.Err }

@@ -45,6 +45,11 @@ func TestLsTellsWhichThingsAreThere(t *testing.T) {
 			}
 		})
 	}
+	for _, args := range [][]string{{"ls", "nosuch"}, {"ping", "nosuch"}, {"exec", "nosuch", "--", "true"}} {
+		if out, code := exitCode(t, site.culvert(t, args...)); code == 0 || !strings.Contains(out, "there is no thing nosuch") {
+			t.Errorf("%v: exit code %d:\n%s", args, code, out)
+		}
+	}
 	if out, code := ls("pi-1", "--output", "json"); code != 0 || !strings.HasPrefix(out, `{"thing":"pi-1","state":"online","since":"20`) {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
