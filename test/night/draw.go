@@ -113,7 +113,7 @@ func (p panel) draw(b *strings.Builder) {
 	fmt.Fprintf(b, `<text x="0" y="22" class="title">%s</text>`+"\n", p.title)
 	if p.gone[1] > 0 {
 		fmt.Fprintf(b, `<rect x="%.1f" y="%d" width="%.1f" height="%d" class="gone"/><text x="%.1f" y="%.1f" class="axis mid">the region is gone</text>`+"\n",
-			x(p.gone[0]), top, x(p.gone[1])-x(p.gone[0]), panelHeight-top-bottom, x((p.gone[0]+p.gone[1])/2), y(p.most/2))
+			x(p.gone[0]), top, x(p.gone[1])-x(p.gone[0]), panelHeight-top-bottom, x((p.gone[0]+p.gone[1])/2), y(p.most/4)) // between two lines
 	}
 	for _, share := range []float64{0, 0.5, 1} {
 		fmt.Fprintf(b, `<line x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text x="%d" y="%.1f" class="axis end">%s</text>`+"\n",
