@@ -9,3 +9,12 @@ func TestQuote(t *testing.T) {
 		}
 	}
 }
+
+func TestSystemFile(t *testing.T) {
+	t.Setenv("ProgramData", `C:\ProgramData`)
+	for goos, want := range map[string]string{"linux": "/etc/ssh/ssh_config", "darwin": "/etc/ssh/ssh_config", "windows": "C:/ProgramData/ssh/ssh_config"} {
+		if got := systemFile(goos); got != want {
+			t.Errorf("%s: %q, want %q", goos, got, want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 )
 
@@ -55,7 +56,7 @@ func Settings(ctx context.Context, program string, c Command, defaults ...string
 
 // configuration takes -F out of options, and returns the files that ssh would read.
 func configuration(options []string) (others, files []string) {
-	files = []string{"~/.ssh/config", "/etc/ssh/ssh_config"}
+	files = []string{"~/.ssh/config", systemFile(runtime.GOOS)}
 	for i := 0; i < len(options); i++ {
 		file, joined := strings.CutPrefix(options[i], "-F")
 		if !joined {
@@ -80,6 +81,14 @@ func configuration(options []string) (others, files []string) {
 		files = []string{file}
 	}
 	return others, files
+}
+
+// systemFile is the configuration of all users.
+func systemFile(goos string) string {
+	if goos == "windows" {
+		return strings.ReplaceAll(os.Getenv("ProgramData"), `\`, "/") + "/ssh/ssh_config"
+	}
+	return "/etc/ssh/ssh_config"
 }
 
 // leadingOptions returns the options in front of the remote command.

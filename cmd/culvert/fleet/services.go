@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -146,8 +147,9 @@ func (h *serviceHost) prepareSSH() error {
 	if h.sshd = findSSHD(); h.sshd == "" {
 		return errors.New("OpenSSH's server (sshd) is not installed")
 	}
-	if os.Geteuid() == 0 {
-		// As root, sshd needs its directory for privilege separation, which otherwise only the system's service makes.
+	if os.Geteuid() == 0 && runtime.GOOS == "linux" {
+		// As root, sshd needs its directory for privilege separation, which otherwise only the system's service makes. Other
+		// systems have it elsewhere, and always.
 		if _, err := os.Stat("/run/sshd"); err != nil {
 			return errors.New("sshd needs the directory /run/sshd when root runs it (mkdir -m 755 /run/sshd)")
 		}
