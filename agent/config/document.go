@@ -117,10 +117,12 @@ func (d *document) problem(at span, hint, format string, args ...any) {
 	text := d.lineText(line)
 	before := min(at.offset-d.lines[line], len(text))
 	marked := text[before:min(len(text), before+at.length)]
+	source := hideSecrets(string(text))
+	hide := hider(string(text), source)
 	d.problems = append(d.problems, &Error{
 		File: d.file, Line: line + 1, Column: utf8.RuneCount(text[:before]) + 1,
-		Width: max(1, utf8.RuneCount(marked)), Source: hideSecrets(string(text)),
-		Message: shown(fmt.Sprintf(format, args...)), hint: shown(hint),
+		Width: max(1, utf8.RuneCount(marked)), Source: source,
+		Message: shown(hide.Replace(fmt.Sprintf(format, args...))), hint: shown(hide.Replace(hint)),
 	})
 }
 

@@ -100,6 +100,23 @@ func hideSecrets(s string) string {
 	return b.String()
 }
 
+// hider replaces the words that are hidden in a line wherever else they are quoted. Shorter ones could be anything.
+func hider(line, hidden string) *strings.Replacer {
+	const shortest = 3
+	var pairs []string
+	raw, mask := []rune(line), []rune(hidden)
+	for i := 0; i < min(len(raw), len(mask)); i++ {
+		start := i
+		for i < min(len(raw), len(mask)) && mask[i] == '*' {
+			i++
+		}
+		if i-start >= shortest {
+			pairs = append(pairs, string(raw[start:i]), string(mask[start:i]))
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}
+
 // stars replaces all characters but those to keep.
 func stars(s, keep string) string {
 	return strings.Map(func(r rune) rune {

@@ -242,6 +242,8 @@ func TestASecretInThePlaceOfTheConfigurationIsNotShown(t *testing.T) {
 		"a token alone":                {body + body, "no \"=\" after the key"},
 		"a key pasted into TOML":       {"thing_name = \"" + body + "\"\nkey = " + body + "\n", ""},
 		"a password of the user's own": {"[mqtt]\npassword = \"hunter2\"\ntoken: hunter2\n", "unknown key password"},
+		"a password without quotes":    {"[mqtt]\npassword = hunter2\n", "******* is no value"},
+		"a password with a colon":      {"[mqtt]\npassword:hunter2 = 1\n", "stands in quotes"},
 		"a JSON bundle":                {"{\n\"privateKey\": \"" + body + "\",\n\"token\": \"hunter2\"\n}\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
