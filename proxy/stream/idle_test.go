@@ -13,17 +13,16 @@ func TestIdleConnectionsAreCheap(t *testing.T) {
 		t.Skip("the race detector costs memory")
 	}
 	const n = 500
-	far := t.TempDir() + "/s"
 	r := newRig(t, func() (net.Conn, error) {
-		a, b := socketPair(t, "unix", far)
+		a, b := socketPair(t, "unix", t.TempDir()+"/s")
 		go echoSmall(b)
 		return a, nil
 	})
 	r.link(-1, -1)
-	before, near := inUse(), t.TempDir()+"/s"
+	before := inUse()
 	var all []net.Conn
 	for range n {
-		local, remote := socketPair(t, "unix", near)
+		local, remote := socketPair(t, "unix", t.TempDir()+"/s")
 		defer local.Close()
 		if err := r.source.Open("X", remote); err != nil {
 			t.Fatal(err)
