@@ -113,7 +113,11 @@ func explainService(err error) (problem, bool) {
 	service, operation := innermost(err)
 	// The AWS CLI's own words, since scripts look for them.
 	text := fmt.Sprintf("An error occurred (%s) when calling the %s operation: %s", e.ErrorCode(), operation, e.ErrorMessage())
-	return problem{kind: Service, text: text, hint: serviceHint(service, e.ErrorCode(), operation)}, true
+	help := serviceHint(service, e.ErrorCode(), operation)
+	if denial, named := DenialOf(err); named {
+		help = denial.Remedy(action(service, operation))
+	}
+	return problem{kind: Service, text: text, hint: help}, true
 }
 
 // innermost returns the service and the name of the call that failed; "" if none did.
@@ -125,6 +129,15 @@ func innermost(err error) (service, operation string) {
 		}
 		service, operation, err = op.ServiceID, op.OperationName, op.Err
 	}
+}
+
+// action is the name that policies have for an operation.
+func action(service, operation string) string {
+	switch service {
+	case "STS", "IAM", "SSO":
+		return strings.ToLower(service) + ":" + operation
+	}
+	return "iot:" + operation
 }
 
 func serviceHint(service, code, operation string) string {
@@ -149,7 +162,7 @@ func serviceHint(service, code, operation string) string {
 	case "MissingAuthenticationTokenException":
 		return "this endpoint takes signed calls only: remove --no-sign-request"
 	case "AccessDeniedException", "AccessDenied", "UnauthorizedException", "ForbiddenException":
-		return "the IAM policy must allow iot:" + operation + map[bool]string{true: " on this tunnel or thing"}[tunnels]
+		return "the IAM policy must allow " + action(service, operation) + map[bool]string{true: " on this tunnel or thing"}[tunnels]
 	case "ThrottlingException", "TooManyRequestsException":
 		return "there were too many calls: wait a little and try again"
 	case "UnknownOperationException":

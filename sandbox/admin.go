@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox/api"
 	"github.com/culvert-iot/culvert/sandbox/broker"
 	"github.com/culvert-iot/culvert/sandbox/dataplane"
+	"github.com/culvert-iot/culvert/sandbox/registry"
 	"github.com/culvert-iot/culvert/sandbox/relay"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
@@ -151,6 +153,11 @@ func (s *Sandbox) actions() []action {
 			}),
 		on("POST /faults/api", "answer the next count calls with an error, or late; an empty body throttles one",
 			`{"operation":"OpenTunnel","count":3,"type":"ThrottlingException","delay":"1s"}`, s.failAPI),
+		on("POST /caller", "change who calls, and what IAM's policy simulator says of them; an empty body is who may do everything",
+			`{"Denied":["iot:OpenTunnel"],"DeniedBy":"organization"}`, func(c registry.Caller) (any, error) {
+				s.Registry.SetCaller(c)
+				return done{true}, nil
+			}),
 		on("POST /faults/notifications", "lose the next notifications", `{"lose":1}`,
 			func(in struct{ Lose int }) (any, error) {
 				how := s.notifier.current()
@@ -195,8 +202,23 @@ func (s *Sandbox) failAPI(in struct {
 		}
 		in.Fault.Delay = d
 	}
+	if registry.Has(in.Operation) {
+		return done{true}, s.failRegistry(in.Fault)
+	}
 	err := s.API.Fail(in.Fault)
 	return done{err == nil}, err
+}
+
+// failRegistry answers calls of AWS IoT's own API with an error.
+func (s *Sandbox) failRegistry(f api.Fault) error {
+	if f.Delay > 0 {
+		return errors.New("only the tunnels' API can be late")
+	}
+	fault := registry.Fault{Status: cmp.Or(f.Status, http.StatusBadRequest), Type: cmp.Or(f.Type, "ThrottlingException"), Message: cmp.Or(f.Message, "The sandbox was told to answer so.")}
+	for range max(f.Count, 1) {
+		s.Registry.Fail(f.Operation, fault)
+	}
+	return nil
 }
 
 func (s *Sandbox) publishAny(in struct {
@@ -263,6 +285,7 @@ func (s *Sandbox) changeBehaviour(body []byte) (any, error) {
 func (s *Sandbox) clearFaults() error {
 	s.Relay.Faults().Clear()
 	s.API.ClearFaults()
+	s.Registry.ClearFaults()
 	how := s.notifier.current()
 	how.Lose = 0
 	s.notifier.set(how)

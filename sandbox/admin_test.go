@@ -53,7 +53,7 @@ func TestAdminListsWhatItCanDo(t *testing.T) {
 		calls = append(calls, a["call"].(string))
 	}
 	want := []string{
-		"GET /behaviour", "GET /state", "POST /behaviour", "POST /faults/api", "POST /faults/clear", "POST /faults/notifications",
+		"GET /behaviour", "GET /state", "POST /behaviour", "POST /caller", "POST /faults/api", "POST /faults/clear", "POST /faults/notifications",
 		"POST /faults/relay", "POST /mqtt/freeze", "POST /mqtt/kick", "POST /mqtt/policy", "POST /mqtt/publish", "POST /mqtt/start",
 		"POST /mqtt/stop", "POST /mqtt/thaw", "POST /things",
 	}
@@ -95,6 +95,8 @@ func TestAdminRefusals(t *testing.T) {
 		{"a behaviour that is none", "POST", "/behaviour", `{"Tunnels":{"Nice":true}}`, nil, 400, "Nice"},
 		{"a negative delay", "POST", "/behaviour", `{"Notifications":{"Delay":"-1s"}}`, nil, 400, "negative"},
 		{"a delay that is none", "POST", "/behaviour", `{"Notifications":{"Delay":"1"}}`, nil, 400, "missing unit"},
+		{"a caller with unknown members", "POST", "/caller", `{"Name":"x"}`, nil, 400, "Name"},
+		{"a late answer of another API", "POST", "/faults/api", `{"operation":"DescribeThing","delay":"1s"}`, nil, 400, "late"},
 		{"a thing that is none", "POST", "/things", `{"thing":"a b"}`, nil, 400, "thing name"},
 	}
 	for _, tt := range tests {
@@ -126,6 +128,30 @@ func TestAdminActs(t *testing.T) {
 	if _, out := call(t, s, "ListTunnels", `{}`); out["__type"] != "ThrottlingException" {
 		t.Errorf("ListTunnels: %v", out)
 	}
+
+	s.done(t, "/faults/api", `{"operation":"DescribeThing","type":"UnauthorizedException","status":403,"count":2}`)
+	describe := func() int {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.APIURL+"/things/pi-1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=any/20260101/eu-west-1/iot/aws4_request")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode
+	}
+	if status := describe(); status != 403 {
+		t.Errorf("DescribeThing: %d", status)
+	}
+	s.done(t, "/faults/clear", "")
+	if status := describe(); status != 200 {
+		t.Errorf("DescribeThing after clear: %d", status)
+	}
+	s.done(t, "/caller", `{"Denied":["iot:OpenTunnel"]}`)
 
 	s.done(t, "/faults/notifications", `{"lose":1}`)
 	open := func() map[string]any {

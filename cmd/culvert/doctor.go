@@ -139,20 +139,31 @@ func (o *doctorOptions) reach(cfg *doctor.Config) error {
 	config.ServerName = host
 	dialer := netdial.FromEnvironment()
 	address := cfg.DataEndpoint
-	cfg.Dial = func(ctx context.Context) (small bool, err error) {
-		connect := func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", address) }
+	cfg.Dial = func(ctx context.Context) (doctor.Reached, error) {
+		var reached doctor.Reached
+		connect := func(ctx context.Context) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, "tcp", address)
+			if err != nil {
+				return nil, err
+			}
+			if proxy, _, err := dialer.Via(address); err == nil && proxy == "" {
+				reached.Address = doctor.AddressOf(conn.RemoteAddr())
+			}
+			return conn, nil
+		}
 		if !secure {
 			conn, err := connect(ctx)
 			if err != nil {
-				return false, err
+				return reached, err
 			}
-			return false, conn.Close()
+			return reached, conn.Close()
 		}
 		conn, err := tlsdial.Dial(ctx, address, config, connect)
 		if err != nil {
-			return false, err
+			return reached, err
 		}
-		return tlsdial.NeedsSmallHello(address), conn.Close()
+		reached.SmallHello = tlsdial.NeedsSmallHello(address)
+		return reached, conn.Close()
 	}
 	return nil
 }

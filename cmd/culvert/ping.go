@@ -186,6 +186,9 @@ func pingState(ctx context.Context, out io.Writer, client *presence.Client, exis
 	switch {
 	case iotdata.IsDenied(cause):
 		advice := "allow iot:SendDirectMessage on client/" + state.ClientID + " to measure round trips"
+		if denial, named := operator.DenialOf(cause); named {
+			advice = denial.Remedy("iot:SendDirectMessage on client/" + state.ClientID)
+		}
 		if state.Connected {
 			return &exitError{exitPingOther, hint.New("the caller may not send messages to it", advice)}
 		}

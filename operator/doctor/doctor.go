@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -27,13 +28,18 @@ type Config struct {
 	AWS   aws.Config // for AWS IoT and tunnels
 	STS   aws.Config // the same without an endpoint of AWS IoT's; its zero value leaves AWS STS out
 
-	// DataEndpoint is the host:port of the tunneling service's data endpoint, and Dial reaches it with TLS and reports
-	// whether the host needs a small ClientHello.
+	// DataEndpoint is the host:port of the tunneling service's data endpoint, and Dial reaches it with TLS.
 	DataEndpoint string
-	Dial         func(ctx context.Context) (small bool, err error)
+	Dial         func(ctx context.Context) (Reached, error)
 
 	// Show, if set, is called with each result as it is found.
 	Show func(Result)
+}
+
+// Reached says how the data endpoint was reached.
+type Reached struct {
+	SmallHello bool       // the host needs a small ClientHello
+	Address    netip.Addr // zero through a web proxy
 }
 
 // Run asks everything, in the order in which a connection depends on it. It ends when ctx does; what was not found out
@@ -271,13 +277,16 @@ func (d *doctor) dataEndpoint(ctx context.Context) {
 	if d.cfg.Dial == nil {
 		return
 	}
-	small, err := d.cfg.Dial(ctx)
+	reached, err := d.cfg.Dial(ctx)
 	switch {
 	case err != nil:
 		d.failed("data_endpoint", "check the network, the web proxy (https_proxy), the region and --data-endpoint", "%s: %s", d.cfg.DataEndpoint, clean.Line(err.Error(), 300))
-	case small:
+	case reached.SmallHello:
 		d.warn("data_endpoint", "something on the way drops large TLS packets; culvert works around it",
 			"%s answers only a ClientHello without the post-quantum key share", d.cfg.DataEndpoint)
+	case reached.Address.IsPrivate():
+		d.ok("data_endpoint", "%s accepts TLS at %s, a private address: probably a VPC endpoint, whose policy must allow iot:ConnectToTunnel",
+			d.cfg.DataEndpoint, reached.Address)
 	default:
 		d.ok("data_endpoint", "%s accepts TLS", d.cfg.DataEndpoint)
 	}

@@ -44,13 +44,16 @@ func newIAM(cfg aws.Config, partition string) *iamClient {
 	return c
 }
 
-// simulate returns IAM's judgement of each action on a resource.
-func (c *iamClient) simulate(ctx context.Context, source string, actions []string, resource string) ([]simulation, error) {
-	form := url.Values{
-		"PolicySourceArn": {source}, "ResourceArns.member.1": {resource},
-		"ContextEntries.member.1.ContextKeyName":            {"aws:SecureTransport"},
-		"ContextEntries.member.1.ContextKeyType":            {"boolean"},
-		"ContextEntries.member.1.ContextKeyValues.member.1": {"true"},
+// simulate returns IAM's judgement of each action on a resource, for a call that has these context values.
+func (c *iamClient) simulate(ctx context.Context, source string, actions []string, resource string, values []contextValue) ([]simulation, error) {
+	form := url.Values{"PolicySourceArn": {source}, "ResourceArns.member.1": {resource}}
+	for i, v := range append([]contextValue{{"aws:SecureTransport", "boolean", []string{"true"}}}, values...) {
+		entry := "ContextEntries.member." + strconv.Itoa(i+1) + "."
+		form.Set(entry+"ContextKeyName", v.key)
+		form.Set(entry+"ContextKeyType", v.kind)
+		for k, value := range v.values {
+			form.Set(entry+"ContextKeyValues.member."+strconv.Itoa(k+1), value)
+		}
 	}
 	for i, a := range actions {
 		form.Set("ActionNames.member."+strconv.Itoa(i+1), a)

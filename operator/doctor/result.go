@@ -77,6 +77,10 @@ func (r *run) unknown(ctx context.Context, id, permission string, err error) {
 	case ctx.Err() != nil:
 		r.skipped(id, "", "unknown: the time ran out")
 	case isDenied(err):
+		if denial, named := operator.DenialOf(err); named {
+			r.skipped(id, denial.Remedy(permission), "unknown: %s", denial)
+			return
+		}
 		r.skipped(id, "allow "+permission+" to see this", "unknown: the caller may not call it")
 	case isThrottled(err):
 		r.failed(id, "try again in a minute; AWS_MAX_ATTEMPTS=10 in the environment repeats such calls for about that long",

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,11 +17,20 @@ const manyTunnels = 8
 
 // tunnels looks at the thing's open tunnels.
 func (d *doctor) tunnels(ctx context.Context) {
-	client := iotsecuretunneling.NewFromConfig(d.cfg.AWS)
+	route := &routed{client: http.DefaultClient}
+	client := iotsecuretunneling.NewFromConfig(d.cfg.AWS, func(o *iotsecuretunneling.Options) {
+		if o.HTTPClient != nil {
+			route.client = o.HTTPClient
+		}
+		o.HTTPClient = route
+	})
 	pages := iotsecuretunneling.NewListTunnelsPaginator(client, &iotsecuretunneling.ListTunnelsInput{ThingName: aws.String(d.thing)})
 	var open []string
-	for pages.HasMorePages() {
+	for first := true; pages.HasMorePages(); first = false {
 		page, err := pages.NextPage(ctx)
+		if first {
+			d.endpoint(route)
+		}
 		if err != nil {
 			d.unknown(ctx, "tunnels", "iot:ListTunnels", err)
 			return

@@ -41,6 +41,8 @@ type Behaviour struct {
 	// Denied are operations that the caller's IAM policy does not allow, by name; SocketInformation
 	// denies GetConnection with addresses only.
 	Denied []string
+	// DeniedBy is the kind of policy that the refusal names, such as "VPC endpoint policy"; "": it names none.
+	DeniedBy string
 	// Throttled refuses every call with ThrottlingException.
 	Throttled bool
 	// CallsPerSecond, if not 0, bounds the calls a second, of all operations together; the others get
@@ -181,7 +183,7 @@ func (a *API) authorize(c call, operation string) error {
 	case c.behaviour.Throttled, a.calls.Over(c.behaviour.CallsPerSecond, time.Now()):
 		return &apiError{http.StatusTooManyRequests, "ThrottlingException", "Rate exceeded"}
 	case slices.Contains(c.behaviour.Denied, operation):
-		return denied(operation)
+		return c.behaviour.denied(operation)
 	case operation == "GetRetainedMessage": // of no client
 	case c.clientID == "" || len(c.clientID) > 128 || strings.HasPrefix(c.clientID, "$"):
 		return invalid("clientId must have 1 to 128 bytes and not begin with $.")
@@ -189,6 +191,10 @@ func (a *API) authorize(c call, operation string) error {
 	return nil
 }
 
-func denied(permission string) error {
-	return &apiError{http.StatusForbidden, "ForbiddenException", "The caller is not authorized to perform iot:" + permission + " on this resource."}
+func (b Behaviour) denied(permission string) error {
+	text := "The caller is not authorized to perform iot:" + permission + " on this resource"
+	if b.DeniedBy != "" {
+		text += " because no " + b.DeniedBy + " allows the iot:" + permission + " action"
+	}
+	return &apiError{http.StatusForbidden, "ForbiddenException", text + "."}
 }

@@ -43,7 +43,7 @@ type connection struct {
 func (*API) getConnection(c call) (any, error) {
 	sockets := c.URL.Query().Get("includeSocketInformation") == "true"
 	if sockets && slices.Contains(c.behaviour.Denied, SocketInformation) {
-		return nil, denied("GetConnection with socket information")
+		return nil, c.behaviour.denied("GetConnection with socket information")
 	}
 	r, ok := c.broker.Connection(c.clientID)
 	if !ok {

@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -13,13 +14,20 @@ import (
 )
 
 // Caller is whom AWS STS sees in a caller, and what IAM's policy simulator says of them. The zero value is the user
-// "sandbox" who may do everything.
+// "sandbox" who may do everything. In JSON its members have the names of the Go fields.
 type Caller struct {
-	ARN      string              // "": the account's user "sandbox"
-	RoleARN  string              // with its path, for an assumed role: the simulator knows no other; "": ARN's has none
-	Denied   []string            // actions, such as iot:OpenTunnel, that no policy allows
-	Depends  map[string][]string // actions, and the condition keys whose values the simulator would have to know
-	NoAccess bool                // the caller may not use the simulator
+	ARN     string   // "": the account's user "sandbox"
+	RoleARN string   // with its path, for an assumed role: the simulator knows no other; "": ARN's has none
+	Denied  []string // actions, such as iot:OpenTunnel, that no policy allows
+	// DeniedBy is whose policies deny them: "organization" or "boundary"; "": those of the user or role.
+	DeniedBy string
+	// Depends has, for actions, the condition keys that their policy has, and one value that the key must have. The
+	// simulator asks for keys without a value.
+	Depends map[string]map[string]string
+	// MissingOnTop puts the keys that it asks for at the action, instead of the action's resource: the API reference
+	// can be read both ways.
+	MissingOnTop bool
+	NoAccess     bool // the caller may not use the simulator
 }
 
 // SetCaller changes who calls.
@@ -91,23 +99,65 @@ func (c Caller) simulate(req *http.Request) (string, error) {
 	}
 	var b strings.Builder
 	b.WriteString("<IsTruncated>false</IsTruncated><EvaluationResults>")
+	values := contextOf(req)
+	resource := cleaned(req.PostFormValue("ResourceArns.member.1"))
 	for i := 1; ; i++ {
 		action := req.PostFormValue("ActionNames.member." + strconv.Itoa(i))
 		if action == "" {
 			break
 		}
-		decision, missing := "allowed", c.Depends[action]
-		if slices.Contains(c.Denied, action) || len(missing) > 0 {
-			decision = "implicitDeny"
+		decision, missing := c.decide(action, values)
+		top, below := "", missing
+		if c.MissingOnTop {
+			top, below = missing, ""
 		}
-		b.WriteString("<member><EvalActionName>" + cleaned(action) + "</EvalActionName><EvalResourceName>" + cleaned(req.PostFormValue("ResourceArns.member.1")) +
-			"</EvalResourceName><EvalDecision>" + decision + "</EvalDecision><MissingContextValues>")
-		for _, key := range missing {
-			b.WriteString("<member>" + key + "</member>")
+		b.WriteString("<member><EvalActionName>" + cleaned(action) + "</EvalActionName><EvalResourceName>" + resource + "</EvalResourceName>" +
+			"<EvalDecision>" + decision + "</EvalDecision><MissingContextValues>" + top + "</MissingContextValues>")
+		denied := slices.Contains(c.Denied, action)
+		if c.DeniedBy == "organization" {
+			b.WriteString("<OrganizationsDecisionDetail><AllowedByOrganizations>" + strconv.FormatBool(!denied) + "</AllowedByOrganizations></OrganizationsDecisionDetail>")
 		}
-		b.WriteString("</MissingContextValues></member>")
+		if c.DeniedBy == "boundary" {
+			b.WriteString("<PermissionsBoundaryDecisionDetail><AllowedByPermissionsBoundary>" + strconv.FormatBool(!denied) + "</AllowedByPermissionsBoundary></PermissionsBoundaryDecisionDetail>")
+		}
+		b.WriteString("<ResourceSpecificResults><member><EvalResourceName>" + resource + "</EvalResourceName><EvalResourceDecision>" + decision +
+			"</EvalResourceDecision><MissingContextValues>" + below + "</MissingContextValues></member></ResourceSpecificResults></member>")
 	}
 	return b.String() + "</EvaluationResults>", nil
+}
+
+// decide judges an action, and returns the condition keys without a value as XML.
+func (c Caller) decide(action string, values map[string][]string) (decision, missing string) {
+	decision = "allowed"
+	if slices.Contains(c.Denied, action) {
+		decision = "implicitDeny"
+	}
+	for _, key := range slices.Sorted(maps.Keys(c.Depends[action])) {
+		given, known := values[key]
+		if !known {
+			missing += "<member>" + cleaned(key) + "</member>"
+		}
+		if !slices.Contains(given, c.Depends[action][key]) {
+			decision = "implicitDeny"
+		}
+	}
+	return decision, missing
+}
+
+// contextOf returns the values of condition keys that a simulation is asked with.
+func contextOf(req *http.Request) map[string][]string {
+	values := map[string][]string{}
+	for i := 1; ; i++ {
+		entry := "ContextEntries.member." + strconv.Itoa(i) + "."
+		key := req.PostFormValue(entry + "ContextKeyName")
+		if key == "" {
+			return values
+		}
+		values[key] = []string{}
+		for k := 1; req.PostFormValue(entry+"ContextKeyValues.member."+strconv.Itoa(k)) != ""; k++ {
+			values[key] = append(values[key], req.PostFormValue(entry+"ContextKeyValues.member."+strconv.Itoa(k)))
+		}
+	}
 }
 
 func (c Caller) role(name string) (string, error) {

@@ -76,6 +76,20 @@ func (r *Registry) listGroup(group string, query url.Values) (any, error) {
 	return map[string]any{"things": list, "nextToken": nullable(next)}, nil
 }
 
+// groupsOf is ListThingGroupsForThing.
+func (r *Registry) groupsOf(thing string) (any, error) {
+	if _, ok := r.things[thing]; !ok {
+		return nil, notFound("Thing %s does not exist", thing)
+	}
+	list := []map[string]string{}
+	for _, group := range slices.Sorted(maps.Keys(r.groups)) {
+		if slices.Contains(r.groups[group], thing) {
+			list = append(list, map[string]string{"groupName": group, "groupArn": r.arn("thinggroup/" + group)})
+		}
+	}
+	return map[string]any{"thingGroups": list}, nil
+}
+
 // listThings is ListThings, all of them or those with one attribute.
 func (r *Registry) listThings(query url.Values) (any, error) {
 	size, err := pageSize(query)

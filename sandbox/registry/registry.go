@@ -91,6 +91,18 @@ func (r *Registry) Fail(operation string, f Fault) {
 	r.faults[operation] = append(r.faults[operation], f)
 }
 
+// Has reports whether an operation has this name.
+func Has(name string) bool {
+	return slices.ContainsFunc(operations, func(o operation) bool { return o.name == name })
+}
+
+// ClearFaults forgets the pending faults.
+func (r *Registry) ClearFaults() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.faults)
+}
+
 // AdoptedPolicy is the control API's name for the policy of the certificates that [Registry.Adopt] got.
 const AdoptedPolicy = "sandbox"
 

@@ -102,6 +102,9 @@ var operations = []operation{
 	{"ListThingsInThingGroup", http.MethodGet, []string{"thing-groups", "", "things"}, func(r *Registry, args []string, in input) (any, error) {
 		return r.listGroup(args[0], in.query)
 	}},
+	{"ListThingGroupsForThing", http.MethodGet, []string{"things", "", "thing-groups"}, func(r *Registry, args []string, _ input) (any, error) {
+		return r.groupsOf(args[0])
+	}},
 	{"SearchIndex", http.MethodPost, []string{"indices", "search"}, func(r *Registry, _ []string, in input) (any, error) {
 		return r.searchIndex(in.body.QueryString, in.body.NextToken, in.body.MaxResults)
 	}},

@@ -13,6 +13,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +24,7 @@ import (
 
 	"github.com/culvert-iot/culvert/operator/doctor"
 	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/sandbox/api"
 	"github.com/culvert-iot/culvert/sandbox/dataplane"
 	"github.com/culvert-iot/culvert/sandbox/registry"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
@@ -130,6 +134,18 @@ func (c *clinic) client(thing, id string, filters ...string) mqtt.Client {
 	return client
 }
 
+// openProxy starts a web proxy for calls of plain HTTP, which leads every one to the sandbox.
+func openProxy(t *testing.T, box *sandbox.Sandbox) string {
+	t.Helper()
+	target, err := url.Parse(box.APIURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }})
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
 const wholePolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:*","Resource":"*"}]}`
 
 func TestDoctorFindsTheCause(t *testing.T) {
@@ -173,6 +189,10 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		}
 	}
 
+	depends := func(action, key, value string) map[string]map[string]string {
+		return map[string]map[string]string{action: {key: value}}
+	}
+	const group = "arn:aws:iot:eu-west-1:123456789012:thinggroup/canary"
 	caller := func(who registry.Caller) func() { return func() { box.Registry.SetCaller(who) } }
 
 	for _, fault := range []struct {
@@ -236,7 +256,29 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		{"the caller may do all", "pi-1", nil, nil, "permissions", doctor.OK, "may open, rotate and close tunnels"},
 		{"the caller may not open tunnels", "pi-1", caller(registry.Caller{Denied: []string{"iot:OpenTunnel"}}), nil, "permissions", doctor.Failed, "allow iot:OpenTunnel on arn:aws:iot:eu-west-1:123456789012:tunnel/*"},
 		{"the caller may not close tunnels", "pi-1", caller(registry.Caller{Denied: []string{"iot:CloseTunnel"}}), nil, "permissions", doctor.Warning, "may not call iot:CloseTunnel"},
-		{"the caller's policies have conditions", "pi-1", caller(registry.Caller{Depends: map[string][]string{"iot:OpenTunnel": {"iot:ThingGroupArn"}}}), nil, "permissions", doctor.Skipped, "iot:OpenTunnel depends on iot:ThingGroupArn"},
+		{"the organization forbids it", "pi-1", caller(registry.Caller{Denied: []string{"iot:OpenTunnel"}, DeniedBy: "organization"}), nil, "permissions", doctor.Failed, "its service control policy forbids it"},
+		{"the permissions boundary forbids it", "pi-1", caller(registry.Caller{Denied: []string{"iot:OpenTunnel"}, DeniedBy: "boundary"}), nil, "permissions", doctor.Failed, "the permissions boundary must allow iot:OpenTunnel"},
+		{"only one group is allowed, and the thing is in none", "pi-1", caller(registry.Caller{Depends: depends("iot:OpenTunnel", "iot:ThingGroupArn", group)}), nil, "permissions", doctor.Skipped, "iot:OpenTunnel depends on iot:ThingGroupArn the thing is in no group"},
+		{"only one group is allowed, and the thing is in it", "p5", func() {
+			box.Registry.AddToGroup("canary", "p5")
+			caller(registry.Caller{Depends: depends("iot:OpenTunnel", "iot:ThingGroupArn", group)})()
+		}, nil, "permissions", doctor.OK, "may open, rotate and close tunnels"},
+		{"only another group is allowed", "p5", caller(registry.Caller{Depends: depends("iot:OpenTunnel", "iot:ThingGroupArn", group+"s")}), nil, "permissions", doctor.Failed, "may not call iot:OpenTunnel"},
+		{"only another service is allowed", "pi-1", caller(registry.Caller{Depends: depends("iot:OpenTunnel", "iot:TunnelDestinationService", "VNC")}), nil, "permissions", doctor.Failed, "may not call iot:OpenTunnel"},
+		{"only SSH is allowed", "pi-1", caller(registry.Caller{MissingOnTop: true, Depends: depends("iot:OpenTunnel", "iot:TunnelDestinationService", "SSH")}), nil, "permissions", doctor.OK, "may open, rotate and close tunnels"},
+		{"tunnels must be opened with a tag", "pi-1", caller(registry.Caller{Depends: depends("iot:OpenTunnel", "aws:RequestTag/team", "ops")}), nil, "permissions", doctor.Skipped, "aws:RequestTag/team culvert opens tunnels without tags"},
+		{"only tagged tunnels may be closed", "pi-1", caller(registry.Caller{MissingOnTop: true, Depends: depends("iot:CloseTunnel", "aws:ResourceTag/team", "ops")}), nil, "permissions", doctor.Skipped, "tunnels that culvert opened have no tags"},
+		{"calls must come through one VPC endpoint", "pi-1", caller(registry.Caller{Depends: depends("iot:OpenTunnel", "aws:SourceVpce", "vpce-1")}), nil, "permissions", doctor.Skipped, "see the line endpoint"},
+		{"the endpoint is on this machine", "pi-1", nil, nil, "endpoint", doctor.OK, "127.0.0.1 is this machine"},
+		{"a web proxy is on the way", "pi-1", nil, []string{"AWS_ENDPOINT_URL_IOTSECURETUNNELING=" + strings.Replace(box.APIURL, "127.0.0.1", "tunnels.invalid", 1), "NO_PROXY=", "HTTP_PROXY=" + openProxy(t, box)}, "endpoint", doctor.Skipped, "calls to tunnels.invalid go through the web proxy 127.0.0.1"},
+		{"the VPC endpoint's policy forbids ListTunnels", "pi-1", func() {
+			if err := box.API.Fail(api.Fault{Operation: "ListTunnels", Type: "AccessDeniedException", Status: http.StatusForbidden, Message: "User: x is not authorized to perform: iot:ListTunnels because no VPC endpoint policy allows the iot:ListTunnels action"}); err != nil {
+				t.Fatal(err)
+			}
+		}, nil, "tunnels", doctor.Skipped, "the VPC endpoint policy must allow iot:ListTunnels"},
+		{"the VPC endpoint's policy forbids GetConnection", "pi-1", func() {
+			box.DataPlane.SetBehaviour(dataplane.Behaviour{Denied: []string{"GetConnection"}, DeniedBy: "VPC endpoint policy"})
+		}, nil, "connection", doctor.Skipped, "no VPC endpoint policy allows it"},
 		{"the caller may not ask IAM", "pi-1", caller(registry.Caller{NoAccess: true}), nil, "permissions", doctor.Skipped, "allow iam:SimulatePrincipalPolicy"},
 		{"the caller is a role", "pi-1", caller(registry.Caller{ARN: "arn:aws:sts::123456789012:assumed-role/ops/ann"}), nil, "permissions", doctor.OK, "may open, rotate and close tunnels"},
 		{"the caller is a role of IAM Identity Center", "pi-1", caller(registry.Caller{
