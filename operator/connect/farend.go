@@ -40,8 +40,11 @@ func (f *farEnd) why() proxy.Reason {
 func (t *Tunnel) explain(service string, why proxy.Reason) *Error {
 	again := "run the command again"
 	switch why { //nolint:exhaustive // the others need no explanation
-	case proxy.PeerStopped:
-		return &Error{Reason: DeviceGone, Text: "culvertd on " + t.thing + " was stopped, and the connection with it", hint: again}
+	case proxy.PeerStopped: // culvertd says so of a tunnel that found no place, too
+		return &Error{
+			Reason: DeviceGone, Text: "culvertd on " + t.thing + " has ended the tunnel, and the connection with it: it was stopped, or all its places were taken",
+			hint: again + "; culvert doctor " + t.thing + " counts the open tunnels, of which culvertd serves tunnel.max_tunnels",
+		}
 	case proxy.PeerForgot:
 		return &Error{
 			Reason: DeviceGone, Text: t.thing + " no longer knows the connection: culvertd was restarted, or the connection had no link for too long",

@@ -52,7 +52,7 @@ func TestWhyAConnectionEnded(t *testing.T) {
 		reason connect.Reason
 		want   string
 	}{
-		"the daemon is stopped":                 {stops: true, reason: connect.DeviceGone, want: "culvertd on pi-1 was stopped"},
+		"the daemon is stopped":                 {stops: true, reason: connect.DeviceGone, want: "it was stopped, or all its places were taken"},
 		"the daemon is replaced by another one": {reason: connect.DeviceGone, want: "pi-1 no longer knows the connection: culvertd was restarted"},
 		"the service is down":                   {dial: refusing, reason: connect.ServiceRefused, want: "culvertd on pi-1 cannot connect to SSH"},
 		"the service is written in small letters": {

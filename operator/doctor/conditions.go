@@ -68,7 +68,7 @@ func explainKeys(keys []string) (texts []string) {
 		text := ""
 		switch prefix {
 		case "aws:requesttag", "aws:tagkeys":
-			text = "culvert opens tunnels without tags; one that culvert open-tunnel --tags opened is used by culvert ssh as well"
+			text = "culvert opens tunnels without tags: open one with culvert open-tunnel --tags, and culvert ssh --take-over uses it"
 		case "aws:resourcetag":
 			text = "tunnels that culvert opened have no tags; culvert tag-resource adds them"
 		case "aws:principaltag":

@@ -266,7 +266,7 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		{"only another group is allowed", "p5", caller(registry.Caller{Depends: depends("iot:OpenTunnel", "iot:ThingGroupArn", group+"s")}), nil, "permissions", doctor.Failed, "may not call iot:OpenTunnel"},
 		{"only another service is allowed", "pi-1", caller(registry.Caller{Depends: depends("iot:OpenTunnel", "iot:TunnelDestinationService", "VNC")}), nil, "permissions", doctor.Failed, "may not call iot:OpenTunnel"},
 		{"only SSH is allowed", "pi-1", caller(registry.Caller{MissingOnTop: true, Depends: depends("iot:OpenTunnel", "iot:TunnelDestinationService", "SSH")}), nil, "permissions", doctor.OK, "may open, rotate and close tunnels"},
-		{"tunnels must be opened with a tag", "pi-1", caller(registry.Caller{Depends: depends("iot:OpenTunnel", "aws:RequestTag/team", "ops")}), nil, "permissions", doctor.Skipped, "aws:RequestTag/team culvert opens tunnels without tags"},
+		{"tunnels must be opened with a tag", "pi-1", caller(registry.Caller{Depends: depends("iot:OpenTunnel", "aws:RequestTag/team", "ops")}), nil, "permissions", doctor.Skipped, "aws:RequestTag/team culvert opens tunnels without tags: open one with culvert open-tunnel --tags"},
 		{"only tagged tunnels may be closed", "pi-1", caller(registry.Caller{MissingOnTop: true, Depends: depends("iot:CloseTunnel", "aws:ResourceTag/team", "ops")}), nil, "permissions", doctor.Skipped, "tunnels that culvert opened have no tags"},
 		{"calls must come through one VPC endpoint", "pi-1", caller(registry.Caller{Depends: depends("iot:OpenTunnel", "aws:SourceVpce", "vpce-1")}), nil, "permissions", doctor.Skipped, "see the line endpoint"},
 		{"the endpoint is on this machine", "pi-1", nil, nil, "endpoint", doctor.OK, "127.0.0.1 is this machine"},
