@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -177,12 +176,6 @@ func waitFor(t *testing.T, condition func() bool) {
 func maybe(condition func() bool) { poll(50*time.Millisecond, condition) }
 
 func poll(limit time.Duration, condition func() bool) bool {
-	for range 100 { // most of what is waited for needs a few turns of the scheduler, and no tick
-		if condition() {
-			return true
-		}
-		runtime.Gosched()
-	}
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(limit); !condition(); <-tick.C {
