@@ -144,25 +144,31 @@ func (j *journal) adopted(log *slog.Logger) func(proxy.Opened) func(proxy.Closed
 	return func(o proxy.Opened) func(proxy.Closed) { return j.connection(a, o) }
 }
 
-// connection is a proxy.Observer for the connections of one websocket.
+// connection is a proxy.Observer for the connections of one websocket. What it returns holds little, since an idle
+// connection keeps it.
 func (j *journal) connection(a *attempt, o proxy.Opened) func(proxy.Closed) {
-	s, e := a.s, a.event(ConnectionOpened)
-	e.Service, e.Stream, e.Connection = o.Service, o.Stream, o.Connection
+	target := ""
 	if t, ok := o.Target.(interface{ Target() string }); ok {
-		e.Target = t.Target()
+		target = t.Target()
 	}
+	service, stream, id := o.Service, o.Stream, o.Connection
+	event := func(kind EventKind) Event {
+		e := a.event(kind)
+		e.Service, e.Target, e.Stream, e.Connection = service, target, stream, id
+		return e
+	}
+	e := event(ConnectionOpened)
 	logged := j.mayLog(&j.conns, func(c *counts) { c.opened++ })
 	if logged {
-		s.log.Info("connection opened", connectionFacts(e)...)
+		a.s.log.Info("connection opened", connectionFacts(e)...)
 	}
 	j.tell(e)
 	return func(c proxy.Closed) {
-		e := e
-		e.Kind, e.Time = ConnectionClosed, time.Now()
+		e := event(ConnectionClosed)
 		e.BytesIn, e.BytesOut, e.Duration, e.Reason, e.Err = c.BytesIn, c.BytesOut, c.Duration, connectionReason(c), c.Err
 		e.Resumed, e.Detached = c.Resumed, c.Detached
 		if logged {
-			s.log.Info("connection closed", append(connectionFacts(e), closingFacts(e)...)...)
+			a.s.log.Info("connection closed", append(connectionFacts(e), closingFacts(e)...)...)
 		} else {
 			j.skip(func(c *counts) { c.closed++; c.in += e.BytesIn; c.out += e.BytesOut })
 		}

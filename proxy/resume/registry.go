@@ -40,8 +40,8 @@ type Registry struct {
 	Ending sync.WaitGroup
 
 	window   time.Duration
-	conns    map[ID]*entry
-	detached int
+	conns    map[ID]Conn
+	detached map[ID]*wait
 	resumed  uint64
 	expired  uint64
 	finished map[ID]struct{}
@@ -55,11 +55,11 @@ type Registry struct {
 	farewells []Farewell // as a source, the oldest first
 }
 
-type entry struct {
-	conn  Conn
+// wait is what is known of a connection while it has no transport.
+type wait struct {
 	owner any           // the tunnel that it was on
-	since time.Time     // detached since then; zero: attached
-	wait  time.Duration // how long it may stay detached
+	since time.Time     // when it lost its transport
+	most  time.Duration // how long it may wait
 	timer *time.Timer
 }
 
@@ -67,7 +67,8 @@ type entry struct {
 // that they are not resumed.
 func NewRegistry(window time.Duration, memory *Memory) *Registry {
 	return &Registry{
-		Memory: memory, window: window, conns: make(map[ID]*entry), finished: make(map[ID]struct{}), opens: newOpens(),
+		Memory: memory, window: window, conns: make(map[ID]Conn), detached: make(map[ID]*wait), finished: make(map[ID]struct{}),
+		opens: newOpens(),
 	}
 }
 
@@ -79,17 +80,14 @@ func (r *Registry) Add(id ID, c Conn) bool {
 	if _, ok := r.conns[id]; ok || id == (ID{}) {
 		return false
 	}
-	r.conns[id] = &entry{conn: c}
+	r.conns[id] = c
 	return true
 }
 
 // Find returns a connection, attached or not.
 func (r *Registry) Find(id ID) (Conn, bool) {
-	e, ok := r.conns[id]
-	if !ok {
-		return nil, false
-	}
-	return e.conn, true
+	c, ok := r.conns[id]
+	return c, ok
 }
 
 // Detach notes that a connection lost its transport, and ends it after the window. It returns false where the
@@ -98,53 +96,53 @@ func (r *Registry) Find(id ID) (Conn, bool) {
 func (r *Registry) Detach(id ID, owner any) bool { return r.DetachFor(id, owner, r.window) }
 
 // DetachFor is Detach with a shorter wait.
-func (r *Registry) DetachFor(id ID, owner any, wait time.Duration) bool {
-	e := r.conns[id]
-	if e == nil || r.closed || !r.Enabled() {
+func (r *Registry) DetachFor(id ID, owner any, most time.Duration) bool {
+	if r.conns[id] == nil || r.closed || !r.Enabled() {
 		return false
 	}
-	if !e.since.IsZero() {
+	if r.detached[id] != nil {
 		return true
 	}
-	if r.detached >= MaxDetached {
+	if len(r.detached) >= MaxDetached {
 		r.Evict(0)
 	}
-	r.detached++
-	e.since, e.owner, e.wait = time.Now(), owner, min(wait, r.window)
-	e.timer = time.AfterFunc(e.wait, func() {
+	w := &wait{owner: owner, since: time.Now(), most: min(most, r.window)}
+	w.timer = time.AfterFunc(w.most, func() {
 		r.Lock()
 		defer r.Unlock()
-		if r.conns[id] == e && !e.since.IsZero() && time.Since(e.since) >= e.wait {
-			r.expire(id, e, Unknown)
+		if r.detached[id] == w {
+			r.expire(id, Unknown)
 		}
 	})
+	r.detached[id] = w
 	return true
 }
 
 // Attach notes that a connection has a transport again. It returns how long it had none.
 func (r *Registry) Attach(id ID) time.Duration {
-	e := r.conns[id]
-	if e == nil || e.since.IsZero() {
+	w := r.detached[id]
+	if w == nil {
 		return 0
 	}
-	waited := time.Since(e.since)
-	e.timer.Stop()
-	e.since = time.Time{}
-	r.detached--
+	r.endWait(id)
 	r.resumed++
-	return waited
+	return time.Since(w.since)
+}
+
+// endWait notes that a connection waits no more, if it did.
+func (r *Registry) endWait(id ID) {
+	if w := r.detached[id]; w != nil {
+		w.timer.Stop()
+		delete(r.detached, id)
+	}
 }
 
 // Remove forgets a connection that has ended. One that ended in order is remembered as such for a while.
 func (r *Registry) Remove(id ID, why Reason) {
-	e := r.conns[id]
-	if e == nil {
+	if r.conns[id] == nil {
 		return
 	}
-	if !e.since.IsZero() {
-		e.timer.Stop()
-		r.detached--
-	}
+	r.endWait(id)
 	delete(r.conns, id)
 	if why == Done {
 		r.bury(id)
@@ -170,63 +168,55 @@ func (r *Registry) Fate(id ID) Reason {
 	return Unknown
 }
 
-func (r *Registry) expire(id ID, e *entry, why Reason) {
+func (r *Registry) expire(id ID, why Reason) {
+	c := r.conns[id]
 	r.expired++
 	r.Remove(id, why)
-	e.conn.Expire(why)
+	c.Expire(why)
 }
 
 // All calls f with each connection, attached or not.
 func (r *Registry) All(f func(Conn)) {
-	for _, e := range r.conns {
-		f(e.conn)
+	for _, c := range r.conns {
+		f(c)
 	}
 }
 
 // Evict ends the connection that has waited longest, of the owner with the most waiting connections, if that owner has
 // more than the given number. It reports whether it did.
 func (r *Registry) Evict(than int) bool {
-	if r.detached <= than {
+	if len(r.detached) <= than {
 		return false
 	}
 	owners := make(map[any]int)
 	var most any
-	for _, e := range r.conns {
-		if !e.since.IsZero() {
-			if owners[e.owner]++; most == nil || owners[e.owner] > owners[most] {
-				most = e.owner
-			}
+	for _, w := range r.detached {
+		if owners[w.owner]++; most == nil || owners[w.owner] > owners[most] {
+			most = w.owner
 		}
 	}
 	if owners[most] <= than {
 		return false
 	}
-	var oldest *entry
+	var oldest *wait
 	var which ID
-	for id, e := range r.conns {
-		if !e.since.IsZero() && e.owner == most && (oldest == nil || e.since.Before(oldest.since)) {
-			oldest, which = e, id
+	for id, w := range r.detached {
+		if w.owner == most && (oldest == nil || w.since.Before(oldest.since)) {
+			oldest, which = w, id
 		}
 	}
-	if oldest != nil {
-		r.expire(which, oldest, LimitHit)
-	}
-	return oldest != nil
+	r.expire(which, LimitHit)
+	return true
 }
 
 // Detached is how many connections have no transport.
-func (r *Registry) Detached() int { return r.detached }
+func (r *Registry) Detached() int { return len(r.detached) }
 
 // Waiting returns the connections without a transport.
 func (r *Registry) Waiting() []Conn {
-	if r.detached == 0 {
-		return nil
-	}
-	all := make([]Conn, 0, r.detached)
-	for _, e := range r.conns {
-		if !e.since.IsZero() {
-			all = append(all, e.conn)
-		}
+	all := make([]Conn, 0, len(r.detached))
+	for id := range r.detached {
+		all = append(all, r.conns[id])
 	}
 	return all
 }
@@ -234,10 +224,8 @@ func (r *Registry) Waiting() []Conn {
 // Close ends the connections without a transport. From now on none waits.
 func (r *Registry) Close(why Reason) {
 	r.closed = true
-	for id, e := range r.conns {
-		if !e.since.IsZero() {
-			r.expire(id, e, why)
-		}
+	for id := range r.detached {
+		r.expire(id, why)
 	}
 }
 
@@ -257,13 +245,9 @@ func (r *Registry) Stats() Stats {
 	}
 	r.Lock()
 	defer r.Unlock()
-	s := Stats{Detached: r.detached, Resumed: r.resumed, Expired: r.expired, Kept: r.Memory.Used()}
-	if s.Detached > 0 {
-		for _, e := range r.conns {
-			if !e.since.IsZero() {
-				s.Longest = max(s.Longest, time.Since(e.since))
-			}
-		}
+	s := Stats{Detached: len(r.detached), Resumed: r.resumed, Expired: r.expired, Kept: r.Memory.Used()}
+	for _, w := range r.detached {
+		s.Longest = max(s.Longest, time.Since(w.since))
 	}
 	return s
 }
