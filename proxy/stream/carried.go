@@ -15,6 +15,9 @@ const (
 	// vacantTimeout is how long a destination waits for a connection's first record, which follows its start in the
 	// same websocket message.
 	vacantTimeout = 30 * time.Second
+	// bulkReads is for how many reads a connection counts as bulk after one that came back half full at least. A kernel
+	// that hands over 64 KiB at a time makes full reads and short ones take turns.
+	bulkReads = 2
 	// confirmTimeout is how long a source waits for any confirmation before it takes the stream for lost.
 	confirmTimeout = 10 * time.Second
 )
@@ -126,7 +129,7 @@ func (c *connection) serveBytes(m *mux, buf, payload []byte) (data []byte, ok bo
 		return nil, false // until there is credit
 	}
 	var block *resume.Block
-	if c.raw != nil && c.bulk {
+	if c.raw != nil && c.bulk > 0 {
 		if block = resume.NewBlock(room, overhead(c)); block != nil {
 			buf = block.Memory()
 			payload = buf[headerRoom:]
@@ -135,7 +138,12 @@ func (c *connection) serveBytes(m *mux, buf, payload []byte) (data []byte, ok bo
 	}
 	epoch, into := c.epoch, payload[1:1+room]
 	n, sum := c.readTarget(into)
-	c.bulk = n >= len(into)/2
+	switch {
+	case n >= len(into)/2:
+		c.bulk = bulkReads
+	case c.bulk > 0:
+		c.bulk--
+	}
 	if c.closed {
 		c.served.Broadcast()
 		return nil, false

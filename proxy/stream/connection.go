@@ -53,7 +53,7 @@ type connection struct {
 	// target -> tunnel
 	plain   *plainInput // of a target without a descriptor
 	more    bool        // the last read came back full: there may be more
-	bulk    bool        // the last read came back half full at least: the next one may, too
+	bulk    uint8       // so many of the next reads may come back half full at least, as one lately did
 	readErr error       // why nothing more will be read
 	polling bool        // the poller runs
 	pending bool        // in a ready list or being served; the poller waits
