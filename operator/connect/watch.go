@@ -174,6 +174,9 @@ func (c *watchedConn) Close() error {
 	return c.stream.Close()
 }
 
+// NetConn is the client's connection, for its options: a death of this process resets it, too.
+func (c *watchedConn) NetConn() net.Conn { return c.stream }
+
 // SetLinger is called when the tunnel resets the connection. A Unix socket has no reset.
 func (c *watchedConn) SetLinger(seconds int) error {
 	if l, ok := c.stream.(interface{ SetLinger(seconds int) error }); ok {
