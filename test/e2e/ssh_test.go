@@ -40,7 +40,8 @@ func requireSSHD(t testing.TB) (sshd, keygen string) {
 	return sshd, keygen
 }
 
-// startSSHServer starts a server with additional lines of configuration.
+// startSSHServer starts a server with additional lines of configuration. A login has a home of its own: bash would else run
+// the account's start files, which may take a second, or wait a minute for a lock that a killed login left.
 func startSSHServer(t testing.TB, lines ...string) *sshServer {
 	t.Helper()
 	program, keygen := requireSSHD(t)
@@ -73,6 +74,7 @@ PasswordAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups 100
 Subsystem sftp internal-sftp
+SetEnv HOME=%[2]s
 `, port, s.dir) + strings.Join(lines, "\n")
 	path := filepath.Join(s.dir, "sshd_config")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
