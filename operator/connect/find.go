@@ -91,10 +91,10 @@ func (c Config) CheckThing(ctx context.Context, thing string) error {
 	if c.ThingExists == nil {
 		return nil
 	}
-	if exists, err := c.ThingExists(ctx, thing); exists || err != nil {
-		return nil
+	if exists, err := c.ThingExists(ctx, thing); err == nil && !exists {
+		return c.noThing(thing)
 	}
-	return c.noThing(thing)
+	return nil
 }
 
 func (c *Config) noThing(thing string) error {

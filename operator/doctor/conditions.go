@@ -65,7 +65,7 @@ func (d *doctor) thingGroups(ctx context.Context) []string {
 func explainKeys(keys []string) (texts []string) {
 	for _, key := range keys {
 		prefix, _, _ := strings.Cut(strings.ToLower(key), "/")
-		text := ""
+		var text string
 		switch prefix {
 		case "aws:requesttag", "aws:tagkeys":
 			text = "culvert opens tunnels without tags: open one with culvert open-tunnel --tags, and culvert ssh --take-over uses it"

@@ -81,7 +81,7 @@ func noSecondWave(t *testing.T, n night, r result) {
 func TestWiderWaitsAfter429AreTooLate(t *testing.T) {
 	var sum, ideal time.Duration
 	for seed := range 10 {
-		random := rand.New(rand.NewPCG(uint64(seed), 2)) //nolint:gosec // every run must be the same
+		random := rand.New(rand.NewPCG(uint64(seed), 2)) // every run must be the same
 		n := night{clients: 1000, limit: dataLimit, outage: 10 * time.Minute, seed: uint64(seed)}
 		n.refused = func(*retry.Policy, time.Time) time.Duration { // the rush is too short for a tenth of it to count
 			return time.Duration(random.Float64() * float64(30*time.Second))
