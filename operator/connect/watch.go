@@ -179,7 +179,7 @@ func (c *watchedConn) NetConn() net.Conn { return c.stream }
 
 // SetLinger is called when the tunnel resets the connection. A Unix socket has no reset.
 func (c *watchedConn) SetLinger(seconds int) error {
-	if l, ok := c.stream.(interface{ SetLinger(seconds int) error }); ok {
+	if l, ok := c.stream.(lingerer); ok {
 		return l.SetLinger(seconds)
 	}
 	return nil
