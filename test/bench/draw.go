@@ -17,7 +17,7 @@ type drawing struct {
 
 // drawings are the figures that a reader of docs/performance.md should take away.
 var drawings = []drawing{
-	{"A keystroke's echo beside a transfer, over idle (p99)", "less", "20ms", "typing-1", "over idle, p99, bulk to the device", "ms"},
+	{"How much later a keystroke's echo comes beside a transfer (p99)", "less", "20ms", "typing-1", "over idle, p99, bulk to the device", "ms"},
 	{"40 short requests at once (p99)", "less", "loopback", "page", "p99", "ms"},
 	{"Peak memory on the device while the tunnel stalls", "less", "loopback", "stall-1", "peak RSS of the device's", "MB"},
 	{"Processor time on the device, per GB sent from it", "less", "loopback", "bulk", "device's CPU from the device", "s"},

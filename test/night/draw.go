@@ -43,9 +43,8 @@ type curve struct {
 type panel struct {
 	title, unit string
 	step        float64 // between labels of x
-	end         float64 // of x
+	begin, end  float64 // of x
 	most        float64 // of y
-	gone        [2]float64
 	curves      []curve
 }
 
@@ -71,29 +70,33 @@ func draw(path string) error {
 	return os.WriteFile(path, []byte(b.String()), 0o644) //nolint:gosec // a picture of the documentation
 }
 
-// realPanel shows the agents in minutes since the outage began.
+// realPanel shows the agents in minutes since the service returned, and the end of the outage before: nothing happens in
+// the rest of it.
 func realPanel(n Night) panel {
 	p := panel{
-		title: thousands(float64(n.Agents)) + " real agents with a tunnel each: connections", unit: "min", step: 1, most: float64(n.Agents),
-		gone: [2]float64{0, float64(n.Outage) / 60},
+		title: fmt.Sprintf("%s real agents with a tunnel each: connections after an outage of %d minutes", thousands(float64(n.Agents)), n.Outage/60),
+		unit:  "min", step: 0.5, begin: -0.5, most: float64(n.Agents),
 	}
 	back := float64(n.Outage) / 60
-	ideal := back + float64(n.Agents)/float64(n.Limit)/60
+	ideal := float64(n.Agents) / float64(n.Limit) / 60
 	mqtt, tunnels := curve{class: "other", label: "MQTT"}, curve{class: "own", label: "tunnels"}
 	for _, m := range n.Moments {
-		x := float64(m.Second) / 60
+		x := float64(m.Second)/60 - back
+		if x < p.begin {
+			continue
+		}
 		mqtt.x, mqtt.y = append(mqtt.x, x), append(mqtt.y, float64(m.MQTT))
 		tunnels.x, tunnels.y = append(tunnels.x, x), append(tunnels.y, float64(m.Tunnels))
 		p.end = x
 	}
-	p.curves = []curve{{"best", fmt.Sprintf("%d tunnels a second", n.Limit), []float64{back, ideal}, []float64{0, p.most}}, mqtt, tunnels}
+	p.curves = []curve{{"best", fmt.Sprintf("%d tunnels a second", n.Limit), []float64{0, ideal}, []float64{0, p.most}}, mqtt, tunnels}
 	return p
 }
 
 // modelPanel shows sessions in hours since the service returned.
 func modelPanel(n night, r result) panel {
 	p := panel{
-		title: thousands(float64(n.clients)) + " modelled sessions, from the return on: connections", unit: "h", step: 0.5,
+		title: thousands(float64(n.clients)) + " modelled sessions: connections after the same outage", unit: "h", step: 0.5,
 		most: float64(n.clients), end: r.all.Hours(),
 	}
 	back := curve{class: "own", label: "sessions"}
@@ -108,19 +111,19 @@ func modelPanel(n night, r result) panel {
 }
 
 func (p panel) draw(b *strings.Builder) {
-	x := func(v float64) float64 { return left + v/p.end*(width-left-right) }
+	x := func(v float64) float64 { return left + (v-p.begin)/(p.end-p.begin)*(width-left-right) }
 	y := func(v float64) float64 { return panelHeight - bottom - v/p.most*(panelHeight-top-bottom) }
 	fmt.Fprintf(b, `<text x="0" y="22" class="title">%s</text>`+"\n", p.title)
-	if p.gone[1] > 0 {
-		fmt.Fprintf(b, `<rect x="%.1f" y="%d" width="%.1f" height="%d" class="gone"/><text x="%.1f" y="%.1f" class="axis mid">the region is gone</text>`+"\n",
-			x(p.gone[0]), top, x(p.gone[1])-x(p.gone[0]), panelHeight-top-bottom, x((p.gone[0]+p.gone[1])/2), y(p.most/4)) // between two lines
+	if p.begin < 0 {
+		fmt.Fprintf(b, `<rect x="%.1f" y="%d" width="%.1f" height="%d" class="gone"/><text x="%.1f" y="%.1f" class="axis mid">outage</text>`+"\n",
+			x(p.begin), top, x(0)-x(p.begin), panelHeight-top-bottom, x(p.begin/2), y(p.most/4)) // between two lines
 	}
 	for _, share := range []float64{0, 0.5, 1} {
 		fmt.Fprintf(b, `<line x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text x="%d" y="%.1f" class="axis end">%s</text>`+"\n",
 			left, width-right, y(p.most*share), y(p.most*share), left-8, y(p.most*share)+4, thousands(p.most*share))
 	}
-	for v := 0.0; v <= p.end+1e-9; v += p.step {
-		text := strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0")
+	for v := p.begin; v <= p.end+1e-9; v += p.step {
+		text := strings.Replace(strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0"), "-", "−", 1)
 		if v == 0 {
 			text += " " + p.unit
 		}
