@@ -32,7 +32,7 @@ func newPingCommand() *cobra.Command {
 	var o pingOptions
 	cmd := &cobra.Command{
 		Use:   "ping [flags] THING",
-		Short: "Ask a device's culvertd for a sign of life",
+		Short: "Check that a device's culvertd answers",
 		Long: "Sends messages through AWS IoT to the MQTT client of the thing's culvertd and shows how long each " +
 			"acknowledgement took, and culvertd's version, uptime and services. It opens no tunnel and " +
 			"costs no more than messages do.\n\n" +
