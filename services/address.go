@@ -126,7 +126,7 @@ func splitHostPort(s string) (host, port string, err error) {
 		return "", "", hint.Wrapf(fmt.Errorf("%q names no port", s), "write %q", s+":22")
 	}
 	if _, perr := netip.ParseAddr(s[:i]); perr == nil {
-		return "", "", hint.Wrapf(fmt.Errorf("%q: an IPv6 address stands in brackets", s), "write %q", net.JoinHostPort(s[:i], s[i+1:]))
+		return "", "", hint.Wrapf(fmt.Errorf("%q: an IPv6 address needs brackets", s), "write %q", net.JoinHostPort(s[:i], s[i+1:]))
 	}
 	return "", "", hint.Wrap(fmt.Errorf(`%q is not an address`, s), `write a port, "host:port", "[IPv6]:port" or "unix:/path"`)
 }

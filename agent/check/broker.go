@@ -100,7 +100,7 @@ func (c *checkup) pingAnswer(a notify.Attempt) *Result {
 	case c.alone() && a.Answered:
 		return well(id, "the broker takes answers to pings")
 	case c.alone():
-		return skipRest("there is no subscription that stands", id)[0]
+		return skipRest("there is no stable subscription", id)[0]
 	case s == nil:
 		return skipRest("a daemon runs that cannot be asked, and a connection with its client id would end its own", id)[0]
 	case s.MQTT.AnswersDenied:

@@ -49,7 +49,7 @@ func (r *Result) Write(w io.Writer) error {
 		fmt.Fprintf(&b, "    {\"Effect\": %q, \"Action\": %q, \"Resource\":\n     %q}\n", s.Effect, s.Action, s.Resource)
 	}
 	if len(r.Policy) > 0 {
-		b.WriteString(textwrap.Hanging(arrow, "add this to the policy of the device's certificate; ACCOUNT stands for your AWS account's 12 digits", width))
+		b.WriteString(textwrap.Hanging(arrow, "add this to the policy of the device's certificate; replace ACCOUNT with your AWS account's 12 digits", width))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

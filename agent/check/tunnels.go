@@ -224,5 +224,5 @@ func (c *checkup) tlsFailure(ctx context.Context, e endpoint, err error) *Result
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return failed(id, "a firewall or web filter may forbid the host: allow it", "%s closed the connection in the TLS handshake", e.address)
 	}
-	return failed(id, "check "+e.key+", and whether a firewall stands between", "%s", text)
+	return failed(id, "check "+e.key+", and whether a firewall is in between", "%s", text)
 }

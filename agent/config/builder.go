@@ -80,7 +80,7 @@ func (b *builder) header(keys []part, list bool) *node {
 }
 
 func (b *builder) twice(old *node, at span, what, hint string) {
-	b.doc.problem(at, hint, "%s is there twice; the first is on line %d", what, b.doc.line(old.key.offset)+1)
+	b.doc.problem(at, hint, "%s appears twice, first on line %d", what, b.doc.line(old.key.offset)+1)
 }
 
 // walk goes down from t, making the tables that are missing.

@@ -17,7 +17,7 @@ const credentialDirectory = "/run/credentials/culvertd.service"
 // files are, and cannot read them.
 func (d *decoder) credential(n *node, name string, to *string) bool {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/$") || strings.ContainsFunc(name, isControl) {
-		d.doc.problem(n.value, `write "credential:NAME", with the NAME of LoadCredential=NAME:PATH in the unit`, "%s: %q is no credential's name", n.path, name)
+		d.doc.problem(n.value, `write "credential:NAME", with the NAME of LoadCredential=NAME:PATH in the unit`, "%s: %q is not a credential's name", n.path, name)
 		return false
 	}
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")

@@ -183,7 +183,7 @@ func (d *decoder) guess(n *node, in section) string {
 	if hint := d.elsewhere(n.name, in); hint != "" {
 		return hint
 	}
-	return "the keys before the first table are " + strings.Join(here, ", ") + "; all others stand beneath a [table]"
+	return "the keys before the first table are " + strings.Join(here, ", ") + "; all others go under a [table]"
 }
 
 func keyNames(s section) []string {
@@ -201,7 +201,7 @@ func (d *decoder) elsewhere(name string, in section) string {
 		if s.name != in.name && slices.Contains(keyNames(s), name) {
 			d.meant = append(d.meant, strings.TrimPrefix(s.name+"."+name, "."))
 			if s.name == "" {
-				return name + " stands at the top of the file, before the first [table]"
+				return name + " goes at the top of the file, before the first [table]"
 			}
 			places = append(places, "["+s.name+"]")
 		}

@@ -142,7 +142,7 @@ func pemFlaw(data []byte) error {
 	case indented(text):
 		return hint.New("has indented lines", "remove the blanks with sed 's/^[[:blank:]]*//' OLD > NEW")
 	case lines < 2:
-		return hint.New("has lost its line ends", "copy the file again: -----BEGIN and -----END stand on lines of their own")
+		return hint.New("has lost its line ends", "copy the file again: -----BEGIN and -----END need lines of their own")
 	}
 	return hint.New("has a damaged PEM block", "copy the file again, from -----BEGIN to -----END")
 }

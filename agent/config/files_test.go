@@ -200,7 +200,7 @@ func TestWarnings(t *testing.T) {
 		{
 			"an endpoint without a dot", 0o644, 0o600,
 			func(c *Config) { c.MQTT.Endpoint = "a1b2-ats" },
-			[]string{"mqtt.endpoint: a1b2-ats has no dot, so it is no endpoint of AWS IoT; use the one printed by " + endpointHint},
+			[]string{"mqtt.endpoint: a1b2-ats has no dot, so it is not an AWS IoT endpoint; use the one printed by " + endpointHint},
 			false,
 		},
 		{"no endpoint, without MQTT", 0o644, 0o600, func(c *Config) { c.MQTT = MQTT{Disabled: true, KeyFile: c.MQTT.KeyFile} }, nil, false},

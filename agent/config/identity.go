@@ -29,7 +29,7 @@ func (d *decoder) keyFile(n *node) {
 	if i := strings.LastIndexByte(rest, ':'); i >= 0 {
 		device, handle = rest[:i], rest[i+1:]
 		if !strings.HasPrefix(device, "/") || strings.ContainsFunc(device, isControl) {
-			d.doc.problem(n.value, `write "tpm:/dev/tpmrm0:0x81000001", or leave the device out`, "%s: %q is no path of a TPM", n.path, device)
+			d.doc.problem(n.value, `write "tpm:/dev/tpmrm0:0x81000001", or leave the device out`, "%s: %q is not a TPM's path", n.path, device)
 			return
 		}
 	}
@@ -37,7 +37,7 @@ func (d *decoder) keyFile(n *node) {
 	v, err := strconv.ParseUint(handle, 0, 32)
 	if err != nil || v>>24 != 0x81 {
 		d.doc.problem(n.value, `write "tpm:0x81000001", with the handle that tpm2_evictcontrol gave the key, 0x81000000 to 0x81ffffff`,
-			"%s: %q is no handle of a key that a TPM keeps", n.path, handle)
+			"%s: %q is not the handle of a TPM's key", n.path, handle)
 		return
 	}
 	d.cfg.MQTT.TPMKey = TPMKey{device, uint32(v)}
@@ -57,7 +57,7 @@ func (d *decoder) authorizer(n *node) {
 	}
 	// AWS IoT API, CreateAuthorizer: authorizerName.
 	if len(s) > 128 || strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_=,@-") != "" {
-		d.doc.problem(n.value, `AWS IoT allows 1 to 128 letters, digits, "_", "=", ",", "@" and "-"`, "mqtt.authorizer: %q is no name of an authorizer", s)
+		d.doc.problem(n.value, `AWS IoT allows 1 to 128 letters, digits, "_", "=", ",", "@" and "-"`, "mqtt.authorizer: %q is not an authorizer's name", s)
 		return
 	}
 	d.cfg.MQTT.Authorizer = s

@@ -270,7 +270,7 @@ func (d *decoder) controlSocket(n *node) {
 func (d *decoder) controlGroup(n *node) {
 	s, ok := d.str(n)
 	if ok && strings.ContainsFunc(s, func(r rune) bool { return isControl(r) || r == ' ' || r == ':' }) {
-		d.doc.problem(n.value, "write the name of a group, or its number in quotes", "control.group: %q is no group", s)
+		d.doc.problem(n.value, "write the name of a group, or its number in quotes", "control.group: %q is not a group", s)
 		return
 	}
 	d.cfg.Control.Group = s

@@ -10,7 +10,7 @@ import (
 )
 
 // quoteHint is the remedy for the most frequent slip.
-const quoteHint = `texts, durations and addresses stand in double quotes, as in level = "info" or keep_alive = "60s"`
+const quoteHint = `put strings, durations and addresses in double quotes, as in level = "info" or keep_alive = "60s"`
 
 // syntaxRules put the parser's words into users' ones. The first whose text is part of the message counts.
 var syntaxRules = []struct{ part, message, hint string }{
@@ -24,10 +24,10 @@ var syntaxRules = []struct{ part, message, hint string }{
 	{"leading zeroes", "a number has no leading zeroes", "remove them, or put the value in quotes if it is a text"},
 	{"expected value, not end", "the value is missing", "write one after ="},
 	{"array is incomplete", "the list has no closing ]", ""},
-	{"after array value", "there is neither , nor ] after a value of the list", "a comma stands between two values, and ] after the last"},
+	{"after array value", "a , or ] is missing after a value of the list", "put a comma between two values, and ] after the last"},
 	{"inline table is incomplete", "the table has no closing }", ""},
-	{"inline table key-value", "there is neither , nor } after a value of the table", "a comma stands between two values, and } after the last"},
-	{"to close table name", "the header has no closing ]", "a header stands alone on its line, as in [mqtt]"},
+	{"inline table key-value", "a , or } is missing after a value of the table", "put a comma between two values, and } after the last"},
+	{"to close table name", "the header has no closing ]", "put the header on a line of its own, as in [mqtt]"},
 	{"to close array table name", "the header has no closing ]]", "no table here is a list: write one pair of brackets, as in [mqtt]"},
 	{"invalid character at start of key", "there is no key here", "a line is a [table], key = value, or a # comment"},
 	{"expected key but reached end", "there is no key here", "a line is a [table], key = value, or a # comment"},
@@ -41,7 +41,7 @@ func (d *document) syntaxProblem(message string, at span, start int) {
 	hint := ""
 	switch {
 	case (message == "expected '=' after key" || strings.HasPrefix(message, "invalid character at start of key")) && d.accent(at) != "":
-		message = d.accent(at) + " cannot stand in a name"
+		message = d.accent(at) + " is not allowed in a name"
 		hint = `a service's name has the letters a to z and A to Z, digits, ":", "_" and "-", as AWS IoT demands`
 	case message == "expected '=' after key":
 		message, hint = `there is no "=" after the key`, d.missingEquals(at, start)
@@ -74,13 +74,13 @@ func (d *document) accent(at span) string {
 // missingEquals tells YAML's and other habits apart.
 func (d *document) missingEquals(at span, start int) (hint string) {
 	if at.offset >= len(d.data) || d.data[at.offset] != ':' || start >= at.offset {
-		return `write key = value; a key of several words stands in quotes`
+		return `write key = value; put a key of several words in quotes`
 	}
 	line := string(d.lineText(d.line(at.offset)))
 	if key, _, found := strings.Cut(line, "="); found {
-		return fmt.Sprintf("a name with a colon stands in quotes: %q", strings.TrimSpace(key))
+		return fmt.Sprintf("put a name with a colon in quotes: %q", strings.TrimSpace(key))
 	}
-	return "write " + string(bytes.TrimSpace(d.data[start:at.offset])) + " = value, with = in the colon's place"
+	return "write " + string(bytes.TrimSpace(d.data[start:at.offset])) + " = value, with = instead of the colon"
 }
 
 // unquoted knows what the parser says of a value that is a text without quotes.
@@ -108,16 +108,16 @@ func (d *document) unquoted(at span, start int) (where span, message, hint strin
 		case text == "":
 			return at, "the value is missing", "write one after =, or remove the key to get its default"
 		case text == "True", text == "False":
-			return where, text + " is no value", "write it in lower case: " + strings.ToLower(text)
+			return where, text + " is not a value", "write it in lower case: " + strings.ToLower(text)
 		case strings.ContainsRune(`"'`, rune(text[0])):
 			return at, "this does not belong to the value before it", "put each setting on a line of its own"
 		case !strings.ContainsRune("[{", rune(text[0])):
-			return where, text + " is no value", fmt.Sprintf("write it in double quotes: %q", text)
+			return where, text + " is not a value", fmt.Sprintf("write it in double quotes: %q", text)
 		}
 	}
 	rest := d.data[min(at.offset, len(d.data)):]
 	if bytes.HasPrefix(rest, []byte("True")) || bytes.HasPrefix(rest, []byte("False")) {
-		return at, "this is no value", "write true or false in lower case"
+		return at, "this is not a value", "write true or false in lower case"
 	}
-	return at, "this is no value", quoteHint
+	return at, "this is not a value", quoteHint
 }

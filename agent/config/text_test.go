@@ -58,7 +58,7 @@ func TestMessagesShowTheLineAsATerminalBearsIt(t *testing.T) {
 		},
 		{
 			"an escape sequence for the terminal", "thing_name = \x1b[31m\n" + requiredPart,
-			"x.toml:1:14: \ufffd[31m is no value\n   1 | thing_name = \ufffd[31m\n     |              ^~~~~\n  hint: write it in double quotes: \"\\x1b[31m\"",
+			"x.toml:1:14: \ufffd[31m is not a value\n   1 | thing_name = \ufffd[31m\n     |              ^~~~~\n  hint: write it in double quotes: \"\\x1b[31m\"",
 		},
 		{
 			"text that is not UTF-8", "thing_name = \"\xff\"\n" + requiredPart,
@@ -242,8 +242,8 @@ func TestASecretInThePlaceOfTheConfigurationIsNotShown(t *testing.T) {
 		"a token alone":                {body + body, "no \"=\" after the key"},
 		"a key pasted into TOML":       {"thing_name = \"" + body + "\"\nkey = " + body + "\n", ""},
 		"a password of the user's own": {"[mqtt]\npassword = \"hunter2\"\ntoken: hunter2\n", "unknown key password"},
-		"a password without quotes":    {"[mqtt]\npassword = hunter2\n", "******* is no value"},
-		"a password with a colon":      {"[mqtt]\npassword:hunter2 = 1\n", "stands in quotes"},
+		"a password without quotes":    {"[mqtt]\npassword = hunter2\n", "******* is not a value"},
+		"a password with a colon":      {"[mqtt]\npassword:hunter2 = 1\n", "in quotes"},
 		"a JSON bundle":                {"{\n\"privateKey\": \"" + body + "\",\n\"token\": \"hunter2\"\n}\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

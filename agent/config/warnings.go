@@ -64,7 +64,7 @@ func (c *Config) Warnings() []error {
 	case legacyEndpoint(host):
 		warn("use the one printed by "+endpointHint, "mqtt.endpoint: %s is an endpoint of the old kind, whose certificate current root files do not know", host)
 	case !strings.Contains(strings.TrimSuffix(host, "."), ".") && !isLoopback(host) && !strings.Contains(host, ":"):
-		warn("use the one printed by "+endpointHint, "mqtt.endpoint: %s has no dot, so it is no endpoint of AWS IoT", host)
+		warn("use the one printed by "+endpointHint, "mqtt.endpoint: %s has no dot, so it is not an AWS IoT endpoint", host)
 	}
 	for _, region := range c.Tunnel.Regions {
 		if !likelyRegion(region) {

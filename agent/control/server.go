@@ -87,7 +87,7 @@ func listen(path string, who audience) (*net.UnixListener, error) {
 	case err != nil:
 		return nil, err
 	case info.Mode().Type() != fs.ModeSocket:
-		return nil, fmt.Errorf("%s exists and is no socket", path)
+		return nil, fmt.Errorf("%s exists and is not a socket", path)
 	}
 	if err == nil {
 		// A socket that another user plants must not keep the daemon from running.

@@ -130,8 +130,8 @@ func TestSocketsThatCannotBeMadeSaySo(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := []struct{ name, path, want string }{
-		{"a file in its place", plain, "exists and is no socket; correct control.socket"},
-		{"a directory in its place", dir, "exists and is no socket"},
+		{"a file in its place", plain, "exists and is not a socket; correct control.socket"},
+		{"a directory in its place", dir, "exists and is not a socket"},
 		{"a file as its directory", filepath.Join(plain, "sock"), "not a directory"},
 		{"too long", "/" + strings.Repeat("x", maxPath), "set control.socket to a shorter one"},
 	}

@@ -69,7 +69,7 @@ func removeDead(path string) error {
 	case err != nil:
 		return hint.Wrap(err, elsewhere)
 	case info.Mode().Type() != fs.ModeSocket:
-		return hint.New(path+" exists and is no socket", elsewhere)
+		return hint.New(path+" exists and is not a socket", elsewhere)
 	}
 	if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "unix", path); err == nil {
 		_ = conn.Close()

@@ -259,7 +259,7 @@ func TestASocketOfAnEndedDaemonIsReplaced(t *testing.T) {
 	}
 	defer taken.Close()
 	for address, want := range map[string]string{
-		"unix:" + path: "another program answers", "unix:" + file: "no socket", "unix:" + dir + "/none/m": "let culvertd's user write",
+		"unix:" + path: "another program answers", "unix:" + file: "not a socket", "unix:" + dir + "/none/m": "let culvertd's user write",
 		fmt.Sprint(taken.Addr()): "choose another port",
 	} {
 		if _, err := Listen(address, nil); err == nil || !strings.Contains(hint.Line(err), want) {

@@ -94,7 +94,7 @@ func tlsHint(err error, config *tls.Config, now time.Time) string {
 	case !ok && closedByPeer(err):
 		return "closed without a reason: the endpoint's name, its port, or a firewall; check mqtt.endpoint"
 	case !ok && timedOut(err):
-		return "no answer in TLS: check the port in mqtt.endpoint, and whether a firewall stands between"
+		return "no answer in TLS: check the port in mqtt.endpoint, and whether a firewall is in between"
 	case !ok:
 		return ""
 	case alert == alertProtocolVersion:

@@ -36,7 +36,7 @@ func ReadPrivate(path string, limit int64) (Private, error) {
 		return Private{}, err
 	}
 	if !info.Mode().IsRegular() {
-		return Private{}, fmt.Errorf("it is no regular file (%v)", info.Mode().Type())
+		return Private{}, fmt.Errorf("it is not a regular file (%v)", info.Mode().Type())
 	}
 	if uid, ok := foreignOwner(info); ok {
 		return Private{}, hint.Wrap(fmt.Errorf("it belongs to user %d", uid), "remove it")
@@ -76,7 +76,7 @@ func Executable(path string) error {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return hint.New(path+" is no file that can be run", "correct its path")
+		return hint.New(path+" is not a program", "correct its path")
 	case info.Mode().Perm()&0o111 == 0:
 		return hint.New(path+" may not be executed", "chmod 755 "+path)
 	}

@@ -86,7 +86,7 @@ func TestWhatIsNoPrivateFileIsNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		link: "it is a symbolic link", pipe: "it is no regular file", dir: "it is no regular file", filepath.Join(dir, "none"): "no such file",
+		link: "it is a symbolic link", pipe: "it is not a regular file", dir: "it is not a regular file", filepath.Join(dir, "none"): "no such file",
 	} {
 		_, err := ReadPrivate(path, 100)
 		wantError(t, err, want)
@@ -113,7 +113,7 @@ func TestACommandThatOthersCanChangeOrReplaceIsTold(t *testing.T) {
 		file(t, in("world"), 0o757): "every user of this machine can change " + in("world") + "; chmod o-w " + in("world"),
 		file(t, in("plain"), 0o644): "may not be executed; chmod 755 " + in("plain"),
 		in("open/hook"):             "can replace what is in " + in("open") + "; chmod o-w " + in("open"),
-		dir:                         "is no file that can be run",
+		dir:                         "is not a program",
 		in("missing"):               "there is no " + in("missing"),
 	} {
 		wantError(t, Executable(path), want)

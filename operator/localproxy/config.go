@@ -131,7 +131,7 @@ func (l *loader) tokens() error {
 	}
 	for _, name := range []string{optAccessToken, optClientToken} {
 		if l.has(name) && l.options[name].from == fromFlag {
-			l.warn(fmt.Sprintf("the %s stands on the command line, where every user of this machine can read it: use the environment variable %s",
+			l.warn(fmt.Sprintf("the %s is on the command line, where every user of this machine can read it: use the environment variable %s",
 				strings.ReplaceAll(name, "-", " "), environment[name]))
 		}
 	}
@@ -198,7 +198,7 @@ func parseEndpoint(s string) (string, error) {
 				return "", fmt.Errorf("%q: %s", s, form)
 			}
 			if port == "" {
-				return "", fmt.Errorf("%q: no port stands after the colon: %s", s, form)
+				return "", fmt.Errorf("%q: no port follows the colon: %s", s, form)
 			}
 		}
 	}

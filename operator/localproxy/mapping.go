@@ -40,7 +40,7 @@ func splitMappings(s string) (list []pair, again []string, err error) {
 				return nil, nil, err
 			}
 			if p.endpoint == "" {
-				return nil, nil, fmt.Errorf("%q: nothing stands after the =: write ID=PORT", item)
+				return nil, nil, fmt.Errorf("%q: nothing follows the =: write ID=PORT", item)
 			}
 		}
 		if seen[p.service] && p.service != "" {
@@ -65,7 +65,7 @@ func checkService(id string) error {
 	case services.ValidName(id):
 		return nil
 	case id == "":
-		return errors.New("no service stands before the =: write ID=PORT")
+		return errors.New("there is no service before the =: write ID=PORT")
 	case strings.Contains(id, "."):
 		return fmt.Errorf("service %q: no tunnel can have a service with a dot: it has letters, digits, \":\", \"_\" and \"-\"", id)
 	}
@@ -163,7 +163,7 @@ func readMappings(dir string, skipped func(string)) ([]pair, error) {
 			}
 			switch {
 			case problem == "" && l.value == "":
-				problem = "nothing stands after the ="
+				problem = "nothing follows the ="
 			case problem == "" && seen[l.key]:
 				problem = fmt.Sprintf("service %s has an endpoint already, which counts", l.key)
 			}

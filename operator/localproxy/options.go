@@ -179,7 +179,7 @@ func readConfigFile(path string) (Values, error) {
 		case !slices.Contains(inFile(), l.key):
 			return nil, usagef("%s:%d: there is no option %q: use the long names, without dashes", path, l.number, l.key)
 		case values[l.key] != "":
-			return nil, usagef("%s:%d: %s stands there twice: remove one", path, l.number, l.key)
+			return nil, usagef("%s:%d: %s is there twice: remove one", path, l.number, l.key)
 		}
 		if l.key == optNoVerify {
 			if l.value, err = readSwitch(l.value); err != nil {
