@@ -92,7 +92,7 @@ func (s *Server) Serve(ctx context.Context, handle Handler) error {
 	defer clients.Wait()
 	var places places
 	accepting := accept.Acceptor{Listener: s.listener, Warn: func(err error) {
-		s.log.Warn("metrics cannot be asked for now", "error", hint.Line(err))
+		s.log.Warn("metrics cannot be served for now", "error", hint.Line(err))
 	}}
 	for {
 		conn, err := accepting.Next(ctx)

@@ -97,7 +97,7 @@ func (b *logBudget) summarize() {
 	n := b.leftOut
 	b.leftOut = 0
 	b.mu.Unlock()
-	r := slog.NewRecord(time.Now(), slog.LevelWarn, "lines of the log were left out, too many of their kinds came", 0)
+	r := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines left out, there were too many", 0)
 	r.AddAttrs(slog.Int("suppressed", n))
 	_ = b.out.Handle(context.Background(), r)
 }

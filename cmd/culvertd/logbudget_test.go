@@ -59,7 +59,7 @@ func TestTheLogOfADayIsBounded(t *testing.T) {
 				if written > flood.most {
 					t.Errorf("%d bytes, want at most %d", written, flood.most)
 				}
-				if !strings.Contains(b.String(), "lines of the log were left out") {
+				if !strings.Contains(b.String(), "log lines left out") {
 					t.Error("nothing tells that lines are missing")
 				}
 			})

@@ -36,7 +36,7 @@ func (p *program) run(args []string) error {
 	defer lines.close()
 	log := newLogger(lines, cfg.Log.Format, level, !underSystemd())
 	lines.lost = func(n int) {
-		log.Warn("log lines were lost, the reader of the log did not keep up", "suppressed", n)
+		log.Warn("log lines lost, their reader did not keep up", "suppressed", n)
 	}
 
 	tlsdial.SetLogger(log)

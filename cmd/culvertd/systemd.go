@@ -49,7 +49,7 @@ func newHeartbeat(log *slog.Logger) *heartbeat {
 	interval := statusInterval
 	switch limit, err := daemon.SdWatchdogEnabled(false); {
 	case err != nil:
-		log.Warn("systemd's watchdog is set in a way that cannot be understood", "error", err)
+		log.Warn("systemd's watchdog setting cannot be understood", "error", err)
 	case limit > 0:
 		b.state = daemon.SdNotifyWatchdog
 		interval = min(interval, limit/2)
@@ -69,7 +69,7 @@ func (b *heartbeat) send(s agent.Status, stuck string) {
 	if stuck != "" {
 		state = ""
 		if b.stuck != stuck {
-			b.log.Error("culvertd is stuck, the watchdog is not fed any more", "reason", stuck)
+			b.log.Error("culvertd is stuck, the watchdog is no longer fed", "reason", stuck)
 		}
 	}
 	b.stuck = stuck

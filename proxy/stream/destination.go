@@ -82,7 +82,7 @@ func (m *mux) common(msg *frame.Message) (done bool, err error) {
 		return true, nil
 	}
 	if len(msg.ServiceID) > maxServiceID {
-		m.warn("long service id", "message with an impossible service id ignored", "type", msg.Type.String())
+		m.warn("long service id", "message with an invalid service id ignored", "type", msg.Type.String())
 		return true, nil
 	}
 	switch msg.Type {
