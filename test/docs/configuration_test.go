@@ -86,7 +86,7 @@ func serviceDefault(meaning string) string {
 	case strings.Contains(meaning, "the default is true"):
 		return "`true`"
 	}
-	return "that of `[tunnel]`"
+	return "`tunnel.idle_timeout`"
 }
 
 // wrapped breaks the lines of a section's text at 100 columns, but not its examples.
