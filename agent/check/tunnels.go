@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -147,6 +148,11 @@ func (c *checkup) tryHandshake(ctx context.Context, e endpoint, rt *route, seen 
 	}
 	seen.watch(base, now)
 	began := c.Now()
+	shown := base.VerifyConnection
+	base.VerifyConnection = func(s tls.ConnectionState) error {
+		began = c.Now() // the server's time is read after TLS, of which a first try may have taken long
+		return shown(s)
+	}
 	conn, err := wsconn.Dial(ctx, wsconn.Config{
 		Endpoint: e.url, Mode: "destination", AccessToken: noToken{}, TLS: base, NetDial: rt.dial, HandshakeTimeout: endpointLimit,
 	})
