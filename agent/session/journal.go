@@ -203,7 +203,7 @@ func listed(names []string) []string {
 func (j *journal) tunnelOpened(a *attempt, number int) {
 	s, e := a.s, a.event(TunnelOpened)
 	s.log.Info("tunnel connected", "channel_id", e.ChannelID, "region", e.Region, "services", listed(e.Services), "attempt", number,
-		"delay", time.Since(s.received).Round(time.Millisecond))
+		"delay", time.Since(s.began).Round(time.Millisecond))
 	j.tell(e)
 }
 

@@ -34,6 +34,11 @@ func TestARestartReconnectsWithTheSamePair(t *testing.T) {
 				t.Errorf("%s: attempts %+v, want two with one client token", name, d)
 			}
 		}
+		for _, line := range w.logs.lines("tunnel connected")[2:] {
+			if got := field(line, "delay"); got != "0s" {
+				t.Errorf("connected after %s, want the time since the start: %s", got, line)
+			}
+		}
 		st := find(t, m, "b")
 		if st.State != Connected || !st.Received.Equal(received) || st.Region != "eu-west-1" || len(st.Services) != 1 {
 			t.Errorf("%+v", st)
