@@ -41,8 +41,8 @@ func TestTheKernelHoldsLittleForATarget(t *testing.T) {
 	buf := make([]byte, 256<<10)
 	move := func(from, to net.Conn) {
 		t.Helper()
-		go func() { _, _ = io.CopyN(from, zeroBytes{}, 64<<20) }()
-		if _, err := io.CopyN(io.Discard, to, 64<<20); err != nil {
+		go func() { _, _ = io.CopyN(from, zeroBytes{}, 16<<20) }()
+		if _, err := io.CopyN(io.Discard, to, 16<<20); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -51,7 +51,7 @@ func TestTheKernelHoldsLittleForATarget(t *testing.T) {
 
 	for _, c := range []net.Conn{app, target} {
 		for {
-			_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+			_ = c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 			if _, err := c.Write(buf); err != nil {
 				break
 			}
