@@ -171,7 +171,7 @@ func TestSetupThingKeepsWhatIsThere(t *testing.T) {
 	if err := os.WriteFile("notes.txt", []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, "a file that is no bundle", run(1, "-o", "notes.txt"), `notes.txt is there already, and is no bundle`)
+	wants(t, "a file that is no bundle", run(1, "-o", "notes.txt"), `notes.txt exists, and is not a device's bundle`)
 	if text, _ := os.ReadFile("notes.txt"); string(text) != "mine" {
 		t.Error("it was written over")
 	}

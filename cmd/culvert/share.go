@@ -46,7 +46,7 @@ func (o *shareOptions) resolve(f *pflag.FlagSet) error {
 	if text := os.Getenv(persistVariable); text != "" && !f.Changed("persist") {
 		d, err := time.ParseDuration(text)
 		if err != nil {
-			return &connect.Error{Reason: connect.BadRequest, Text: fmt.Sprintf("%s=%s is no duration such as 15m; 0 shares no tunnel", persistVariable, text)}
+			return &connect.Error{Reason: connect.BadRequest, Text: fmt.Sprintf("%s=%s is not a duration such as 15m; 0 shares no tunnel", persistVariable, text)}
 		}
 		o.persist = d
 	}

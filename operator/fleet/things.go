@@ -33,7 +33,7 @@ type Filter struct {
 func (f Filter) Validate() error {
 	for _, p := range f.Names {
 		if _, err := path.Match(p, ""); err != nil || p == "" {
-			return hint.New(fmt.Sprintf("%q is no pattern of names", p), "write it like a shell's: pi-*, pi-[0-9]")
+			return hint.New(fmt.Sprintf("%q is not a pattern of names", p), "write it like a shell's: pi-*, pi-[0-9]")
 		}
 	}
 	switch {

@@ -254,7 +254,7 @@ func TestADirectoryThatOthersCanEnterIsRefused(t *testing.T) {
 	if err := errors.Join(os.Remove(dir), os.Symlink(t.TempDir(), dir)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := holder.Directory(); err == nil || !strings.Contains(err.Error(), "is no directory") {
+	if _, err := holder.Directory(); err == nil || !strings.Contains(err.Error(), "is not a directory") {
 		t.Errorf("a link: %v", err)
 	}
 	long := filepath.Join(base, strings.Repeat("x", 90))

@@ -53,7 +53,7 @@ func Directory() (string, error) {
 	case err != nil:
 		return "", err
 	case !info.IsDir():
-		return "", fmt.Errorf("%s is no directory", dir)
+		return "", fmt.Errorf("%s is not a directory", dir)
 	case !ownedBy(info, uid):
 		return "", hint.New(dir+" belongs to another user", "set XDG_RUNTIME_DIR to a directory of your own")
 	case info.Mode().Perm()&0o077 != 0:

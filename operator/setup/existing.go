@@ -55,7 +55,7 @@ func readBundle(path string) (*existing, error) {
 			"name another file with --output; if you made it, run: chmod 600 on it")
 	}
 	b := &existing{files: map[string]string{}}
-	foreign := hint.New(path+" is there already, and is no bundle of a device", "name another file with --output")
+	foreign := hint.New(path+" exists, and is not a device's bundle", "name another file with --output")
 	archive := tar.NewReader(io.LimitReader(in, maxBundle))
 	for {
 		h, err := archive.Next()

@@ -290,7 +290,7 @@ func (r *run) place() error {
 	if r.Many || endsAsDirectory(r.Target.Path) || side.Base(to) == "." {
 		why := "there is no directory "
 		if err == nil {
-			why = "this is no directory: "
+			why = "this is not a directory: "
 		}
 		return hint.New(why+r.Target.String(), "make it first, or leave out the / at its end to give one copy that name")
 	}
@@ -351,7 +351,7 @@ func (r *run) plan(ctx context.Context) error {
 		paths = append(paths, found...)
 	}
 	if len(paths) > 1 && r.name != "" {
-		return hint.New("several files cannot go to "+r.Target.String()+", which is no directory", "make it first")
+		return hint.New("several files cannot go to "+r.Target.String()+", which is not a directory", "make it first")
 	}
 	for _, p := range paths {
 		w.add(ctx, p, r.name)

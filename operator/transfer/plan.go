@@ -191,7 +191,7 @@ func (w *walker) item(from, to string, info fs.FileInfo, below *item) *item {
 		}
 	default:
 		it.kind = Unknown
-		it.err = fmt.Errorf("it is no file, directory or link, but %s", kindOf(info.Mode()))
+		it.err = fmt.Errorf("it is not a file, directory or link, but %s", kindOf(info.Mode()))
 	}
 	return it
 }

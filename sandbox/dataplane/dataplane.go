@@ -57,7 +57,7 @@ type Behaviour struct {
 func (b Behaviour) Validate() error {
 	for _, d := range b.Denied {
 		if d != SocketInformation && !slices.Contains(Operations, d) {
-			return fmt.Errorf("%q is no operation: they are %s, and %s for the addresses", d, strings.Join(Operations, ", "), SocketInformation)
+			return fmt.Errorf("%q is not an operation: they are %s, and %s for the addresses", d, strings.Join(Operations, ", "), SocketInformation)
 		}
 	}
 	return nil

@@ -111,7 +111,7 @@ const AdoptedPolicy = "sandbox"
 func (r *Registry) Adopt(thing string, cert []byte) error {
 	block, _ := pem.Decode(cert)
 	if block == nil || block.Type != "CERTIFICATE" {
-		return errors.New("the certificate of " + thing + " is no certificate in PEM")
+		return errors.New("the certificate of " + thing + " is not a certificate in PEM")
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
