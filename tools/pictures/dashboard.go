@@ -193,7 +193,7 @@ func dashboard(file, figures, svg string) error {
 	width, height := 24*unit+16, bottom*high+48
 	var out strings.Builder
 	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="The panels of the dashboard">`+"\n", width, height, width, height)
-	out.WriteString(`<style>text{font:12px Inter,Helvetica,Arial,sans-serif;fill:#ccccdc}.t{font-weight:600}.a{fill:#8e8e9a;font-size:10px}.b{font-size:26px;font-weight:600}polyline{fill:none;stroke-width:1.5}</style>` + "\n")
+	out.WriteString(`<style>text{font:13.5px Inter,Helvetica,Arial,sans-serif;fill:#ccccdc}.t{font-weight:600}.a{fill:#a0a0ac;font-size:12px}.b{font-size:26px;font-weight:600}polyline{fill:none;stroke-width:1.5}</style>` + "\n")
 	fmt.Fprintf(&out, `<rect width="%d" height="%d" fill="#111217"/><text x="12" y="24" class="t" style="font-size:16px">%s</text>`+"\n", width, height, html.EscapeString(board.Title))
 	for _, p := range board.Panels {
 		x, y := 8+p.GridPos.X*unit, 40+p.GridPos.Y*high
