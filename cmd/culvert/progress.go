@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/culvert-iot/culvert/cmd/culvert/awscli"
 	"github.com/culvert-iot/culvert/internal/terminal"
 	"github.com/culvert-iot/culvert/operator/connect"
 )
@@ -37,7 +36,7 @@ const lineWidth, minWidth = 79, 20
 
 // width is what it may take on the terminal as it is now.
 func (p *progress) width() int {
-	if columns, ok := awscli.TerminalWidth(p.w); ok && columns > 0 {
+	if columns, ok := terminal.Width(p.w); ok && columns > 0 {
 		return min(max(columns-1, minWidth), lineWidth)
 	}
 	return lineWidth

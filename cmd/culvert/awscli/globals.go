@@ -14,6 +14,7 @@ import (
 	"github.com/culvert-iot/culvert/cmd/culvert/awscli/output"
 	"github.com/culvert-iot/culvert/internal/endpoints"
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/terminal"
 	"github.com/culvert-iot/culvert/operator"
 )
 
@@ -152,7 +153,7 @@ func (g *globals) printer(cmd *cobra.Command, op *operation, settings map[string
 			"AWS_DEFAULT_OUTPUT and output in the profile are one of "+strings.Join(output.Forms, ", "))}
 	}
 	p := output.Printer{Form: form, Query: g.query, Title: op.name, Color: g.color == "on"}
-	if width, ok := TerminalWidth(cmd.OutOrStdout()); ok {
+	if width, ok := terminal.Width(cmd.OutOrStdout()); ok {
 		p.Width = width
 		p.Color = g.color != "off"
 	}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package awscli
+package terminal
 
 import (
 	"os"
@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TerminalWidth returns the columns of a terminal. It returns false if f is not one.
-func TerminalWidth(f any) (int, bool) {
-	file, ok := f.(*os.File)
-	if !ok {
+// Width returns the columns of f, an [*os.File], and false if it is not a terminal.
+func Width(f any) (columns int, ok bool) {
+	if !Is(f) {
 		return 0, false
 	}
+	file, _ := f.(*os.File)
 	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
 	if err != nil {
 		return 0, false
