@@ -210,6 +210,7 @@ func (c *checkup) askedSession() []*Result {
 type peer struct {
 	mu    sync.Mutex
 	state *tls.ConnectionState // nil until its certificate was verified
+	at    time.Time            // when that was: a first try with TLS may have taken long
 }
 
 // watch makes a configuration report to p and verify certificates by the given clock, or by its own if now is nil.
@@ -217,10 +218,11 @@ func (p *peer) watch(config *tls.Config, now func() time.Time) {
 	if now != nil {
 		config.Time = now
 	}
+	p.at = time.Now()
 	config.VerifyConnection = func(s tls.ConnectionState) error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.state = &s
+		p.state, p.at = &s, time.Now()
 		return nil
 	}
 }

@@ -3,7 +3,6 @@ package check
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -147,12 +146,6 @@ func (c *checkup) tryHandshake(ctx context.Context, e endpoint, rt *route, seen 
 		return err
 	}
 	seen.watch(base, now)
-	began := c.Now()
-	shown := base.VerifyConnection
-	base.VerifyConnection = func(s tls.ConnectionState) error {
-		began = c.Now() // the server's time is read after TLS, of which a first try may have taken long
-		return shown(s)
-	}
 	conn, err := wsconn.Dial(ctx, wsconn.Config{
 		Endpoint: e.url, Mode: "destination", AccessToken: noToken{}, TLS: base, NetDial: rt.dial, HandshakeTimeout: endpointLimit,
 	})
@@ -161,9 +154,9 @@ func (c *checkup) tryHandshake(ctx context.Context, e endpoint, rt *route, seen 
 	case err == nil:
 		_ = conn.Close(1000, "")
 	case errors.As(err, &refused) && !refused.Date.IsZero():
-		ended := c.Now()
+		device := c.Now().Add(-time.Since(seen.at) / 2) // the request took half of the time since TLS stood
 		c.mu.Lock()
-		c.clockReadings = append(c.clockReadings, clockReading{host: e.host, date: refused.Date, device: began.Add(ended.Sub(began) / 2)})
+		c.clockReadings = append(c.clockReadings, clockReading{host: e.host, date: refused.Date, device: device})
 		c.mu.Unlock()
 	}
 	return err
