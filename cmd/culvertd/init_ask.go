@@ -107,8 +107,18 @@ func (s *setting) judge(flag string) error {
 	if first, ok := errors.AsType[*config.Error](err); ok {
 		return hint.Wrap(errors.New(first.Message), hint.Of(first))
 	}
-	if err != nil || key == "" {
+	if err != nil {
 		return err
+	}
+	if flag == "endpoint" { // what the daemon takes with a warning is probably a typing error here
+		for _, warning := range cfg.Warnings() {
+			if strings.HasPrefix(warning.Error(), "mqtt.endpoint") {
+				return warning
+			}
+		}
+	}
+	if key == "" {
+		return nil
 	}
 	all := []error{cfg.CheckFiles()}
 	if joined, ok := all[0].(interface{ Unwrap() []error }); ok {

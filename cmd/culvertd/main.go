@@ -95,7 +95,9 @@ func (p *program) dispatch(args []string) error {
 func (p *program) unknownCommand(name string) error {
 	names := slices.Sorted(maps.Keys(p.commands()))
 	advice := "the commands are " + strings.Join(names, ", ")
-	if guess := suggest.Nearest(name, names); guess != "" {
+	if strings.ContainsAny(name, "./") { // a configuration without its option
+		advice = "did you mean culvertd --config " + name + "?"
+	} else if guess := suggest.Nearest(name, names); guess != "" {
 		advice = fmt.Sprintf("did you mean culvertd %s?", guess)
 	} else if slices.Contains([]string{"connect", "ssh", "demo", "sandbox", "proxy"}, name) {
 		advice = "culvert " + name + " is a command of the operator's program, culvert"
