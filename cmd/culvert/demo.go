@@ -40,7 +40,7 @@ func newDemoCommand() *cobra.Command {
 
 // runDemo cleans up on SIGINT or SIGTERM; a second signal kills.
 func runDemo(ctx context.Context, cfg demo.Config) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	return demo.Run(ctx, cfg)

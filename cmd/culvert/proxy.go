@@ -100,7 +100,7 @@ func proxyValues(flags *pflag.FlagSet) localproxy.Values {
 
 // runProxy runs until the tunnel's end, SIGINT or SIGTERM; a second signal kills.
 func runProxy(cmd *cobra.Command, cfg *localproxy.Config) error {
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	err := clean.Error(localproxy.Run(ctx, cfg, cmd.ErrOrStderr()))

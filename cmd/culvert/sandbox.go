@@ -66,9 +66,9 @@ func newSandboxCommand() *cobra.Command {
 // runSandbox runs until SIGINT or SIGTERM, or until the shell ends; a second signal kills. With ownServices the devices
 // of a fleet have services of their own.
 func runSandbox(ctx context.Context, cfg sandbox.Config, o sandboxOptions, ownServices bool, out io.Writer) (err error) {
-	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	signals := []os.Signal{syscall.SIGTERM, os.Interrupt, syscall.SIGQUIT}
 	if o.shell {
-		signals = signals[1:] // Ctrl-C is for what runs in the shell
+		signals = signals[:1] // Ctrl-C and Ctrl-\ are for what runs in the shell
 	}
 	ctx, stop := signal.NotifyContext(ctx, signals...)
 	defer stop()

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/sandbox"
@@ -30,9 +31,9 @@ func runShell(ctx context.Context, a sandbox.Addresses, stdin, stdout, stderr *o
 	}
 	cmd := exec.CommandContext(ctx, name) //nolint:gosec // the user's own shell
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = stdin, stdout, stderr, env
-	// Ctrl-C is for what runs in the shell. It is caught and not ignored, because the shell would inherit that.
+	// Ctrl-C and Ctrl-\ are for what runs in the shell. They are caught and not ignored, because the shell would inherit that.
 	interrupts := make(chan os.Signal, 1)
-	signal.Notify(interrupts, os.Interrupt)
+	signal.Notify(interrupts, os.Interrupt, syscall.SIGQUIT)
 	defer signal.Stop(interrupts)
 
 	err = cmd.Run()

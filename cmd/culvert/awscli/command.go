@@ -57,7 +57,7 @@ func newCommand(op *operation) *cobra.Command {
 		Example:     "  " + op.example,
 		Annotations: map[string]string{isOperation: op.name},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)
 			defer stop()
 			cmd.SetContext(ctx)
 			return explain(cmd, r.do(args))

@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"os"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -28,16 +31,31 @@ func TestPrompts(t *testing.T) {
 }
 
 func TestAPromptCanBeInterrupted(t *testing.T) {
+	ways := map[string]func(cancel func()){"by its caller": func(cancel func()) { cancel() }}
+	if runtime.GOOS != "windows" {
+		ways["by Ctrl-\\"] = func(func()) {
+			self, _ := os.FindProcess(os.Getpid())
+			_ = self.Signal(syscall.SIGQUIT) // without a handler the runtime ends this test with its stacks
+		}
+	}
+	for name, interrupt := range ways {
+		t.Run(name, func(t *testing.T) { interruptPrompt(t, interrupt) })
+	}
+}
+
+func interruptPrompt(t *testing.T, interrupt func(cancel func())) {
+	t.Helper()
 	in, typed := io.Pipe() // an input that stays silent
 	defer typed.Close()
-	ctx, interrupt := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var errs bytes.Buffer
 	root := &cobra.Command{Use: "culvert", SilenceErrors: true, SilenceUsage: true}
 	root.AddCommand(Commands()...)
 	root.SetArgs([]string{"describe", "--cli-auto-prompt"})
 	root.SetIn(in)
 	root.SetErr(writerFunc(func(p []byte) (int, error) {
-		interrupt() // the prompt asks its question
+		interrupt(cancel) // the prompt asks its question
 		return len(p), nil
 	}))
 	code, ok := Report(&errs, root.ExecuteContext(ctx))
