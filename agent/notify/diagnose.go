@@ -1,12 +1,15 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"syscall"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 const (
@@ -91,7 +94,7 @@ func (d *doctor) diagnose(e end) *failureError {
 func (d *doctor) explain(e end) *failureError {
 	switch e.stage {
 	case stageFiles:
-		advice := "check mqtt.cert_file, mqtt.key_file and mqtt.ca_file"
+		advice := cmp.Or(hint.Of(e.err), "check mqtt.cert_file, mqtt.key_file and mqtt.ca_file")
 		if errors.Is(e.err, syscall.EMFILE) {
 			advice = filesHint
 		}

@@ -2,11 +2,12 @@ package notify
 
 import (
 	"crypto/tls"
-	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 func TestRenewEndsTheWaitForTheNextAttempt(t *testing.T) {
@@ -51,7 +52,7 @@ func TestNewCertificateFilesReplaceTheConnectionOnceTheyWork(t *testing.T) {
 			warns  string // of a connection that stays
 		}{
 			{"the same files", func() {}, []int64{2}, ""},
-			{"files that cannot be read", func() { bad = errors.New("no such file") }, []int64{2}, "cannot use the certificate files"},
+			{"files that cannot be read", func() { bad = hint.New("it is UTF-16", "convert it") }, []int64{2}, "cannot use the certificate files: it is UTF-16; convert it"},
 			{"an expired certificate", func() { bad, now = nil, ca.leaf(3, testThing, -year, day) }, []int64{2}, "expired on"},
 			{"a good certificate", func() { now = ca.leaf(4, testThing, -day, year) }, []int64{2, 4}, ""},
 			{"the same once more", func() {}, []int64{2, 4}, ""},
