@@ -65,6 +65,11 @@ done
 # What the package manager takes decides, and not the kernel: a 64-bit kernel may run a 32-bit system.
 # pattern is the end of the package's name.
 choose() {
+  # Homebrew brings dpkg to macOS, so that the system is asked first.
+  case $(uname -s 2>/dev/null || :) in
+    Darwin) fail 'this script installs on Linux only; on macOS take culvert.rb of the release (brew install ./culvert.rb), or its culvert_..._darwin_arm64.tar.gz' ;;
+    MINGW* | MSYS* | CYGWIN*) fail 'this script installs on Linux only; on Windows take culvert.json of the release (scoop install ./culvert.json), or its culvert_..._windows_amd64.zip' ;;
+  esac
   if have dpkg; then
     kind=deb
     arch=$(dpkg --print-architecture)

@@ -118,6 +118,21 @@ func TestInstallChoosesThePackage(t *testing.T) {
 	}
 }
 
+// An operator with another system would get a program for Linux, which does not run there.
+func TestInstallOnAnotherSystemSaysWhatToTake(t *testing.T) {
+	t.Parallel()
+	dir := release(t)
+	for system, want := range map[string]string{"Darwin": "brew install ./culvert.rb", "MINGW64_NT-10.0-22631": "scoop install ./culvert.json"} {
+		for _, answers := range []map[string]string{{}, {"dpkg": "arm64"}} {
+			answers["uname"] = system
+			out, err := newMachine(t, answers).install(t, "--dry-run", "--from", dir, "culvert")
+			if err == nil || !strings.Contains(out, want) {
+				t.Errorf("%s: %v: %s", system, err, out)
+			}
+		}
+	}
+}
+
 func TestInstallInstallsOnlyWhatHasItsChecksum(t *testing.T) {
 	t.Parallel()
 	const name = "culvertd-1.2.3.aarch64.rpm"
