@@ -165,6 +165,7 @@ func TestUsageOfReaching(t *testing.T) {
 		want string
 	}{
 		{"no thing", []string{"connect"}, 2, "which thing?\nhint: culvert connect --help"},
+		{"the service first", []string{"connect", "SSH=2222", "pi-1", "--region", "eu-west-1"}, 2, "hint: the thing comes before its services, as in: culvert connect my-pi SSH=2222"},
 		{"a port for standard output", []string{"connect", "--stdio", "pi-1", "SSH=22"}, 2, "without a port"},
 		{"a lifetime of seconds", []string{"connect", "--region", "r", "--lifetime", "90s", "pi-1"}, 2, "whole minutes"},
 		{"a type that is none", []string{"connect", "--region", "r", "--destination-client-type", "V9", "pi-1"}, 2, "V9"},

@@ -166,7 +166,10 @@ func (c Config) Check(thing string, services []string) error { return c.check(th
 func (c *Config) check(thing string, wanted []string) error {
 	if !services.ValidName(thing) {
 		e := &Error{Reason: BadRequest, Text: fmt.Sprintf("%q cannot be the name of a thing: 1 to 128 of a-z, A-Z, 0-9, :, _ and - are allowed", thing)}
-		if strings.Contains(thing, ".") {
+		switch {
+		case strings.Contains(thing, "="):
+			e.hint = "the thing comes before its services, as in: culvert connect my-pi SSH=2222"
+		case strings.Contains(thing, "."):
 			e.hint = "give the thing's name in AWS IoT, not an address; culvert ls lists the things that exist"
 		}
 		return e
