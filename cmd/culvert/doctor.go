@@ -48,6 +48,9 @@ func newDoctorCommand() *cobra.Command {
 			if len(args) != 1 {
 				return usagef(cmd, "which thing? One is looked at at a time")
 			}
+			if err := validThing(args[0]); err != nil {
+				return usagef(cmd, "%w", err)
+			}
 			if o.timeout <= 0 {
 				return usagef(cmd, "--timeout must be more than 0")
 			}

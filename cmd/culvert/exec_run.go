@@ -104,8 +104,8 @@ func (r *execRun) each(ctx context.Context, things []string) {
 	})
 }
 
-// missingTime is how long the end of a connection may take to be explained after ssh has noticed it.
-const missingTime = 500 * time.Millisecond
+// reasonTime is how long the end of a connection may take to be explained after ssh has noticed it.
+const reasonTime = 500 * time.Millisecond
 
 // one runs the command on one thing.
 func (r *execRun) one(ctx context.Context, i int, thing string) (result execResult) {
@@ -118,13 +118,14 @@ func (r *execRun) one(ctx context.Context, i int, thing string) (result execResu
 		return result
 	}
 	defer func() { out.finish(&result) }()
-	missing := make(chan string, 1)
+	ended := make(chan string, 1) // why the connection has ended
 	t, err := r.open(ctx, thing, func(e connect.Event) {
-		if e.Kind == connect.ServiceMissing {
-			select {
-			case missing <- e.Text:
-			default:
-			}
+		if e.Service == "" || e.Kind != connect.ServiceMissing && e.Kind != connect.Notice {
+			return
+		}
+		select {
+		case ended <- e.Text:
+		default:
 		}
 	})
 	if err != nil {
@@ -136,6 +137,7 @@ func (r *execRun) one(ctx context.Context, i int, thing string) (result execResu
 			result.Error = fmt.Sprintf("tunnel %s is still open: %s", t.ID(), explained(err))
 		}
 	}()
+	interrupted := ctx
 	ctx, stop := context.WithCancel(ctx)
 	var serving sync.WaitGroup
 	defer serving.Wait()
@@ -151,14 +153,17 @@ func (r *execRun) one(ctx context.Context, i int, thing string) (result execResu
 		if result.ExitCode == exitNoConnection {
 			// ssh only says that the connection has ended.
 			select {
-			case result.Error = <-missing:
-			case <-time.After(missingTime):
+			case result.Error = <-ended:
+			case <-time.After(reasonTime):
 			}
 		}
 	} else if err != nil {
 		result.Error = err.Error()
 	} else {
 		result.State, result.ExitCode = "done", 0
+	}
+	if interrupted.Err() != nil && err != nil { // whatever ssh made of it
+		result.ExitCode, result.Error = -1, explained(context.Canceled)
 	}
 	return result
 }

@@ -48,6 +48,9 @@ func newPingCommand() *cobra.Command {
 			if len(args) != 1 {
 				return usagef(cmd, "which thing? One is asked at a time")
 			}
+			if err := validThing(args[0]); err != nil {
+				return usagef(cmd, "%w", err)
+			}
 			if o.count < 0 || o.interval < 0 || o.timeout < time.Second {
 				return usagef(cmd, "-c and -i cannot be negative, and -W is 1s at least")
 			}

@@ -98,3 +98,13 @@ func TestProxyUsageErrors(t *testing.T) {
 		})
 	}
 }
+
+func TestPingAndDoctorRefuseWhatIsNoThing(t *testing.T) {
+	for _, command := range []string{"ping", "doctor"} {
+		for _, name := range []string{"", "a b", "pi.local"} {
+			if code, out, errs := runCommand(command, name); code != 2 || out != "" || !strings.Contains(errs, "cannot be the name of a thing") {
+				t.Errorf("%s %q: exit code %d\n%s%s", command, name, code, out, errs)
+			}
+		}
+	}
+}

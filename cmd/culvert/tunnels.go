@@ -78,8 +78,8 @@ func (o *tunnelsOptions) check(cmd *cobra.Command, things []string) error {
 	}
 	closing := cmd.Flags().Changed("close")
 	for _, thing := range slices.Concat(things, map[bool][]string{true: {o.close}}[closing]) {
-		if !services.ValidName(thing) {
-			return hint.Wrapf(errors.New("\""+thing+"\" cannot be the name of a thing"), "1 to 128 of a-z, A-Z, 0-9, :, _ and - are allowed")
+		if err := validThing(thing); err != nil {
+			return err
 		}
 	}
 	switch {
@@ -192,6 +192,14 @@ func (o *tunnelsOptions) end() error {
 	}
 	if n == 0 {
 		return &exitError{exitFailed, hint.New("no tunnel to "+o.close+" is held", "culvert tunnels lists those that are; culvert close-tunnel --thing closes one that is not held")}
+	}
+	return nil
+}
+
+// validThing refuses what cannot be the name of a thing.
+func validThing(name string) error {
+	if !services.ValidName(name) {
+		return hint.Wrapf(errors.New("\""+name+"\" cannot be the name of a thing"), "1 to 128 of a-z, A-Z, 0-9, :, _ and - are allowed")
 	}
 	return nil
 }

@@ -1,9 +1,13 @@
 package e2e
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // TestAServiceThatIsDownIsNamed: ssh only says that its connection has ended.
@@ -75,6 +79,32 @@ func TestExecUsesAHolderThatRuns(t *testing.T) {
 		t.Errorf("--new: %d tunnels were opened, want one of its own", n)
 	}
 	if out, errs, code := o.ssh(t, ssh, nil, "echo", "still"); code != 0 || !strings.HasPrefix(out, "still") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
+
+// TestExecOnAFullDevice: the device takes a tunnel on trial, and then ends it. ssh calls that a broken pipe.
+func TestExecOnAFullDevice(t *testing.T) {
+	t.Parallel()
+	site, args := startFleetSite(t, 0)
+	files, err := site.box.Device("full")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(configWith(t, files.ConfigFile, "[tunnel]\n", "[tunnel]\nmax_tunnels = 1\n"), files.ConfigFile); err != nil {
+		t.Fatal(err)
+	}
+	startFleet(t, site.box, []string{"full"})
+	first := site.culvert(t, "connect", "--no-share", "full", "--", "sh", "-c", "echo ready; exec sleep 60")
+	var out harness.Buffer
+	first.Stdout = &out
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = first.Process.Signal(os.Interrupt); _ = first.Wait() })
+	eventually(t, 30*time.Second, "the place is taken", func() bool { return strings.Contains(out.String(), "ready") })
+	_, errs, code := runSSH(site.culvert(t, args("--new", "full", "--", "sleep", "30")...))
+	if code != 1 || !strings.Contains(errs, "all its places were taken\n") || strings.Contains(errs, "log in") {
 		t.Errorf("exit code %d\n%s", code, errs)
 	}
 }

@@ -176,6 +176,9 @@ func TestExecOnManyDevices(t *testing.T) {
 		if code := cmd.ProcessState.ExitCode(); code != 130 || len(site.open()) != 0 {
 			t.Errorf("exit code %d, %d open tunnels\n%s", code, len(site.open()), errs.String())
 		}
+		if strings.Contains(errs.String(), "log in") || strings.Count(errs.String(), " s: interrupted\n") != 6 {
+			t.Errorf("the end of a device is not called interrupted:\n%s", errs.String())
+		}
 	})
 	for name, bad := range map[string][]string{
 		"no command": {"dev-001"}, "no things": {"--", "true"}, "a price that is none": {"--price", "much", "dev-001", "--", "true"},
