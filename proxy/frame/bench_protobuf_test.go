@@ -7,8 +7,9 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/culvert-iot/culvert/proxy/frame"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/culvert-iot/culvert/proxy/frame"
 )
 
 // BenchmarkCodec writes and reads a frame of DATA: with this package, with generated code and the library, and with
