@@ -69,7 +69,7 @@ func newDoctorCommand() *cobra.Command {
 }
 
 func runDoctor(cmd *cobra.Command, o *doctorOptions, thing string) error {
-	ctx, stop := untilSignal(cmd.Context())
+	ctx, stop := untilInterrupted(cmd.Context())
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()

@@ -125,6 +125,9 @@ func (p *prefixed) write(b []byte) (err error) {
 	p.lines.Lock()
 	defer p.lines.Unlock()
 	p.show.aside(func() { _, err = p.w.Write(b) })
+	if readerLeft(err) {
+		return nil // the devices still do what they were asked to do, and the result says how it ended
+	}
 	return err
 }
 

@@ -81,7 +81,7 @@ func (o *inventoryOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 	if o.host != "" {
 		return out.Encode(o.vars(words, o.host))
 	}
-	ctx, stop := untilSignal(cmd.Context())
+	ctx, stop := untilInterrupted(cmd.Context())
 	defer stop()
 	cfg, err := operator.LoadConfig(ctx, o.aws.options(cmd.ErrOrStderr()))
 	if err != nil {

@@ -78,7 +78,7 @@ func (o *lsOptions) check(names []string) (fleet.Filter, error) {
 }
 
 func runLs(cmd *cobra.Command, o *lsOptions, filter fleet.Filter) error {
-	ctx, stop := untilSignal(cmd.Context())
+	ctx, stop := untilInterrupted(cmd.Context())
 	defer stop()
 	cfg, err := operator.LoadConfig(ctx, o.aws.options(cmd.ErrOrStderr()))
 	if err != nil {

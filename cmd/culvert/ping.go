@@ -76,7 +76,7 @@ const (
 )
 
 func runPing(cmd *cobra.Command, o *pingOptions, thing string) error {
-	ctx, stop := untilSignal(cmd.Context())
+	ctx, stop := untilInterrupted(cmd.Context())
 	defer stop()
 	out := cmd.OutOrStdout()
 	cfg, err := operator.LoadConfig(ctx, o.aws.options(cmd.ErrOrStderr()))

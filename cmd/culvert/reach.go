@@ -125,6 +125,12 @@ const sameSignal = time.Second
 // Writing to a reader that has left is an error and not the end: the tunnel is still to be closed.
 func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	signal.Ignore(syscall.SIGPIPE)
+	return untilInterrupted(ctx)
+}
+
+// untilInterrupted is [untilSignal] for a command that only asks: it has nothing to close, so a reader that leaves, as
+// head does, ends it.
+func untilInterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	got := make(chan os.Signal, 1)
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
