@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 )
 
 // Bounds of what is kept of a device's output.
@@ -125,8 +127,8 @@ func (p *prefixed) write(b []byte) (err error) {
 	p.lines.Lock()
 	defer p.lines.Unlock()
 	p.show.aside(func() { _, err = p.w.Write(b) })
-	if readerLeft(err) {
-		return nil // the devices still do what they were asked to do, and the result says how it ended
+	if errors.Is(err, syscall.EPIPE) {
+		return nil // the reader has left, as head does; the devices still do what they were asked to do
 	}
 	return err
 }

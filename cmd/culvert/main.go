@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -23,8 +21,6 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // while running
 	exitUsage  = 2 // wrong usage or configuration
-	// exitPipe is what shells report of a program that SIGPIPE ended.
-	exitPipe = 128 + 13
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -43,9 +39,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	if readerLeft(err) {
-		return exitPipe
-	}
 	if code, ok := awscli.Report(stderr, err); ok {
 		return code
 	}
@@ -63,13 +56,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	hint.Print(stderr, err)
 	return code
-}
-
-// readerLeft reports whether the reader of standard output has left, as head does. Programs end silently then: those
-// that clean up first ignore SIGPIPE and come here.
-func readerLeft(err error) bool {
-	e, ok := errors.AsType[*fs.PathError](err)
-	return ok && e.Path == os.Stdout.Name() && errors.Is(e.Err, syscall.EPIPE)
 }
 
 // shells are the shells that culvert completion supports.

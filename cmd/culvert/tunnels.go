@@ -119,7 +119,11 @@ func (o *tunnelsOptions) run(cmd *cobra.Command, things []string) error {
 		}
 		return o.print(cmd.OutOrStdout(), held, nil)
 	}
-	ctx, stop := untilSignal(cmd.Context())
+	until := untilInterrupted
+	if o.prune {
+		until = untilSignal
+	}
+	ctx, stop := until(cmd.Context())
 	defer stop()
 	cfg, err := operator.LoadConfig(ctx, o.aws.options(cmd.ErrOrStderr()))
 	if err != nil {
