@@ -243,7 +243,7 @@ func TestASecretInThePlaceOfTheConfigurationIsNotShown(t *testing.T) {
 		"a key pasted into TOML":       {"thing_name = \"" + body + "\"\nkey = " + body + "\n", ""},
 		"a password of the user's own": {"[mqtt]\npassword = \"hunter2\"\ntoken: hunter2\n", "unknown key password"},
 		"a password without quotes":    {"[mqtt]\npassword = hunter2\n", "******* is not a value"},
-		"a password with a colon":      {"[mqtt]\npassword:hunter2 = 1\n", "in quotes"},
+		"a password with a colon":      {"[mqtt]\npassword:hunter2 = 1\n", "put a name with a colon in quotes"},
 		"a JSON bundle":                {"{\n\"privateKey\": \"" + body + "\",\n\"token\": \"hunter2\"\n}\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -18,8 +18,8 @@ import (
 
 // BenchmarkResumption moves 512 MiB through two daemons in turn: one whose connections can be resumed, and one that
 // speaks plain V3, as with a foreign peer, since its relay drops the empty DATA that the agreement needs. Processor
-//
 // time is the daemon's. up is from the operator to the device.
+//
 // Each round starts the daemon and the relay anew, because two processes of the same program differ by up to a quarter
 // and keep their speed as long as they run.
 func BenchmarkResumption(b *testing.B) {
