@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
@@ -20,6 +21,7 @@ func (d discreet) IsCredentialsProvider(target aws.CredentialsProvider) bool {
 }
 
 func (d discreet) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	start := time.Now()
 	c, err := d.CredentialsProvider.Retrieve(ctx)
 	e, ok := errors.AsType[*processcreds.ProviderError](err)
 	if !ok {
@@ -29,6 +31,8 @@ func (d discreet) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	exit, isExit := errors.AsType[*exec.ExitError](err)
 	_, isExec := errors.AsType[*exec.Error](err)
 	switch {
+	case isExit && time.Since(start) >= processcreds.DefaultTimeout:
+		err = fmt.Errorf("the credential_process did not end within %s (a question that it asks must go to /dev/tty)", processcreds.DefaultTimeout)
 	case isExit:
 		err = fmt.Errorf("the credential_process failed: %s", exit.ProcessState)
 	case isExec, errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
@@ -38,5 +42,10 @@ func (d discreet) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	default:
 		err = errors.New("the credential_process printed something other than the JSON of credentials (its output is not shown: it may hold secrets)")
 	}
-	return c, err
+	return c, &processError{err}
 }
+
+// processError is the failure of a credential_process, without its output.
+type processError struct{ error }
+
+func (e *processError) Unwrap() error { return e.error }

@@ -189,6 +189,11 @@ func explainCredentials(err error) (problem, bool) {
 		p.hint = "give --profile, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run: aws configure"
 		return p, true
 	}
+	if e, ok := errors.AsType[*processError](err); ok {
+		p.text = "Unable to get credentials: " + e.Error()
+		p.hint = "check the profile in use, and run its credential_process by hand to see what it prints: that is not shown here, since it may hold secrets"
+		return p, true
+	}
 	if !signing {
 		return problem{}, false
 	}

@@ -23,7 +23,25 @@ const (
 	exitUsage  = 2 // wrong usage or configuration
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+// ownStderr is standard error for culvert itself and for the programs that it starts.
+var ownStderr = os.Stderr
+
+func main() {
+	muteCredentialProcess()
+	os.Exit(run(os.Args[1:], os.Stdout, ownStderr))
+}
+
+// muteCredentialProcess discards what a credential_process writes to standard error, which may hold secrets: tools
+// trace requests and answers there. The AWS CLI keeps it off the terminal, too, so programs that ask for a code open
+// /dev/tty. Showing it only on a terminal would be no better: terminals are recorded and shared.
+//
+// The SDK hands os.Stderr to the process, be it a profile's own or that of a role's source profile, and has no option
+// for it. What else writes to os.Stderr in this program uses [ownStderr]; Go's panics do not need the variable.
+func muteCredentialProcess() {
+	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
+		os.Stderr = null
+	}
+}
 
 // run is main for tests too.
 func run(args []string, stdout, stderr io.Writer) int {

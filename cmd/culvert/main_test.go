@@ -27,7 +27,7 @@ import (
 // TestMain makes this test binary the command when it is started by one of its tests.
 func TestMain(m *testing.M) {
 	if os.Getenv("CULVERT_TEST_MAIN") != "" {
-		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+		main()
 	}
 	// A command that shares its tunnel would start this program as the holder.
 	_ = os.Setenv(persistVariable, "0")

@@ -111,7 +111,7 @@ func runSandbox(ctx context.Context, cfg sandbox.Config, o sandboxOptions, ownSe
 		return err
 	}
 	if o.shell {
-		return runShell(ctx, s.Addresses(), os.Stdin, os.Stdout, os.Stderr)
+		return runShell(ctx, s.Addresses(), os.Stdin, os.Stdout, ownStderr)
 	}
 	<-ctx.Done()
 	stop()

@@ -17,7 +17,7 @@ import (
 func runInstead(path string, argv []string) error {
 	signal.Ignore(os.Interrupt)
 	cmd := exec.Command(path, argv[1:]...) //nolint:noctx // it ends by itself
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, ownStderr
 	return cmd.Run()
 }
 

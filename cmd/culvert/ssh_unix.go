@@ -56,7 +56,7 @@ func openOwn(words []string, thing, service string) (settings []string, err erro
 	defer file.Close()
 
 	cmd := exec.Command(words[0], append(append([]string{}, words[1:]...), "--handover", "--", thing, service)...) //nolint:noctx // it outlives this program
-	cmd.Stderr, cmd.ExtraFiles = os.Stderr, []*os.File{file}
+	cmd.Stderr, cmd.ExtraFiles = ownStderr, []*os.File{file}
 	ready, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
