@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf16"
 )
@@ -22,10 +21,7 @@ const ordered = "array-number|array-string"
 // functions are those of the AWS CLI, with its results: avg of nothing is null, ceil is an integer.
 var functions = map[string]function{
 	"abs": {args: []string{"number"}, call: func(a []any) (any, error) {
-		if n, ok := a[0].(int64); ok {
-			return max(n, -n), nil
-		}
-		return math.Abs(float(a[0])), nil
+		return absolute(a[0]), nil
 	}},
 	"avg": {args: []string{"array-number"}, call: func(a []any) (any, error) {
 		list := a[0].([]any)
@@ -39,7 +35,7 @@ var functions = map[string]function{
 	"sum":   {args: []string{"array-number"}, call: func(a []any) (any, error) { return sum(a[0].([]any)), nil }},
 	"contains": {args: []string{"array|string", ""}, call: func(a []any) (any, error) {
 		if list, ok := a[0].([]any); ok {
-			return slices.ContainsFunc(list, func(e any) bool { return equal(e, a[1]) }), nil
+			return slices.ContainsFunc(list, func(e any) bool { return equalInside(e, a[1]) }), nil
 		}
 		part, ok := a[1].(string)
 		if !ok {
@@ -121,14 +117,7 @@ var functions = map[string]function{
 			}
 			return nil, nil
 		}
-		s = strings.TrimSpace(s)
-		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-			return n, nil
-		}
-		if f, err := strconv.ParseFloat(s, 64); err == nil {
-			return f, nil
-		}
-		return nil, nil
+		return parseNumber(s), nil
 	}},
 	"to_string": {args: []string{""}, call: func(a []any) (any, error) {
 		if s, ok := a[0].(string); ok {
@@ -182,38 +171,6 @@ func typeOf(v any) string {
 		return "expref"
 	}
 	return "number"
-}
-
-func float(v any) float64 {
-	if n, ok := v.(int64); ok {
-		return float64(n)
-	}
-	f, _ := v.(float64)
-	return f
-}
-
-// sum is an integer if all are.
-func sum(list []any) any {
-	whole, fraction, isWhole := int64(0), 0.0, true
-	for _, e := range list {
-		n, ok := e.(int64)
-		isWhole = isWhole && ok
-		whole += n
-		fraction += float(e)
-	}
-	if isWhole {
-		return whole
-	}
-	return fraction
-}
-
-func rounded(round func(float64) float64) func([]any) (any, error) {
-	return func(a []any) (any, error) {
-		if n, ok := a[0].(int64); ok {
-			return n, nil
-		}
-		return int64(round(float(a[0]))), nil
-	}
 }
 
 func keys(o Object) []any {

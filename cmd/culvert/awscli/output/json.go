@@ -44,7 +44,7 @@ func opening(i int, bracket string) string {
 }
 
 func scalarJSON(v any) string {
-	if n, ok := number(v); ok {
+	if n, ok := number(v, inJSON); ok {
 		return n
 	}
 	switch v := v.(type) {

@@ -73,7 +73,7 @@ func (p Printer) Print(w io.Writer, result any) error {
 
 // word is a scalar as text and tables show it.
 func word(v any) string {
-	if n, ok := number(v); ok {
+	if n, ok := number(v, inText); ok {
 		return n
 	}
 	switch v := v.(type) {

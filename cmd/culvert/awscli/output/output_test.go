@@ -107,6 +107,9 @@ func TestForms(t *testing.T) {
 `},
 		{"nothing at all", Printer{Form: "json"}, `{}`, ""},
 		{"nothing in a stream", Printer{Form: "yaml-stream"}, `{}`, ""},
+		{"numbers without digits in JSON", Printer{Form: "json"}, `[1e400, -1e400, 1180591620717411303424]`, "[\n    Infinity,\n    -Infinity,\n    1180591620717411303424\n]\n"},
+		{"numbers without digits in text", Printer{Form: "text"}, `[1e400, -1e400, 1180591620717411303424]`, "inf\t-inf\t1180591620717411303424\n"},
+		{"numbers without digits in YAML", Printer{Form: "yaml"}, `[1e400, -1e400, 1180591620717411303424]`, "- .inf\n- -.inf\n- 1180591620717411303424\n"},
 		{"null in JSON", Printer{Form: "json", Query: "nope"}, `{"a": 1}`, "null\n"},
 		{"null in text", Printer{Form: "text", Query: "nope"}, `{"a": 1}`, "None\n"},
 		{"null in a table", Printer{Form: "table", Query: "nope"}, `{"a": 1}`, ""},
@@ -144,6 +147,9 @@ func TestQueriesThatAreNone(t *testing.T) {
 		if err := CheckQuery(query); err == nil || !strings.Contains(err.Error(), "Bad value for --query "+query) {
 			t.Errorf("%s: %v", query, err)
 		}
+	}
+	if err := (Printer{Query: "floor(`1e400`)"}).Print(&strings.Builder{}, Object{}); err == nil {
+		t.Error("the integer of what is infinite")
 	}
 	if err := (Printer{Query: "length(a)"}).Print(&strings.Builder{}, Object{{"a", int64(1)}}); err == nil {
 		t.Error("the length of a number")
@@ -187,6 +193,46 @@ func TestWhatTheAWSCLIAnswers(t *testing.T) {
 		"`5.0`":                 `5.0`,
 		"`5`":                   `5`,
 		"max(a[].b)":            `"2024-01-01"`,
+
+		// Numbers are Python's: integers have no limit, fractions may be infinite.
+		"`1e400`":                        `Infinity`,
+		"[`-1e400`, abs(`-1e400`)]":      `[-Infinity,Infinity]`,
+		"`1e400` == `1e401`":             `true`,
+		"sum([`1e400`, `-1e400`])":       `NaN`,
+		"`9223372036854775808`":          `9223372036854775808`,
+		"abs(`-9223372036854775808`)":    `9223372036854775808`,
+		"sum(`[9223372036854775807,1]`)": `9223372036854775808`,
+		"avg(`[9223372036854775807,1]`)": `4.611686018427388e+18`,
+		"`123456789012345678901234567890` > `123456789012345678901234567889`": `true`,
+		"`9007199254740993` == `9007199254740992.0`":                          `false`,
+		"`9223372036854775808` == `9223372036854775808.0`":                    `true`,
+		"sort(`[9223372036854775809,9223372036854775808,3.5]`)":               `[3.5,9223372036854775808,9223372036854775809]`,
+		"floor(`1e19`)":      `10000000000000000000`,
+		"ceil(`-0.5`)":       `0`,
+		"type(`1e400`)":      `"number"`,
+		"to_string(`1e400`)": `"Infinity"`,
+
+		"to_number('1_000')":                `1000`,
+		"to_number('1_000.5')":              `1000.5`,
+		"to_number('1__0')":                 `null`,
+		"to_number('_1')":                   `null`,
+		"to_number('1._5')":                 `null`,
+		"to_number('0x1p-2')":               `null`,
+		"to_number('inf')":                  `Infinity`,
+		"to_number('-Infinity')":            `-Infinity`,
+		"to_number('+nan')":                 `NaN`,
+		"to_number('nan') == `1`":           `false`,
+		"to_number('nan') >= `1`":           `false`,
+		"to_number('99999999999999999999')": `99999999999999999999`,
+
+		// Within lists and objects a boolean is a number of Python's.
+		"contains(`[1]`, `true`)":        `true`,
+		"contains(`[0.0]`, `false`)":     `true`,
+		"contains(`[2]`, `true`)":        `false`,
+		"contains(`[[1]]`, `[true]`)":    `true`,
+		"`1` == `true`":                  `false`,
+		"`[1]` == `[true]`":              `true`,
+		"`{\"a\":0}` == `{\"a\":false}`": `true`,
 	} {
 		q, err := compile(query)
 		if err != nil {

@@ -1,9 +1,9 @@
 package output
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jmespath-community/go-jmespath/pkg/parsing"
@@ -281,6 +281,9 @@ func (q *query) compare(n parsing.ASTNode, v any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if isNaN(left) || isNaN(right) {
+		return false, nil
+	}
 	return map[parsing.TokType]bool{
 		parsing.TOKLT: order < 0, parsing.TOKLTE: order <= 0, parsing.TOKGT: order > 0, parsing.TOKGTE: order >= 0,
 	}[token], nil
@@ -292,52 +295,50 @@ func ordering(a, b any) (int, error) {
 		if y, ok := b.(string); ok {
 			return strings.Compare(x, y), nil
 		}
-	} else if x, ok := a.(int64); ok {
-		if y, ok := b.(int64); ok {
-			return cmp.Compare(x, y), nil
-		}
-	}
-	if typeOf(a) == "number" && typeOf(b) == "number" {
-		return cmp.Compare(float(a), float(b)), nil
+	} else if typeOf(a) == "number" && typeOf(b) == "number" {
+		return numbersOrder(a, b), nil
 	}
 	return 0, fmt.Errorf("a %s and a %s have no order", typeOf(a), typeOf(b))
 }
 
+// equal is ==, for which a boolean is no number.
 func equal(a, b any) bool {
+	return typeOf(a) == typeOf(b) && equalInside(a, b)
+}
+
+// equalInside compares what is inside of lists and objects, where the AWS CLI leaves it to Python: true is 1 there.
+func equalInside(a, b any) bool {
 	switch x := a.(type) {
 	case []any:
 		y, ok := b.([]any)
-		if !ok || len(x) != len(y) {
-			return false
-		}
-		for i := range x {
-			if !equal(x[i], y[i]) {
-				return false
-			}
-		}
-		return true
+		return ok && slices.EqualFunc(x, y, equalInside)
 	case Object:
 		y, ok := b.(Object)
 		if !ok || len(x) != len(y) {
 			return false
 		}
 		for _, m := range x {
-			if e, ok := y.Get(m.Name); !ok || !equal(m.Value, e) {
+			if e, ok := y.Get(m.Name); !ok || !equalInside(m.Value, e) {
 				return false
 			}
 		}
 		return true
-	case int64, float64:
-		order, err := ordering(a, b)
-		return err == nil && order == 0
-	case expression:
-		return false
+	case nil, string:
+		return a == b
 	}
-	switch b.(type) {
-	case []any, Object, expression:
-		return false
+	x, y := digit(a), digit(b)
+	return typeOf(x) == "number" && typeOf(y) == "number" && !isNaN(x) && !isNaN(y) && numbersOrder(x, y) == 0
+}
+
+// digit is 1 for true, 0 for false, and the value itself for all else.
+func digit(v any) any {
+	switch v {
+	case true:
+		return int64(1)
+	case false:
+		return int64(0)
 	}
-	return a == b
+	return v
 }
 
 // isFalse reports whether JMESPath takes v for false. 0 is true.

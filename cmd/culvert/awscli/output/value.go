@@ -4,14 +4,12 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 )
 
 // An Object is a JSON object whose members keep their order. The other values of this package are nil, bool, string,
-// int64, float64 and []any.
+// int64, *big.Int for larger integers, float64 and []any.
 type Object []Member
 
 // Member is one member of an [Object].
@@ -48,7 +46,7 @@ func (o Object) sorted() Object {
 	return o
 }
 
-// Decode reads one JSON document. Numbers without a fraction or an exponent become int64, others float64.
+// Decode reads one JSON document. Numbers without a fraction or an exponent become integers, others float64.
 func Decode(text string) (any, error) {
 	if !json.Valid([]byte(text)) {
 		return nil, errors.New("invalid JSON")
@@ -65,10 +63,7 @@ func decode(d *json.Decoder) (any, error) {
 	}
 	switch t := token.(type) {
 	case json.Number:
-		if n, err := t.Int64(); err == nil {
-			return n, nil
-		}
-		return t.Float64()
+		return decodeNumber(t), nil
 	case json.Delim:
 		list, object := []any{}, Object{}
 		for d.More() {
@@ -100,22 +95,4 @@ func isScalar(v any) bool {
 		return false
 	}
 	return true
-}
-
-// number writes a number as Python does, and with it the AWS CLI.
-func number(v any) (string, bool) {
-	switch v := v.(type) {
-	case int64:
-		return strconv.FormatInt(v, 10), true
-	case float64:
-		if a := math.Abs(v); a != 0 && (a < 1e-4 || a >= 1e16) {
-			return strconv.FormatFloat(v, 'e', -1, 64), true
-		}
-		s := strconv.FormatFloat(v, 'f', -1, 64)
-		if !strings.Contains(s, ".") {
-			s += ".0"
-		}
-		return s, true
-	}
-	return "", false
 }

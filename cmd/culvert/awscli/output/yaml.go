@@ -70,6 +70,9 @@ func nodeYAML(b *strings.Builder, v any, indent string, inline bool) {
 func scalarYAML(v any) string {
 	s, ok := v.(string)
 	if !ok {
+		if n, ok := number(v, inYAML); ok {
+			return n
+		}
 		return scalarJSON(v)
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
