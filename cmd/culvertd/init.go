@@ -23,12 +23,19 @@ type setting struct {
 	force, offline, noStart        bool
 }
 
-// repeated is a flag that may be given more than once.
+// repeated is a flag NAME=ADDRESS that may be given more than once.
 type repeated []string
 
 func (l *repeated) String() string { return strings.Join(*l, " ") }
 
 func (l *repeated) Set(s string) error {
+	if !strings.Contains(s, "=") {
+		form := strings.Replace(s, ":", "=", 1) // it may be SSH:22
+		if form == s {
+			form = "SSH=22"
+		}
+		return fmt.Errorf(meant, " init --service "+form)
+	}
 	*l = append(*l, s)
 	return nil
 }

@@ -96,14 +96,17 @@ func (p *program) unknownCommand(name string) error {
 	names := slices.Sorted(maps.Keys(p.commands()))
 	advice := "the commands are " + strings.Join(names, ", ")
 	if strings.ContainsAny(name, "./") { // a configuration without its option
-		advice = "did you mean culvertd --config " + name + "?"
+		advice = fmt.Sprintf(meant, " --config "+name)
 	} else if guess := suggest.Nearest(name, names); guess != "" {
-		advice = fmt.Sprintf("did you mean culvertd %s?", guess)
+		advice = fmt.Sprintf(meant, " "+guess)
 	} else if slices.Contains([]string{"connect", "ssh", "demo", "sandbox", "proxy"}, name) {
 		advice = "culvert " + name + " is a command of the operator's program, culvert"
 	}
 	return hint.Wrap(&usageError{fmt.Sprintf("there is no command %q", name)}, advice)
 }
+
+// meant asks whether the rest of the command line should have been another.
+const meant = "did you mean culvertd%s?"
 
 // parse reads a command's options. done reports that help was asked for and shown.
 func (p *program) parse(flags *flag.FlagSet, args []string) (done bool, err error) {
@@ -121,14 +124,23 @@ func (p *program) parse(flags *flag.FlagSet, args []string) (done bool, err erro
 	case err != nil:
 		return false, wrongOption(flags, read[len(read)-1], err)
 	case flags.NArg() > 0:
-		return false, hint.Wrap(&usageError{fmt.Sprintf("%s takes no argument %q", flags.Name(), flags.Arg(0))}, optionsHint(flags))
+		advice := optionsHint(flags)
+		if strings.ContainsAny(flags.Arg(0), "./") && flags.Lookup("config") != nil { // as in unknownCommand
+			advice = fmt.Sprintf(meant, " "+flags.Name()+" --config "+flags.Arg(0))
+		}
+		return false, hint.Wrap(&usageError{fmt.Sprintf("%s takes no argument %q", flags.Name(), flags.Arg(0))}, advice)
 	}
 	return false, nil
 }
 
 // command finds a command's name among options; -1 if there is none.
 func (p *program) command(args []string) int {
-	return slices.IndexFunc(args, func(arg string) bool { return p.commands()[arg] != nil })
+	for i, arg := range args {
+		if p.commands()[arg] != nil {
+			return i
+		}
+	}
+	return -1
 }
 
 // wrongOption explains err, which package flag returned after it had read arg.
