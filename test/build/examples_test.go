@@ -86,16 +86,23 @@ func TestExampleOfYocto(t *testing.T) {
 func TestExampleOfTerraform(t *testing.T) {
 	text := strings.NewReplacer("${local.topic}", "$aws/things/my-pi/tunnels/notify", "${var.thing}", "my-pi", "${local.arn}", "arn:aws:iot:eu-west-1:123456789012").
 		Replace(read(t, "examples/terraform/main.tf"))
-	type statement struct{ action, resource string }
-	got := map[statement]bool{}
-	for _, m := range regexp.MustCompile(`Action = "(iot:\w+)", Resource = "([^"]+)"`).FindAllStringSubmatch(text, -1) {
-		got[statement{m[1], m[2]}] = true
-	}
-	want := map[statement]bool{}
-	for _, m := range regexp.MustCompile(`"Action": "(iot:\w+)", "Resource": "([^"]+)"`).FindAllStringSubmatch(read(t, "docs/walk.md"), -1) {
-		want[statement{m[1], m[2]}] = true
-	}
+	got := statements(`Action = (%s), Resource = "([^"]+)"`, text)
+	want := statements(`"Action": (%s), "Resource": "([^"]+)"`, read(t, "docs/walk.md"))
 	if len(want) == 0 || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("Terraform allows %v, culvert setup-thing %v", got, want)
 	}
+}
+
+// statement is one action of a policy and what it is allowed on.
+type statement struct{ action, resource string }
+
+// statements reads a policy in the given form, with %s for one action in quotes or a list of them in brackets.
+func statements(form, text string) map[statement]bool {
+	all := map[statement]bool{}
+	for _, m := range regexp.MustCompile(fmt.Sprintf(form, `"[^"]+"|\[[^]]+\]`)).FindAllStringSubmatch(text, -1) {
+		for _, action := range regexp.MustCompile(`iot:\w+`).FindAllString(m[1], -1) {
+			all[statement{action, m[2]}] = true
+		}
+	}
+	return all
 }
