@@ -52,7 +52,7 @@ type Conn struct {
 func newConn(conn net.Conn, network *link, cfg Config, channelID, subprotocol string) *Conn {
 	c := &Conn{
 		conn: conn, link: network, cfg: cfg, channelID: channelID, subprotocol: subprotocol, done: make(chan struct{}),
-		in: newInput(conn), out: newOutput(conn, cfg.WriteTimeout),
+		in: newInput(conn), out: newOutput(conn, network, cfg.WriteTimeout),
 	}
 	// Tokens are not needed any more.
 	c.cfg.AccessToken, c.cfg.ClientToken, c.cfg.TLS = nil, nil, nil

@@ -67,6 +67,7 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 				return dialTCP(ctx, kind, address)
 			})
 			whole = &opening{Conn: conn}
+			network.secured = err == nil
 			return whole, err
 		},
 		Subprotocols:    cfg.Subprotocols,

@@ -3,6 +3,7 @@ package wsconn
 import (
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -24,6 +25,10 @@ type link struct {
 	net.Conn
 	start     time.Time
 	handshake int // bytes that may still be read before open; -1 afterwards
+
+	secured  bool // TLS writes here, in records
+	writing  sync.Mutex
+	gathered *gathering // nil unless records are gathered
 
 	waiting atomic.Int64 // when the pending read began, in nanoseconds since start; 0 if there is none
 	pinged  atomic.Int64 // when the first ping since the last inbound byte was sent; 0 if there is none

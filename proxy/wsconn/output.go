@@ -36,14 +36,15 @@ var errCloseSent = errors.New("the websocket is being closed")
 // few records as possible. It allocates nothing per frame.
 type output struct {
 	conn     net.Conn
+	link     *link         // below it
 	timeout  time.Duration // for a message
 	turn     chan struct{} // holds a token unless a write is in progress
 	deadline time.Time     // of the connection
 	closed   bool          // a close frame was sent
 }
 
-func newOutput(conn net.Conn, timeout time.Duration) *output {
-	o := &output{conn: conn, timeout: timeout, turn: make(chan struct{}, 1)}
+func newOutput(conn net.Conn, network *link, timeout time.Duration) *output {
+	o := &output{conn: conn, link: network, timeout: timeout, turn: make(chan struct{}, 1)}
 	o.turn <- struct{}{}
 	return o
 }
@@ -124,7 +125,15 @@ func (o *output) write(b []byte, d, slack time.Duration) error {
 		o.deadline = now.Add(d)
 		_ = o.conn.SetWriteDeadline(o.deadline)
 	}
+	if !o.link.secured || len(b) <= recordSize {
+		_, err := o.conn.Write(b)
+		return err
+	}
+	o.link.gather()
 	_, err := o.conn.Write(b)
+	if last := o.link.flush(); err == nil {
+		err = last
+	}
 	return err
 }
 
