@@ -127,9 +127,8 @@ func (c *connection) attach(target net.Conn) {
 // boundBuffers keeps the kernel from holding megabytes for a TCP target that takes nothing, or whose bytes are not read.
 // What waits for it is in the inbox, where it counts; what it says waits with it.
 func boundBuffers(target net.Conn) {
-	if s, ok := beneath(target).(*net.TCPConn); ok {
-		_ = s.SetWriteBuffer(socketBuffer)
-		_ = s.SetReadBuffer(socketBuffer)
+	if tcp, ok := beneath(target).(*net.TCPConn); ok {
+		setBuffers(tcp, socketBuffer)
 	}
 }
 
@@ -203,6 +202,7 @@ func (c *connection) settle() {
 		} else {
 			c.resetOnExit(false)
 		}
+		fastest.forget(c.target)
 		_ = c.target.Close() // it also ends a write under way
 	}
 	if c.target != nil && !c.targetDone && !c.writing && c.mustWrite() {

@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"io"
+	"time"
 )
 
 // poll reports to the sender when the target has bytes to read. After the connection's end it discards them. The sender
@@ -134,7 +135,7 @@ func (c *connection) readTarget(p []byte) (n int, sum uint32) {
 	c.unlock()
 	n, err := c.raw.tryRead(p)
 	if n > 0 {
-		c.touch()
+		c.moved(n)
 		if res != nil {
 			sum = res.Sum(p[:n])
 		}
@@ -143,6 +144,14 @@ func (c *connection) readTarget(p []byte) (n int, sum uint32) {
 	c.readDone()
 	c.more, c.readErr = n == len(p), err
 	return n, sum
+}
+
+// moved notes that n bytes passed the target by.
+func (c *connection) moved(n int) {
+	c.touch()
+	if n >= fastLeast {
+		fastest.moved(c.target, n, time.Now())
+	}
 }
 
 // touch tells a target that counts idle time of bytes that passed it by.

@@ -74,6 +74,9 @@ func (c *connection) writeOut(b *chunk) error {
 		_ = c.target.SetWriteDeadline(deadline)
 		c.unlock()
 		n, err := c.target.Write(p[:min(piece, len(p))])
+		if n >= fastLeast {
+			fastest.moved(c.target, n, time.Now())
+		}
 		c.relock()
 		c.took(n)
 		if n > 0 {
@@ -107,7 +110,7 @@ func (c *connection) writeNow(p []byte) int {
 	c.unlock()
 	n, err := c.raw.tryWrite(p)
 	if n > 0 {
-		c.touch()
+		c.moved(n)
 	}
 	c.relock()
 	c.took(n)
