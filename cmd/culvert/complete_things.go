@@ -39,6 +39,23 @@ func completeThingFlags(cmd *cobra.Command, flags ...string) {
 	}
 }
 
+// completePlaces completes what cp copies from or to. A shell shows either words or files: things come where no file
+// of the working directory begins alike.
+func completePlaces(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	files, _ := os.ReadDir(".") // none are as good
+	if begun == "" || strings.ContainsAny(begun, "/:") || slices.ContainsFunc(files, func(f os.DirEntry) bool { return strings.HasPrefix(f.Name(), begun) }) {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	words := thingsFor(cmd, nil, begun)
+	if len(words) == 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	for i := range words {
+		words[i] += ":"
+	}
+	return words, cobra.ShellCompDirectiveNoSpace
+}
+
 // thingsFor returns the names that begin with the typed text, except those already on the command line. It keeps a
 // user's name before an @.
 func thingsFor(cmd *cobra.Command, but []string, begun string) (words []string) {

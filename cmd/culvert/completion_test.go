@@ -35,9 +35,13 @@ func TestCompletionOfThings(t *testing.T) {
 	}
 	a := account.Addresses()
 	home := t.TempDir()
+	if err := os.WriteFile(filepath.Join(home, "firmware.bin"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	complete := func(words ...string) string {
 		t.Helper()
 		cmd := command(t, append([]string{"__complete"}, words...)...)
+		cmd.Dir = home
 		cmd.Env = append(cmd.Environ(), "HOME="+home, "XDG_CACHE_HOME="+home, "AWS_ENDPOINT_URL="+a.API, "AWS_CA_BUNDLE="+a.CAFile,
 			"AWS_REGION="+a.Region, "AWS_ACCESS_KEY_ID=any", "AWS_SECRET_ACCESS_KEY=thing")
 		out, err := cmd.Output()
@@ -60,6 +64,14 @@ func TestCompletionOfThings(t *testing.T) {
 			{[]string{"exec", "pi-2", "--", ""}, ":0\n"},
 			{[]string{"describe-tunnel", "--thing", ""}, "pi-1\n:4\n"},
 			{[]string{"tunnels", "--close", ""}, "pi-1\n:4\n"},
+			{[]string{"cp", "firmware.bin", "p"}, "pi-1:\n:2\n"}, // no blank behind it
+			{[]string{"cp", "firmware.bin", "root@p"}, "root@pi-1:\n:2\n"},
+			{[]string{"cp", "f"}, ":0\n"},
+			{[]string{"cp", "firmware.bin", "./p"}, ":0\n"},
+			{[]string{"cp", "firmware.bin", "other"}, ":0\n"},
+			{[]string{"ssh", "--service", ""}, ":4\n"},
+			{[]string{"ssh", "--identity", ""}, ":0\n"},
+			{[]string{"ssh", "--lifet"}, "--lifetime\ttime that an opened tunnel lasts at most, in whole minutes\n:4\n"},
 		} {
 			if got := complete(tt.words...); got != tt.want {
 				t.Errorf("%q is completed with %q, want %q", tt.words, got, tt.want)

@@ -65,9 +65,7 @@ func newCpCommand() *cobra.Command {
 	o.share.register(f)
 	o.register(f)
 	reachHelp(cmd)
-	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return nil, cobra.ShellCompDirectiveDefault // files
-	}
+	cmd.ValidArgsFunction = completePlaces
 	_ = cmd.RegisterFlagCompletionFunc("check", cobra.FixedCompletions([]string{"auto", "sha256", "read", "size"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	return cmd
 }

@@ -50,6 +50,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	shortenCompletion(root)
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		plainFlags(root)
+	}
 	err := unknownCommand(root, args)
 	if err == nil {
 		err = root.ExecuteContext(context.Background())
