@@ -61,6 +61,10 @@ func TestSSHFSOverAHeldTunnel(t *testing.T) {
 	}
 	o, ssh := startSharingSite(t)
 	device, mount := t.TempDir(), t.TempDir()
+	before, err := os.Stat(mount)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var errs harness.Buffer
 	// The test's context must not end it: the directory would stay mounted.
 	cmd := exec.Command(sshfs, "-f", "-o", "ssh_command="+o.wrapper(t, ssh), ssh.user+"@pi-1:"+device, mount)
@@ -70,10 +74,6 @@ func TestSSHFSOverAHeldTunnel(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.End(syscall.SIGTERM, 10*time.Second) }) // it unmounts
-	before, err := os.Stat(mount)
-	if err != nil {
-		t.Fatal(err)
-	}
 	eventually(t, 30*time.Second, "the directory is mounted", func() bool {
 		now, err := os.Stat(mount)
 		return err == nil && !os.SameFile(before, now) || !p.Running()
@@ -84,7 +84,13 @@ func TestSSHFSOverAHeldTunnel(t *testing.T) {
 		}
 		t.Fatalf("sshfs ended: %s", errs.String())
 	}
-	sum := writeRandom(t, filepath.Join(mount, "file"), 1<<20)
+	local := filepath.Join(o.home, "file")
+	sum := writeRandom(t, local, 1<<20)
+	// Not written here: a program that another test starts inherits the file until it runs, and when two close a file,
+	// sshfs lets only one of them wait for what is still on its way.
+	if out, err := exec.Command("cp", local, mount).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v\n%s", err, out)
+	}
 	if got := sumOf(t, filepath.Join(device, "file")); string(got) != string(sum) {
 		t.Error("the file arrived changed")
 	}
