@@ -121,18 +121,23 @@ func (o *execOptions) names(ctx context.Context, cfg aws.Config, filter fleet.Fi
 		return nil
 	}
 	if o.things != "" {
-		list := os.Stdin
+		list, from := os.Stdin, "standard input"
 		if o.things != "-" {
+			from = o.things
 			if list, err = os.Open(o.things); err != nil {
 				return nil, err
 			}
 			defer list.Close()
 		}
 		lines := bufio.NewScanner(list)
-		for lines.Scan() {
-			if name := strings.TrimSpace(lines.Text()); name != "" && !strings.HasPrefix(name, "#") {
+		for n := 1; lines.Scan(); n++ {
+			text := lines.Text()
+			if n == 1 {
+				text = strings.TrimPrefix(text, "\ufeff") // editors on Windows begin files with it
+			}
+			if name := strings.TrimSpace(text); name != "" && !strings.HasPrefix(name, "#") {
 				if err := add(name); err != nil {
-					return nil, err
+					return nil, fmt.Errorf("%s:%d: %w", from, n, err)
 				}
 			}
 		}

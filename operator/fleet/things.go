@@ -118,6 +118,9 @@ func page(ctx context.Context, client *iot.Client, f Filter, token *string) (nam
 		out, err := client.ListThingsInThingGroup(ctx, &iot.ListThingsInThingGroupInput{
 			ThingGroupName: &f.Group, Recursive: true, NextToken: token, MaxResults: aws.Int32(pageSize),
 		})
+		if _, missing := errors.AsType[*types.ResourceNotFoundException](err); missing {
+			err = hint.Wrap(err, "aws iot list-thing-groups lists the groups of this account and region")
+		}
 		if err != nil {
 			return nil, nil, err
 		}
@@ -137,10 +140,14 @@ func page(ctx context.Context, client *iot.Client, f Filter, token *string) (nam
 	return names, out.NextToken, nil
 }
 
-// explainIndex says what to do about an account without fleet indexing.
+// explainIndex says what to do about a query that is wrong, and about an account without fleet indexing.
 func explainIndex(err error) error {
 	if _, ok := errors.AsType[*types.IndexNotReadyException](err); ok {
 		return hint.Wrap(err, "AWS is still building the index: try again in some minutes")
+	}
+	if _, ok := errors.AsType[*types.InvalidQueryException](err); ok {
+		return hint.Wrap(err, `a query is terms such as attributes.site:berlin, thingName:pi-*, thingGroupNames:lab or `+
+			"connectivity.connected:true, joined by AND, OR and NOT")
 	}
 	_, missing := errors.AsType[*types.ResourceNotFoundException](err)
 	_, invalid := errors.AsType[*types.InvalidRequestException](err)

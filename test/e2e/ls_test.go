@@ -78,3 +78,25 @@ func TestLsSaysWhatAQueryNeeds(t *testing.T) {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
 }
+
+func TestAWrongSelectionOfThingsHasARemedy(t *testing.T) {
+	t.Parallel()
+	site := newOperatorSite(t, startSandbox(t, sandbox.Config{}))
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--query", "site=berlin"}, "hint: a query is terms such as attributes.site:berlin"},
+		{[]string{"--group", "nosuch"}, "hint: aws iot list-thing-groups lists the groups"},
+	} {
+		for _, command := range [][]string{{"ls"}, {"exec", "--yes"}} {
+			args := append(append(command, c.args...), "--", "true")
+			if command[0] == "ls" {
+				args = args[:len(args)-2]
+			}
+			if out, code := exitCode(t, site.culvert(t, args...)); code != 1 || !strings.Contains(out, c.want) {
+				t.Errorf("%v: exit code %d:\n%s", args, code, out)
+			}
+		}
+	}
+}
