@@ -66,8 +66,10 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 				stop() // of a connection that the handshake has given up
 				return dialTCP(ctx, kind, address)
 			})
+			if err == nil {
+				network.secured = true
+			}
 			whole = &opening{Conn: conn}
-			network.secured = err == nil
 			return whole, err
 		},
 		Subprotocols:    cfg.Subprotocols,

@@ -17,6 +17,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -178,5 +179,16 @@ func TestACertificatesNamesDoNotReachTheTerminalRaw(t *testing.T) {
 	_, err = Dial(t.Context(), cfg)
 	if err == nil || !strings.Contains(err.Error(), "owned") || strings.ContainsAny(err.Error(), "\x1b\x07") {
 		t.Errorf("error = %q", err)
+	}
+}
+
+func TestAnEndpointThatCannotBeReached(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	cfg := testConfig(func(context.Context, string, string) (net.Conn, error) { return nil, refused })
+	for _, endpoint := range []string{"wss://example.com", "ws://example.com"} {
+		cfg.Endpoint = endpoint
+		if _, err := Dial(t.Context(), cfg); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%s: error = %v", endpoint, err)
+		}
 	}
 }
