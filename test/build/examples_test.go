@@ -66,6 +66,28 @@ func TestExampleOfAnsible(t *testing.T) {
 	taken(t, string(text))
 }
 
+// The role installs a package of another name than the one that it installed before, and no other.
+func TestExampleOfAnsibleUpgrades(t *testing.T) {
+	t.Parallel()
+	need(t, "ansible-playbook")
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "install.sh"), `case $* in
+  *--dry-run*) echo "culvertd_$(cat `+dir+`/version)_arm64.deb from here" ;;
+  *) cat `+dir+`/version >>`+dir+`/installed; : >`+dir+`/culvertd; chmod +x `+dir+`/culvertd ;;
+esac
+`)
+	env := []string{"HOME=" + t.TempDir(), "ANSIBLE_NOCOLOR=1", "ANSIBLE_GATHERING=explicit", "PATH=" + dir + ":" + os.Getenv("PATH")}
+	for _, c := range []struct{ version, want string }{{"1.2.3", "1.2.3\n"}, {"1.2.3", "1.2.3\n"}, {"1.2.30", "1.2.3\n1.2.30\n"}} {
+		write(t, filepath.Join(dir, "version"), c.version+"\n")
+		out := run(t, env, "ansible-playbook", "-i", "devices,", "-c", "local", "--tags", "install", "examples/ansible/site.yml",
+			"-e", "ansible_become=false culvertd_release=file://"+dir+" culvertd_notes="+dir)
+		installed, err := os.ReadFile(filepath.Join(dir, "installed"))
+		if err != nil || string(installed) != c.want {
+			t.Errorf("for version %s these were installed: %q, want %q (%v)\n%s", c.version, installed, c.want, err, out)
+		}
+	}
+}
+
 func TestExampleOfYocto(t *testing.T) {
 	const dir = "examples/yocto/meta-culvert/recipes-connectivity/culvertd/"
 	taken(t, read(t, dir+"files/culvertd.toml"))
