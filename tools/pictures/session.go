@@ -201,7 +201,8 @@ func session(typescript, svg string) error {
 	var out strings.Builder
 	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="A recorded session: culvert ssh goes on after the network was gone">`+"\n", width, height, width, height)
 	out.WriteString(`<style>text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#e6edf3}</style>` + "\n")
-	fmt.Fprintf(&out, `<rect width="%d" height="%d" rx="8" fill="#0d1117"/><circle cx="18" cy="16" r="5" fill="#f97583"/><circle cx="36" cy="16" r="5" fill="#ffea7f"/><circle cx="54" cy="16" r="5" fill="#85e89d"/>`+"\n", width, height)
+	// The frame shows where the page is as dark, too.
+	fmt.Fprintf(&out, `<rect x="0.5" y="0.5" width="%d" height="%d" rx="8" fill="#0d1117" stroke="#3d444d"/><circle cx="18" cy="16" r="5" fill="#f97583"/><circle cx="36" cy="16" r="5" fill="#ffea7f"/><circle cx="54" cy="16" r="5" fill="#85e89d"/>`+"\n", width-1, height-1)
 	out.WriteString(text.String() + "\n</svg>\n")
 	return os.WriteFile(svg, []byte(out.String()), 0o644)
 }
