@@ -130,7 +130,7 @@ func (o *sshOptions) arguments(cmd *cobra.Command, words []string, path string, 
 	var settings []string
 	// If ssh prints no settings, it will complain about its options, which needs no tunnel.
 	if found != nil && !c.Has("GOQV") && !sshHasMaster(cmd.Context(), path, found, c) {
-		if settings, err = o.openFirst(cmd, words, thing); err != nil {
+		if settings, err = o.openFirst(cmd, words, thing, isMasterToBe(found)); err != nil {
 			return nil, err
 		}
 	}
@@ -149,11 +149,15 @@ func (o *sshOptions) arguments(cmd *cobra.Command, words []string, path string, 
 
 // openFirst opens the way before ssh starts, whose own complaint about a ProxyCommand that failed says nothing. It returns
 // settings for ssh.
-func (o *sshOptions) openFirst(cmd *cobra.Command, words []string, thing string) (settings []string, err error) {
+//
+// Mostly it goes as far as the service. But a process of culvert's own would keep standard error open while an ssh in the
+// background does not, and what reads it, such as a pipe, would wait for that to end. So if this ssh becomes a master
+// for later ones, it runs its ProxyCommand itself, and only the tunnel is made ready.
+func (o *sshOptions) openFirst(cmd *cobra.Command, words []string, thing string, master bool) (settings []string, err error) {
 	if err := o.share.resolve(cmd.Flags()); err != nil {
 		return nil, reachError(cmd, err)
 	}
-	if !o.isShared() {
+	if !o.isShared() || !master {
 		return openOwn(words, thing, o.service)
 	}
 	// No handler is left when this process becomes ssh.
@@ -178,6 +182,12 @@ func (o *sshOptions) openFirst(cmd *cobra.Command, words []string, thing string)
 	}
 	show.end()
 	return nil, reachError(cmd, err)
+}
+
+// isMasterToBe reports whether ssh will stay in the background for later ones.
+func isMasterToBe(settings map[string]string) bool {
+	isSet := func(name string) bool { return !slices.Contains([]string{"", "no", "none"}, settings[name]) }
+	return isSet("controlpath") && isSet("controlpersist")
 }
 
 // sshHasMaster reports whether ssh will use the connection of a master that runs already.
