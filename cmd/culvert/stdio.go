@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -88,8 +89,25 @@ func dialAnswered(ctx context.Context, t tunnel, thing, service string) (net.Con
 		}
 		return nil, silent(thing, service)
 	}
+	if err := refusal(first[:n], thing, service); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
 	_ = conn.SetReadDeadline(time.Time{})
 	return &answeredConn{conn, bytes.NewReader(first[:n])}, nil
+}
+
+// refusal is the error of an sshd that refuses connections for now. It says so before its version, where ssh does not show
+// it: for ssh the connection is merely closed.
+func refusal(first []byte, thing, service string) error {
+	line, _, _ := strings.Cut(string(first), "\n")
+	line = strings.TrimSpace(line)
+	if line != "Not allowed at this time" && line != "Exceeded MaxStartups" {
+		return nil
+	}
+	return &exitError{exitFailed, hint.New(fmt.Sprintf("%s on %s refuses connections for now: %s", service, thing, line),
+		"wait some minutes; if it happens again, put PerSourcePenaltyExemptList 127.0.0.1,::1 into the device's sshd_config: "+
+			"for sshd, everything that comes through a tunnel is one address")}
 }
 
 // answeredConn is a connection whose first bytes were read already.
