@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -259,6 +260,24 @@ func TestAClockThatWasWrongAtTheNotificationDoesNotEndTheTunnelAtTheNextStart(t 
 			t.Errorf("the file says %v, want %v", got, p.received)
 		}
 	})
+}
+
+// A bubble has no monotonic clock.
+func TestAClockThatIsBehindAtTheStartLeavesTheStampAsItIs(t *testing.T) {
+	// A device without a battery-backed clock starts in the past. A stamp by elapsed time would be as far in the future
+	// after time is set, on disk too, and status would show an age of 0s until the next restart.
+	for behind, byElapsedTime := range map[time.Duration]bool{time.Hour: false, -time.Hour: true} {
+		p := testPair("a")
+		p.received = time.Now().Add(behind).Round(0)
+		cfg := Config{Logger: slog.New(slog.DiscardHandler)}
+		s := newSession(p, true, "wss://example.com", &cfg, newStore(t.TempDir(), "", osFiles{}, cfg.Logger), &journal{log: cfg.Logger}, cfg.Logger)
+		if got := s.received != s.received.Round(0); got != byElapsedTime {
+			t.Errorf("clock behind by %v: by elapsed time: %v", behind, got)
+		}
+		if got := s.snapshot().Received; got.Sub(p.received).Abs() > time.Minute || s.clockWasSet() {
+			t.Errorf("clock behind by %v: received %v, want %v", behind, got, p.received)
+		}
+	}
 }
 
 func TestAPairFromTheFutureLivesTwelveHours(t *testing.T) {

@@ -73,7 +73,11 @@ type session struct {
 
 func newSession(p pair, resumed bool, endpoint string, cfg *Config, st *store, j *journal, log *slog.Logger) *session {
 	id, now := p.access.ID(), time.Now()
-	p.received = now.Add(p.received.Sub(now)) // from here on by elapsed time: the clock may be set
+	// From here on by elapsed time: the clock may be set. If the clock is behind already, how long ago that was is not
+	// known, and the stamp stays as it is: once the clock is right, so is the age.
+	if !p.received.After(now) {
+		p.received = now.Add(p.received.Sub(now))
+	}
 	s := &session{
 		id: id, key: p.key(), endpoint: endpoint, region: p.region, notified: p.services, received: p.received, began: now, downSince: now,
 		cfg: cfg, store: st, journal: j, log: log.With("session", id), pair: p, saved: resumed, resumed: resumed, resumedOK: p.worked,
