@@ -86,6 +86,45 @@ func TestABrokenConnectionDoesNotLookComplete(t *testing.T) {
 	}
 }
 
+// An application that resets its connection, rather than closing it, is seen to do so at the other end of the tunnel.
+func TestAnApplicationsResetIsOneAtTheFarEnd(t *testing.T) {
+	t.Parallel()
+	for _, by := range []string{"client", "target"} {
+		t.Run("by the "+by, func(t *testing.T) {
+			t.Parallel()
+			targets := make(chan net.Conn, 1)
+			s, _, _ := halfTunnel(t, V3, true, true, false, func() (net.Conn, error) {
+				near, target := networks["tcp"](t)
+				targets <- target
+				return near, nil
+			})
+			near, client := networks["tcp"](t)
+			if err := s.Open("X", near); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.WriteString(client, "half")
+			target := <-targets
+			_, _ = io.WriteString(target, "half")
+			for _, app := range []net.Conn{client, target} { // what waits unread would be lost, or not
+				if _, err := io.ReadFull(app, make([]byte, 4)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			resets, sees := client.(*net.TCPConn), target
+			if by == "target" {
+				resets, sees = target.(*net.TCPConn), client
+			}
+			_ = resets.SetLinger(0)
+			_ = resets.Close()
+			_ = sees.SetReadDeadline(time.Now().Add(time.Minute)) // else a lost end would hang
+			if got := readBroken(t, sees); len(got) > 0 {
+				t.Errorf("%q arrived", got)
+			}
+			_ = sees.Close()
+		})
+	}
+}
+
 // Between two peers that speak records, what ends without the end of input was no orderly end. The stream id offers
 // records.
 func TestAResetOfAPeerThatSpeaksRecordsIsNoOrderlyEnd(t *testing.T) {
