@@ -298,14 +298,23 @@ func TestErrorsOfRealTargetsNameTheRemedy(t *testing.T) {
 }
 
 func TestANameThatDoesNotResolve(t *testing.T) {
-	table := NewTable([]Service{{Name: "a", Network: "tcp", Address: "nope.invalid:22"}})
-	table.net.resolve = func(_ context.Context, host string) ([]netip.Addr, error) {
-		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
-	}
-	_, err := table.Dial(t.Context(), "a")
-	want := `service "a" at nope.invalid:22: the host name does not resolve: lookup nope.invalid: no such host; correct it, or write an address`
-	if kindOf(err) != Resolve || hint.Line(err) != want {
-		t.Errorf("%v: %v", kindOf(err), err)
+	const local = "names in .local are found by mDNS, and this program asks DNS and /etc/hosts alone; write the address, or put the name into /etc/hosts"
+	for host, advice := range map[string]string{
+		"nope.invalid":      "correct it, or write an address",
+		"local":             "correct it, or write an address",
+		"printer.local.lan": "correct it, or write an address",
+		"printer.local":     local,
+		"Printer.LOCAL.":    local,
+	} {
+		table := NewTable([]Service{{Name: "a", Network: "tcp", Address: host + ":22"}})
+		table.net.resolve = func(_ context.Context, host string) ([]netip.Addr, error) {
+			return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+		}
+		_, err := table.Dial(t.Context(), "a")
+		want := `service "a" at ` + host + `:22: the host name does not resolve: lookup ` + host + `: no such host; ` + advice
+		if kindOf(err) != Resolve || hint.Line(err) != want {
+			t.Errorf("%v: %v", kindOf(err), hint.Line(err))
+		}
 	}
 }
 
