@@ -24,7 +24,7 @@ func TestADeviceThatIsAwayIsSaidWithoutATunnel(t *testing.T) {
 
 	t.Run("ssh says so in the first second", func(t *testing.T) {
 		least := time.Hour
-		for range 3 { // the machine may be busy
+		for tries := 0; least > time.Second && tries < 10; tries++ { // the machine may be busy
 			least = min(least, saysAway(t, site, lastSeen))
 		}
 		t.Logf("said after %v", least.Round(time.Millisecond))
