@@ -242,6 +242,11 @@ func TestSetupThingAdoptsOnlyItsOwnBundle(t *testing.T) {
 			pack(t, bundle, with("private.pem.key", other["private.pem.key"]))
 			return nil
 		}, "its private key is not what"},
+		"a certificate that was deleted": {func() error {
+			gone := regexp.MustCompile("cert/[0-9a-f]{64}").ReplaceAllString(good["setup.json"], "cert/"+strings.Repeat("0", 64))
+			pack(t, bundle, with("setup.json", gone))
+			return nil
+		}, "AWS IoT does not know its certificate " + strings.Repeat("0", 64) + " any more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pack(t, bundle, good)
