@@ -164,6 +164,6 @@ func (w *waiter) absent(err error) error {
 	return &Error{
 		Reason: DeviceAbsent,
 		Text:   w.thing + " did not connect within " + w.Wait.String(),
-		hint:   "it must be online when the token is sent: run the command again when it is; on the device, culvertd check tells what is wrong",
+		hint:   "run the command again when it is online, or let it wait longer with --wait; on the device, culvertd check tells what is wrong",
 	}
 }
