@@ -61,6 +61,10 @@ func TestMessagesShowTheLineAsATerminalBearsIt(t *testing.T) {
 			"x.toml:1:14: \ufffd[31m is not a value\n   1 | thing_name = \ufffd[31m\n     |              ^~~~~\n  hint: write it in double quotes: \"\\x1b[31m\"",
 		},
 		{
+			"letters that a terminal reverses, in the hint too", "\"a\u202eb\": 1\n" + requiredPart,
+			"x.toml:1:6: there is no \"=\" after the key\n   1 | \"a\ufffdb\": 1\n     |      ^\n  hint: write \"a\ufffdb\" = value, with = instead of the colon",
+		},
+		{
 			"text that is not UTF-8", "thing_name = \"\xff\"\n" + requiredPart,
 			"x.toml:1:15: the text is not UTF-8\n   1 | thing_name = \"\ufffd\"\n     |               ^\n  hint: save the file as UTF-8",
 		},
