@@ -95,7 +95,8 @@ func TestTheTableFitsEightyColumnsAndCannotSteerATerminal(t *testing.T) {
 	nasty := "a\x1b[2Jb\r\n\tc" + long
 	s := agent.Status{
 		Version: version.Info{Version: nasty}, Thing: strings.Repeat("t", 128),
-		MQTT:     agent.MQTTStatus{Endpoint: long, ClientID: long, State: "other", LastError: nasty},
+		MQTT:     agent.MQTTStatus{Endpoint: long, ClientID: long, State: "other", LastError: nasty, LastHint: nasty},
+		State:    &agent.StateStatus{Directory: nasty, LastError: nasty, Hint: nasty},
 		Services: []agent.ServiceStatus{{Service: long, Target: long, Enabled: true}},
 		Tunnels: []session.Status{{
 			Session: "ba7816bf", State: session.Connecting, LastError: nasty, LastHint: nasty, Reason: nasty, Hint: nasty,
@@ -103,7 +104,7 @@ func TestTheTableFitsEightyColumnsAndCannotSteerATerminal(t *testing.T) {
 				{Service: strings.Repeat("s", 128), Connections: 99999, BytesIn: math.MaxUint64, BytesOut: math.MaxUint64, LastError: nasty},
 				{Service: "SSH"},
 			},
-		}},
+		}, {Session: nasty[:8], State: session.Ended, Reason: "ended", Hint: nasty}},
 	}
 	for line := range strings.Lines(table(s)) {
 		line = strings.TrimSuffix(line, "\n")
