@@ -6,6 +6,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator/connect"
 )
 
@@ -18,5 +19,16 @@ func TestAnEndIsToldWithoutTheLocalSocket(t *testing.T) {
 	}
 	if err := tunnelError(&net.OpError{Op: "write", Net: "tcp4", Err: errors.New("broken pipe")}); err != nil {
 		t.Errorf("the local end's failure counts as the tunnel's: %v", err)
+	}
+}
+
+// What comes from the other end of the socket cannot steer the terminal on which it is shown.
+func TestAFailuresWordsAreSafeToShow(t *testing.T) {
+	const nasty, want = "a\x1b[2Jb\nerror: forged\u202e", "a [2Jb error: forged"
+	for _, reason := range []int{int(connect.ServiceRefused), reasonOther, reasonStopped} {
+		err := (&failure{reason, nasty, nasty}).err()
+		if err.Error() != want || hint.Of(err) != want {
+			t.Errorf("reason %d: error %q, hint %q, want %q", reason, err, hint.Of(err), want)
+		}
 	}
 }
