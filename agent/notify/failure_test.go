@@ -312,6 +312,7 @@ func TestWhyNoConnectionIsPossible(t *testing.T) {
 		want string
 	}{
 		{"the name does not exist", dns(true, false), "describe-endpoint"},
+		{"a name in .local", &net.DNSError{Err: "no such host", Name: "Broker.local.", IsNotFound: true}, "mDNS"},
 		{"DNS does not answer", dns(false, true), "no answer from DNS"},
 		{"refused", &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, "nothing listens there"},
 		{"no route", &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ENETUNREACH)}, "no route"},
