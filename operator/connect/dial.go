@@ -179,6 +179,13 @@ func (c *conn) Close() error {
 	return err
 }
 
+// Abort is Close with a reset for the service, which may miss what was written last.
+func (c *conn) Abort() error {
+	c.closed.Store(true)
+	_ = c.far.Close() // the tunnel takes it for a failure: of a pair's near end it would only see the end
+	return c.Close()
+}
+
 // addr is a thing and its service.
 type addr string
 

@@ -71,6 +71,9 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 	}
 }
 
+// errClientReset is how the end of a client that has reset its connection is told to the holder.
+var errClientReset = &connect.Error{Reason: connect.ConnectionReset, Text: "the client has reset the connection"}
+
 // join carries local to service until both directions have ended, and closes it: with a reset if the end is not an orderly one.
 func (t *Tunnel) join(ctx context.Context, service string, local net.Conn) (received int64, err error) {
 	// A reset is what local sees until its last byte is on its way, even if this process is killed.
@@ -99,7 +102,10 @@ func (t *Tunnel) join(ctx context.Context, service string, local net.Conn) (rece
 		if err == nil {
 			_ = remote.(*stream).CloseWrite()
 		} else {
-			_ = remote.Close() // the client has reset it, or the tunnel takes nothing more
+			// The client has reset it, or the tunnel takes nothing more.
+			_ = remote.SetWriteDeadline(time.Now().Add(time.Second))
+			_ = remote.(*stream).end(errClientReset)
+			_ = remote.Close()
 		}
 		sent <- err
 	}()

@@ -183,6 +183,10 @@ func (c *session) carry(h *held, conn net.Conn, spoken <-chan struct{}) {
 			_ = half.CloseWrite()
 		}
 	}
+	// Its reset is passed on; an end without a word is none.
+	if a, ok := conn.(interface{ Abort() error }); ok && isReason(err, connect.ConnectionReset) && !errors.Is(err, errWrite) {
+		_ = a.Abort()
+	}
 	if !errors.Is(err, net.ErrClosed) || errors.Is(err, errWrite) {
 		_, _ = io.Copy(io.Discard, c.r) // until the client is gone
 	}
