@@ -14,6 +14,7 @@ import (
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox/relay"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // daemon is one process of a culvertd that keeps connections.
@@ -66,13 +67,18 @@ func TestWhyAConnectionEnded(t *testing.T) {
 				first.dial = tt.dial
 			}
 			stop := make(chan struct{})
-			c := newCloud(t, func(ctx context.Context, cfg proxy.Connection) {
+			var c *cloud
+			c = newCloud(t, func(ctx context.Context, cfg proxy.Connection) {
 				stopped, cancel := context.WithCancel(ctx)
 				go func() {
 					<-stop
 					cancel()
 				}()
 				first.run(stopped, cfg)
+				// What the relay has not read of a websocket when the next one takes its place is lost.
+				harness.Poll(20*time.Second, func() bool {
+					return ctx.Err() != nil || c.Store.List("")[0].DestinationState.Status == tunnels.Disconnected
+				})
 				second.run(ctx, cfg)
 			})
 			cfg, heard := c.config(), &news{}

@@ -59,6 +59,16 @@ func (p *peer) next(into []byte) (batch, pong []byte) {
 	return nil, nil
 }
 
+// unwritable lets the reader end the connection. What a peer sent before it closed its connection may still be on its way
+// here, and counts.
+func (p *peer) unwritable() {
+	p.finishing.Lock()
+	defer p.finishing.Unlock()
+	if !p.finished {
+		_ = p.ws.SetReadDeadline(time.Now().Add(linger))
+	}
+}
+
 // send writes a batch of whole frames as websocket messages.
 func (p *peer) send(batch []byte) bool {
 	p.writing.Lock()
@@ -73,7 +83,7 @@ func (p *peer) send(batch []byte) bool {
 			p.throttle(limits, n)
 		}
 		if err := p.ws.WriteMessage(websocket.BinaryMessage, batch[:n]); err != nil {
-			p.finish(ending{closed: true, why: "write failed"})
+			p.unwritable()
 			return false
 		}
 		batch = batch[n:]
