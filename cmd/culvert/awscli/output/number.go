@@ -120,7 +120,7 @@ func parseNumber(s string) any {
 	}
 	isDigit := func(i int) bool { return i >= 0 && i < len(s) && '0' <= s[i] && s[i] <= '9' }
 	for i := range len(s) {
-		if s[i] == '_' && !(isDigit(i-1) && isDigit(i+1)) {
+		if s[i] == '_' && (!isDigit(i-1) || !isDigit(i+1)) {
 			return nil
 		}
 	}
