@@ -149,6 +149,11 @@ func (c *connection) readTarget(p []byte) (n int, sum uint32) {
 // moved notes that n bytes passed the target by.
 func (c *connection) moved(n int) {
 	c.touch()
+	c.noteSpeed(n)
+}
+
+// noteSpeed notes a read or a write of n bytes. It needs no lock.
+func (c *connection) noteSpeed(n int) {
 	if n >= fastLeast {
 		fastest.moved(c.target, n, time.Now())
 	}

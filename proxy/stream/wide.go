@@ -8,7 +8,7 @@ import (
 
 const (
 	// wideBuffer is what the fastest targets get in place of socketBuffer, in bytes. With it a daemon needs a third less
-	// processor time for bulk: it sleeps and wakes up less often. (BenchmarkResumption)
+	// processor time for bulk, because it waits less often. BenchmarkResumption measures it.
 	wideBuffer = 256 << 10
 	// widePlaces is how many targets have it at a time. In all, that is 4 MiB of the kernel's memory at most.
 	widePlaces = 4

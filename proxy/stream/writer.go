@@ -74,9 +74,7 @@ func (c *connection) writeOut(b *chunk) error {
 		_ = c.target.SetWriteDeadline(deadline)
 		c.unlock()
 		n, err := c.target.Write(p[:min(piece, len(p))])
-		if n >= fastLeast {
-			fastest.moved(c.target, n, time.Now())
-		}
+		c.noteSpeed(n)
 		c.relock()
 		c.took(n)
 		if n > 0 {
