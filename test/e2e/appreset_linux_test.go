@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/operator/holder"
-	"github.com/culvert-iot/culvert/sandbox"
 )
 
 // An application that resets its connection is seen to do so at the other end, through culvert connect and culvertd.
@@ -25,25 +24,7 @@ func TestAnApplicationsResetCrossesTheTunnel(t *testing.T) {
 			if c.shares && !holder.Supported {
 				t.Skip("this system has no holders")
 			}
-			target, accepted := acceptOne(t)
-			box := startSandbox(t, sandbox.Config{Services: map[string]string{"APP": target}})
-			startSubscribed(t, box)
-			o := newOperatorSite(t, box)
-			if c.shares {
-				o.share(t)
-			}
-			_, address, _ := o.startConnect(t, "pi-1", "APP")
-			client, err := net.Dial("tcp", address)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
-			sendHalf(t, client)
-			service := <-accepted
-			defer service.Close()
-			receiveHalf(t, service)
-			sendHalf(t, service)
-			receiveHalf(t, client)
+			_, _, client, service := halfway(t, c.shares)
 
 			resets, sees := client, service
 			if c.byTarget {

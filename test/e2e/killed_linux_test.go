@@ -30,25 +30,7 @@ func TestAKilledProgramsConnectionsDoNotLookComplete(t *testing.T) {
 			if c.shares && !holder.Supported {
 				t.Skip("this system has no holders")
 			}
-			target, accepted := acceptOne(t)
-			box := startSandbox(t, sandbox.Config{Services: map[string]string{"APP": target}})
-			device, _ := startSubscribed(t, box)
-			o := newOperatorSite(t, box)
-			if c.shares {
-				o.share(t)
-			}
-			command, address, _ := o.startConnect(t, "pi-1", "APP")
-			client, err := net.Dial("tcp", address)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
-			sendHalf(t, client)
-			service := <-accepted
-			defer service.Close()
-			receiveHalf(t, service)
-			sendHalf(t, service)
-			receiveHalf(t, client)
+			device, command, client, service := halfway(t, c.shares)
 
 			killed, application := command, client
 			if c.device {
@@ -100,4 +82,30 @@ func kill(t *testing.T, cmd *exec.Cmd) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// halfway connects a client to a service through culvert connect and culvertd. Each has sent half of what it has to say, and
+// the other has it. shares lets the operator's commands share a holder's tunnel.
+func halfway(t *testing.T, shares bool) (device *daemon, command *exec.Cmd, client, service net.Conn) {
+	t.Helper()
+	target, accepted := acceptOne(t)
+	box := startSandbox(t, sandbox.Config{Services: map[string]string{"APP": target}})
+	device, _ = startSubscribed(t, box)
+	o := newOperatorSite(t, box)
+	if shares {
+		o.share(t)
+	}
+	command, address, _ := o.startConnect(t, "pi-1", "APP")
+	client, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	sendHalf(t, client)
+	service = <-accepted
+	t.Cleanup(func() { _ = service.Close() })
+	receiveHalf(t, service)
+	sendHalf(t, service)
+	receiveHalf(t, client)
+	return device, command, client, service
 }
