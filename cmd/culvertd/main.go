@@ -135,12 +135,7 @@ func (p *program) parse(flags *flag.FlagSet, args []string) (done bool, err erro
 
 // command finds a command's name among options; -1 if there is none.
 func (p *program) command(args []string) int {
-	for i, arg := range args {
-		if p.commands()[arg] != nil {
-			return i
-		}
-	}
-	return -1
+	return slices.IndexFunc(args, func(arg string) bool { return p.commands()[arg] != nil })
 }
 
 // wrongOption explains err, which package flag returned after it had read arg.
