@@ -7,7 +7,7 @@ import "hash/crc32"
 func (s *Stream) Pending() bool {
 	switch s.out {
 	case records:
-		return s.due != due{} || s.next < s.sent || s.ended && !s.endSent
+		return s.due != due{} || s.repeats() > 0 || s.ended && !s.endSent && s.next == s.sent
 	case resuming:
 		return s.due.resume || s.due.open
 	default:
@@ -52,9 +52,9 @@ func (s *Stream) Next(buf []byte) ([]byte, bool) {
 	case d.ping:
 		d.ping, s.probed = false, true
 		r = Record{Type: Ping}
-	case s.next < s.sent:
+	case s.repeats() > 0:
 		return s.again(buf), true
-	case s.ended && !s.endSent:
+	case s.ended && !s.endSent && s.next == s.sent:
 		s.endSent = true
 		r = Record{Type: End, Total: s.sent, Sum: s.sentSum}
 	default:
@@ -70,15 +70,30 @@ func (s *Stream) position(t Type) Record {
 	return Record{Type: t, ID: s.id, Received: s.told, Sum: s.sum, Limit: s.granted, At: s.open.at}
 }
 
+// repeats is how many bytes that a transport has lost may be sent again. What went out in plain form may have been more
+// than the far end's credit.
+func (s *Stream) repeats() uint64 {
+	most := min(s.sent, s.limit)
+	return most - min(most, s.next)
+}
+
 // again repeats bytes that a transport has lost.
 func (s *Stream) again(buf []byte) []byte {
 	at := len(buf)
-	room := cap(buf) - at - 1
-	n := s.replay.copyAt(int(s.next-s.kept), buf[at+1:at+1+room]) //nolint:gosec // bounded by the replay
-	s.next += uint64(n)                                           //nolint:gosec // never negative
+	room := min(uint64(cap(buf)-at-1), s.repeats())                    //nolint:gosec // never negative
+	n := s.replay.copyAt(int(s.next-s.kept), buf[at+1:at+1+int(room)]) //nolint:gosec // bounded by the replay
+	s.next += uint64(n)                                                //nolint:gosec // never negative
 	buf = buf[:at+1+n]
-	buf[at] = byte(Bytes)
+	buf[at] = s.bytesType(s.next)
 	return buf
+}
+
+// bytesType is the type of a record of bytes up to end. BytesFull says that there is no more credit.
+func (s *Stream) bytesType(end uint64) byte {
+	if end == s.limit {
+		return byte(BytesFull)
+	}
+	return byte(Bytes)
 }
 
 // Head is how many bytes Fill needs before new bytes: 0 while they go out plain.
@@ -137,10 +152,7 @@ func (s *Stream) filled(head []byte) {
 		s.due.ping = true
 	}
 	if len(head) > 0 {
-		head[0] = byte(Bytes)
-		if s.sent == s.limit {
-			head[0] = byte(BytesFull)
-		}
+		head[0] = s.bytesType(s.sent)
 	}
 }
 
@@ -152,7 +164,11 @@ func (s *Stream) Push(p []byte, sum uint32) {
 		s.replay.put(p, true) // within Room
 		return
 	}
-	if s.replay.size+len(p) > plainKept || !s.replay.put(p, false) {
+	most := s.memory.share()
+	if s.kept > 0 {
+		most = min(most, plainKept)
+	}
+	if s.replay.size+len(p) > most || !s.replay.put(p, false) {
 		s.Forget()
 	}
 }

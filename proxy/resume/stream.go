@@ -14,7 +14,8 @@ const (
 	maxWindow = 4 << 20
 	// sliver is the least that is worth a record while memory is short, in bytes.
 	sliver = 16 << 10
-	// plainKept bounds what is kept before it is known whether the far end speaks records, in bytes.
+	// plainKept bounds what is kept before it is known whether the far end speaks records, in bytes, once more than
+	// Memory's share has gone out: probably it does not.
 	plainKept = 256 << 10
 	// creditFraction of the window, once received or taken, is worth a CREDIT at once.
 	creditFraction = 4

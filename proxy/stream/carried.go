@@ -216,8 +216,9 @@ func (c *connection) received(m *mux, payload []byte) {
 		c.end(draining, false)
 		return
 	}
-	if len(data) > 0 && (!c.res.Plain() || m.awaitTaken(c)) {
+	if len(data) > 0 {
 		c.deliverBytes(m, data)
+		m.awaitTaken(c)
 	}
 	if c.closed {
 		return

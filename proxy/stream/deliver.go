@@ -110,17 +110,18 @@ func (m *mux) awaitRoom(c *connection, n int) bool {
 	}
 }
 
-// plainLimit bounds the plain bytes that a target has not taken. Their sender keeps no more of them, either.
+// plainLimit bounds the plain bytes that a target has not taken.
 const plainLimit = 4 * resume.InitialCredit
 
-// awaitTaken waits until c's target has taken all but plainLimit of the received bytes. It is for plain bytes, whose
-// sender does not know yet that its credit is limited. It reports whether the connection goes on.
-func (m *mux) awaitTaken(c *connection) bool {
+// awaitTaken keeps the reader from reading on until c's target has taken all but plainLimit of the plain bytes, whose
+// sender does not know yet that its credit is limited. The bytes count as received, so they are with c already: the
+// websocket may be lost meanwhile.
+func (m *mux) awaitTaken(c *connection) {
 	var since time.Time
 	defer func() { m.resumeReads(since) }()
-	for c.inbox.charged > 0 && c.res.Untaken() > plainLimit {
-		if c.closed || c.dead || m.ended {
-			return false
+	for c.res.Plain() && c.inbox.charged > 0 && c.res.Untaken() > plainLimit {
+		if c.closed || c.dead || m.ended || c.m != m {
+			return
 		}
 		since = m.pauseReads(since)
 		m.writeDeferred()
@@ -128,7 +129,6 @@ func (m *mux) awaitTaken(c *connection) bool {
 			m.awaitTarget(c, since)
 		}
 	}
-	return !c.closed && !c.dead
 }
 
 // pauseReads notes when the reader began to wait: answers to probes stay unread from then on.
