@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -37,8 +38,9 @@ func TestTwoCulvertsUnderBothAnswers(t *testing.T) {
 			source := startSourceWith(t, box, opened.SourceToken, proxy.V3, resume)
 			box.Relay.Faults().Set(relay.Target{}, relay.Conditions{RateLimit: 8 << 20})
 			var all sync.WaitGroup
+			wasCut := make(chan struct{})
 			for n := range byte(connections) {
-				conn := connectTo(t, source, "DATA")
+				conn := &halting{Conn: connectTo(t, source, "DATA"), left: size / 2, goOn: wasCut}
 				all.Go(func() {
 					up, down := seeds(n)
 					if err := exchange(conn, size, n, up, down); err != nil {
@@ -58,10 +60,26 @@ func TestTwoCulvertsUnderBothAnswers(t *testing.T) {
 				})
 				met(t, box.Relay.Faults().Cut(relay.Target{Side: tunnels.Destination}))
 			}
+			close(wasCut)
 			all.Wait()
 			if got := resume.Stats().Resumed > 0; got != c.resumes {
 				t.Errorf("%d connections were resumed", resume.Stats().Resumed)
 			}
 		})
 	}
+}
+
+// halting is a connection that takes no more than left bytes before goOn is closed, so that a transfer cannot be over by
+// then.
+type halting struct {
+	net.Conn
+	left int
+	goOn <-chan struct{}
+}
+
+func (h *halting) Write(p []byte) (int, error) {
+	if h.left -= len(p); h.left < 0 {
+		<-h.goOn
+	}
+	return h.Conn.Write(p)
 }
