@@ -43,7 +43,7 @@ func Restore(m *Memory, v Saved) (*Stream, error) {
 	case v.Version != savedVersion:
 		return nil, fmt.Errorf("state of version %d", v.Version)
 	case v.ID == ID{}, v.Kept > v.Sent, v.Sent-v.Kept != uint64(len(v.Replay)), v.Acked > v.Sent, v.Acked < v.Kept,
-		v.Taken > v.Received, v.Received > v.Granted, v.Window < InitialCredit || v.Window > maxWindow, len(v.Replay) > maxWindow:
+		v.Taken > v.Received, v.Window < InitialCredit || v.Window > maxWindow, len(v.Replay) > maxWindow:
 		return nil, fmt.Errorf("state that makes no sense")
 	}
 	s := New(m)
