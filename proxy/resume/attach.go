@@ -38,8 +38,9 @@ func (s *Stream) Hello(id ID, at Address, keeps bool) {
 	s.in, s.out, s.due.hello, s.keeps = plain, records, true, keeps
 }
 
-// Greets reports whether a destination has yet to send HELLO: before it, no record may go out.
-func (s *Stream) Greets() bool { return s.due.hello }
+// Greets reports whether a destination has yet to send HELLO, or a source the mark. Next says it; before it no other record
+// may go out, since it would pass for bytes of the application.
+func (s *Stream) Greets() bool { return s.due.hello || s.due.mark }
 
 // Known reports whether the source of a destination's connection is known to have its identity.
 func (s *Stream) Known() bool { return s.open.known }

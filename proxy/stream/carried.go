@@ -40,7 +40,8 @@ type carriage struct {
 	creditTimer, confirmTimer *time.Timer
 	creditSet                 bool
 	confirmSet                bool
-	confirmed                 uint64    // what was confirmed when the timer was set
+	asked                     time.Time // since when an answer is awaited; zero: none is
+	confirmed                 uint64    // what was confirmed then
 	tries                     int       // in a row to resume
 	attached                  time.Time // the peer has attached it; zero: not yet
 
@@ -166,9 +167,9 @@ func (c *connection) serveBytes(m *mux, buf, payload []byte) (data []byte, ok bo
 		}
 	}
 	switch {
-	case c.more && c.readErr == nil && c.epoch == epoch && !c.detached && c.wants():
+	case c.more && !c.inputOver() && c.epoch == epoch && !c.detached && c.wants():
 		m.sched.again(&c.member)
-	case c.more && c.readErr == nil: // until there is credit, or a websocket
+	case c.more && !c.inputOver(): // until there is credit, or a websocket
 		c.wake()
 	case !c.inputOver():
 		c.pending = false
@@ -194,6 +195,7 @@ func (c *connection) inputEnded() {
 func (c *connection) received(m *mux, payload []byte) {
 	waiting := c.res.Waiting()
 	data, err := c.res.Receive(payload)
+	c.answeredAll()
 	switch at, answered := c.res.At(); {
 	case err != nil:
 		if waiting {
@@ -360,7 +362,7 @@ func (c *connection) tellClose() {
 		return
 	}
 	if c.res.Greets() {
-		c.tellNext() // else CLOSE would be taken for bytes of the target
+		c.tellNext() // else CLOSE would be taken for bytes of the application
 	}
 	c.m.tellRecord(c.s, c.id, r)
 	c.m.tell(c.s.reset(c.id))

@@ -106,7 +106,7 @@ func (m *mux) move(c *connection, s *stream, id uint32) {
 	c.joinTunnel(m)
 	m.resume.Ending.Done()
 	m.stats.get(s.name).Connections++
-	c.detached = false
+	c.detached, c.asked = false, time.Time{}
 	c.epoch++
 	if m.cfg.OnStream != nil {
 		m.cfg.OnStream()
@@ -217,6 +217,7 @@ func (c *connection) openElsewhere() {
 	s.conns[c.id] = c
 	c.member = member{conn: c, born: c.m.sched.message, overhead: overhead(c)}
 	c.epoch++
+	c.asked = time.Time{}
 	c.res.Resume()
 	c.m.tell(s.message(frame.ConnectionStart, c.id))
 	c.tellNext()
@@ -275,15 +276,29 @@ func (m *mux) resumeLater(c *connection) {
 
 // watchConfirmation takes the stream for lost when the destination confirms nothing for too long.
 func (c *connection) watchConfirmation() {
-	if c.confirmSet || !c.m.source || c.closed || c.detached || !c.awaitsAnswer() {
+	switch {
+	case !c.m.source || c.closed || c.detached || !c.awaitsAnswer():
 		return
+	case c.asked.IsZero():
+		c.asked, c.confirmed = time.Now(), c.res.Confirmed()
 	}
-	c.confirmSet, c.confirmed = true, c.res.Confirmed()
-	if c.confirmTimer == nil {
+	switch {
+	case c.confirmSet:
+		return
+	case c.confirmTimer == nil:
 		c.confirmTimer = time.AfterFunc(confirmTimeout, c.unconfirmed)
-		return
+	default:
+		c.confirmTimer.Reset(confirmTimeout)
 	}
-	c.confirmTimer.Reset(confirmTimeout)
+	c.confirmSet = true
+}
+
+// answeredAll is called with each message of the destination. When it owes no more answers, the time that it has for the
+// next one begins anew. The timer stays: it looks at the time when it is over.
+func (c *connection) answeredAll() {
+	if !c.asked.IsZero() && !c.awaitsAnswer() {
+		c.asked = time.Time{}
+	}
 }
 
 func (c *connection) awaitsAnswer() bool { return c.res.Waiting() || c.res.Unconfirmed() }
@@ -292,10 +307,16 @@ func (c *connection) unconfirmed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.confirmSet = false
+	left := confirmTimeout - time.Since(c.asked)
 	switch {
 	case c.closed || c.detached || !c.awaitsAnswer():
-	case c.confirmed != c.res.Confirmed():
+		c.asked = time.Time{}
+	case c.asked.IsZero() || c.confirmed != c.res.Confirmed():
+		c.asked = time.Time{}
 		c.watchConfirmation()
+	case left > 0:
+		c.confirmSet = true
+		c.confirmTimer.Reset(left)
 	default:
 		m, s := c.m, c.s
 		m.warn("unconfirmed "+s.name, "the device does not answer: its connections are resumed", "service", s.name, "stream", s.id)

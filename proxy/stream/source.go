@@ -156,6 +156,7 @@ func (s *Source) Open(service string, local net.Conn) error {
 		c.res.Open(resume.NewID(), at)
 		c.tellNext()
 		c.carry()
+		c.watchConfirmation()
 	default:
 		c.offer()
 	}
