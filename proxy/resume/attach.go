@@ -88,6 +88,9 @@ func (s *Stream) Accept(r *Record, at Address) error {
 	return nil
 }
 
+// Overtaken reports whether the far end has said more since it wrote r, an OPEN or a RESUME: another transport was faster.
+func (s *Stream) Overtaken(r *Record) bool { return r.Received < s.Confirmed() || r.Limit < s.limit }
+
 // Detach ends the use of the present transport, which may have lost any of what was sent.
 func (s *Stream) Detach() {
 	s.in, s.out, s.due, s.endSent, s.probed = detached, detached, due{}, false, false

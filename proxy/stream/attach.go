@@ -95,6 +95,12 @@ func (m *mux) resumed(c *connection, r *resume.Record, w resume.Conn) {
 		return
 	}
 	m.stats.get(s.name).Total-- // c is no separate connection
+	if !was.detached && was.res.Overtaken(r) {
+		// The source has given this websocket up, and it was slow to say so.
+		m.cfg.Logger.Debug("late attachment ignored", "service", s.name)
+		c.end(aborted, true)
+		return
+	}
 	c.end(aborted, false)
 	if !was.detached { // the later attachment wins
 		was.epoch++

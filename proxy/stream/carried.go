@@ -288,7 +288,7 @@ func (c *connection) deliverBytes(m *mux, p []byte) {
 	if grow > smallChunk && m.resume.Memory.Exhausted() {
 		m.relieve(c)
 	}
-	if c.closed {
+	if c.state == aborted { // one that drains still takes what came before its end
 		return
 	}
 	m.resume.Memory.Take(grow, true)
