@@ -316,7 +316,9 @@ func (f *finder) open(ctx context.Context) (*tunnel, error) {
 	if id == "" || token == "" {
 		return nil, fmt.Errorf("open a tunnel: the answer of the control API has no tunnel id or no source access token")
 	}
-	return &tunnel{id: id, services: names, opened: true, expires: time.Now().Add(cmp.Or(f.Lifetime, maxLifetime)), token: secret.New(token)}, nil
+	// Without the monotonic clock's reading, which stands still while a laptop sleeps: the service's clock goes on.
+	expires := time.Now().Round(0).Add(cmp.Or(f.Lifetime, maxLifetime))
+	return &tunnel{id: id, services: names, opened: true, expires: expires, token: secret.New(token)}, nil
 }
 
 // maxNamed bounds the services of a new tunnel, unless the caller wants more.
