@@ -91,7 +91,7 @@ type Config struct {
 	Also []string
 
 	New      bool // always open a tunnel
-	TakeOver bool // reuse a tunnel even if another source is connected to it, which ends that session
+	TakeOver bool // at the start, reuse a tunnel even if another source is connected to it, which ends that session
 	Keep     bool // leave a tunnel open that was opened here, and throw its source token away
 
 	// Price is what one tunnel costs, for a person to read before it is opened; "" says that it costs something.

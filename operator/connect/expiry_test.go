@@ -40,3 +40,36 @@ func TestATunnelThatExpiresIsReplacedUnderItsConnections(t *testing.T) {
 		}
 	}
 }
+
+// --take-over is consent to end the session on one tunnel. When that tunnel is closed, the connections go on without taking
+// another operator's.
+func TestConsentToTakeOverIsForOneTunnel(t *testing.T) {
+	t.Parallel()
+	d := newDaemon(t)
+	c := newCloud(t, d.run)
+	cfg, heard := c.config(), &news{}
+	id := c.leaveTunnel(t)
+	cfg.Progress, cfg.TakeOver = heard.event, true
+	taker := openTunnel(t, cfg, "SSH")
+	conn := dial(t, taker, "SSH")
+	talk(t, conn, "hello")
+	other := openTunnel(t, c.config(), "SSH")
+	others := dial(t, other, "SSH")
+	talk(t, others, "hello")
+	if taker.ID() != id || other.ID() == id {
+		t.Fatalf("the tunnels are %s and %s; %s was to be taken over", taker.ID(), other.ID(), id)
+	}
+	if err := c.Store.Close(id, false); err != nil {
+		t.Fatal(err)
+	}
+	talk(t, conn, "and more")
+	if taker.ID() == id || taker.ID() == other.ID() {
+		t.Errorf("it goes on over tunnel %s; the closed one is %s and the other operator's %s\n%s", taker.ID(), id, other.ID(), heard)
+	}
+	talk(t, others, "and more")
+	select {
+	case <-other.Done():
+		t.Errorf("the other operator lost the tunnel: %v", other.Err())
+	default:
+	}
+}

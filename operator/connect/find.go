@@ -57,6 +57,14 @@ type finder struct {
 	sight  <-chan sight    // one answer, or nil; see lookOut
 }
 
+// withoutTakeOver is c for later searches: consent to end another operator's session is for the tunnel that was in use
+// when it was given, not for what is found hours later.
+func (c *Config) withoutTakeOver() *Config {
+	later := *c
+	later.TakeOver = false
+	return &later
+}
+
 // lookUpTime bounds the wait for the answer.
 const lookUpTime = 3 * time.Second
 

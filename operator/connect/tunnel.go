@@ -65,6 +65,7 @@ func open(ctx context.Context, find *finder) (_ *Tunnel, err error) {
 		return nil, err
 	}
 	find.skip[found.id] = true
+	find.Config = cfg.withoutTakeOver()
 	t := &Tunnel{cfg: cfg, thing: find.thing, session: newSession(cfg, found)}
 	t.keep.Store(cfg.Keep)
 	t.session.next.find = func(ctx context.Context) (*tunnel, error) {
