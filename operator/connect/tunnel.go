@@ -141,7 +141,7 @@ func (t *Tunnel) Services() []string { return slices.Clone(t.session.tunnel().se
 func (t *Tunnel) Expires() time.Time { return t.session.tunnel().expires }
 
 // Watch reports to [Config].Progress when the device leaves the tunnel and comes back, and notifies a device that does
-// not come back by itself, until ctx ends. [Tunnel.Serve] does the same.
+// not come back by itself, until ctx or the tunnel ends. [Tunnel.Serve] does the same.
 func (t *Tunnel) Watch(ctx context.Context) { t.watching.Do(func() { t.watchDevice(ctx) }) }
 
 // Keep replaces [Config].Keep.

@@ -22,14 +22,24 @@ const (
 	silenceEvery = time.Minute
 )
 
-// watchDevice says when the device leaves the tunnel and comes back, until ctx ends. A device that was back before it was
-// seen to leave is not worth a line. One that has lost its state, as in a container that was replaced, waits to be notified:
-// its token is rotated, which does that.
+// watchDevice says when the device leaves the tunnel and comes back, until ctx or the tunnel ends. A device that was back
+// before it was seen to leave is not worth a line. One that has lost its state, as in a container that was replaced, waits to
+// be notified: its token is rotated, which does that.
 func (t *Tunnel) watchDevice(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-t.session.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	var away time.Time // since when, or zero
 	var notified time.Time
 	for delay := watchPoll; t.session.untilLook(ctx, delay); {
-		d, err := t.cfg.describe(ctx, t.session.tunnel().id)
+		present := t.session.tunnel()
+		d, err := t.cfg.describe(ctx, present.id)
 		if err != nil || d.Status != types.TunnelStatusOpen {
 			continue // the source learns of the tunnel's end
 		}
@@ -46,13 +56,15 @@ func (t *Tunnel) watchDevice(ctx context.Context) {
 			away, delay = now, awayPoll
 			t.session.setAway(true)
 			t.cfg.tell(DeviceLeft, "%s has left the tunnel", []any{t.thing})
+		case t.session.isLostIn(d):
+			// A rotation would end the device's connection to the other operator. This side learns of it with its next link.
 		case now.Sub(away) >= awayGrace && now.Sub(notified) >= notifyEvery:
 			if notified.IsZero() {
-				t.cfg.adviseFull(ctx, t.thing, t.session.tunnel().id)
+				t.cfg.adviseFull(ctx, t.thing, present.id)
 			}
 			notified = now
 			t.cfg.step("notifying %s once more", t.thing)
-			if err := t.cfg.notify(ctx, t.session.tunnel(), t.thing); err != nil && ctx.Err() == nil {
+			if err := t.cfg.notify(ctx, present, t.thing); err != nil && ctx.Err() == nil {
 				t.cfg.notice("the token of %s could not be rotated: %v", t.thing, err)
 			}
 			t.cfg.step("waiting for %s", t.thing)
@@ -82,6 +94,15 @@ func (s *session) untilLook(ctx context.Context, delay time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// isLostIn reports whether d shows another operator as the tunnel's source: it connected after this side did.
+func (s *session) isLostIn(d *types.Tunnel) bool {
+	s.mu.Lock()
+	mine, known := s.connectedAt, s.recorded > 0 && s.recorded == s.redials
+	s.mu.Unlock()
+	at, connected := changed(d.SourceConnectionState)
+	return known && connected && at.After(mine)
 }
 
 // setAway records whether the device was said to have left, and returns what was recorded before.
