@@ -86,11 +86,12 @@ func Rough(d time.Duration) string {
 type Client struct {
 	cfg aws.Config
 
-	mu   sync.Mutex
-	data *iotdata.Client
+	mu     sync.Mutex
+	data   *iotdata.Client
+	failed error     // why there is no data; see dataPlane
+	at     time.Time // of failed
 
-	socketsMu     sync.Mutex
-	socketsDenied bool // the caller may not see addresses
+	access access
 }
 
 // New returns a client. It calls AWS only when it is asked.
@@ -108,17 +109,7 @@ func (c *Client) LookClient(ctx context.Context, clientID string) (State, error)
 	if err != nil {
 		return State{}, err
 	}
-	c.socketsMu.Lock()
-	sockets := !c.socketsDenied
-	c.socketsMu.Unlock()
-	connection, err := data.GetConnection(ctx, clientID, sockets)
-	if sockets && iotdata.IsDenied(err) {
-		if connection, err = data.GetConnection(ctx, clientID, false); err == nil {
-			c.socketsMu.Lock()
-			c.socketsDenied = true
-			c.socketsMu.Unlock()
-		}
-	}
+	connection, err := c.access.connection(ctx, data, clientID)
 	switch {
 	case iotdata.IsNotFound(err):
 		return State{ClientID: clientID}, nil
@@ -163,15 +154,26 @@ func (c *Client) ping(ctx context.Context, thing, payload string, timeout time.D
 	return time.Since(start), err
 }
 
-// dataPlane returns the client of the account's endpoint, which is looked up once.
+// failureLife is how long a look-up of the endpoint that failed answers for the next ones: many things are asked about at
+// once, and each would wait for the network or for AWS in turn.
+const failureLife = time.Second
+
+// dataPlane returns the client of the account's endpoint, which is looked up once. A refusal stands: iot:DescribeEndpoint
+// is allowed or not, whatever the thing.
 func (c *Client) dataPlane(ctx context.Context) (*iotdata.Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.data != nil {
 		return c.data, nil
 	}
+	if c.failed != nil && (iotdata.IsDenied(c.failed) || time.Since(c.at) < failureLife) {
+		return nil, c.failed
+	}
 	endpoint, err := c.Endpoint(ctx)
 	if err != nil {
+		if ctx.Err() == nil { // the end of this caller's context says nothing to others
+			c.failed, c.at = err, time.Now()
+		}
 		return nil, err
 	}
 	c.data = iotdata.NewFromConfig(c.cfg, endpoint)
