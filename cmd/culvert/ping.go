@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
 	"github.com/culvert-iot/culvert/internal/hint"
@@ -16,6 +17,7 @@ import (
 	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/operator/iotdata"
 	"github.com/culvert-iot/culvert/operator/presence"
+	"github.com/culvert-iot/culvert/operator/retries"
 )
 
 // pingOptions are the flags of ping, which are those of ping(8).
@@ -41,6 +43,9 @@ func newPingCommand() *cobra.Command {
 			"the permission to send messages, ping shows what AWS knows of the connection.\n\n" +
 			"A device answers if mqtt.answer_pings is on and its policy allows iot:Publish and iot:RetainPublish on " +
 			"topic/culvert/THING/pong. The caller needs iot:GetRetainedMessage on the same topic to read it.\n\n" +
+			"A message that does not reach the device counts as lost, with a line that says why, and the next one follows. " +
+			"Only what waiting cannot change ends ping at its first message: there is no such thing, or no permission, or " +
+			"no credentials.\n\n" +
 			"Exit codes: 0 the device answered, 1 it did not, 2 something else is wrong.",
 		Example: "  culvert ping pi-1\n" +
 			"  culvert ping -c 1 -q pi-1 && culvert ssh pi-1",
@@ -88,6 +93,7 @@ func runPing(cmd *cobra.Command, o *pingOptions, thing string) error {
 		fmt.Fprintf(out, "PING %s (MQTT client %s)\n", thing, presence.ClientID(thing))
 	}
 	var times roundTrips
+	var refusal error               // of the last message, if the caller may not send any
 	var answer <-chan answerOrError // culvertd's answer about itself; nil until a message was acknowledged
 	for seq := 1; o.count == 0 || seq <= o.count; seq++ {
 		var took time.Duration
@@ -99,23 +105,28 @@ func runPing(cmd *cobra.Command, o *pingOptions, thing string) error {
 				answer = await(ctx, client, thing, mark)
 			}
 		}
+		if seq == 1 && err != nil && ctx.Err() == nil && !passes(cfg, err) {
+			if end := pingEnd(ctx, out, client, exists, thing, err); end != nil {
+				return end
+			}
+		}
+		refusal = nil
+		line := ""
 		switch {
 		case ctx.Err() != nil:
 			times.sent++
 		case err == nil:
 			times.add(took)
-			if !o.quiet {
-				fmt.Fprintf(out, "acknowledged: seq=%d time=%s\n", seq, milliseconds(took))
-			}
-		case iotdata.IsTimeout(err):
-			times.sent++
-			if !o.quiet {
-				fmt.Fprintf(out, "no acknowledgement within %v: seq=%d\n", o.timeout, seq)
-			}
-		case iotdata.IsNotFound(err), iotdata.IsDenied(err):
-			return pingState(ctx, out, client, exists, thing, err)
+			line = fmt.Sprintf("acknowledged: seq=%d time=%s", seq, milliseconds(took))
 		default:
-			return pingError(err)
+			times.sent++
+			line = o.lost(seq, err)
+			if iotdata.IsDenied(err) {
+				refusal = err
+			}
+		}
+		if line != "" && !o.quiet {
+			fmt.Fprintln(out, line)
 		}
 		if o.count > 0 && seq == o.count {
 			break
@@ -133,7 +144,40 @@ func runPing(cmd *cobra.Command, o *pingOptions, thing string) error {
 		printAnswer(out, thing, <-answer, o.quiet)
 		return nil
 	}
-	return pingState(context.WithoutCancel(ctx), out, client, exists, thing, nil)
+	return pingState(context.WithoutCancel(ctx), out, client, exists, thing, refusal)
+}
+
+// lost is the line of a message that was not acknowledged.
+func (o *pingOptions) lost(seq int, err error) string {
+	switch {
+	case iotdata.IsTimeout(err):
+		return fmt.Sprintf("no acknowledgement within %v: seq=%d", o.timeout, seq)
+	case iotdata.IsNotFound(err):
+		return fmt.Sprintf("not connected: seq=%d", seq)
+	}
+	return fmt.Sprintf("failed: seq=%d: %s", seq, hint.Line(operator.Explain(err)))
+}
+
+// passes reports whether an error may be over when the next message is sent: the device was slow, AWS was busy, or the
+// network was away. Missing credentials may look like the latter.
+func passes(cfg aws.Config, err error) bool {
+	return iotdata.IsTimeout(err) || operator.KindOf(err) != operator.Configuration && retries.Of(cfg).IsErrorRetryable(err)
+}
+
+// pingEnd returns how ping ends at an error of its first message that does not pass; nil: the device may come.
+func pingEnd(ctx context.Context, out io.Writer, client *presence.Client, exists connect.Config, thing string, err error) error {
+	switch {
+	case iotdata.IsNotFound(err): // the client is not connected
+		if state, err := client.Look(ctx, thing); err == nil && !state.Known {
+			if err := exists.CheckThing(ctx, thing); err != nil {
+				return &exitError{exitPingOther, err}
+			}
+		}
+		return nil
+	case iotdata.IsDenied(err):
+		return pingState(ctx, out, client, exists, thing, err)
+	}
+	return pingError(err)
 }
 
 type answerOrError struct {
