@@ -103,6 +103,7 @@ func finishRoot(root *cobra.Command) *cobra.Command {
 	for _, c := range root.Commands() {
 		addVersionFlag(c)
 		completeThingFlags(c, "thing", "thing-name", "close")
+		noteConnectivity(c)
 	}
 	root.SetHelpCommandGroupID(groupAbout)
 	root.SetCompletionCommandGroupID(groupAbout)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/culvert-iot/culvert/operator/connect"
@@ -16,8 +17,12 @@ import (
 // selection holds the flags that select things other than by name.
 type selection struct{ query, attribute, group string }
 
+// fleetQuery is the annotation of a --query that is a fleet indexing query, and not the AWS CLI's JMESPath.
+const fleetQuery = "fleet"
+
 func (s *selection) register(f *pflag.FlagSet) {
 	f.StringVar(&s.query, "query", "", "fleet indexing `query`, such as attributes.site:berlin, where the account has fleet indexing")
+	_ = f.SetAnnotation("query", fleetQuery, nil) // the flag exists
 	f.StringVar(&s.attribute, "attribute", "", "`NAME=VALUE` of an attribute of the things")
 	f.StringVar(&s.group, "group", "", "`name` of a thing group")
 }
@@ -32,6 +37,24 @@ func (s *selection) filter(names []string) (fleet.Filter, error) {
 		}
 	}
 	return f, f.Validate()
+}
+
+// noteConnectivity lets a command that selects things say what a query for connectivity means.
+func noteConnectivity(cmd *cobra.Command) {
+	f := cmd.Flags().Lookup("query")
+	if f == nil {
+		return
+	}
+	if _, ok := f.Annotations[fleetQuery]; !ok {
+		return
+	}
+	cmd.PreRun = func(cmd *cobra.Command, _ []string) {
+		quiet := cmd.Flags().Lookup("quiet")
+		if strings.Contains(f.Value.String(), "connectivity.") && (quiet == nil || quiet.Value.String() != "true") {
+			fmt.Fprintln(cmd.ErrOrStderr(), "culvert: connectivity in --query counts a client named as the thing, and not culvertd; "+
+				"culvert ls --online asks for culvertd")
+		}
+	}
 }
 
 // looker asks for the state of a thing's agent.

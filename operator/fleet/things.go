@@ -146,8 +146,7 @@ func explainIndex(err error) error {
 		return hint.Wrap(err, "AWS is still building the index: try again in some minutes")
 	}
 	if _, ok := errors.AsType[*types.InvalidQueryException](err); ok {
-		return hint.Wrap(err, `a query is terms such as attributes.site:berlin, thingName:pi-*, thingGroupNames:lab or `+
-			"connectivity.connected:true, joined by AND, OR and NOT")
+		return hint.Wrap(err, "a query is terms such as attributes.site:berlin, thingName:pi-* or thingGroupNames:lab, joined by AND, OR and NOT")
 	}
 	_, missing := errors.AsType[*types.ResourceNotFoundException](err)
 	_, invalid := errors.AsType[*types.InvalidRequestException](err)
