@@ -2,11 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/culvert-iot/culvert/operator"
+	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/operator/fleet"
 	"github.com/culvert-iot/culvert/operator/openssh"
 	"github.com/culvert-iot/culvert/operator/presence"
@@ -90,8 +93,12 @@ func (o *inventoryOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 	cfg = operator.ForMany(cfg)
 	var all inventory
 	all.All.Hosts, all.Meta.HostVars = []string{}, map[string]map[string]string{}
-	looking := presence.New(cfg)
+	looking := existing(presence.New(cfg), connect.FromAWS(cfg), filter.Names)
 	for names, err := range fleet.Things(ctx, cfg, filter) {
+		if e, ok := errors.AsType[*fleet.AbsentError](err); ok && len(e.Names) == 0 {
+			fmt.Fprintln(cmd.ErrOrStderr(), "culvert:", e)
+			break
+		}
 		if err != nil {
 			return lsError(err)
 		}

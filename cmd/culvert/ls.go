@@ -93,16 +93,20 @@ func runLs(cmd *cobra.Command, o *lsOptions, filter fleet.Filter) error {
 	if o.versions {
 		l.answers = looker
 	}
-	known := connect.FromAWS(cfg)
-	shown, none, unknown := 0, error(nil), error(nil)
+	check := existing(looker, connect.FromAWS(cfg), filter.Names)
+	shown, absent, unknown := 0, fleet.AbsentError{Region: cfg.Region}, error(nil)
 	for names, err := range fleet.Things(ctx, cfg, filter) {
+		if e, ok := errors.AsType[*fleet.AbsentError](err); ok {
+			absent.Names, absent.Patterns = append(absent.Names, e.Names...), e.Patterns
+			break
+		}
 		if err != nil {
 			return lsError(err)
 		}
 		var page []fleet.Thing
-		for _, t := range fleet.Look(ctx, existing(looker, known, filter.Names), names) {
+		for _, t := range fleet.Look(ctx, check, names) {
 			if _, missing := errors.AsType[*connect.Error](t.Err); missing {
-				none = cmp.Or(none, t.Err)
+				absent.Names = append(absent.Names, t.Name)
 				continue
 			}
 			if t.Err != nil && unknown == nil {
@@ -128,12 +132,15 @@ func runLs(cmd *cobra.Command, o *lsOptions, filter fleet.Filter) error {
 		shown += len(rows)
 	}
 	switch {
-	case none != nil:
-		return &exitError{exitFailed, none}
-	case unknown != nil:
-		return &exitError{exitFailed, fmt.Errorf("the state of some things is not known: %w", operator.Explain(unknown))}
-	case shown == 0:
+	case len(absent.Names) > 0:
+		return &exitError{exitFailed, &absent}
+	case len(absent.Patterns) > 0:
+		fmt.Fprintln(cmd.ErrOrStderr(), "culvert:", &absent)
+	case shown == 0 && unknown == nil:
 		fmt.Fprintln(cmd.ErrOrStderr(), "culvert: no thing matches")
+	}
+	if unknown != nil {
+		return &exitError{exitFailed, fmt.Errorf("the state of some things is not known: %w", operator.Explain(unknown))}
 	}
 	return nil
 }

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"iter"
 	"path"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iot"
 	"github.com/aws/aws-sdk-go-v2/service/iot/types"
 
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/services"
 )
 
 // pageSize is how many things are asked for at a time. AWS allows 250, and 100 for groups; fewer are shown sooner.
@@ -35,6 +37,9 @@ func (f Filter) Validate() error {
 		if _, err := path.Match(p, ""); err != nil || p == "" {
 			return hint.New(fmt.Sprintf("%q is not a pattern of names", p), "write it like a shell's: pi-*, pi-[0-9]")
 		}
+		if !isPattern(p) && !services.ValidName(p) {
+			return hint.New(fmt.Sprintf("%q cannot be the name of a thing", p), "1 to 128 of a-z, A-Z, 0-9, :, _ and - are allowed; names are apart by spaces")
+		}
 	}
 	switch {
 	case f.Query != "" && (f.Attribute != "" || f.Group != ""):
@@ -45,32 +50,20 @@ func (f Filter) Validate() error {
 	return nil
 }
 
-func (f Filter) matches(name string) bool {
-	for _, p := range f.Names {
-		if ok, _ := path.Match(p, name); ok {
-			return true
-		}
-	}
-	return len(f.Names) == 0
-}
+// filters reports whether the filter selects by more than names.
+func (f Filter) filters() bool { return f.Attribute != "" || f.Group != "" || f.Query != "" }
 
 // plain returns the names, if they are names and not patterns: those need no list from AWS.
 func (f Filter) plain() []string {
-	if len(f.Names) == 0 || f.Attribute != "" || f.Group != "" || f.Query != "" {
+	if len(f.Names) == 0 || f.filters() || slices.ContainsFunc(f.Names, isPattern) {
 		return nil
-	}
-	for _, p := range f.Names {
-		for _, c := range p {
-			if c == '*' || c == '?' || c == '[' || c == '\\' {
-				return nil
-			}
-		}
 	}
 	return f.Names
 }
 
 // Things yields the selected things' names, a page at a time, in the order in which AWS lists them. An error is the last
-// that it yields.
+// that it yields. It is an [*AbsentError], behind all names, if things do not exist that the filter names beside patterns,
+// an attribute, a group or a query, or if no thing of the account matches any pattern. Names alone are not looked up.
 func Things(ctx context.Context, cfg aws.Config, f Filter) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) {
 		if err := f.Validate(); err != nil {
@@ -81,7 +74,7 @@ func Things(ctx context.Context, cfg aws.Config, f Filter) iter.Seq2[[]string, e
 			yield(names, nil)
 			return
 		}
-		client := iot.NewFromConfig(cfg)
+		client, search := iot.NewFromConfig(cfg), newSearch(f)
 		var token *string
 		for {
 			names, next, err := page(ctx, client, f, token)
@@ -91,14 +84,19 @@ func Things(ctx context.Context, cfg aws.Config, f Filter) iter.Seq2[[]string, e
 			}
 			selected := names[:0]
 			for _, n := range names {
-				if f.matches(n) {
+				if search.selects(n) {
 					selected = append(selected, n)
 				}
 			}
-			if !yield(selected, nil) || aws.ToString(next) == "" {
+			if !yield(selected, nil) {
 				return
 			}
-			token = next
+			if token = next; aws.ToString(token) == "" {
+				break
+			}
+		}
+		if err := search.absent(ctx, cfg, f); err != nil {
+			yield(nil, err)
 		}
 	}
 }
