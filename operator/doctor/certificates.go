@@ -12,16 +12,16 @@ import (
 )
 
 // certificates looks at the thing's certificates and at what their policies allow.
-func (d *doctor) certificates(ctx context.Context) {
+func (d *doctor) certificates(ctx context.Context) bool {
 	out, err := d.iot.ListThingPrincipals(ctx, &iot.ListThingPrincipalsInput{ThingName: &d.thing})
 	if err != nil {
 		d.unknown(ctx, "certificate", "iot:ListThingPrincipals", err)
-		return
+		return false
 	}
 	if len(out.Principals) == 0 {
 		d.warn("certificate", "attach its certificate: aws iot attach-thing-principal; a custom authorizer needs none",
 			"no certificate is attached to the thing")
-		return
+		return false
 	}
 	active := ""
 	for _, arn := range out.Principals {
@@ -50,6 +50,7 @@ func (d *doctor) certificates(ctx context.Context) {
 	if active != "" {
 		d.policies(ctx, active)
 	}
+	return true
 }
 
 // policies looks whether the certificate's policies allow what culvertd needs. Policies of thing groups count as well;

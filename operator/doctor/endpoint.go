@@ -5,27 +5,59 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"net/url"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 )
+
+// route is where the last call went.
+type route struct {
+	mu       sync.Mutex
+	host     string     // as in the URL, with a port that is not the scheme's
+	answered bool       // the service has, whatever it said
+	dialled  string     // host:port: the service's, or a web proxy's
+	address  netip.Addr // that answered; zero if none did
+}
+
+// forget is called before other calls.
+func (r *route) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.host, r.answered, r.dialled, r.address = "", false, "", netip.Addr{}
+}
+
+// last returns the host of the last call, "" if there was none, and whether it answered.
+func (r *route) last() (host string, answered bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.host, r.answered
+}
 
 // routed is an HTTP client that notes where its calls go.
 type routed struct {
+	*route
 	client aws.HTTPClient
+}
 
-	mu      sync.Mutex
-	host    string     // of the last request
-	dialled string     // host:port: the service's, or a web proxy's
-	address netip.Addr // that answered; zero if none did
+// routedBy returns a client that notes in r where the calls of another one go; nil is the SDK's own.
+func routedBy(r *route, client aws.HTTPClient) *routed {
+	if client == nil {
+		client = awshttp.NewBuildableClient()
+	}
+	return &routed{r, client}
 }
 
 // Do sends a request.
 func (r *routed) Do(req *http.Request) (*http.Response, error) {
+	if err := req.Context().Err(); err != nil {
+		return nil, err // it is not sent, and its host has no part in that
+	}
 	r.mu.Lock()
-	r.host = req.URL.Hostname()
+	r.host, r.answered = req.URL.Host, false
 	r.mu.Unlock()
-	return r.client.Do(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+	resp, err := r.client.Do(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		GetConn: func(hostPort string) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -37,6 +69,10 @@ func (r *routed) Do(req *http.Request) (*http.Response, error) {
 			r.address = AddressOf(info.Conn.RemoteAddr())
 		},
 	})))
+	r.mu.Lock()
+	r.answered = err == nil
+	r.mu.Unlock()
+	return resp, err
 }
 
 // AddressOf returns the address of a connection's end, or the zero value if it has none.
@@ -48,9 +84,9 @@ func AddressOf(a net.Addr) netip.Addr {
 }
 
 // endpoint says whether a VPC endpoint may lie on the way of the calls: IAM's simulation does not know its policy.
-func (d *doctor) endpoint(r *routed) {
+func (d *doctor) endpoint(r *route) {
 	r.mu.Lock()
-	host, dialled, address := r.host, r.dialled, r.address
+	host, dialled, address := (&url.URL{Host: r.host}).Hostname(), r.dialled, r.address
 	r.mu.Unlock()
 	const id = "endpoint"
 	asked, _, err := net.SplitHostPort(dialled)

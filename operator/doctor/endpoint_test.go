@@ -21,13 +21,13 @@ func TestTheEndpointsAddressSaysWhetherAVPCEndpointDecides(t *testing.T) {
 		{"this machine", host + ":443", "127.0.0.1", OK, "is this machine"},
 	} {
 		var d doctor
-		d.endpoint(&routed{host: host, dialled: tt.dialled, address: netip.MustParseAddr(tt.address)})
+		d.endpoint(&route{host: host, dialled: tt.dialled, address: netip.MustParseAddr(tt.address)})
 		if len(d.results) != 1 || d.results[0].Status != tt.status || !strings.Contains(d.results[0].Text, tt.words) {
 			t.Errorf("%s: %+v", tt.name, d.results)
 		}
 	}
 	var d doctor
-	if d.endpoint(&routed{host: host, dialled: host + ":443"}); len(d.results) > 0 {
+	if d.endpoint(&route{host: host, dialled: host + ":443"}); len(d.results) > 0 {
 		t.Errorf("without a connection: %+v", d.results)
 	}
 }

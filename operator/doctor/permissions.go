@@ -19,16 +19,19 @@ var needed = []string{"iot:OpenTunnel", "iot:RotateTunnelAccessToken", "iot:Clos
 // permissions asks IAM's policy simulator whether the caller may open, rotate and close tunnels. It judges the policies of
 // the user or role, its permissions boundary, and the organization's service control policies. Policies of sessions and of
 // VPC endpoints it does not know.
-func (d *doctor) permissions(ctx context.Context) {
+func (d *doctor) permissions(ctx context.Context) bool {
 	const id = "permissions"
 	caller, err := arn.Parse(d.callerARN)
 	if err != nil {
-		return // there is no caller, or STS was not asked
+		if d.cfg.STS.Region != "" {
+			d.skipped(id, "", "unknown: AWS STS did not say who the caller is")
+		}
+		return false
 	}
 	source, assumed, ok := policySource(caller)
 	if !ok {
 		d.skipped(id, "", "unknown: IAM simulates the policies of users and roles only")
-		return
+		return false
 	}
 	client := newIAM(d.cfg.STS, caller.Partition)
 	tunnels := arn.ARN{Partition: caller.Partition, Service: "iot", Region: d.cfg.AWS.Region, AccountID: caller.AccountID, Resource: "tunnel/*"}.String()
@@ -45,9 +48,10 @@ func (d *doctor) permissions(ctx context.Context) {
 	}
 	if err != nil {
 		d.unknown(ctx, id, "iam:SimulatePrincipalPolicy (and iam:GetRole for a role with a path)", err)
-		return
+		return false
 	}
 	d.judge(id, tunnels, results)
+	return true
 }
 
 // judge turns IAM's judgements into one result.

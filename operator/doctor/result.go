@@ -41,6 +41,9 @@ type run struct {
 	thing   string
 	results []Result
 	show    func(Result)
+
+	limit time.Duration // of the present step; 0: there is none
+	route *route        // of its calls
 }
 
 func (r *run) add(id string, status Status, remedy, format string, args ...any) {
@@ -71,11 +74,9 @@ func (r *run) unknown(ctx context.Context, id, permission string, err error) {
 	err = operator.Explain(err)
 	remedy := hint.Of(err)
 	if remedy == "" && id == "credentials" {
-		remedy = "check --profile and the credentials: aws sts get-caller-identity must work; or run: aws configure"
+		remedy = checkCredentials
 	}
 	switch {
-	case ctx.Err() != nil:
-		r.skipped(id, "", "unknown: the time ran out")
 	case isDenied(err):
 		if denial, named := operator.DenialOf(err); named {
 			r.skipped(id, denial.Remedy(permission), "unknown: %s", denial)
@@ -85,6 +86,13 @@ func (r *run) unknown(ctx context.Context, id, permission string, err error) {
 	case isThrottled(err):
 		r.failed(id, "try again in a minute; AWS_MAX_ATTEMPTS=10 in the environment repeats such calls for about that long",
 			"unknown: AWS throttled the call and its repetitions: %v", err)
+	case isLate(ctx):
+		host, answered := r.route.last()
+		if answered { // with errors, at which calls are repeated, or slowly
+			r.skipped(id, moreTime, "unknown: %s answers, and the time ran out all the same", host)
+			return
+		}
+		r.late(ctx, id, host)
 	default:
 		r.failed(id, remedy, "%v", err)
 	}

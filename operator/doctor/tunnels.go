@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,24 +15,18 @@ import (
 const manyTunnels = 8
 
 // tunnels looks at the thing's open tunnels.
-func (d *doctor) tunnels(ctx context.Context) {
-	route := &routed{client: http.DefaultClient}
-	client := iotsecuretunneling.NewFromConfig(d.cfg.AWS, func(o *iotsecuretunneling.Options) {
-		if o.HTTPClient != nil {
-			route.client = o.HTTPClient
-		}
-		o.HTTPClient = route
-	})
+func (d *doctor) tunnels(ctx context.Context) bool {
+	client := iotsecuretunneling.NewFromConfig(d.cfg.AWS)
 	pages := iotsecuretunneling.NewListTunnelsPaginator(client, &iotsecuretunneling.ListTunnelsInput{ThingName: aws.String(d.thing)})
 	var open []string
 	for first := true; pages.HasMorePages(); first = false {
 		page, err := pages.NextPage(ctx)
 		if first {
-			d.endpoint(route)
+			d.endpoint(d.route)
 		}
 		if err != nil {
 			d.unknown(ctx, "tunnels", "iot:ListTunnels", err)
-			return
+			return false
 		}
 		for _, t := range page.TunnelSummaries {
 			if t.Status == types.TunnelStatusOpen {
@@ -44,7 +37,7 @@ func (d *doctor) tunnels(ctx context.Context) {
 	switch {
 	case len(open) == 0:
 		d.ok("tunnels", "none is open")
-		return
+		return true
 	case len(open) > manyTunnels:
 		d.warn("tunnels", "close those that are not used: culvert list-tunnels --thing-name "+d.thing,
 			"%d are open; a device serves %d at a time by default (tunnel.max_tunnels)", len(open), manyTunnels)
@@ -55,6 +48,7 @@ func (d *doctor) tunnels(ctx context.Context) {
 	for _, id := range open[:min(shown, len(open))] {
 		d.tunnel(ctx, client, id)
 	}
+	return true
 }
 
 // tunnel shows one tunnel's ends.

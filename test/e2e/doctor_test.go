@@ -33,13 +33,14 @@ import (
 // clinic is a sandbox with an operator who runs "culvert doctor".
 type clinic struct {
 	*operatorSite
-	t *testing.T
+	t       *testing.T
+	timeout string
 }
 
 // doctor runs the command and returns its report and exit code.
 func (c *clinic) doctor(thing string, env ...string) (doctor.Report, int) {
 	c.t.Helper()
-	cmd := c.culvert(c.t, "doctor", "--json", thing)
+	cmd := c.culvert(c.t, "doctor", "--json", "--timeout", c.timeout, thing)
 	cmd.Env = append(append([]string{}, cmd.Env...), env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -151,7 +152,7 @@ const wholePolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Act
 func TestDoctorFindsTheCause(t *testing.T) {
 	t.Parallel()
 	box := startSandbox(t, sandbox.Config{Things: []string{"pi-1", "deaf", "twin", "away", "mute"}})
-	c := &clinic{newOperatorSite(t, box), t}
+	c := &clinic{newOperatorSite(t, box), t, "30s"}
 	files, err := box.Device("pi-1")
 	if err != nil {
 		t.Fatal(err)
@@ -313,6 +314,51 @@ func TestDoctorFindsTheCause(t *testing.T) {
 			}
 			if want := map[bool]int{true: 0, false: 1}[report.Well]; code != want {
 				t.Errorf("exit code %d, want %d", code, want)
+			}
+		})
+	}
+}
+
+// A host that takes connections and never says anything, as behind a firewall that drops packets.
+func TestDoctorGoesOnPastASilentHost(t *testing.T) {
+	t.Parallel()
+	box := startSandbox(t, sandbox.Config{Things: []string{"pi-1"}})
+	c := &clinic{newOperatorSite(t, box), t, "12s"}
+	files, err := box.Device("pi-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	startDaemon(t, files.ConfigFile).waitLog(t, "mqtt subscribed", 20*time.Second)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() }) // the kernel accepts, up to its backlog
+	host := silent.Addr().String()
+	for _, tt := range []struct {
+		name, env, id string
+		others        []string
+	}{
+		{"STS", "AWS_ENDPOINT_URL_STS=http://", "credentials", []string{"thing", "certificate", "policy", "connection", "subscription", "answer", "tunnels", "data_endpoint"}},
+		{"IAM", "AWS_ENDPOINT_URL_IAM=http://", "permissions", []string{"credentials", "thing", "connection", "tunnels", "data_endpoint"}},
+		{"the control plane", "AWS_ENDPOINT_URL_IOT=http://", "thing", []string{"credentials", "permissions", "tunnels", "data_endpoint"}},
+		{"the data plane", "AWS_ENDPOINT_URL_IOT_DATA_PLANE=http://", "connection", []string{"credentials", "policy", "tunnels", "data_endpoint"}},
+		{"the tunnels' API", "AWS_ENDPOINT_URL_IOTSECURETUNNELING=http://", "tunnels", []string{"credentials", "connection", "answer", "data_endpoint"}},
+		{"the data endpoint", "CULVERT_DATA_ENDPOINT=wss://", "data_endpoint", []string{"credentials", "connection", "answer", "tunnels"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			report, code := c.doctor("pi-1", tt.env+host)
+			result, found := find(report, tt.id, doctor.Failed)
+			if !found || !strings.Contains(result.Text, host+" did not answer") || !strings.Contains(result.Remedy, "check the network") {
+				t.Errorf("%s does not name %s in %+v", tt.id, host, report.Results)
+			}
+			for _, id := range tt.others {
+				if _, found := find(report, id, doctor.OK); !found {
+					t.Errorf("%s is not in order in %+v", id, report.Results)
+				}
+			}
+			if code != 1 {
+				t.Errorf("exit code %d", code)
 			}
 		})
 	}

@@ -1,0 +1,156 @@
+package doctor
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/operator/presence"
+)
+
+// agent looks at culvertd's MQTT connection. It reports whether that is known.
+func (d *doctor) agent(ctx context.Context) bool {
+	id := presence.ClientID(d.thing)
+	state, err := d.presence.Look(ctx, d.thing)
+	if err != nil {
+		d.unknown(ctx, "connection", "iot:DescribeEndpoint, and iot:GetConnection on client/"+id, err)
+		return false
+	}
+	d.state = state
+	from := ""
+	if state.Address != "" {
+		from = " from " + state.Address
+	}
+	ago := state.Ago(time.Now())
+	switch {
+	case !state.Known:
+		d.failed("connection", d.neverConnected(ctx), "%s has never connected", id)
+	case !state.Connected:
+		d.failed("connection", remedyFor(state.Reason, id), "%s is not connected: last seen %s ago%s, %s", id, orUnknown(ago), from, orUnknown(state.Reason))
+	case state.Thing != "" && state.Thing != d.thing:
+		d.warn("connection", "a tunnel for "+d.thing+" reaches the device that uses this client id: check thing_name there",
+			"%s is connected%s, with the certificate of %s", id, from, state.Thing)
+	default:
+		d.ok("connection", "%s is connected%s, for %s", id, from, orUnknown(ago))
+	}
+	return true
+}
+
+// again looks whether a young connection is replaced at once, which is how two clients with one id look.
+func (d *doctor) again(ctx context.Context) bool {
+	if !d.state.Connected || time.Since(d.state.Since) >= time.Minute {
+		return true
+	}
+	select {
+	case <-time.After(lookAgain):
+	case <-ctx.Done():
+		return false
+	}
+	now, err := d.presence.Look(ctx, d.thing)
+	if err != nil || now.Connected && now.Since.Equal(d.state.Since) {
+		return true
+	}
+	id := presence.ClientID(d.thing)
+	d.warn("client_id", "look for a second client with the id "+id+", such as a copy of the device: two of them disconnect each other",
+		"the connection of %s does not last: it was replaced within %v", id, lookAgain)
+	return true
+}
+
+// lookAgain is longer than a second, AWS IoT's limit of CONNECTs for one client id.
+const lookAgain = 2 * time.Second
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
+
+// neverConnected says what keeps a client from its first connection.
+func (d *doctor) neverConnected(ctx context.Context) string {
+	if other, err := d.presence.LookClient(ctx, d.thing); err == nil && other.Connected {
+		return "the client " + d.thing + " is connected, which is the device's other program: install culvertd, or start it"
+	}
+	return "start culvertd on the device, and run: sudo culvertd check"
+}
+
+// remedyFor says what to do about a connection that ended.
+func remedyFor(reason, id string) string {
+	switch reason {
+	case "DUPLICATE_CLIENTID":
+		return "another client connected as " + id + ": look for a second culvertd, or a copy of the device"
+	case "AUTH_ERROR", "FORBIDDEN_ACCESS":
+		return "its policy refused something: run on the device: sudo culvertd check"
+	case "CLIENT_INITIATED_DISCONNECT":
+		return "culvertd was stopped, or the device was shut down: start it"
+	case "API_INITIATED_DISCONNECT", "SERVER_INITIATED_DISCONNECT":
+		return "AWS ended the connection, or a call of DeleteConnection did; culvertd should be back within a minute"
+	case "THROTTLED":
+		return "the account's connections are throttled: see the quotas of AWS IoT Core"
+	}
+	return "check the device's power and network"
+}
+
+// subscription looks whether the device hears of tunnels.
+func (d *doctor) subscription(ctx context.Context) bool {
+	if !d.state.Connected {
+		d.skipped("subscription", "", "not looked at: the device is not connected")
+		return false
+	}
+	topic := "$aws/things/" + d.thing + "/tunnels/notify"
+	list, err := d.presence.Subscriptions(ctx, d.thing)
+	if err != nil {
+		d.unknown(ctx, "subscription", "iot:ListSubscriptions on client/"+presence.ClientID(d.thing), err)
+		return false
+	}
+	for _, s := range list {
+		if s.TopicFilter == topic {
+			d.ok("subscription", "the device is subscribed to its tunnel notifications")
+			return true
+		}
+	}
+	others := make([]string, 0, len(list))
+	for _, s := range list {
+		others = append(others, clean.Line(s.TopicFilter, 100))
+	}
+	text := "the device is not subscribed to " + topic
+	if len(others) > 0 {
+		text += ", but to " + strings.Join(others[:min(3, len(others))], ", ")
+	}
+	d.failed("subscription", "its policy must allow iot:Subscribe on topicfilter/"+topic+"; thing_name on the device must be "+d.thing, "%s", text)
+	return true
+}
+
+// answer asks culvertd for a sign of life.
+func (d *doctor) answer(ctx context.Context) bool {
+	if !d.state.Connected {
+		d.skipped("answer", "", "not asked: the device is not connected")
+		return false
+	}
+	patience := pingTimeout
+	if d.limit > 0 {
+		patience = min(patience, (d.limit - pingMargin).Truncate(time.Second))
+	}
+	if patience < time.Second {
+		d.skipped("answer", moreTime, "not asked: there is not enough time left")
+		return false
+	}
+	took, err := d.presence.Ping(ctx, d.thing, patience)
+	switch {
+	case err == nil:
+		d.ok("answer", "culvertd answered in %s", took.Round(time.Millisecond))
+	case isTimeout(err):
+		d.warn("answer", "its policy must allow iot:Receive on topic/"+presence.PingTopic(d.thing)+"; a link that broke a moment ago looks the same",
+			"culvertd acknowledged nothing within %v", patience)
+	default:
+		d.unknown(ctx, "answer", "iot:SendDirectMessage on client/"+presence.ClientID(d.thing), err)
+	}
+	return true
+}
+
+// AWS waits for the acknowledgement, in whole seconds, and its own answer takes a moment more.
+const (
+	pingTimeout = 3 * time.Second
+	pingMargin  = 500 * time.Millisecond
+)
