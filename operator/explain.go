@@ -217,7 +217,7 @@ func explainNetwork(err error) (problem, bool) {
 	switch {
 	case isCertificate:
 		p.text = fmt.Sprintf("SSL validation failed for %s: %v", e.URL, certificate.Err)
-		p.hint = "give the endpoint's certificate authority with --ca-bundle or AWS_CA_BUNDLE; check the host name and this machine's clock"
+		p.hint = CertificateRemedy(err)
 	case isHeader, strings.Contains(e.Err.Error(), "server gave HTTP response to HTTPS client"):
 		p.hint = "this endpoint does not speak TLS: write http:// in --endpoint-url"
 	case isDNS && dns.IsNotFound:

@@ -2,10 +2,10 @@ package connect
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 
 	"github.com/culvert-iot/culvert/internal/retry"
+	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/proxy"
 )
 
@@ -15,8 +15,8 @@ func (s *session) unreachable(err error) error {
 	switch {
 	case isNoTLS(err):
 		e.hint = "it does not speak TLS: correct its port, or write ws:// in --data-endpoint if that is intended"
-	case isHopeless(err):
-		e.hint = "give the endpoint's certificate authority with --ca-bundle; check this machine's clock"
+	case operator.IsCertificate(err):
+		e.hint = operator.CertificateRemedy(err)
 	case isRefusal(err):
 		e.hint = "the token is of another region or service: check --region, --endpoint-url and --data-endpoint"
 	default:
@@ -33,10 +33,7 @@ func isRefusal(err error) bool {
 
 // isHopeless reports whether every further attempt would fail in the same way.
 func isHopeless(err error) bool {
-	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
-	_, host := errors.AsType[x509.HostnameError](err)
-	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
-	return authority || host || invalid || isNoTLS(err)
+	return operator.IsCertificate(err) || isNoTLS(err)
 }
 
 func isNoTLS(err error) bool {

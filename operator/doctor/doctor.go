@@ -16,6 +16,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/operator/presence"
 )
 
@@ -108,6 +109,8 @@ func (d *doctor) dataEndpoint(ctx context.Context) bool {
 	switch {
 	case err != nil && isLate(ctx):
 		d.late(ctx, id, d.cfg.DataEndpoint)
+	case operator.IsCertificate(err):
+		d.failed(id, operator.CertificateRemedy(err), "%s: %s", d.cfg.DataEndpoint, clean.Line(err.Error(), 300))
 	case err != nil:
 		d.failed(id, "check the network, the web proxy (https_proxy), the region and --data-endpoint", "%s: %s", d.cfg.DataEndpoint, clean.Line(err.Error(), 300))
 	case reached.SmallHello:

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -147,6 +148,20 @@ func openProxy(t *testing.T, box *sandbox.Sandbox) string {
 	return server.URL
 }
 
+// serveTLS starts a server that does handshakes, and returns its address.
+func serveTLS(t *testing.T, cert tls.Certificate, err error) string {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(nil)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
 const wholePolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:*","Resource":"*"}]}`
 
 func TestDoctorFindsTheCause(t *testing.T) {
@@ -179,6 +194,14 @@ func TestDoctorFindsTheCause(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
+	cert, err := box.CA.Between(time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)).Server()
+	expired := serveTLS(t, cert, err)
+	device, err := box.CA.Device("pi-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err = device.TLS() // which names no host
+	foreign := serveTLS(t, cert, err)
 	deny := func(operations ...string) func() {
 		return func() { box.DataPlane.SetBehaviour(dataplane.Behaviour{Denied: operations}) }
 	}
@@ -292,7 +315,9 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		{"no region", "pi-1", nil, []string{"AWS_REGION="}, "region", doctor.Failed, "AWS_REGION"},
 		{"nothing at the data endpoint", "pi-1", nil, []string{"CULVERT_DATA_ENDPOINT=wss://127.0.0.1:1"}, "data_endpoint", doctor.Failed, "refused"},
 		{"no TLS at the data endpoint", "pi-1", nil, []string{"CULVERT_DATA_ENDPOINT=wss://" + quiet.Addr().String()}, "data_endpoint", doctor.Failed, "check the network"},
-		{"a data endpoint that is not trusted", "pi-1", nil, []string{"AWS_CA_BUNDLE=", "AWS_ENDPOINT_URL_IOT_DATA_PLANE=" + box.APIURL}, "data_endpoint", doctor.Failed, "certificate"},
+		{"a data endpoint that is not trusted", "pi-1", nil, []string{"AWS_CA_BUNDLE=", "AWS_ENDPOINT_URL_IOT_DATA_PLANE=" + box.APIURL}, "data_endpoint", doctor.Failed, "web proxy or firewall that inspects TLS"},
+		{"a data endpoint whose certificate has expired", "pi-1", nil, []string{"CULVERT_DATA_ENDPOINT=wss://" + expired}, "data_endpoint", doctor.Failed, "check this machine's clock; if it is right"},
+		{"a data endpoint with another one's certificate", "pi-1", nil, []string{"CULVERT_DATA_ENDPOINT=wss://" + foreign}, "data_endpoint", doctor.Failed, "something else answers there"},
 		{"more tunnels than places", "pi-1", func() {
 			for range 9 {
 				if _, err := box.Store.Open(tunnels.OpenInput{Destination: &tunnels.DestinationConfig{ThingName: "pi-1", Services: []string{"SSH"}}}); err != nil {
