@@ -311,17 +311,18 @@ func (f *finder) open(ctx context.Context) (*tunnel, error) {
 	if f.Lifetime > 0 {
 		in.TimeoutConfig = &types.TimeoutConfig{MaxLifetimeTimeoutMinutes: aws.Int32(int32(f.Lifetime / time.Minute))} //nolint:gosec // 720 at most
 	}
-	out, err := f.API.OpenTunnel(ctx, in)
-	if err != nil && len(names) > len(f.wanted) && isRefusedInput(err) {
+	out, err := f.create(ctx, in)
+	if err != nil && ctx.Err() == nil && len(names) > len(f.wanted) && isRefusedInput(err) {
 		names = f.wanted
 		in.DestinationConfig.Services = names
-		out, err = f.API.OpenTunnel(ctx, in)
+		out, err = f.create(ctx, in)
 	}
 	if err != nil {
 		return nil, err
 	}
 	id, token := aws.ToString(out.TunnelId), aws.ToString(out.SourceAccessToken)
 	if id == "" || token == "" {
+		f.discard(id)
 		return nil, fmt.Errorf("open a tunnel: the answer of the control API has no tunnel id or no source access token")
 	}
 	// Without the monotonic clock's reading, which stands still while a laptop sleeps: the service's clock goes on.

@@ -36,7 +36,8 @@ type Tunnel struct {
 }
 
 // Open finds or opens a tunnel to thing with all of the services, and returns when both sides are connected to it.
-// Close it. When Open fails it leaves nothing behind, but with Config.Keep.
+// Close it. When Open fails it leaves nothing behind, but with Config.Keep. It may therefore take 10 s more when ctx ends: 5 s
+// for the answer to a call of OpenTunnel, without which the tunnel cannot be closed, and 5 s to close it.
 //
 // Errors: *Error; those of the control API, which operator.Explain puts into words; and the cause of ctx.
 func Open(ctx context.Context, cfg Config, thing string, services ...string) (*Tunnel, error) {
@@ -213,7 +214,8 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 }
 
 // Close disconnects this side, and closes the tunnel if it was opened here, unless another operator has taken it over. With
-// [Config].Keep it leaves the tunnel open and voids the source's token by rotating it. It takes 5 s at most.
+// [Config].Keep it leaves the tunnel open and voids the source's token by rotating it. It takes 5 s at most, and up to 15 s
+// if another tunnel is just being opened to follow this one.
 func (t *Tunnel) Close() error {
 	t.closing.Do(func() {
 		t.session.stop()
