@@ -144,7 +144,7 @@ const (
 	Advice                     // what is probably wrong; the step goes on
 	Detached                   // the link is lost, and Connections wait for another one; a Step
 	Resumed                    // a link is back, and Connections go on; a Done
-	Reopened                   // the tunnel was closed, and connections go on over another one, Tunnel
+	Reopened                   // connections go on over another tunnel, Tunnel, since theirs was closed or ends soon
 	DeviceLeft                 // the device has left the tunnel
 	DeviceBack                 // it is back; a Done
 	ServiceMissing             // Service has ended a connection without a byte, as one that is missing does, or the device says that it is down

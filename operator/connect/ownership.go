@@ -3,15 +3,44 @@ package connect
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync/atomic"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/culvert-iot/culvert/internal/secret"
+	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 	"github.com/culvert-iot/culvert/proxy"
 )
 
+// claim is this side's hold on one tunnel: the pair of tokens to connect with, and what tells its own connection from
+// another operator's.
+type claim struct {
+	*tunnel
+
+	token, client secret.Value  // of the session's goroutine alone, once the claim is the present one
+	used          chan struct{} // closed when it becomes the present one, unless it was so from the start
+
+	// links counts the websockets that the service has let in, if only for a moment: an operator who rotates the tokens
+	// after that sees it, and leaves the tunnel alone (see [finder.taken]).
+	links atomic.Int32
+
+	// Guarded by the session's lock.
+	connectedAt time.Time // when the service last saw this side connect, by its own clock
+	recorded    int32     // the link that connectedAt is of; 0 is none
+}
+
+func newClaim(t *tunnel) *claim {
+	return &claim{tunnel: t, token: t.token, client: secret.NewClientToken(), used: make(chan struct{}), connectedAt: t.sourceBefore}
+}
+
 // recordConnectedAt asks when the service saw this side connect, to distinguish it later from another source. A failure
 // does no harm.
-func (s *session) recordConnectedAt(ctx context.Context, source *proxy.Source) {
-	d, err := s.cfg.describe(ctx, s.tunnel().id)
+func (s *session) recordConnectedAt(ctx context.Context, c *claim, source *proxy.Source) {
+	link := c.links.Load()
+	d, err := s.cfg.describe(ctx, c.id)
 	if err != nil {
 		return
 	}
@@ -22,29 +51,106 @@ func (s *session) recordConnectedAt(ctx context.Context, source *proxy.Source) {
 	}
 	if at, connected := changed(d.SourceConnectionState); connected {
 		s.mu.Lock()
-		s.connectedAt, s.recorded = at, s.redials
+		c.connectedAt, c.recorded = at, link
 		s.mu.Unlock()
 	}
 }
 
-// isOthers reports whether the tunnel's source connection is another operator's, who came while this side's
+// isOthers reports whether the present tunnel's source connection is another operator's, who came while this side's
 // link was down or seemed to stand.
 func (s *session) isOthers(ctx context.Context) bool {
 	if e, ok := errors.AsType[*Error](s.failure()); ok && e.Reason == TakenOver {
 		return true
 	}
+	return s.isTaken(ctx, s.current.Load())
+}
+
+// isTaken asks whether another operator has connected to a tunnel. If that is not known, it returns false.
+func (s *session) isTaken(ctx context.Context, c *claim) bool {
+	d, err := s.cfg.describe(ctx, c.id)
+	return err == nil && s.isLostIn(c, d)
+}
+
+// isLostIn reports whether d shows another operator as the source of c's tunnel, or as the latest one, if this side never
+// was. If that is not known, it returns false.
+func (s *session) isLostIn(c *claim, d *types.Tunnel) bool {
+	links := c.links.Load()
 	s.mu.Lock()
-	mine, known := s.connectedAt, s.recorded > 0 && s.recorded == s.redials
+	mine, known := c.connectedAt, c.recorded == links
 	s.mu.Unlock()
-	if !known { // it never connected, or just did
-		return false
-	}
-	d, err := s.cfg.describe(ctx, s.tunnel().id)
-	if err != nil {
-		return false
-	}
 	at, connected := changed(d.SourceConnectionState)
+	switch {
+	case !known: // this side has just connected
+		return false
+	case links == 0 && !connected: // one who has come and lost the link will be back
+		return at.After(mine) && at.After(aws.ToTime(d.CreatedAt))
+	}
 	return connected && at.After(mine)
+}
+
+// closeTunnel closes a tunnel that was opened here and is not used any more, unless it is another operator's by now.
+func (s *session) closeTunnel(c *claim) {
+	if !c.opened {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if s.isTaken(ctx, c) {
+		return
+	}
+	if _, err := s.cfg.API.CloseTunnel(ctx, &iot.CloseTunnelInput{TunnelId: aws.String(c.id)}); err != nil && !isGone(err) {
+		s.cfg.Logger.Warn("tunnel cannot be closed", "tunnel", c.id, "error", err)
+	}
+}
+
+// renew gets a new token for this side after a refusal. Without an error, c may be tried again: with the new token, or
+// with the same one if there is none yet. An error is the end of c.
+func (s *session) renew(ctx context.Context, c *claim, refused *proxy.HandshakeError) error {
+	if c.links.Load() == 0 && !c.opened && !s.cfg.TakeOver {
+		return takenError(c.id) // another operator found it, too, and rotated its tokens later
+	}
+	d, err := s.cfg.describe(ctx, c.id)
+	switch {
+	case isGone(err), err == nil && d.Status != types.TunnelStatusOpen:
+		return closedError(c.id)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil && isDenied(err):
+		return err
+	case err != nil:
+		s.cfg.Logger.Warn("tunnel cannot be described", "error", err)
+		return nil
+	}
+	s.mu.Lock()
+	mine := c.connectedAt
+	s.mu.Unlock()
+	at, connected := changed(d.SourceConnectionState)
+	if connected && at.After(mine) {
+		return takenError(c.id)
+	}
+	s.cfg.Logger.Info("source refused", "error", refused)
+	s.cfg.step("rotating the source's token of tunnel %s", c.id)
+	out, err := s.cfg.API.RotateTunnelAccessToken(ctx, &iot.RotateTunnelAccessTokenInput{TunnelId: aws.String(c.id), ClientMode: types.ClientModeSource})
+	switch {
+	case isGone(err):
+		return closedError(c.id)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil && isDenied(err):
+		return fmt.Errorf("the source's token was refused (%w) and cannot be rotated: %w", refused, err)
+	case err != nil:
+		s.cfg.Logger.Warn("token cannot be rotated", "error", err)
+		return nil
+	}
+	if d, err := s.cfg.describe(ctx, c.id); err == nil { // another operator may have come in between
+		if now, connected := changed(d.SourceConnectionState); connected && now.After(at) {
+			return takenError(c.id)
+		}
+	}
+	if token := aws.ToString(out.SourceAccessToken); token != "" {
+		c.token, c.client = secret.New(token), secret.NewClientToken()
+	}
+	return nil
 }
 
 // confirmOwnership returns the session's source once a tunnel that was found has been this side's for about as long as it

@@ -3,19 +3,13 @@ package connect
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/internal/hint"
-	"github.com/culvert-iot/culvert/internal/secret"
-	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
-	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 	"github.com/culvert-iot/culvert/proxy"
 )
 
@@ -41,35 +35,32 @@ const (
 // with a new one when the service refuses that pair.
 type session struct {
 	cfg     *Config
-	current atomic.Pointer[tunnel]
-	// admitted is set once the service has let this side in, if only for a moment: an operator who rotates the tokens
-	// after that sees it, and leaves the tunnel alone (see [finder.taken]).
-	admitted atomic.Bool
-	next     succession
-	resume   *proxy.Resumption
-	cancel   context.CancelCauseFunc
-	done     chan struct{} // closed at the end
-	look     chan struct{} // gets a value when there is a link again while the device is away
+	current atomic.Pointer[claim] // on the present tunnel; changes with mu held
+	next    succession
+	resume  *proxy.Resumption
+	cancel  context.CancelCauseFunc
+	done    chan struct{} // closed at the end
+	look    chan struct{} // gets a value when there is a link again while the device is away
 
-	mu          sync.Mutex
-	form        proxy.Form
-	source      *proxy.Source // the present one, once it is ready; nil between two
-	change      chan struct{} // closed when source changes
-	err         error         // why it ended, after done
-	connectedAt time.Time     // when the service last saw this side connect, by its own clock
-	recorded    int           // the websocket that connectedAt is of, as redials counts them
-	redials     int           // times that it came back
-	drop        func(error)   // ends the current websocket
-	confirmed   bool          // the device understands the form
-	drops       int           // starts in a row that made the device drop its websocket
-	device      time.Time     // since when the device is connected, by the service's clock
-	away        bool          // it was said to have left
-	since       time.Time     // when source became ready
+	mu        sync.Mutex
+	form      proxy.Form
+	source    *proxy.Source // the present one, once it is ready; nil between two
+	change    chan struct{} // closed when source or current changes
+	err       error         // why it ended, after done
+	before    *claim        // on the tunnel that the session has left, until the present one has let this side in; may be nil
+	redials   int           // times that it came back
+	on        *claim        // what the current websocket connects with
+	drop      func(error)   // ends the current websocket
+	confirmed bool          // the device understands the form
+	drops     int           // starts in a row that made the device drop its websocket
+	device    time.Time     // since when the device is connected, by the service's clock
+	away      bool          // it was said to have left
+	since     time.Time     // when source became ready
 }
 
 func newSession(cfg *Config, t *tunnel) *session {
-	s := &session{cfg: cfg, done: make(chan struct{}), look: make(chan struct{}, 1), change: make(chan struct{}), connectedAt: t.sourceBefore, form: proxy.V3}
-	s.current.Store(t)
+	s := &session{cfg: cfg, done: make(chan struct{}), look: make(chan struct{}, 1), change: make(chan struct{}), form: proxy.V3}
+	s.current.Store(newClaim(t))
 	s.resume = proxy.NewResumption(cfg.ResumeTimeout)
 	switch cfg.Destination {
 	case V1:
@@ -88,7 +79,7 @@ var (
 )
 
 // tunnel is the present one.
-func (s *session) tunnel() *tunnel { return s.current.Load() }
+func (s *session) tunnel() *tunnel { return s.current.Load().tunnel }
 
 // start runs the session until stop, or until it fails for good.
 func (s *session) start(ctx context.Context) {
@@ -119,19 +110,15 @@ func (s *session) failure() error {
 }
 
 func (s *session) run(ctx context.Context) error {
-	present := s.tunnel()
-	token, client := present.token, secret.NewClientToken()
 	delays := backoff.Backoff{Min: 200 * time.Millisecond, Max: maxDelay}
 	for failures, refusals := 0, 0; ; {
-		if t := s.tunnel(); t != present {
-			present, token, client = t, t.token, secret.NewClientToken()
-		}
+		present := s.current.Load()
 		began := time.Now()
-		up, err := s.connect(ctx, token, client)
+		up, err := s.connect(ctx, present)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if errors.Is(err, errNewForm) || s.tunnel() != present {
+		if errors.Is(err, errNewForm) || s.current.Load() != present {
 			continue // the websocket was ended here
 		}
 		enough := stood
@@ -153,18 +140,13 @@ func (s *session) run(ctx context.Context) error {
 		switch {
 		case isRefusal(err):
 			// The token is spent, was rotated away, or the tunnel has ended.
-			if !s.admitted.Load() && !s.tunnel().opened && !s.cfg.TakeOver {
-				return takenError(s.tunnel().id) // another operator found it, too, and rotated its tokens later
-			}
 			if refusals++; refusals >= firstRefusals && !s.wasUp() {
 				return s.unreachable(err)
 			}
-			fresh, err := s.renew(ctx, refused)
-			if fresh, err = s.succeed(ctx, fresh, err); err != nil {
-				return err
-			}
-			if !fresh.IsZero() {
-				token, client = fresh, secret.NewClientToken()
+			if why := s.renew(ctx, present, refused); why != nil {
+				if err := s.goOn(ctx, present, why); err != nil {
+					return err
+				}
 			}
 		case !s.wasUp() && isHopeless(err):
 			return s.unreachable(err)
@@ -184,22 +166,26 @@ func (s *session) run(ctx context.Context) error {
 	}
 }
 
-// connect is one websocket's life; up reports whether it was of use.
-func (s *session) connect(ctx context.Context, token, client secret.Value) (up bool, err error) {
+// connect is one websocket's life; up reports whether it was of use. It does nothing if c is no longer the present claim.
+func (s *session) connect(ctx context.Context, c *claim) (up bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s.mu.Lock()
+	if s.current.Load() != c {
+		s.mu.Unlock()
+		return false, nil
+	}
 	form := s.form
-	s.drop = cancel
+	s.drop, s.on = cancel, c
 	s.mu.Unlock()
 	source := proxy.NewSource(proxy.SourceConfig{
 		Connection: proxy.Connection{
-			Endpoint: s.cfg.DataEndpoint, AccessToken: token, ClientToken: client, TLS: s.cfg.TLS, NetDial: s.cfg.NetDial,
+			Endpoint: s.cfg.DataEndpoint, AccessToken: c.token, ClientToken: c.client, TLS: s.cfg.TLS, NetDial: s.cfg.NetDial,
 		},
 		Form: form, Logger: s.cfg.Logger, Resume: s.resume,
 		OnOpen: func(channelID, _ string) {
-			s.admitted.Store(true)
-			s.cfg.Logger.Info("source connected", "channel_id", channelID, "token", token.ID())
+			c.links.Add(1)
+			s.cfg.Logger.Info("source connected", "channel_id", channelID, "token", c.token.ID())
 		},
 	})
 	var ready sync.WaitGroup
@@ -207,7 +193,7 @@ func (s *session) connect(ctx context.Context, token, client secret.Value) (up b
 		select {
 		case <-source.Ready():
 			s.publish(source)
-			s.recordConnectedAt(ctx, source)
+			s.recordConnectedAt(ctx, c, source)
 		case <-source.Done():
 		}
 	})
@@ -257,50 +243,6 @@ func (s *session) wasUp() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.redials > 0
-}
-
-// renew gets a new token for this side after a refusal. No token and no error means that the same pair may be tried
-// again.
-func (s *session) renew(ctx context.Context, refused *proxy.HandshakeError) (secret.Value, error) {
-	d, err := s.cfg.describe(ctx, s.tunnel().id)
-	switch {
-	case isGone(err), err == nil && d.Status != types.TunnelStatusOpen:
-		return secret.Value{}, closedError(s.tunnel().id)
-	case ctx.Err() != nil:
-		return secret.Value{}, context.Cause(ctx)
-	case err != nil && isDenied(err):
-		return secret.Value{}, err
-	case err != nil:
-		s.cfg.Logger.Warn("tunnel cannot be described", "error", err)
-		return secret.Value{}, nil
-	}
-	s.mu.Lock()
-	ours := s.connectedAt
-	s.mu.Unlock()
-	at, connected := changed(d.SourceConnectionState)
-	if connected && at.After(ours) {
-		return secret.Value{}, takenError(s.tunnel().id)
-	}
-	s.cfg.Logger.Info("source refused", "error", refused)
-	s.cfg.step("rotating the source's token of tunnel %s", s.tunnel().id)
-	out, err := s.cfg.API.RotateTunnelAccessToken(ctx, &iot.RotateTunnelAccessTokenInput{TunnelId: &s.tunnel().id, ClientMode: types.ClientModeSource})
-	switch {
-	case isGone(err):
-		return secret.Value{}, closedError(s.tunnel().id)
-	case ctx.Err() != nil:
-		return secret.Value{}, context.Cause(ctx)
-	case err != nil && isDenied(err):
-		return secret.Value{}, fmt.Errorf("the source's token was refused (%w) and cannot be rotated: %w", refused, err)
-	case err != nil:
-		s.cfg.Logger.Warn("token cannot be rotated", "error", err)
-		return secret.Value{}, nil
-	}
-	if d, err := s.cfg.describe(ctx, s.tunnel().id); err == nil { // another operator may have come in between
-		if now, connected := changed(d.SourceConnectionState); connected && now.After(at) {
-			return secret.Value{}, takenError(s.tunnel().id)
-		}
-	}
-	return secret.New(aws.ToString(out.SourceAccessToken)), nil
 }
 
 // ready waits for a source that is connected.

@@ -3,14 +3,12 @@ package connect
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/culvert-iot/culvert/internal/backoff"
-	"github.com/culvert-iot/culvert/internal/secret"
-	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/internal/clean"
 	"github.com/culvert-iot/culvert/proxy"
 )
 
@@ -30,20 +28,31 @@ const (
 type succession struct {
 	find  func(context.Context) (*tunnel, error)            // finds or opens a tunnel to the same services; may be nil
 	await func(context.Context, *tunnel) (time.Time, error) // waits until the device is connected to it, and returns since when
-	busy  sync.Mutex                                        // held during a search for a tunnel; guards ready
-	ready *tunnel                                           // found but unused: the device was not connected
+	busy  sync.Mutex                                        // held during a search for a tunnel, and no longer; guards ready
+	ready *claim                                            // found but unused: the device was not connected
 }
 
 // get returns the tunnel that an earlier try has left, or finds one.
-func (n *succession) get(ctx context.Context) (*tunnel, error) {
+func (n *succession) get(ctx context.Context) (*claim, error) {
+	n.busy.Lock()
+	defer n.busy.Unlock()
 	if n.ready == nil {
 		t, err := n.find(ctx)
 		if err != nil {
 			return nil, err
 		}
-		n.ready = t
+		n.ready = newClaim(t)
 	}
 	return n.ready, nil
+}
+
+// forget makes the next get find another tunnel than c.
+func (n *succession) forget(c *claim) {
+	n.busy.Lock()
+	defer n.busy.Unlock()
+	if n.ready == c {
+		n.ready = nil
+	}
 }
 
 // watchExpiry calls move when the tunnel is about to expire and movable returns true, until ctx ends. It tries again
@@ -93,84 +102,183 @@ func (s *session) movable() bool {
 
 // moveOn moves all connections to another tunnel while the present one still works, and closes that.
 func (s *session) moveOn(ctx context.Context) error {
-	s.next.busy.Lock()
-	defer s.next.busy.Unlock()
-	old := s.tunnel()
+	old := s.current.Load()
 	ctx, cancel := context.WithDeadline(ctx, old.expires)
 	defer cancel()
 	s.cfg.notice("tunnel %s ends in %v: your session moves on to another one", old.id, time.Until(old.expires).Round(time.Second))
 	next, err := s.next.get(ctx)
 	var since time.Time
 	if err == nil {
-		since, err = s.next.await(ctx, next)
+		since, err = s.awaitDeviceOn(ctx, next)
+	}
+	if s.current.Load() != old {
+		return nil // it has ended early, and the session has gone on without waiting for the device
 	}
 	if err != nil {
+		if e, ok := errors.AsType[*Error](err); ok && (e.Reason == TunnelClosed || e.Reason == TakenOver) {
+			s.next.forget(next)
+		}
 		if ctx.Err() == nil {
 			s.cfg.notice("%v; trying again", err)
 		}
 		return err
 	}
-	s.replace(next, since)
-	s.mu.Lock()
-	source, drop := s.source, s.drop
-	s.mu.Unlock()
+	drop, replaced := s.replace(old, next, since, true)
+	if !replaced {
+		return nil
+	}
 	drop(proxy.ErrLeave)
-	if _, err := s.readyAfter(ctx, source); err == nil {
+	err = s.linkedBy(ctx, next)
+	if s.leave(old) {
 		s.closeTunnel(old)
 	}
-	return nil
+	return err
 }
 
-// abandon closes a successor that the session did not need.
+// awaitDeviceOn waits until the device is connected to a tunnel that the session does not use yet, and returns since when.
+// It fails if the tunnel is of no use any more, or is used without the device.
+func (s *session) awaitDeviceOn(ctx context.Context, next *claim) (time.Time, error) {
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-next.used:
+			stop()
+		case <-waiting.Done():
+		}
+	}()
+	since, err := s.next.await(waiting, next.tunnel)
+	if err == nil && s.isTaken(ctx, next) { // it looked unused for a while, and the device may have come for another operator
+		err = takenError(next.id)
+	}
+	return since, err
+}
+
+// linkedBy waits for a websocket that c has opened. It fails if the session goes on over another tunnel.
+func (s *session) linkedBy(ctx context.Context, c *claim) error {
+	for {
+		s.mu.Lock()
+		linked, change := s.source != nil && s.on == c, s.change
+		s.mu.Unlock()
+		switch {
+		case linked:
+			return nil
+		case s.current.Load() != c:
+			return errLeft
+		}
+		select {
+		case <-change:
+		case <-s.done:
+			return s.failure()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+var errLeft = errors.New("the session goes on over another tunnel")
+
+// abandon closes the tunnels that the session holds and does not use.
 func (n *succession) abandon(s *session) {
 	n.busy.Lock()
-	defer n.busy.Unlock()
-	if n.ready != nil {
-		s.closeTunnel(n.ready)
-	}
-}
-
-// closeTunnel closes a tunnel that was opened here and is not used any more.
-func (s *session) closeTunnel(t *tunnel) {
-	if !t.opened {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	if _, err := s.cfg.API.CloseTunnel(ctx, &iot.CloseTunnelInput{TunnelId: aws.String(t.id)}); err != nil && !isGone(err) {
-		s.cfg.Logger.Warn("tunnel cannot be closed", "tunnel", t.id, "error", err)
-	}
-}
-
-// replace makes next the session's tunnel. device is when the device connected to it; zero if unknown.
-func (s *session) replace(next *tunnel, device time.Time) {
+	ready := n.ready
+	n.ready = nil
+	n.busy.Unlock()
 	s.mu.Lock()
-	s.connectedAt, s.recorded, s.device = next.sourceBefore, 0, device
+	before := s.before
+	s.before = nil
 	s.mu.Unlock()
-	s.current.Store(next)
-	s.next.ready = nil
-	s.cfg.Progress(Event{Kind: Reopened, Tunnel: next.id, Text: "your session goes on over tunnel " + next.id})
+	var all sync.WaitGroup
+	for _, c := range []*claim{ready, before} {
+		if c != nil {
+			all.Go(func() { s.closeTunnel(c) })
+		}
+	}
+	all.Wait()
 }
 
-// succeed looks for another tunnel if this one is over and connections wait to be resumed. It returns that tunnel's
-// token, or else its arguments, the result of renew.
-func (s *session) succeed(ctx context.Context, fresh secret.Value, err error) (secret.Value, error) {
-	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Reason != TunnelClosed || s.next.find == nil || s.resume.Stats().Detached == 0 {
-		return fresh, err
-	}
-	over := s.tunnel()
+// replace makes next the session's tunnel in place of old. If old lives, the session can go back to it until it is left.
+// device is when the device connected to next; zero if unknown. It returns how to end old's websocket. It does nothing if
+// the session has gone on over another tunnel, or has ended.
+func (s *session) replace(old, next *claim, device time.Time, lives bool) (drop func(error), replaced bool) {
 	s.next.busy.Lock()
 	defer s.next.busy.Unlock()
-	if t := s.tunnel(); t != over {
-		return t.token, nil
+	s.mu.Lock()
+	if s.next.ready != next || s.current.Load() != old {
+		s.mu.Unlock()
+		return nil, false
 	}
-	s.cfg.notice("%v; looking for another one, your session is kept", err)
-	next, failed := s.next.get(ctx)
-	if failed != nil {
-		s.cfg.Logger.Warn("no other tunnel", "error", failed)
-		return fresh, err
+	if lives {
+		s.before = old
 	}
-	s.replace(next, time.Time{})
-	return next.token, nil
+	s.device, drop = device, s.drop
+	s.switchTo(next)
+	s.mu.Unlock()
+	s.next.ready = nil
+	close(next.used)
+	s.cfg.Progress(Event{Kind: Reopened, Tunnel: next.id, Text: "your session goes on over tunnel " + next.id})
+	return drop, true
+}
+
+// switchTo makes c the present claim. mu is held.
+func (s *session) switchTo(c *claim) {
+	s.current.Store(c)
+	close(s.change)
+	s.change = make(chan struct{})
+}
+
+// leave gives up the way back to old, and reports whether that was open: old is not used any more.
+func (s *session) leave(old *claim) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.before != old {
+		return false
+	}
+	s.before = nil
+	return true
+}
+
+// goOn follows the end of the present tunnel, which why tells. An error is the session's end.
+func (s *session) goOn(ctx context.Context, lost *claim, why error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if s.goBack(lost, why) {
+		return nil
+	}
+	return s.succeed(ctx, lost, why)
+}
+
+// goBack returns to the tunnel before lost, if lost has never let this side in: another operator may have found it unused.
+func (s *session) goBack(lost *claim, why error) bool {
+	s.mu.Lock()
+	before := s.before
+	if before == nil || lost.links.Load() > 0 || s.current.Load() != lost {
+		s.mu.Unlock()
+		return false
+	}
+	s.before, s.device = nil, time.Time{}
+	s.switchTo(before)
+	s.mu.Unlock()
+	s.cfg.Progress(Event{Kind: Reopened, Tunnel: before.id, Text: clean.Line(fmt.Sprintf("%v: your session stays on tunnel %s", why, before.id), 0)})
+	s.closeTunnel(lost)
+	return true
+}
+
+// succeed looks for another tunnel if lost is over, or was another operator's from the start, and connections wait to be
+// resumed. It returns why if there is no other tunnel.
+func (s *session) succeed(ctx context.Context, lost *claim, why error) error {
+	e, ok := errors.AsType[*Error](why)
+	over := ok && (e.Reason == TunnelClosed || e.Reason == TakenOver && lost.links.Load() == 0)
+	if !over || s.next.find == nil || s.resume.Stats().Detached == 0 {
+		return why
+	}
+	s.cfg.notice("%v; looking for another one, your session is kept", why)
+	next, err := s.next.get(ctx)
+	if err != nil {
+		s.cfg.Logger.Warn("no other tunnel", "error", err)
+		return why
+	}
+	s.replace(lost, next, time.Time{}, false) // if it does nothing, the connections have moved on meanwhile
+	return nil
 }

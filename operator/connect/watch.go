@@ -38,7 +38,7 @@ func (t *Tunnel) watchDevice(ctx context.Context) {
 	var away time.Time // since when, or zero
 	var notified time.Time
 	for delay := watchPoll; t.session.untilLook(ctx, delay); {
-		present := t.session.tunnel()
+		present := t.session.current.Load()
 		d, err := t.cfg.describe(ctx, present.id)
 		if err != nil || d.Status != types.TunnelStatusOpen {
 			continue // the source learns of the tunnel's end
@@ -56,7 +56,7 @@ func (t *Tunnel) watchDevice(ctx context.Context) {
 			away, delay = now, awayPoll
 			t.session.setAway(true)
 			t.cfg.tell(DeviceLeft, "%s has left the tunnel", []any{t.thing})
-		case t.session.isLostIn(d):
+		case t.session.isLostIn(present, d):
 			// A rotation would end the device's connection to the other operator. This side learns of it with its next link.
 		case now.Sub(away) >= awayGrace && now.Sub(notified) >= notifyEvery:
 			if notified.IsZero() {
@@ -64,7 +64,7 @@ func (t *Tunnel) watchDevice(ctx context.Context) {
 			}
 			notified = now
 			t.cfg.step("notifying %s once more", t.thing)
-			if err := t.cfg.notify(ctx, present, t.thing); err != nil && ctx.Err() == nil {
+			if err := t.cfg.notify(ctx, present.tunnel, t.thing); err != nil && ctx.Err() == nil {
 				t.cfg.notice("the token of %s could not be rotated: %v", t.thing, err)
 			}
 			t.cfg.step("waiting for %s", t.thing)
@@ -94,15 +94,6 @@ func (s *session) untilLook(ctx context.Context, delay time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// isLostIn reports whether d shows another operator as the tunnel's source: it connected after this side did.
-func (s *session) isLostIn(d *types.Tunnel) bool {
-	s.mu.Lock()
-	mine, known := s.connectedAt, s.recorded > 0 && s.recorded == s.redials
-	s.mu.Unlock()
-	at, connected := changed(d.SourceConnectionState)
-	return known && connected && at.After(mine)
 }
 
 // setAway records whether the device was said to have left, and returns what was recorded before.

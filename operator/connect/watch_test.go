@@ -63,8 +63,9 @@ func TestATunnelThatWasTakenOverIsNotRotated(t *testing.T) {
 		})}}
 		cfg := checked(t, Config{API: api})
 		tunnel := &Tunnel{cfg: &cfg, thing: "pi-1", session: newSession(&cfg, &tunnel{id: "a", services: []string{"SSH"}})}
-		s := tunnel.session
-		s.connectedAt, s.recorded, s.redials = began, 1, 1
+		mine := tunnel.session.current.Load()
+		mine.links.Store(1)
+		mine.connectedAt, mine.recorded = began, 1
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
 		tunnel.watchDevice(ctx)

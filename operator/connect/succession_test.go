@@ -1,0 +1,165 @@
+package connect_test
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/culvert-iot/culvert/operator/connect"
+	"github.com/culvert-iot/culvert/proxy"
+	"github.com/culvert-iot/culvert/sandbox/tunnels"
+)
+
+// move is a session that is about to move to another tunnel, to which the device does not come until it is released.
+type move struct {
+	*cloud
+
+	tunnel      *connect.Tunnel
+	conn        net.Conn // over the first tunnel
+	heard       *news
+	first, next string // tunnels
+	release     func()
+}
+
+// moving starts one.
+func moving(t *testing.T, change func(*connect.Config)) *move {
+	t.Helper()
+	d, released := newDaemon(t), make(chan struct{})
+	var notified atomic.Int32
+	m := &move{heard: &news{}, release: sync.OnceFunc(func() { close(released) })}
+	m.cloud = newCloud(t, func(ctx context.Context, c proxy.Connection) {
+		if notified.Add(1) > 1 {
+			select {
+			case <-released:
+			case <-ctx.Done():
+			}
+		}
+		d.run(ctx, c)
+	})
+	cfg := m.config()
+	cfg.Progress, cfg.Lifetime = m.heard.event, time.Minute
+	connect.SetSuccessorLead(&cfg, time.Minute-time.Second)
+	if change != nil {
+		change(&cfg)
+	}
+	m.tunnel = openTunnel(t, cfg, "SSH")
+	m.first = m.tunnel.ID()
+	m.conn = dial(t, m.tunnel, "SSH")
+	talk(t, m.conn, "before")
+	eventually(t, "another tunnel is opened", func() bool {
+		for _, id := range m.open() {
+			if id != m.first {
+				m.next = id
+			}
+		}
+		return m.next != ""
+	})
+	return m
+}
+
+// steal has another operator rotate the tokens of the next tunnel, and returns how it connects.
+func (m *move) steal(t *testing.T) (connectTo func() (lost <-chan error)) {
+	t.Helper()
+	rotated, err := m.Store.Rotate(m.next, tunnels.RotateAll, &tunnels.DestinationConfig{ThingName: "pi-1", Services: []string{"SSH"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() <-chan error {
+		other := proxy.NewSource(proxy.SourceConfig{Connection: m.connection(rotated.SourceToken), Form: proxy.V3})
+		ended := make(chan error, 1)
+		m.tasks.Go(func() { ended <- other.Run(m.ctx) })
+		select {
+		case <-other.Ready():
+		case <-other.Done():
+		}
+		return ended
+	}
+}
+
+// wantLeft checks that the other operator has the next tunnel, also when this session is over.
+func (m *move) wantLeft(t *testing.T, lost <-chan error) {
+	t.Helper()
+	if err := m.tunnel.Close(); err != nil {
+		t.Error(err)
+	}
+	d, err := m.Store.Describe(m.next)
+	if err != nil || d.Status != tunnels.Open || d.SourceState.Status != tunnels.Connected {
+		t.Errorf("the other operator's tunnel: %+v, %v", d, err)
+	}
+	select {
+	case err := <-lost:
+		t.Errorf("the other operator lost the link: %v", err)
+	default:
+	}
+}
+
+// A tunnel that a session has opened to move on to looks unused while its device does not come, and another operator may
+// take it. The session stays on its own.
+func TestATunnelToMoveToMayBeTaken(t *testing.T) {
+	t.Parallel()
+	t.Run("before the device comes", func(t *testing.T) {
+		t.Parallel()
+		m := moving(t, nil)
+		lost := m.steal(t)()
+		m.release()
+		eventually(t, "it is noticed", func() bool {
+			return strings.Contains(m.heard.String(), "another operator has connected to tunnel "+m.next)
+		})
+		talk(t, m.conn, "after")
+		if strings.Contains(m.heard.String(), "the link is lost") {
+			t.Errorf("the link was given up for it:\n%s", m.heard)
+		}
+		m.wantLeft(t, lost)
+	})
+	t.Run("while the session leaves its own", func(t *testing.T) {
+		t.Parallel()
+		var dials atomic.Int32
+		leaving, taken := make(chan struct{}), make(chan struct{})
+		m := moving(t, func(cfg *connect.Config) {
+			cfg.NetDial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				if dials.Add(1) == 2 {
+					close(leaving)
+					<-taken
+				}
+				return (&net.Dialer{}).DialContext(ctx, network, address)
+			}
+		})
+		connectTo := m.steal(t)
+		m.release()
+		<-leaving
+		lost := connectTo()
+		close(taken)
+		talk(t, m.conn, "after")
+		if want := "your session stays on tunnel " + m.first; !strings.Contains(m.heard.String(), want) {
+			t.Errorf("%q is not told:\n%s", want, m.heard)
+		}
+		m.wantLeft(t, lost)
+	})
+	t.Run("and the session ends", func(t *testing.T) {
+		t.Parallel()
+		m := moving(t, nil)
+		m.wantLeft(t, m.steal(t)())
+	})
+}
+
+// A session that is about to move on does not wait for the device when its tunnel is closed early.
+func TestATunnelMayBeClosedWhileItsSessionIsAboutToMove(t *testing.T) {
+	t.Parallel()
+	m := moving(t, nil)
+	if err := m.Store.Close(m.first, false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the session goes on over the other tunnel", func() bool {
+		d, err := m.Store.Describe(m.next)
+		return err == nil && d.SourceState.Status == tunnels.Connected
+	})
+	m.release()
+	talk(t, m.conn, "after")
+	if open := m.open(); len(open) != 1 || open[0] != m.next || m.tunnel.ID() != m.next {
+		t.Errorf("open tunnels %v, and %s in use, want %s", open, m.tunnel.ID(), m.next)
+	}
+}
