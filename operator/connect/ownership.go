@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/internal/secret"
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
@@ -30,29 +31,74 @@ type claim struct {
 	// Guarded by the session's lock.
 	connectedAt time.Time // when the service last saw this side connect, by its own clock
 	recorded    int32     // the link that connectedAt is of; 0 is none
+	dispute     dispute
 }
 
 func newClaim(t *tunnel) *claim {
 	return &claim{tunnel: t, token: t.token, client: secret.NewClientToken(), used: make(chan struct{}), connectedAt: t.sourceBefore}
 }
 
-// recordConnectedAt asks when the service saw this side connect, to distinguish it later from another source. A failure
-// does no harm.
+// dispute is about a source connection that is either another operator's, or this side's last one, whose time the control
+// API did not tell and whose loss the service has not noticed.
+type dispute struct {
+	link  int32     // this side's last one
+	at    time.Time // when the connection was made, by the service's clock
+	began time.Time
+}
+
+// unnoticed is how long the service may take to notice that a websocket is lost. Its idle limit is a minute.
+const unnoticed = 75 * time.Second
+
+// owner says whose a source connection is.
+type owner int
+
+const (
+	ours owner = iota
+	others
+	unclear
+)
+
+// owner tells whose the source connection is that was made at a time of the service's clock, while this side has none.
+func (s *session) owner(c *claim, at time.Time) owner {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	links, now := c.links.Load(), time.Now()
+	switch d := c.dispute; {
+	case !at.After(c.connectedAt):
+		return ours
+	case c.recorded == links:
+		return others
+	case d.link != links:
+		c.dispute = dispute{links, at, now}
+		return unclear
+	case !at.Equal(d.at), now.Sub(d.began) > unnoticed: // this side has not connected since
+		return others
+	}
+	return unclear
+}
+
+// recordConnectedAt asks when the service saw this side connect, to distinguish it later from another source. It asks until
+// there is an answer, or the websocket ends.
 func (s *session) recordConnectedAt(ctx context.Context, c *claim, source *proxy.Source) {
 	link := c.links.Load()
-	d, err := s.cfg.describe(ctx, c.id)
-	if err != nil {
-		return
-	}
-	select {
-	case <-source.Done(): // the answer may be about another websocket
-		return
-	default:
-	}
-	if at, connected := changed(d.SourceConnectionState); connected {
-		s.mu.Lock()
-		c.connectedAt, c.recorded = at, link
-		s.mu.Unlock()
+	for delays := (backoff.Backoff{Min: time.Second}); ; {
+		d, err := s.cfg.describe(ctx, c.id)
+		select {
+		case <-source.Done(): // the answer may be about another websocket
+			return
+		default:
+		}
+		if err == nil {
+			if at, connected := changed(d.SourceConnectionState); connected {
+				s.mu.Lock()
+				c.connectedAt, c.recorded = at, link
+				s.mu.Unlock()
+			}
+			return
+		}
+		if isDenied(err) || isGone(err) || delays.Wait(ctx, 0) != nil {
+			return
+		}
 	}
 }
 
@@ -121,12 +167,16 @@ func (s *session) renew(ctx context.Context, c *claim, refused *proxy.HandshakeE
 		s.cfg.Logger.Warn("tunnel cannot be described", "error", err)
 		return nil
 	}
-	s.mu.Lock()
-	mine := c.connectedAt
-	s.mu.Unlock()
 	at, connected := changed(d.SourceConnectionState)
-	if connected && at.After(mine) {
-		return takenError(c.id)
+	if connected {
+		switch s.owner(c, at) {
+		case others:
+			return takenError(c.id)
+		case unclear: // a rotation might take the tunnel from another operator
+			s.cfg.Logger.Info("source refused: the service has not noticed the end of the last link, or another operator has the tunnel", "tunnel", c.id)
+			return nil
+		case ours:
+		}
 	}
 	s.cfg.Logger.Info("source refused", "error", refused)
 	s.cfg.step("rotating the source's token of tunnel %s", c.id)
