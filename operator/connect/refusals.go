@@ -3,7 +3,14 @@ package connect
 import (
 	"crypto/tls"
 	"errors"
+	"io"
+	"net"
+	"net/http"
+	"time"
 
+	"github.com/aws/smithy-go"
+
+	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/internal/retry"
 	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/proxy"
@@ -39,4 +46,41 @@ func isHopeless(err error) bool {
 func isNoTLS(err error) bool {
 	_, ok := errors.AsType[tls.RecordHeaderError](err)
 	return ok
+}
+
+// searchPolicy is the retry rule for a tunnel that connections wait for.
+func searchPolicy() retry.Policy {
+	return retry.Policy{Backoff: backoff.Backoff{Min: time.Second, Max: maxDelay}}
+}
+
+// judge returns the delay after a search for a tunnel that failed, and whether another one may succeed.
+func judge(p *retry.Policy, err error, now time.Time) (delay time.Duration, again bool) {
+	_, network := errors.AsType[net.Error](err)
+	_, garbled := errors.AsType[*smithy.DeserializationError](err)
+	switch code := apiCode(err); {
+	case code == "UnknownError": // another server answered in the service's place
+	case code != "":
+		d := p.Refused(retry.Refusal{Status: apiStatus(err)}, now)
+		return d.Delay, d.End == retry.None
+	case network, garbled, errors.Is(err, io.ErrUnexpectedEOF):
+	default: // this side's, or one without a tunnel in a sound answer
+		return 0, false
+	}
+	return p.Failed(0), true
+}
+
+// apiStatus is the HTTP status of an error that the control API answered with, as it should be: the service has one status
+// for most of its errors.
+func apiStatus(err error) int {
+	answer, ok := errors.AsType[interface {
+		error
+		HTTPStatusCode() int
+	}](err)
+	switch {
+	case isThrottled(err):
+		return http.StatusTooManyRequests
+	case ok && answer.HTTPStatusCode() > 0:
+		return answer.HTTPStatusCode()
+	}
+	return http.StatusBadRequest
 }

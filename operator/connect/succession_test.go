@@ -9,10 +9,83 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/proxy"
+	"github.com/culvert-iot/culvert/sandbox/api"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
+
+// A tunnel was closed under its connections, and the control API fails at first: the connections go on all the same.
+func TestASearchForAnotherTunnelIsRepeated(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]api.Fault{
+		"the service fails":       {Operation: "OpenTunnel", Type: "InternalFailureException", Status: 500},
+		"too many calls":          {Operation: "OpenTunnel", Count: 4}, // the client itself sends it 3 times
+		"no list":                 {Operation: "ListTunnels", Type: "ServiceUnavailableException", Status: 503, Count: 4},
+		"another server answered": {Operation: "OpenTunnel", Type: "UnknownError", Status: 403},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDaemon(t)
+			c := newCloud(t, d.run)
+			tunnel := openTunnel(t, c.config(), "SSH")
+			first := tunnel.ID()
+			conn := dial(t, tunnel, "SSH")
+			talk(t, conn, "before")
+			if err := c.API.Fail(fault); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Store.Close(first, false); err != nil {
+				t.Fatal(err)
+			}
+			talk(t, conn, "after")
+			if open := c.open(); len(open) != 1 || open[0] != tunnel.ID() || tunnel.ID() == first {
+				t.Errorf("open tunnels %v, and %s in use, want one other than %s", open, tunnel.ID(), first)
+			}
+			if pending := c.API.PendingFaults(); len(pending) > 0 {
+				t.Errorf("never met %+v", pending)
+			}
+		})
+	}
+}
+
+// What keeps a session from another tunnel for good ends it at once, and is said.
+func TestWhatKeepsASessionFromAnotherTunnelIsSaid(t *testing.T) {
+	t.Parallel()
+	for kind, advice := range map[string]string{
+		"LimitExceededException": "close tunnels that are not needed", "AccessDeniedException": "iot:OpenTunnel",
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			d := newDaemon(t)
+			c := newCloud(t, d.run)
+			tunnel := openTunnel(t, c.config(), "SSH")
+			talk(t, dial(t, tunnel, "SSH"), "before")
+			if err := c.API.Fail(api.Fault{Operation: "OpenTunnel", Type: kind, Message: "so it is", Count: 100}); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Store.Close(tunnel.ID(), false); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-tunnel.Done():
+			case <-time.After(20 * time.Second):
+				t.Fatal("the session goes on")
+			}
+			err := tunnel.Err()
+			wantReason(t, err, connect.TunnelClosed)
+			for _, want := range []string{"tunnel " + tunnel.ID() + " was closed", kind, "OpenTunnel", "so it is"} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is missing in %q", want, err)
+				}
+			}
+			if !strings.Contains(hint.Of(err), advice) {
+				t.Errorf("hint %q, want %q", hint.Of(err), advice)
+			}
+		})
+	}
+}
 
 // move is a session that is about to move to another tunnel, to which the device does not come until it is released.
 type move struct {

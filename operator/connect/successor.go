@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/operator"
 	"github.com/culvert-iot/culvert/proxy"
 )
 
@@ -266,7 +269,8 @@ func (s *session) goBack(lost *claim, why error) bool {
 }
 
 // succeed looks for another tunnel if lost is over, or was another operator's from the start, and connections wait to be
-// resumed. It returns why if there is no other tunnel.
+// resumed. While they do, it tries again after errors that may pass. It returns why, with what stood in the way, if there
+// is no other tunnel.
 func (s *session) succeed(ctx context.Context, lost *claim, why error) error {
 	e, ok := errors.AsType[*Error](why)
 	over := ok && (e.Reason == TunnelClosed || e.Reason == TakenOver && lost.links.Load() == 0)
@@ -274,11 +278,31 @@ func (s *session) succeed(ctx context.Context, lost *claim, why error) error {
 		return why
 	}
 	s.cfg.notice("%v; looking for another one, your session is kept", why)
-	next, err := s.next.get(ctx)
-	if err != nil {
-		s.cfg.Logger.Warn("no other tunnel", "error", err)
-		return why
+	searches := searchPolicy()
+	for tries := 0; ; tries++ {
+		next, err := s.next.get(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err == nil {
+			s.replace(lost, next, time.Time{}, false) // if it does nothing, the connections have moved on meanwhile
+			return nil
+		}
+		delay, again := judge(&searches, err, time.Now())
+		if !again || s.resume.Stats().Detached == 0 {
+			return noSuccessor(e, err)
+		}
+		if tries == 0 {
+			s.cfg.notice("no other tunnel yet (%v); trying again", operator.Explain(err))
+		}
+		if err := backoff.Sleep(ctx, delay); err != nil {
+			return err
+		}
 	}
-	s.replace(lost, next, time.Time{}, false) // if it does nothing, the connections have moved on meanwhile
-	return nil
+}
+
+// noSuccessor is the end of a session whose tunnel is lost, as ended says, and that finds no other one.
+func noSuccessor(ended *Error, err error) error {
+	err = operator.Explain(err)
+	return &Error{Reason: ended.Reason, Text: ended.Text + ", and there is no other one", Err: err, hint: cmp.Or(hint.Of(err), ended.hint)}
 }
