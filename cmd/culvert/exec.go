@@ -181,7 +181,8 @@ func (o *execOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 	if len(names) == 0 {
 		return &exitError{exitFailed, hint.New("no thing matches", "culvert ls lists the things that exist")}
 	}
-	r := &execRun{execOptions: o, path: path, cfg: cfg, show: show, out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
+	r := &execRun{execOptions: o, path: path, cfg: cfg, show: show}
+	r.out, r.err = newOutlets(cmd.OutOrStdout(), cmd.ErrOrStderr(), show, ctx.Done())
 	if err := r.prepare(); err != nil {
 		return usagef(cmd, "%w", err)
 	}
@@ -205,6 +206,8 @@ func (o *execOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 	switch {
 	case ctx.Err() != nil:
 		return &exitError{exitInterrupted, errors.New("interrupted")}
+	case r.lost != nil:
+		return &exitError{exitFailed, hint.Wrap(fmt.Errorf("output was lost: %w", r.lost), "make space, or write elsewhere; the commands themselves ran on")}
 	case r.done < len(names):
 		return &exitError{code: exitFailed}
 	}

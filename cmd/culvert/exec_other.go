@@ -4,10 +4,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 )
 
 // offer serves a tunnel's service at a local port until ctx ends, and returns the settings with which ssh connects to it.
@@ -22,3 +24,9 @@ func offer(ctx context.Context, serving *sync.WaitGroup, t tunnel, service, _ st
 
 // terminate kills a process: this system has no signal that asks a process to end.
 func terminate(p *os.Process) error { return p.Kill() }
+
+// readerLeft reports whether a write failed because the other end of the pipe is closed: Windows calls that
+// ERROR_BROKEN_PIPE or ERROR_NO_DATA.
+func readerLeft(err error) bool {
+	return errors.Is(err, syscall.Errno(109)) || errors.Is(err, syscall.Errno(232))
+}

@@ -2,14 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"sync"
-	"syscall"
 )
 
 // Bounds of what is kept of a device's output.
@@ -30,11 +26,16 @@ type execResult struct {
 	Truncated bool    `json:"truncated,omitempty"` // Stdout or Stderr is its beginning only
 }
 
-func (r *execResult) print(w io.Writer) {
+func (r *execResult) print(w io.Writer) error {
 	if r.State == "offline" {
 		r.ExitCode = -1
 	}
-	_ = json.NewEncoder(w).Encode(r)
+	line, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(line, '\n'))
+	return err
 }
 
 // exitOfSSH is what ssh itself fails with. A command may end with it, too.
@@ -56,7 +57,7 @@ func (r *execResult) line() string {
 
 // execOutput is where a device's output goes. finish ends it and puts what was captured into the result.
 type execOutput struct {
-	stdout, stderr io.Writer
+	stdout, stderr io.Writer // writes to them do not fail: the device does what it was asked to do
 	finish         func(*execResult)
 }
 
@@ -69,25 +70,26 @@ func (r *execRun) output(thing string) (*execOutput, error) {
 			result.Stdout, result.Stderr, result.Truncated = out.String(), err.String(), out.cut || err.cut
 		}}, nil
 	case r.outputDir != "":
-		out, err := os.Create(filepath.Join(r.outputDir, thing+".out"))
+		out, err := createOutput(r.outputDir, thing, ".out")
 		if err != nil {
 			return nil, err
 		}
-		errs, err := os.Create(filepath.Join(r.outputDir, thing+".err"))
+		errs, err := createOutput(r.outputDir, thing, ".err")
 		if err != nil {
-			_ = out.Close()
+			_ = out.close()
 			return nil, err
 		}
 		return &execOutput{out, errs, func(result *execResult) {
-			for _, f := range []*os.File{out, errs} {
-				if err := f.Close(); err != nil && result.Error == "" {
-					result.Error = err.Error()
+			for _, f := range []*outputFile{out, errs} {
+				if err := f.close(); err != nil {
+					r.lose(err)
+					result.Error = cmp.Or(result.Error, "its output is incomplete: "+err.Error())
 				}
 			}
 		}}, nil
 	}
-	out := &prefixed{prefix: thing + ": ", w: r.out, lines: &r.mu, show: r.show}
-	errs := &prefixed{prefix: thing + ": ", w: r.err, lines: &r.mu, show: r.show}
+	out := &prefixed{prefix: thing + ": ", w: r.out, lost: r.lose}
+	errs := &prefixed{prefix: thing + ": ", w: r.err, lost: r.lose}
 	return &execOutput{out, errs, func(*execResult) { out.flush(); errs.flush() }}, nil
 }
 
@@ -95,14 +97,12 @@ func (r *execRun) output(thing string) (*execOutput, error) {
 type prefixed struct {
 	prefix string
 	w      io.Writer
-	lines  *sync.Mutex // one line at a time
-	show   *progress
+	lost   func(error)
 
 	rest []byte // of a line that has not ended
 }
 
 func (p *prefixed) Write(b []byte) (int, error) {
-	n := len(b)
 	p.rest = append(p.rest, b...)
 	var out []byte
 	for {
@@ -114,28 +114,29 @@ func (p *prefixed) Write(b []byte) (int, error) {
 		if i >= 0 {
 			line = p.rest[:i]
 		}
-		out = append(append(append(out, p.prefix...), line...), '\n')
+		out = p.add(out, line)
 		p.rest = p.rest[min(len(line)+1, len(p.rest)):]
 	}
-	return n, p.write(out)
+	p.write(out)
+	return len(b), nil
 }
 
-func (p *prefixed) write(b []byte) (err error) {
-	if len(b) == 0 {
-		return nil
+// add appends a line to out.
+func (p *prefixed) add(out, line []byte) []byte {
+	return append(append(append(out, p.prefix...), line...), '\n')
+}
+
+func (p *prefixed) write(b []byte) {
+	if len(b) > 0 {
+		if _, err := p.w.Write(b); err != nil {
+			p.lost(err)
+		}
 	}
-	p.lines.Lock()
-	defer p.lines.Unlock()
-	p.show.aside(func() { _, err = p.w.Write(b) })
-	if errors.Is(err, syscall.EPIPE) {
-		return nil // the reader has left, as head does; the devices still do what they were asked to do
-	}
-	return err
 }
 
 func (p *prefixed) flush() {
 	if len(p.rest) > 0 {
-		_ = p.write(append(append([]byte(p.prefix), p.rest...), '\n'))
+		p.write(p.add(nil, p.rest))
 		p.rest = nil
 	}
 }

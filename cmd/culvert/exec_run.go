@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,14 +28,15 @@ type execRun struct {
 	path     string // of ssh
 	cfg      connect.Config
 	show     *progress
-	out, err io.Writer
+	out, err *outlet
 
 	dir        *socketDir
 	failedFile *os.File // nil: not wanted
 
-	mu                                      sync.Mutex // for what follows, and for out
+	mu                                      sync.Mutex // for what follows
 	running, done, failures, skipped, total int
 	succeeded                               map[string]bool
+	lost                                    error // why output was lost, at first
 	began                                   time.Time
 }
 
@@ -180,7 +180,7 @@ func (r *execRun) open(ctx context.Context, thing string, event func(connect.Eve
 		switch {
 		case errors.Is(err, holder.ErrNone):
 		case errors.Is(err, holder.ErrSilent):
-			r.show.aside(func() { fmt.Fprintf(r.err, "culvert: %s: the tunnel is not shared: %v\n", thing, err) })
+			r.err.line(fmt.Sprintf("%s: the tunnel is not shared: %v", thing, err))
 		default:
 			return t, err
 		}
@@ -215,10 +215,9 @@ func (r *execRun) ssh(ctx context.Context, thing string, way []string, out *exec
 	}
 	args = append(append(args, c.Options...), "--", c.Destination)
 	cmd := exec.CommandContext(ctx, r.path, append(args, r.command...)...)
-	cmd.Stdout, cmd.Stderr = out.stdout, out.stderr
 	cmd.Cancel = func() error { return terminate(cmd.Process) }
-	cmd.WaitDelay = 5 * time.Second
-	return cmd.Run()
+	cmd.WaitDelay = lingerTime // after an interrupt, since runPiped reads the pipes
+	return runPiped(cmd, out.stdout, out.stderr)
 }
 
 // explained is an error and what to do about it, in one line.
@@ -229,10 +228,21 @@ func explained(err error) string {
 	return hint.Line(operator.Explain(err))
 }
 
-// end takes what became of a thing.
-func (r *execRun) end(result execResult) {
+// lose takes why a device's output was not written. A reader that has left, as head does, wants no more of it.
+func (r *execRun) lose(err error) {
+	if readerLeft(err) || errors.Is(err, errNotRead) {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.lost == nil {
+		r.lost = err
+	}
+}
+
+// end takes what became of a thing. It does not hold r.mu while it writes: a slow reader stops no more than it must.
+func (r *execRun) end(result execResult) {
+	r.mu.Lock()
 	switch result.State {
 	case "done":
 		r.done++
@@ -242,12 +252,17 @@ func (r *execRun) end(result execResult) {
 	default:
 		r.failures++
 	}
+	r.mu.Unlock()
 	if r.json {
-		r.show.aside(func() { result.print(r.out) })
-	} else if !r.isQuiet || result.State != "done" {
-		r.show.aside(func() { fmt.Fprintln(r.err, "culvert: "+result.line()) })
+		if err := result.print(r.out); err != nil {
+			r.lose(err)
+		}
+	} else if !r.isQuiet || result.State != "done" || result.Error != "" {
+		r.err.line(result.line())
 	}
+	r.mu.Lock()
 	r.progress()
+	r.mu.Unlock()
 }
 
 // progress shows the counts on a terminal. r.mu is held.

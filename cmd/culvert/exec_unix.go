@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -30,3 +31,6 @@ func offer(ctx context.Context, serving *sync.WaitGroup, t tunnel, service, sock
 
 // terminate asks a process to end.
 func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }
+
+// readerLeft reports whether a write failed because the other end of the pipe is closed.
+func readerLeft(err error) bool { return errors.Is(err, syscall.EPIPE) }

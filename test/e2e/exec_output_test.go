@@ -1,0 +1,155 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/test/harness"
+)
+
+// startPlainFleet is a fleet whose tunnels work, for an ssh that does not use them.
+func startPlainFleet(t *testing.T, n int) *operatorSite {
+	t.Helper()
+	box := startSandbox(t, sandbox.Config{Services: map[string]string{"SSH": "127.0.0.1:9"}})
+	startFleet(t, box, names(n))
+	return newOperatorSite(t, box)
+}
+
+// fakeSSH returns a program in the place of ssh that runs the lines of a shell script, with $thing set.
+func fakeSSH(t *testing.T, lines ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ssh")
+	begin := []string{"#!/bin/sh", `for word; do [ "$word" != -G ] || exit 0; done`, `while [ "$1" != -- ]; do shift; done`, "thing=$2"}
+	if err := os.WriteFile(path, []byte(strings.Join(append(begin, lines...), "\n")+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// whileThere returns a shell command that runs as long as the test, and ends by itself then.
+func whileThere(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "running")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "while [ -e " + file + " ]; do sleep 1; done"
+}
+
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(text)
+}
+
+// TestExecWaitsForItsReader: six devices print more than the pipe to the reader takes, which reads nothing for a while. On
+// the seventh, ssh leaves a process running that keeps its output open.
+func TestExecWaitsForItsReader(t *testing.T) {
+	t.Parallel()
+	site := startPlainFleet(t, 7)
+	const line = "line %d of fifty bytes that a device has to say\n"
+	program := fakeSSH(t, "if [ $thing = dev-007 ]; then ("+whileThere(t)+") & exit 0; fi",
+		"i=0; while [ $i -lt 1000 ]; do printf '"+strings.TrimSpace(line)+`\n' $i; i=$((i+1)); done`)
+	todo := filepath.Join(t.TempDir(), "todo")
+	cmd := site.culvert(t, "exec", "--ssh", program, "--yes", "--failed", todo, "dev-00*", "--", "true")
+	var errs harness.Buffer
+	cmd.Stderr = &errs
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// By then the reader has been slow for as long as exec waits for what is left running.
+	eventually(t, 60*time.Second, "the seventh has ended", func() bool {
+		return strings.Contains(errs.String(), "culvert: dev-007 ended with exit code 0 after ")
+	})
+	out, err := io.ReadAll(stdout)
+	if err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Wait()
+	got := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		name, text, _ := strings.Cut(line, ": ")
+		got[name] += text
+	}
+	var want strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&want, line, i)
+	}
+	for _, name := range names(6) {
+		if got[name] != want.String() {
+			t.Errorf("%s: %d bytes, want %d", name, len(got[name]), want.Len())
+		}
+	}
+	if code := cmd.ProcessState.ExitCode(); code != 0 || len(got) != 6 || readText(t, todo) != "" {
+		t.Errorf("exit code %d, output of %d devices\n%s", code, len(got), errs.String())
+	}
+	site.allClosed(t)
+}
+
+// TestExecLosesNothingSilently: a full disk shows in the exit code, and a reader that has left does not.
+func TestExecLosesNothingSilently(t *testing.T) {
+	t.Parallel()
+	site := startPlainFleet(t, 1)
+	program := fakeSSH(t, "echo a result; echo a complaint >&2")
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	reader, left, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer left.Close()
+	_ = reader.Close()
+	dir := t.TempDir()
+	if err := os.Symlink("/dev/full", filepath.Join(dir, "dev-001.out")); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		args   []string
+		stdout *os.File
+		code   int
+		want   string
+	}{
+		"lines on a full disk": {nil, full, 1, "error: output was lost: write /dev/stdout: no space left on device\nhint: make space"},
+		"JSON on a full disk":  {[]string{"--json"}, full, 1, "error: output was lost: write /dev/stdout: no space left on device\nhint: make space"},
+		"a file on a full disk": {
+			[]string{"--quiet", "--output-dir", dir},
+			nil, 1,
+			" s; its output is incomplete: write " + dir + "/dev-001.out: no space left on device\nerror: output was lost: ",
+		},
+		"lines, and the reader has left": {nil, left, 0, "1 of 1 done, 0 failed"},
+		"JSON, and the reader has left":  {[]string{"--json"}, left, 0, "1 of 1 done, 0 failed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			todo := filepath.Join(t.TempDir(), "todo")
+			cmd := site.culvert(t, append(append([]string{"exec", "--ssh", program, "--failed", todo}, c.args...), "dev-001", "--", "true")...)
+			var errs harness.Buffer
+			cmd.Stderr = &errs
+			if c.stdout != nil {
+				cmd.Stdout = c.stdout
+			}
+			_ = cmd.Run()
+			if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(errs.String(), c.want) {
+				t.Errorf("exit code %d, want %d\n%s\nwant\n%s", code, c.code, errs.String(), c.want)
+			}
+			if left := readText(t, todo); left != "" {
+				t.Errorf("the command ran, and is to be run again on %q", left)
+			}
+		})
+	}
+}
