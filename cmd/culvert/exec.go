@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
@@ -186,19 +185,24 @@ func (o *execOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 	if err := r.prepare(); err != nil {
 		return usagef(cmd, "%w", err)
 	}
-	defer r.cleanUp()
+	defer r.dir.remove()
 	named := filter.Names
 	if o.things != "" {
 		named = names
 	}
 	present := r.skipAway(ctx, names, named)
 	show.settle() // a live line would write over the question
-	if ctx.Err() == nil && len(present) > 1 && !o.yes {
+	switch {
+	case ctx.Err() != nil:
+		return &exitError{exitInterrupted, errors.New("interrupted")}
+	case len(present) > 1 && !o.yes:
 		if err := o.ask(ctx, cmd, len(present), price); err != nil {
 			return err
 		}
 	}
-	r.began = time.Now() // the user took a while to answer
+	if err := r.begin(names); err != nil {
+		return &exitError{exitFailed, err}
+	}
 	r.each(ctx, present)
 	if err := r.sumUp(names); err != nil {
 		return &exitError{exitFailed, err}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -30,8 +29,8 @@ type execRun struct {
 	show     *progress
 	out, err *outlet
 
-	dir        *socketDir
-	failedFile *os.File // nil: not wanted
+	dir  *socketDir
+	list *failedList // nil: not wanted
 
 	mu                                      sync.Mutex // for what follows
 	running, done, failures, skipped, total int
@@ -40,7 +39,7 @@ type execRun struct {
 	began                                   time.Time
 }
 
-// prepare makes what the run writes to, before anything is paid for.
+// prepare checks and makes what the run writes to, before anything is paid for.
 func (r *execRun) prepare() (err error) {
 	r.succeeded, r.began = map[string]bool{}, time.Now()
 	r.cfg.Progress = nil // of many devices at once
@@ -53,7 +52,7 @@ func (r *execRun) prepare() (err error) {
 		}
 	}
 	if r.failed != "" {
-		if r.failedFile, err = os.OpenFile(r.failed, os.O_WRONLY|os.O_CREATE, 0o600); err != nil {
+		if err := checkFailed(r.failed); err != nil {
 			return fmt.Errorf("--failed: %w", err)
 		}
 	}
@@ -61,11 +60,15 @@ func (r *execRun) prepare() (err error) {
 	return err
 }
 
-func (r *execRun) cleanUp() {
-	r.dir.remove()
-	if r.failedFile != nil {
-		_ = r.failedFile.Close()
+// begin is called when the user has agreed. Until then the file of --failed is as it was.
+func (r *execRun) begin(names []string) (err error) {
+	r.began = time.Now() // the user took a while to answer
+	if r.failed != "" {
+		if r.list, err = beginFailed(r.failed, names); err != nil {
+			return fmt.Errorf("--failed: %w", err)
+		}
 	}
+	return nil
 }
 
 // skipAway returns the things that are not known to be away. Of the named ones it looks whether they exist, if no device
@@ -247,6 +250,7 @@ func (r *execRun) end(result execResult) {
 	case "done":
 		r.done++
 		r.succeeded[result.Thing] = true
+		r.list.succeeded(result.Thing)
 	case "offline":
 		r.skipped++
 	default:
@@ -283,23 +287,18 @@ func (r *execRun) counts() string {
 	return text
 }
 
-// sumUp says how it went, and writes the list of those that are still to be done.
+// sumUp writes the list of those that are still to be done, and says how it went.
 func (r *execRun) sumUp(names []string) error {
-	r.show.settle()
-	r.show.note("%s, in %v", r.counts(), time.Since(r.began).Round(100*time.Millisecond))
-	if r.failedFile == nil {
-		return nil
-	}
-	var b strings.Builder
+	var left []string
 	for _, name := range names {
 		if !r.succeeded[name] {
-			b.WriteString(name + "\n")
+			left = append(left, name)
 		}
 	}
-	if err := r.failedFile.Truncate(0); err != nil {
-		return fmt.Errorf("--failed: %w", err)
-	}
-	if _, err := r.failedFile.WriteAt([]byte(b.String()), 0); err != nil {
+	err := r.list.finish(left) // first: standard error may have a reader that is slow
+	r.show.settle()
+	r.show.note("%s, in %v", r.counts(), time.Since(r.began).Round(100*time.Millisecond))
+	if err != nil {
 		return fmt.Errorf("--failed: %w", err)
 	}
 	return nil

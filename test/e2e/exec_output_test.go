@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/operator/openssh"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/test/harness"
 )
@@ -152,4 +153,61 @@ func TestExecLosesNothingSilently(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the list of failures on a full disk", func(t *testing.T) {
+		before := site.opened()
+		_, errs, code := runSSH(site.culvert(t, "exec", "--ssh", program, "--failed", "/dev/full", "dev-001", "--", "true"))
+		if code != 1 || !strings.Contains(errs, "error: --failed: write /dev/full: no space left on device\n") || site.opened() != before {
+			t.Errorf("exit code %d, %d tunnels more\n%s", code, site.opened()-before, errs)
+		}
+	})
+}
+
+// TestExecListOfFailures: what --failed leaves when the run does not come to its end.
+func TestExecListOfFailures(t *testing.T) {
+	t.Parallel()
+	site := startPlainFleet(t, 2)
+	t.Run("after a refusal", func(t *testing.T) {
+		todo := filepath.Join(t.TempDir(), "todo")
+		script := requireProgram(t, "script")
+		for _, before := range []string{"", "# mine\ndev-002\n"} {
+			if before != "" {
+				if err := os.WriteFile(todo, []byte(before), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			words := strings.Join([]string{openssh.Quote(culvert(t)), "exec", "--ssh", "true", "--failed", openssh.Quote(todo), "'dev-*'", "-- true"}, " ")
+			cmd := site.command(t, script, "-q", "-e", "-c", words, "/dev/null")
+			cmd.Stdin = strings.NewReader("n\n")
+			out, _ := cmd.CombinedOutput()
+			after, err := os.ReadFile(todo)
+			if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), "2 devices need a tunnel each") {
+				t.Errorf("exit code %d\n%s", code, out)
+			}
+			if before == "" && !os.IsNotExist(err) || string(after) != before {
+				t.Errorf("the file was %q, and is %q, %v", before, after, err)
+			}
+		}
+	})
+	t.Run("after a kill", func(t *testing.T) {
+		todo := filepath.Join(t.TempDir(), "todo")
+		program := fakeSSH(t, "[ $thing = dev-001 ] || "+whileThere(t))
+		cmd := site.culvert(t, "exec", "--ssh", program, "--yes", "--failed", todo, "dev-001", "dev-002", "--", "true")
+		var errs harness.Buffer
+		cmd.Stderr = &errs
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 60*time.Second, "the first has ended", func() bool {
+			return strings.Contains(errs.String(), "culvert: dev-001 ended with exit code 0 after ")
+		})
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		out, said, code := runSSH(site.culvert(t, "exec", "--ssh", fakeSSH(t, "echo well"), "--things", todo, "--failed", todo, "--", "true"))
+		if code != 0 || out != "dev-002: well\n" {
+			t.Errorf("exit code %d\n%s%s", code, out, said)
+		}
+		if left := readText(t, todo); left != "" {
+			t.Errorf("left to do: %q", left)
+		}
+	})
 }
