@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
+
+	"github.com/culvert-iot/culvert/internal/clean"
 )
 
 // Bounds of what is kept of a device's output.
@@ -26,6 +29,7 @@ type execResult struct {
 	Truncated bool    `json:"truncated,omitempty"` // Stdout or Stderr is its beginning only
 }
 
+// print writes the result in a line that no terminal obeys, whatever the device printed.
 func (r *execResult) print(w io.Writer) error {
 	if r.State == "offline" {
 		r.ExitCode = -1
@@ -34,7 +38,7 @@ func (r *execResult) print(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(line, '\n'))
+	_, err = w.Write(append(clean.JSON(line), '\n'))
 	return err
 }
 
@@ -88,18 +92,21 @@ func (r *execRun) output(thing string) (*execOutput, error) {
 			}
 		}}, nil
 	}
-	out := &prefixed{prefix: thing + ": ", w: r.out, lost: r.lose}
-	errs := &prefixed{prefix: thing + ": ", w: r.err, lost: r.lose}
+	out := &prefixed{prefix: thing + ": ", w: r.out, forTerminal: r.out.isTerminal, lost: r.lose}
+	errs := &prefixed{prefix: thing + ": ", w: r.err, forTerminal: r.err.isTerminal, lost: r.lose}
 	return &execOutput{out, errs, func(*execResult) { out.flush(); errs.flush() }}, nil
 }
 
-// prefixed writes whole lines, with a prefix.
+// prefixed writes whole lines, with a prefix. For a terminal, a carriage return ends a line as well, and what does not
+// print is replaced: a device must not write over the prefix, nor over what others printed.
 type prefixed struct {
-	prefix string
-	w      io.Writer
-	lost   func(error)
+	prefix      string
+	w           io.Writer
+	forTerminal bool
+	lost        func(error)
 
-	rest []byte // of a line that has not ended
+	rest     []byte // of a line that has not ended
+	returned bool   // the line before ended with a carriage return
 }
 
 func (p *prefixed) Write(b []byte) (int, error) {
@@ -107,15 +114,24 @@ func (p *prefixed) Write(b []byte) (int, error) {
 	var out []byte
 	for {
 		i := bytes.IndexByte(p.rest, '\n')
+		if p.forTerminal {
+			i = bytes.IndexAny(p.rest, "\r\n")
+		}
 		if i < 0 && len(p.rest) < maxLine {
 			break
 		}
-		line := p.rest
+		line, end := p.rest, byte('\n')
 		if i >= 0 {
-			line = p.rest[:i]
+			line, end = p.rest[:i], p.rest[i]
 		}
-		out = p.add(out, line)
 		p.rest = p.rest[min(len(line)+1, len(p.rest)):]
+		switch {
+		case len(line) == 0 && end == '\r':
+			continue // nothing would be written over
+		case len(line) > 0 || !p.returned: // else this is the line feed behind a carriage return
+			out = p.add(out, line)
+		}
+		p.returned = end == '\r'
 	}
 	p.write(out)
 	return len(b), nil
@@ -123,7 +139,17 @@ func (p *prefixed) Write(b []byte) (int, error) {
 
 // add appends a line to out.
 func (p *prefixed) add(out, line []byte) []byte {
-	return append(append(append(out, p.prefix...), line...), '\n')
+	out = append(out, p.prefix...)
+	if !p.forTerminal {
+		return append(append(out, line...), '\n')
+	}
+	for i, part := range strings.Split(string(line), "\t") {
+		if i > 0 {
+			out = append(out, '\t')
+		}
+		out = append(out, clean.Text(part, 0)...)
+	}
+	return append(out, '\n')
 }
 
 func (p *prefixed) write(b []byte) {

@@ -1,10 +1,46 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
+
+func TestLinesWithPrefix(t *testing.T) {
+	for name, c := range map[string]struct{ in, file, terminal string }{
+		"lines":           {"one\n\ntwo", "pi: one\npi: \npi: two\n", "pi: one\npi: \npi: two\n"},
+		"of DOS":          {"one\r\n\r\ntwo\r\n", "pi: one\r\npi: \r\npi: two\r\n", "pi: one\npi: \npi: two\n"},
+		"a meter":         {"\r10%\r20%\rdone\n", "pi: \r10%\r20%\rdone\n", "pi: 10%\npi: 20%\npi: done\n"},
+		"a forged prefix": {"x\rpi-2: ok\n", "pi: x\rpi-2: ok\n", "pi: x\npi: pi-2: ok\n"},
+		"a sequence":      {"a\tb\x1b[1A\u009b2K\u202e\x7f\b\xffü\n", "pi: a\tb\x1b[1A\u009b2K\u202e\x7f\b\xffü\n", "pi: a\tb\ufffd[1A\ufffd2K\ufffd\ufffd\ufffd\ufffdü\n"},
+		"a long line": {
+			strings.Repeat("x", maxLine+1) + "\n", "pi: " + strings.Repeat("x", maxLine) + "\npi: x\n", "pi: " + strings.Repeat("x", maxLine) + "\npi: x\n",
+		},
+	} {
+		for _, forTerminal := range []bool{false, true} {
+			for _, size := range []int{1, 7, maxLine} { // of the pieces in which the text comes
+				if size < maxLine && len(c.in) > maxLine {
+					continue // where it is cut depends on the pieces
+				}
+				var got bytes.Buffer
+				p := &prefixed{prefix: "pi: ", w: &got, forTerminal: forTerminal, lost: func(err error) { t.Error(err) }}
+				for b := []byte(c.in); len(b) > 0; b = b[min(size, len(b)):] {
+					_, _ = p.Write(b[:min(size, len(b))])
+				}
+				p.flush()
+				want := c.file
+				if forTerminal {
+					want = c.terminal
+				}
+				if got.String() != want {
+					t.Errorf("%s, terminal %v, by %d bytes: %.100q, want %.100q", name, forTerminal, size, got.String(), want)
+				}
+			}
+		}
+	}
+}
 
 func TestTheListOfFailuresIsTrueAtEachMoment(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "todo")

@@ -1,13 +1,16 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/culvert-iot/culvert/operator/openssh"
 	"github.com/culvert-iot/culvert/sandbox"
@@ -208,6 +211,46 @@ func TestExecListOfFailures(t *testing.T) {
 		}
 		if left := readText(t, todo); left != "" {
 			t.Errorf("left to do: %q", left)
+		}
+	})
+}
+
+// TestExecCannotBeForged: what a device prints neither steers the terminal nor passes for another device's output.
+func TestExecCannotBeForged(t *testing.T) {
+	t.Parallel()
+	site := startPlainFleet(t, 1)
+	const said = "10%\r\x1b[2Kdev-002: ok\u009b1A\u202e\x7f\n"
+	text := filepath.Join(t.TempDir(), "said")
+	if err := os.WriteFile(text, []byte(said), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program := fakeSSH(t, "cat "+text)
+	args := []string{"exec", "--ssh", program, "dev-001", "--", "true"}
+	t.Run("a terminal", func(t *testing.T) {
+		words := []string{openssh.Quote(culvert(t))}
+		for _, w := range args {
+			words = append(words, openssh.Quote(w))
+		}
+		cmd := site.command(t, requireProgram(t, "script"), "-q", "-e", "-c", strings.Join(words, " "), "/dev/null")
+		out, _ := startTyping(t, cmd)
+		err := cmd.Wait()
+		if err != nil || !strings.Contains(out.String(), "dev-001: 10%\r\ndev-001: \ufffd[2Kdev-002: ok\ufffd1A\ufffd\ufffd\r\n") {
+			t.Errorf("%v\n%q", err, out.String())
+		}
+	})
+	t.Run("a pipe", func(t *testing.T) {
+		if out, errs, code := runSSH(site.culvert(t, args...)); code != 0 || out != "dev-001: "+said {
+			t.Errorf("exit code %d, %q\n%s", code, out, errs)
+		}
+	})
+	t.Run("JSON", func(t *testing.T) {
+		out, errs, code := runSSH(site.culvert(t, slices.Insert(slices.Clone(args), 1, "--json")...))
+		var r struct{ Stdout string }
+		if err := json.Unmarshal([]byte(out), &r); err != nil || r.Stdout != said || code != 0 {
+			t.Errorf("exit code %d, %v, %q\n%s", code, err, out, errs)
+		}
+		if i := strings.IndexFunc(strings.TrimSuffix(out, "\n"), func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+			t.Errorf("%q holds %q", out, out[i:])
 		}
 	})
 }
