@@ -21,7 +21,7 @@ const (
 type execResult struct {
 	Thing     string  `json:"thing"`
 	State     string  `json:"state"`     // done, failed, offline
-	ExitCode  int     `json:"exit_code"` // of ssh; -1 if it did not run
+	ExitCode  int     `json:"exit_code"` // of ssh; -1 if it did not run to its end
 	Seconds   float64 `json:"seconds"`
 	Error     string  `json:"error,omitempty"`
 	Stdout    string  `json:"stdout,omitempty"`

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -89,4 +91,13 @@ func drain(dst io.Writer, src io.ReadCloser, ended <-chan struct{}) {
 			return
 		}
 	}
+}
+
+// killedBy says which signal has ended ssh; "" if none has.
+func killedBy(exit *exec.ExitError) string {
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() {
+		return ""
+	}
+	return fmt.Sprintf("ssh was killed by signal %d (%v)", int(status.Signal()), status.Signal())
 }

@@ -152,7 +152,7 @@ func (r *execRun) one(ctx context.Context, i int, thing string) (result execResu
 	}
 	err = r.ssh(ctx, thing, way, out)
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		result.ExitCode = exit.ExitCode()
+		result.ExitCode, result.Error = exit.ExitCode(), killedBy(exit)
 		if result.ExitCode == exitNoConnection {
 			// ssh only says that the connection has ended.
 			select {

@@ -165,6 +165,21 @@ func TestExecLosesNothingSilently(t *testing.T) {
 	})
 }
 
+func TestExecNamesTheSignalThatKilledSSH(t *testing.T) {
+	t.Parallel()
+	site := startPlainFleet(t, 1)
+	program := fakeSSH(t, "kill -9 $$")
+	const reason = "ssh was killed by signal 9 (killed)"
+	_, errs, code := runSSH(site.culvert(t, "exec", "--ssh", program, "dev-001", "--", "true"))
+	if code != 1 || !strings.Contains(errs, " s: "+reason+"\n") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+	out, errs, code := runSSH(site.culvert(t, "exec", "--ssh", program, "--json", "dev-001", "--", "true"))
+	if code != 1 || !strings.Contains(out, `"exit_code":-1`) || !strings.Contains(out, `"error":"`+reason+`"`) {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+}
+
 // TestExecListOfFailures: what --failed leaves when the run does not come to its end.
 func TestExecListOfFailures(t *testing.T) {
 	t.Parallel()
