@@ -199,6 +199,8 @@ func (o *execOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 		if err := o.ask(ctx, cmd, len(present), price); err != nil {
 			return err
 		}
+	case len(present) > 0 && price > 0:
+		show.note("%s", toll(len(present), price))
 	}
 	if err := r.begin(names); err != nil {
 		return &exitError{exitFailed, err}
@@ -234,13 +236,24 @@ func (o *execOptions) tunnelPrice() (float64, error) {
 	return price, nil
 }
 
-// ask asks whether n tunnels may be opened.
-func (o *execOptions) ask(ctx context.Context, cmd *cobra.Command, n int, price float64) error {
-	cost := ""
-	if price > 0 {
+// toll says what n devices need, and what that costs at most if the price is known.
+func toll(n int, price float64) string {
+	need, cost, open := fmt.Sprintf("%d devices need a tunnel each", n), "", "open ones are used again"
+	if n == 1 {
+		need, open = "1 device needs a tunnel", "an open one is used again"
+	}
+	switch {
+	case price > 0 && n == 1:
+		cost = fmt.Sprintf(", at %.2f", price)
+	case price > 0:
 		cost = fmt.Sprintf(", at %.2f each up to %.2f", price, price*float64(n))
 	}
-	text := fmt.Sprintf("%d devices need a tunnel each%s; open ones are used again", n, cost)
+	return need + cost + "; " + open
+}
+
+// ask asks whether n tunnels may be opened.
+func (o *execOptions) ask(ctx context.Context, cmd *cobra.Command, n int, price float64) error {
+	text := toll(n, price)
 	if !terminal.Is(cmd.InOrStdin()) {
 		return usagef(cmd, "%s: confirm it with --yes", text)
 	}

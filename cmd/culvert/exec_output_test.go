@@ -80,3 +80,18 @@ func TestTheListOfFailuresIsTrueAtEachMoment(t *testing.T) {
 		t.Error("a file in no directory is taken")
 	}
 }
+
+func TestWhatDevicesNeed(t *testing.T) {
+	for want, c := range map[string]struct {
+		n     int
+		price float64
+	}{
+		"1 device needs a tunnel, at 1.50; an open one is used again":                     {1, 1.5},
+		"3 devices need a tunnel each, at 1.50 each up to 4.50; open ones are used again": {3, 1.5},
+		"3 devices need a tunnel each; open ones are used again":                          {3, 0},
+	} {
+		if got := toll(c.n, c.price); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -269,3 +269,19 @@ func TestExecCannotBeForged(t *testing.T) {
 		}
 	})
 }
+
+func TestExecShowsThePriceWithoutAQuestion(t *testing.T) {
+	t.Parallel()
+	site := startPlainFleet(t, 2)
+	program := fakeSSH(t)
+	for want, args := range map[string][]string{
+		"culvert: 2 devices need a tunnel each, at 1.50 each up to 3.00; open ones are used again\n": {"--yes", "dev-*"},
+		"culvert: 1 device needs a tunnel, at 1.50; an open one is used again\n":                     {"dev-001"},
+	} {
+		_, errs, code := runSSH(site.culvert(t, append(append([]string{"exec", "--ssh", program, "--price", "1.5"}, args...), "--", "true")...))
+		before, _, _ := strings.Cut(errs, " ended with exit code 0")
+		if code != 0 || !strings.Contains(before, want) {
+			t.Errorf("exit code %d, want %q in\n%s", code, want, errs)
+		}
+	}
+}
