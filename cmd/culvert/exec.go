@@ -182,7 +182,7 @@ func (o *execOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 	}
 	r := &execRun{execOptions: o, path: path, cfg: cfg, show: show}
 	r.out, r.err = newOutlets(cmd.OutOrStdout(), cmd.ErrOrStderr(), show, ctx.Done())
-	if err := r.prepare(); err != nil {
+	if err := r.prepare(names); err != nil {
 		return usagef(cmd, "%w", err)
 	}
 	defer r.dir.remove()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,6 +40,55 @@ func TestLinesWithPrefix(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestNamesOfOutputFiles(t *testing.T) {
+	for thing, windows := range map[string]string{
+		"pi-1": "pi-1", "a:b:c": "a%3Ab%3Ac", "NUL": "%4EUL", "com1": "%63om1", "con": "%63on", "com10": "com10", "console": "console",
+	} {
+		if got := outputName(thing, "windows"); got != windows {
+			t.Errorf("%s on Windows: %s, want %s", thing, got, windows)
+		}
+		if got := outputName(thing, "linux"); got != thing {
+			t.Errorf("%s: %s", thing, got)
+		}
+	}
+}
+
+func TestThingsThatWouldShareAFile(t *testing.T) {
+	folding := func(answer bool, err error) func(string) (bool, error) {
+		return func(string) (bool, error) { return answer, err }
+	}
+	dir := filepath.Join(t.TempDir(), "out")
+	broken := errors.New("broken")
+	for name, c := range map[string]struct {
+		names []string
+		folds func(string) (bool, error)
+		want  string
+	}{
+		"none":                           {[]string{"pi-1", "pi-2"}, folding(true, nil), ""},
+		"two, and the directory tells":   {[]string{"pi-1", "PI-1"}, folding(false, nil), ""},
+		"two":                            {[]string{"x", "Pi-1", "pi-1"}, folding(true, nil), dir + " does not distinguish upper from lower case: Pi-1 and pi-1 would share a file"},
+		"a directory that takes no file": {[]string{"Pi-1", "pi-1"}, folding(false, broken), "broken"},
+	} {
+		got := ""
+		if err := checkOutput(dir, c.names, c.folds); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+	// What the file system itself does with two such names is the standard for the trial.
+	first, second := filepath.Join(dir, "pi-1.out"), filepath.Join(dir, "PI-1.out")
+	if err := os.WriteFile(first, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := os.Lstat(second)
+	folds, tried := foldsCase(dir)
+	if files, _ := os.ReadDir(dir); tried != nil || folds != (err == nil) || len(files) != 1 {
+		t.Errorf("folds %v, %v; %d files", folds, tried, len(files))
 	}
 }
 

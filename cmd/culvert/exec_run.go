@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -40,14 +39,14 @@ type execRun struct {
 }
 
 // prepare checks and makes what the run writes to, before anything is paid for.
-func (r *execRun) prepare() (err error) {
+func (r *execRun) prepare(names []string) (err error) {
 	r.succeeded, r.began = map[string]bool{}, time.Now()
 	r.cfg.Progress = nil // of many devices at once
 	if !r.aws.debug {
 		r.cfg.Logger = nil
 	}
 	if r.outputDir != "" {
-		if err := os.MkdirAll(r.outputDir, 0o700); err != nil {
+		if err := checkOutput(r.outputDir, names, foldsCase); err != nil {
 			return fmt.Errorf("--output-dir: %w", err)
 		}
 	}
