@@ -72,8 +72,12 @@ type doctor struct {
 	iot      *iot.Client
 	presence *presence.Client
 
-	callerARN string         // "" if STS did not say
-	state     presence.State // of culvertd's connection
+	callerARN string // "" if STS did not say
+
+	thingType  string // of the thing, if that was told
+	attributes map[string]string
+
+	state presence.State // of culvertd's connection
 }
 
 func newDoctor(cfg Config) *doctor {
@@ -86,7 +90,7 @@ func newDoctor(cfg Config) *doctor {
 
 // known reports whether the thing exists.
 func (d *doctor) known(ctx context.Context) bool {
-	_, err := d.iot.DescribeThing(ctx, &iot.DescribeThingInput{ThingName: &d.thing})
+	out, err := d.iot.DescribeThing(ctx, &iot.DescribeThingInput{ThingName: &d.thing})
 	if _, missing := errors.AsType[*types.ResourceNotFoundException](err); missing {
 		d.failed("thing", "check the name, --region and --profile; see: culvert ls", "no thing %s in this account and region", d.thing)
 		return false
@@ -95,6 +99,7 @@ func (d *doctor) known(ctx context.Context) bool {
 		d.unknown(ctx, "thing", "iot:DescribeThing", err)
 		return isDenied(err)
 	}
+	d.thingType, d.attributes = aws.ToString(out.ThingTypeName), out.Attributes
 	d.ok("thing", "%s exists", d.thing)
 	return true
 }

@@ -2,8 +2,8 @@ package doctor
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -11,8 +11,25 @@ import (
 type policy struct{ statements []policyStatement }
 
 type policyStatement struct {
+	policy             string // its name
 	deny               bool
 	actions, resources []string
+	open               string // what of it cannot be judged from here; "" for nothing
+}
+
+// decision is what policies say of an action on a resource.
+type decision int
+
+const (
+	refused   decision = iota
+	undecided          // it depends on what is not known here
+	allowed
+)
+
+// judgement is a decision and, if it is undecided, what it depends on and in which policy.
+type judgement struct {
+	decision
+	why, policy string
 }
 
 // texts is a JSON string or a list of them.
@@ -27,8 +44,8 @@ func (t *texts) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(t))
 }
 
-// add reads a document. One with conditions, NotAction or NotResource cannot be judged.
-func (p *policy) add(document string) error {
+// add reads the document of the policy with this name.
+func (p *policy) add(name, document string) error {
 	var doc struct {
 		Statement json.RawMessage
 	}
@@ -50,78 +67,118 @@ func (p *policy) add(document string) error {
 		list = []statement{one}
 	}
 	for _, s := range list {
-		if len(s.Condition) > 0 || len(s.NotAction) > 0 || len(s.NotResource) > 0 {
-			return errors.New("it has conditions, which cannot be judged from here")
+		add := policyStatement{policy: name, deny: s.Effect == "Deny", actions: s.Action, resources: s.Resource}
+		if len(s.Condition) > 0 {
+			add.open = "a condition"
 		}
-		p.statements = append(p.statements, policyStatement{s.Effect == "Deny", s.Action, s.Resource})
+		if len(s.NotAction) > 0 {
+			add.open, add.actions = "NotAction", []string{"*"}
+		}
+		if len(s.NotResource) > 0 {
+			add.open, add.resources = "NotResource", []string{"*"}
+		}
+		p.statements = append(p.statements, add)
 	}
 	return nil
 }
 
-// subject is whom a policy is judged for.
-type subject struct{ thing, clientID string }
-
-// allows reports whether some statement allows an action on a resource (the part of its ARN after the account), and none
-// denies it.
-func (p *policy) allows(action, resource string, who subject) bool {
-	allowed := false
+// judge decides about an action on a resource (the part of its ARN after the account): some statement must allow it, and
+// none deny it. A statement that cannot be judged counts where it would make a difference.
+func (p *policy) judge(action, resource string, who subject) judgement {
+	var allow, deny judgement
 	for _, s := range p.statements {
-		if !matchAny(s.actions, strings.ToLower(action), strings.ToLower) {
-			continue
-		}
-		if !matchAny(s.resources, resource, who.resolve) {
-			continue
-		}
+		effect := &allow
 		if s.deny {
-			return false
+			effect = &deny
 		}
-		allowed = true
-	}
-	return allowed
-}
-
-// resolve replaces the policy variables of a resource and cuts its ARN down to what follows the account. The thing's name has a
-// value only where the client id is the thing's name, or where the certificate is attached exclusively to the thing;
-// the operator cannot see the latter, so it is assumed.
-func (s subject) resolve(resource string) string {
-	if parts := strings.SplitN(resource, ":", 6); len(parts) == 6 && parts[0] == "arn" {
-		resource = parts[5]
-	}
-	return strings.NewReplacer("${iot:Connection.Thing.ThingName}", s.thing, "${iot:ClientId}", s.clientID).Replace(resource)
-}
-
-func matchAny(patterns []string, text string, prepare func(string) string) bool {
-	for _, p := range patterns {
-		if glob(prepare(p), text) {
-			return true
+		if found := s.judge(action, resource, who); found.decision > effect.decision {
+			*effect = found
 		}
 	}
-	return false
+	switch {
+	case deny.decision == allowed || allow.decision == refused:
+		return judgement{}
+	case deny.decision == undecided:
+		return deny
+	}
+	return allow
+}
+
+// judge decides whether a statement is about an action on a resource: allowed means that it is.
+func (s policyStatement) judge(action, resource string, who subject) (best judgement) {
+	action = strings.ToLower(action)
+	if !slices.ContainsFunc(s.actions, func(a string) bool { return glob(pattern(nil).text(strings.ToLower(a)), action) }) {
+		return judgement{}
+	}
+	for _, r := range s.resources {
+		match, unknown := who.resolve(r)
+		if !glob(match, resource) {
+			continue
+		}
+		found := judgement{decision: allowed}
+		if unknown == "" {
+			unknown = s.open
+		}
+		if unknown != "" {
+			found = judgement{undecided, unknown, s.policy}
+		}
+		if found.decision > best.decision {
+			best = found
+		}
+	}
+	return best
+}
+
+// pattern is what a text of a policy matches: bytes and wild cards.
+type pattern []rune
+
+const (
+	anyText rune = -1
+	anyByte rune = -2
+)
+
+// text appends text of a document, whose wild cards are meant.
+func (p pattern) text(s string) pattern {
+	for i := range len(s) {
+		switch s[i] {
+		case '*':
+			p = append(p, anyText)
+		case '?':
+			p = append(p, anyByte)
+		default:
+			p = append(p, rune(s[i]))
+		}
+	}
+	return p
+}
+
+// value appends the value of a variable, which has no wild cards.
+func (p pattern) value(s string) pattern {
+	for i := range len(s) {
+		p = append(p, rune(s[i]))
+	}
+	return p
 }
 
 // glob matches as policies do: * is any text, ? is one byte.
-func glob(pattern, s string) bool {
-	head, rest, found := strings.Cut(pattern, "*")
-	if len(s) < len(head) || !same(head, s[:len(head)]) {
-		return false
-	}
-	s = s[len(head):]
-	if !found {
-		return s == ""
-	}
-	for i := 0; i <= len(s); i++ {
-		if glob(rest, s[i:]) {
-			return true
-		}
-	}
-	return false
-}
-
-func same(pattern, s string) bool {
-	for i := range len(pattern) {
-		if pattern[i] != '?' && pattern[i] != s[i] {
+func glob(p pattern, s string) bool {
+	star, mark := -1, 0 // where to go on when the text after the last * does not fit
+	at, i := 0, 0
+	for i < len(s) {
+		switch {
+		case at < len(p) && p[at] == anyText:
+			star, mark = at, i
+			at++
+			continue
+		case at < len(p) && (p[at] == anyByte || p[at] == rune(s[i])):
+			at++
+			i++
+			continue
+		case star < 0:
 			return false
 		}
+		mark++
+		at, i = star+1, mark
 	}
-	return true
+	return !slices.ContainsFunc(p[at:], func(r rune) bool { return r != anyText })
 }
