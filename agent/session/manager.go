@@ -70,12 +70,13 @@ type Manager struct {
 	regions    []string
 	maxTunnels int
 	live       map[fingerprint]*session
-	parked     []parked    // pairs on disk that the configuration refuses for now
-	order      int         // of the latest session
-	arranger   *time.Timer // set while a token wants a place
-	recent     []Status    // ended sessions, the latest first
-	gone       Totals      // of the sessions that recent no longer holds
-	refused    uint64      // tokens, since the start
+	parked     []parked      // pairs on disk that the configuration refuses for now
+	unread     chan struct{} // closed when Resume has read the state directory; nil if it was not called
+	order      int           // of the latest session
+	arranger   *time.Timer   // set while a token wants a place
+	recent     []Status      // ended sessions, the latest first
+	gone       Totals        // of the sessions that recent no longer holds
+	refused    uint64        // tokens, since the start
 }
 
 // NewManager returns a manager without sessions. Call Resume once, then Accept at will, then Close.
@@ -116,22 +117,26 @@ func (m *Manager) Accept(t Token) Outcome {
 	if t.Received.IsZero() {
 		t.Received = time.Now()
 	}
-	o, s := m.start(pair{
+	limit, cancel := context.WithTimeout(context.Background(), diskPatience)
+	defer cancel()
+	p := pair{
 		access: t.AccessToken, client: secret.NewClientToken(), thing: m.cfg.ThingName, region: t.Region, services: t.Services, received: t.Received,
-	})
+	}
+	stored := m.lookUp(limit, p)
+	by, _ := limit.Deadline()
+	o, s := m.start(p, stored, by)
 	if s != nil {
-		limit := time.NewTimer(diskPatience)
-		defer limit.Stop()
 		select {
 		case <-s.persisted:
-		case <-limit.C:
+		case <-limit.Done():
 		}
 	}
 	return o
 }
 
-// start returns the new session, or nil if there is none.
-func (m *Manager) start(p pair) (Outcome, *session) {
+// start returns the new session, or nil if there is none. stored is the token's pair on disk, if lookUp has found it. The
+// session waits for the disk until by.
+func (m *Manager) start(p pair, stored *pair, by time.Time) (Outcome, *session) {
 	id := p.access.ID()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -147,7 +152,7 @@ func (m *Manager) start(p pair) (Outcome, *session) {
 		return Outcome{Result: Refused, Session: id, Reason: err.Error()}, nil
 	}
 	m.order++
-	s := m.begin(p, m.order, m.unpark(p.key()))
+	s := m.begin(p, m.order, cmp.Or(m.unpark(p.key()), stored), by)
 	m.arrange()
 	return Outcome{Result: Accepted, Session: id}, s
 }
@@ -166,8 +171,9 @@ func (m *Manager) refuses(p pair) error {
 	return nil
 }
 
-// begin starts a session without a place. known, if set, is the pair of the same token that is on disk.
-func (m *Manager) begin(p pair, order int, known *pair) *session {
+// begin starts a session without a place. known, if set, is the pair of the same token that is on disk; by is how long to
+// wait for the disk otherwise.
+func (m *Manager) begin(p pair, order int, known *pair, by time.Time) *session {
 	resumed := known != nil
 	if resumed {
 		p = *known
@@ -188,7 +194,7 @@ func (m *Manager) begin(p pair, order int, known *pair) *session {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	s.cancel = cancel
 	m.live[s.key] = s
-	s.order = order
+	s.order, s.persistBy = order, by
 	m.tasks.Go(func() { m.finish(s, s.run(ctx)) })
 	return s
 }

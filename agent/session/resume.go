@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync/atomic"
@@ -29,11 +30,16 @@ func (m *Manager) Resume() (int, error) {
 		n   int
 		err error
 	}
+	unread := make(chan struct{})
+	m.mu.Lock()
+	m.unread = unread
+	m.mu.Unlock()
 	m.takeOver() // before a source can ask for them
 	done := make(chan result, 1)
 	var late atomic.Bool
 	m.tasks.Go(func() {
 		n, err := m.resume()
+		close(unread)
 		if err != nil && late.Load() {
 			m.log.Error("tunnels not resumed", "error", err, "hint", hint.Of(err))
 		}
@@ -65,11 +71,11 @@ func (m *Manager) resume() (int, error) {
 			break // the pair stays for the next daemon
 		}
 		if _, ok := m.live[p.key()]; ok {
-			continue // it was notified again while the disk was slow
+			continue // its notification came again while the disk was slow
 		}
 		var reason error
 		switch {
-		case p.thing != "" && m.cfg.ThingName != "" && p.thing != m.cfg.ThingName:
+		case m.isForeign(p):
 			m.notResumed(p, hint.New("it belongs to thing "+p.thing, "give each thing its own tunnel.state_dir"))
 			continue
 		case m.store.spent.has(p.key(), now):
@@ -96,7 +102,53 @@ func (m *Manager) resume() (int, error) {
 	return n, nil
 }
 
-func (m *Manager) resumeOne(p pair, order int) { m.admit(m.begin(p, order, &p), seated) }
+// lookUp returns the pair of p's token that an earlier daemon has left, while Resume has not read all pairs: a new client
+// token would spoil it. It returns nil if there is none, or if the disk does not answer within limit.
+func (m *Manager) lookUp(limit context.Context, p pair) *pair {
+	m.mu.Lock()
+	unread := m.unread
+	m.mu.Unlock()
+	if unread == nil {
+		return nil
+	}
+	select {
+	case <-unread:
+		return nil
+	default:
+	}
+	found := make(chan *pair, 1)
+	select {
+	case <-unread:
+		return nil
+	case m.store.finding <- struct{}{}:
+		go func() {
+			found <- m.store.find(p.key())
+			<-m.store.finding
+		}()
+	case <-limit.Done():
+		return nil
+	}
+	select {
+	case <-unread: // the pair is live or parked
+		return nil
+	case stored := <-found:
+		if stored == nil || m.isForeign(*stored) {
+			return nil
+		}
+		return stored
+	case <-limit.Done():
+		return nil
+	}
+}
+
+// isForeign reports whether a pair is another thing's.
+func (m *Manager) isForeign(p pair) bool {
+	return p.thing != "" && m.cfg.ThingName != "" && p.thing != m.cfg.ThingName
+}
+
+func (m *Manager) resumeOne(p pair, order int) {
+	m.admit(m.begin(p, order, &p, time.Time{}), seated)
+}
 
 func (m *Manager) notResumed(p pair, reason error) {
 	m.log.Info("tunnel not resumed", "session", p.access.ID(), "region", p.region, "reason", hint.Line(reason))

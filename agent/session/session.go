@@ -45,6 +45,7 @@ type session struct {
 	journal   *journal
 	log       *slog.Logger
 	cancel    context.CancelCauseFunc
+	persistBy time.Time     // how long it waits for the disk
 	logged    bool          // its beginning was logged, and so is its end; in a flood of tokens few are
 	resumed   bool          // its pair is an earlier process's
 	resumedOK bool          // and has worked there
@@ -158,7 +159,7 @@ func (s *session) lifetime() time.Duration {
 
 // persist saves the pair, and waits for the disk as long as a tunnel can.
 func (s *session) persist(ctx context.Context) {
-	limit := time.NewTimer(diskPatience)
+	limit := time.NewTimer(time.Until(s.persistBy))
 	defer limit.Stop()
 	select {
 	case <-s.save():

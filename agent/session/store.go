@@ -44,7 +44,8 @@ type store struct {
 	log   *slog.Logger
 	spent *spentTokens
 
-	disk chan struct{} // filled while the directory is read or written; a lock that fake time understands
+	disk    chan struct{} // filled while the directory is read or written; a lock that fake time understands
+	finding chan struct{} // filled during a find: a flood of tokens must not leave one thread each in a disk that hangs
 
 	mu      sync.Mutex // guards what follows; never held while the disk works
 	cond    sync.Cond  // writing has become false
@@ -65,7 +66,7 @@ type Trouble struct {
 }
 
 func newStore(dir, thing string, files fileSystem, log *slog.Logger) *store {
-	s := &store{dir: dir, thing: thing, fs: files, log: log, spent: newSpentTokens(), disk: make(chan struct{}, 1), pending: make(map[fingerprint]*change)}
+	s := &store{dir: dir, thing: thing, fs: files, log: log, spent: newSpentTokens(), disk: make(chan struct{}, 1), finding: make(chan struct{}, 1), pending: make(map[fingerprint]*change)}
 	s.cond.L = &s.mu
 	return s
 }
@@ -236,6 +237,19 @@ func (s *store) readPair(name string) (pair, error) {
 		return pair{}, errors.New("its name does not belong to its token")
 	}
 	return p, nil
+}
+
+// find reads one pair, while load may be reading all of them. It returns nil if there is none, or if load is to set its file
+// aside.
+func (s *store) find(f fingerprint) *pair {
+	if s.dir == "" {
+		return nil
+	}
+	p, err := s.readPair(pairName(f))
+	if err != nil || p.key() != f {
+		return nil
+	}
+	return &p
 }
 
 // read returns a file's content, after making sure that only its owner can read it.
