@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -14,6 +15,9 @@ type account struct {
 	attributes   map[string]string
 	certificates []certificate
 	policies     map[string]string // documents by name
+	ofGroups     []string          // names of policies
+	groups       []string
+	denied       []string // first parts of paths that the caller may not ask, and the last one of a thing's
 }
 
 type certificate struct {
@@ -30,6 +34,26 @@ func (a *account) serve(r *http.Request) (*http.Response, error) {
 	}
 	var out any
 	switch {
+	case slices.Contains(a.denied, path[0]), len(path) == 3 && slices.Contains(a.denied, path[2]):
+		resp, err := answered(http.StatusForbidden, "{}")
+		resp.Header.Set("X-Amzn-Errortype", "AccessDeniedException")
+		return resp, err
+	case path[0] == "things" && len(path) == 3 && path[2] == "thing-groups":
+		list := []map[string]string{}
+		for _, name := range a.groups {
+			list = append(list, map[string]string{"groupName": name, "groupArn": name})
+		}
+		out = map[string]any{"thingGroups": list}
+	case path[0] == "effective-policies":
+		var in struct{ Principal string }
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+			return nil, err
+		}
+		list := []map[string]string{}
+		for _, name := range slices.Concat(a.certificate(in.Principal).policies, a.ofGroups) {
+			list = append(list, map[string]string{"policyName": name, "policyDocument": a.policies[name]})
+		}
+		out = map[string]any{"effectivePolicies": list}
 	case path[0] == "things" && len(path) == 2:
 		out = map[string]any{"thingName": path[1], "attributes": a.attributes, "thingTypeName": "pi"}
 	case path[0] == "things" && path[2] == "principals":
@@ -109,6 +133,82 @@ func TestWhatAPolicyDependsOnIsResolvedOrTold(t *testing.T) {
 			report := Run(t.Context(), asking(a.serve))
 			if !told(report, "policy", tt.status, tt.words) {
 				t.Errorf("%+v", report.Results)
+			}
+		})
+	}
+}
+
+func TestPoliciesOfGroupsCount(t *testing.T) {
+	whole, part := statements(everything), statements(allows("iot:Connect", "client/*"))
+	for name, tt := range map[string]struct {
+		own, ofGroups, groups, denied []string
+		status                        Status
+		words                         string
+	}{
+		"by a group alone":              {nil, []string{"whole"}, nil, nil, Warning, "only policies of the thing's groups allow tunnels"},
+		"by a group, in part":           {[]string{"part"}, []string{"whole"}, nil, nil, Warning, "only policies of the thing's groups allow tunnels"},
+		"by none":                       {[]string{"part"}, []string{"part"}, nil, nil, Failed, "do not allow iot:Subscribe"},
+		"no policy at all":              {nil, nil, nil, nil, Failed, "has no policy"},
+		"not seen":                      {nil, []string{"whole"}, []string{"canary"}, []string{"effective-policies"}, Skipped, "no policy of its own, and those of the thing's groups were not read allow iot:GetEffectivePolicies"},
+		"not seen, in part":             {[]string{"part"}, nil, []string{"canary"}, []string{"effective-policies"}, Skipped, "do not allow iot:Subscribe, and those of the thing's groups were not read allow iot:GetEffectivePolicies"},
+		"not seen, groups neither":      {nil, nil, nil, []string{"effective-policies", "thing-groups"}, Skipped, "were not read"},
+		"not seen, and there are none":  {nil, nil, nil, []string{"effective-policies"}, Failed, "has no policy"},
+		"not seen, and it is not asked": {[]string{"whole"}, nil, nil, []string{"effective-policies", "thing-groups"}, OK, "allow tunnels"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &account{
+				policies: map[string]string{"whole": whole, "part": part}, ofGroups: tt.ofGroups, groups: tt.groups, denied: tt.denied,
+				certificates: []certificate{{"0123456789", "ACTIVE", "", tt.own}},
+			}
+			if report := Run(t.Context(), asking(a.serve)); !told(report, "policy", tt.status, tt.words) {
+				t.Errorf("%+v", report.Results)
+			}
+		})
+	}
+}
+
+func TestEachCertificateIsJudged(t *testing.T) {
+	active := func(id string, policies ...string) certificate { return certificate{id, "ACTIVE", "", policies} }
+	inactive := func(id string) certificate { return certificate{id, "INACTIVE", "", nil} }
+	type want struct {
+		id     string
+		status Status
+		words  string
+	}
+	const mayBeAnother = "the device uses one of its active certificates"
+	for name, tt := range map[string]struct {
+		certificates []certificate
+		want         []want
+	}{
+		"both will do": {[]certificate{active("first-one", "whole"), active("second-one", "whole")}, []want{
+			{"policy", OK, "first-on…: the certificate's policies allow"}, {"policy", OK, "second-o…: the certificate's policies allow"},
+		}},
+		"the first one alone": {[]certificate{active("first-one", "whole"), active("second-one", "part")}, []want{
+			{"policy", OK, "first-on…"}, {"policy", Warning, "second-o…: the certificate's policies do not allow iot:Subscribe; " + mayBeAnother},
+		}},
+		"the last one alone": {[]certificate{active("first-one"), active("second-one", "whole")}, []want{
+			{"policy", Warning, "first-on…: the certificate has no policy; " + mayBeAnother}, {"policy", OK, "second-o…"},
+		}},
+		"none of both": {[]certificate{active("first-one", "part"), active("second-one", "part")}, []want{
+			{"policy", Failed, "first-on…: the certificate's policies do not"}, {"policy", Failed, "second-o…: the certificate's policies do not"},
+		}},
+		"one is inactive": {[]certificate{inactive("first-one"), active("second-one", "whole")}, []want{
+			{"certificate", Warning, "first-on… is INACTIVE"}, {"policy", OK, "the certificate's policies allow"},
+		}},
+		"both are inactive": {[]certificate{inactive("first-one"), inactive("second-one")}, []want{
+			{"certificate", Failed, "first-on… is INACTIVE"}, {"certificate", Failed, "second-o… is INACTIVE"},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &account{
+				certificates: tt.certificates,
+				policies:     map[string]string{"whole": statements(everything), "part": statements(allows("iot:Connect", "client/*"))},
+			}
+			report := Run(t.Context(), asking(a.serve))
+			for _, w := range tt.want {
+				if !told(report, w.id, w.status, w.words) {
+					t.Errorf("no %s, %s, %q in %+v", w.id, w.status, w.words, report.Results)
+				}
 			}
 		})
 	}

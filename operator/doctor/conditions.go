@@ -40,7 +40,7 @@ func (d *doctor) contextValues(ctx context.Context, keys []string) []contextValu
 		case "iot:delete":
 			known = append(known, contextValue{key, "boolean", []string{"false"}})
 		case "iot:thinggrouparn":
-			if groups := d.thingGroups(ctx); len(groups) > 0 {
+			if groups, _ := d.thingGroups(ctx); len(groups) > 0 {
 				known = append(known, contextValue{key, "stringList", groups})
 			}
 		}
@@ -48,17 +48,16 @@ func (d *doctor) contextValues(ctx context.Context, keys []string) []contextValu
 	return known
 }
 
-// thingGroups returns the ARNs of the thing's groups; none if the caller may not see them.
-func (d *doctor) thingGroups(ctx context.Context) []string {
+// thingGroups returns the ARNs of the thing's groups. They are not known if the caller may not see them.
+func (d *doctor) thingGroups(ctx context.Context) (arns []string, known bool) {
 	out, err := d.iot.ListThingGroupsForThing(ctx, &iot.ListThingGroupsForThingInput{ThingName: &d.thing})
 	if err != nil {
-		return nil
+		return nil, false
 	}
-	var arns []string
 	for _, g := range out.ThingGroups {
 		arns = append(arns, aws.ToString(g.GroupArn))
 	}
-	return arns
+	return arns, true
 }
 
 // explainKeys says where the values of condition keys come from.

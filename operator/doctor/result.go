@@ -47,11 +47,24 @@ type run struct {
 }
 
 func (r *run) add(id string, status Status, remedy, format string, args ...any) {
-	result := Result{ID: id, Status: status, Text: fmt.Sprintf(format, args...), Remedy: remedy}
+	r.keep(Result{ID: id, Status: status, Text: fmt.Sprintf(format, args...), Remedy: remedy})
+}
+
+func (r *run) keep(result Result) {
 	r.results = append(r.results, result)
 	if r.show != nil {
 		r.show(result)
 	}
+}
+
+// aside returns what look reports, instead of showing it.
+func (r *run) aside(look func()) []Result {
+	results, show := r.results, r.show
+	r.results, r.show = nil, nil
+	look()
+	found := r.results
+	r.results, r.show = results, show
+	return found
 }
 
 func (r *run) ok(id, format string, args ...any) { r.add(id, OK, "", format, args...) }

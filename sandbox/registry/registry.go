@@ -46,6 +46,7 @@ type Registry struct {
 	things       map[string][]string // name: ARNs of its certificates
 	attributes   map[string]map[string]string
 	groups       map[string][]string // name: things
+	ofGroups     map[string][]string // name of a group: its policies
 	policies     map[string]*policy
 	certificates map[string]*certificate
 	faults       map[string][]Fault
@@ -75,7 +76,7 @@ func New(cfg Config) *Registry {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Registry{
-		cfg: cfg, things: map[string][]string{}, attributes: map[string]map[string]string{}, groups: map[string][]string{}, policies: map[string]*policy{},
+		cfg: cfg, things: map[string][]string{}, attributes: map[string]map[string]string{}, groups: map[string][]string{}, ofGroups: map[string][]string{}, policies: map[string]*policy{},
 		certificates: map[string]*certificate{}, faults: map[string][]Fault{},
 	}
 	for _, name := range cfg.Things {
@@ -240,6 +241,12 @@ func (r *Registry) attachPolicy(name, target string) (any, error) {
 	if _, ok := r.document(name); !ok {
 		return nil, notFound("Policy not found (name=%s)", name)
 	}
+	if group, ok := strings.CutPrefix(target, r.arn("thinggroup/")); ok && r.groups[group] != nil {
+		if !slices.Contains(r.ofGroups[group], name) {
+			r.ofGroups[group] = append(r.ofGroups[group], name)
+		}
+		return struct{}{}, nil
+	}
 	c, err := r.byARN(target)
 	if err != nil {
 		return nil, err
@@ -260,6 +267,27 @@ func (r *Registry) attachedPolicies(target string) (any, error) {
 		list = append(list, map[string]string{"policyName": name, "policyArn": r.arn("policy/" + name)})
 	}
 	return map[string]any{"policies": list}, nil
+}
+
+// effectivePolicies is GetEffectivePolicies for a certificate and a thing.
+func (r *Registry) effectivePolicies(principal, thing string) (any, error) {
+	c, err := r.byARN(principal)
+	if err != nil {
+		return nil, err
+	}
+	names := slices.Clone(c.policies)
+	for group, members := range r.groups {
+		if slices.Contains(members, thing) {
+			names = append(names, r.ofGroups[group]...)
+		}
+	}
+	slices.Sort(names)
+	list := []map[string]string{}
+	for _, name := range slices.Compact(names) {
+		document, _ := r.document(name)
+		list = append(list, map[string]string{"policyName": name, "policyArn": r.arn("policy/" + name), "policyDocument": string(document)})
+	}
+	return map[string]any{"effectivePolicies": list}, nil
 }
 
 func (r *Registry) byARN(arn string) (*certificate, error) {

@@ -22,7 +22,7 @@ func Mine(req *http.Request) bool {
 	}
 	first, _, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/")
 	switch first {
-	case "endpoint", "indices", "things", "thing-groups", "policies", "target-policies", "attached-policies", "certificates":
+	case "endpoint", "indices", "things", "thing-groups", "policies", "target-policies", "attached-policies", "effective-policies", "certificates":
 		return true
 	}
 	return false
@@ -81,7 +81,7 @@ type input struct {
 	header http.Header
 	body   struct {
 		PolicyDocument            string
-		Target                    string
+		Target, Principal         string
 		CertificateSigningRequest string
 		AttributePayload          struct{ Attributes map[string]string }
 		QueryString               string
@@ -134,6 +134,9 @@ var operations = []operation{
 	}},
 	{"ListAttachedPolicies", http.MethodPost, []string{"attached-policies", ""}, func(r *Registry, args []string, _ input) (any, error) {
 		return r.attachedPolicies(args[0])
+	}},
+	{"GetEffectivePolicies", http.MethodPost, []string{"effective-policies"}, func(r *Registry, _ []string, in input) (any, error) {
+		return r.effectivePolicies(in.body.Principal, in.query.Get("thingName"))
 	}},
 	{"CreateCertificateFromCsr", http.MethodPost, []string{"certificates"}, func(r *Registry, _ []string, in input) (any, error) {
 		return r.createCertificate(in.body.CertificateSigningRequest, in.query.Get("setAsActive") == "true")

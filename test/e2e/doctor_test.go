@@ -66,30 +66,6 @@ func find(r doctor.Report, id string, status doctor.Status) (doctor.Result, bool
 // registered makes a certificate with a policy document for a new thing, in AWS IoT's registry.
 func (c *clinic) registered(thing, document string) (certificateID string) {
 	c.t.Helper()
-	call := func(method, path string, header http.Header, body any) map[string]any {
-		c.t.Helper()
-		text, _ := json.Marshal(body)
-		req, err := http.NewRequestWithContext(c.t.Context(), method, c.box.APIURL+path, bytes.NewReader(text))
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		if header != nil {
-			req.Header = header
-		}
-		req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=any/20260101/eu-west-1/iot/aws4_request")
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		answer, _ := io.ReadAll(resp.Body)
-		if resp.StatusCode != http.StatusOK {
-			c.t.Fatalf("%s %s: %s", method, path, answer)
-		}
-		var out map[string]any
-		_ = json.Unmarshal(answer, &out)
-		return out
-	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		c.t.Fatal(err)
@@ -99,15 +75,41 @@ func (c *clinic) registered(thing, document string) (certificateID string) {
 		c.t.Fatal(err)
 	}
 	request := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}))
-	call(http.MethodPost, "/things/"+thing, nil, map[string]any{})
-	made := call(http.MethodPost, "/certificates?setAsActive=true", nil, map[string]any{"certificateSigningRequest": request})
+	c.call(http.MethodPost, "/things/"+thing, nil, map[string]any{})
+	made := c.call(http.MethodPost, "/certificates?setAsActive=true", nil, map[string]any{"certificateSigningRequest": request})
 	arn := made["certificateArn"].(string)
-	call(http.MethodPut, "/things/"+thing+"/principals", http.Header{"X-Amzn-Principal": {arn}}, nil)
+	c.call(http.MethodPut, "/things/"+thing+"/principals", http.Header{"X-Amzn-Principal": {arn}}, nil)
 	if document != "" {
-		call(http.MethodPost, "/policies/"+thing, nil, map[string]any{"policyDocument": document})
-		call(http.MethodPut, "/target-policies/"+thing, nil, map[string]any{"target": arn})
+		c.call(http.MethodPost, "/policies/"+thing, nil, map[string]any{"policyDocument": document})
+		c.call(http.MethodPut, "/target-policies/"+thing, nil, map[string]any{"target": arn})
 	}
 	return made["certificateId"].(string)
+}
+
+// call makes a call of AWS IoT's registry.
+func (c *clinic) call(method, path string, header http.Header, body any) map[string]any {
+	c.t.Helper()
+	text, _ := json.Marshal(body)
+	req, err := http.NewRequestWithContext(c.t.Context(), method, c.box.APIURL+path, bytes.NewReader(text))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if header != nil {
+		req.Header = header
+	}
+	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=any/20260101/eu-west-1/iot/aws4_request")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		c.t.Fatalf("%s %s: %s", method, path, answer)
+	}
+	var out map[string]any
+	_ = json.Unmarshal(answer, &out)
+	return out
 }
 
 // client is a device's MQTT client that is no culvertd.
@@ -234,6 +236,13 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		{"nothing is wrong: its policy", "pi-1", nil, nil, "policy", doctor.OK, "allow tunnels"},
 		{"no certificate", "naked", func() { box.Registry.Add("naked", nil) }, nil, "certificate", doctor.Warning, "attach its certificate"},
 		{"no policy", "bare", func() { c.registered("bare", "") }, nil, "policy", doctor.Failed, "has no policy"},
+		{"only a group has a policy", "g1", func() {
+			c.registered("g1", "")
+			box.Registry.AddToGroup("fleet", "g1")
+			c.call(http.MethodPost, "/policies/fleet", nil, map[string]any{"policyDocument": wholePolicy})
+			c.call(http.MethodPut, "/target-policies/fleet", nil, map[string]any{"target": "arn:aws:iot:eu-west-1:123456789012:thinggroup/fleet"})
+		}, nil, "policy", doctor.Warning, "only policies of the thing's groups allow tunnels"},
+		{"the policies of groups may not be seen", "g1", fail("GetEffectivePolicies", "AccessDeniedException"), nil, "policy", doctor.Skipped, "allow iot:GetEffectivePolicies"},
 		{"Connect is not allowed", "p1", func() {
 			c.registered("p1", document(only("iot:Connect", "client/p1"), only("iot:Subscribe", "topicfilter/"+notify("p1")), only("iot:Receive", "topic/"+notify("p1"))))
 		}, nil, "policy", doctor.Failed, "allow iot:Connect on client/p1-tunnel"},
@@ -329,6 +338,7 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		t.Run(fault.name, func(t *testing.T) {
 			box.DataPlane.SetBehaviour(dataplane.Behaviour{})
 			box.Registry.SetCaller(registry.Caller{})
+			box.Registry.ClearFaults()
 			if fault.provoke != nil {
 				fault.provoke()
 			}
