@@ -63,7 +63,7 @@ func (c *Client) Attach(ctx context.Context, r Request, event func(connect.Event
 	if err != nil {
 		return nil, err
 	}
-	t.link, t.id, t.opened, t.log = l, a.Tunnel, a.Opened, a.Log
+	t.link, t.id, t.opened, t.log, t.address = l, a.Tunnel, a.Opened, a.Log, a.Address
 	t.request.Share = a.Share
 	go t.follow()
 	return t, nil
@@ -191,6 +191,7 @@ func (c *Client) startLocked(path string) (net.Conn, error) {
 	if !isAbsent(err) {
 		return nc, err
 	}
+	c.removeDead()
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
@@ -223,6 +224,7 @@ type Tunnel struct {
 	request Request
 	link    *link
 	id, log string
+	address string // the holder's own
 	opened  bool
 	event   func(connect.Event)
 
@@ -271,7 +273,7 @@ func (t *Tunnel) Close() error {
 func (t *Tunnel) Dial(ctx context.Context, service string) (net.Conn, error) {
 	r := t.request
 	r.Op, r.Services = opConnect, []string{service}
-	nc, err := dial(t.client.path(socketSuffix))
+	nc, err := dial(t.address)
 	if isAbsent(err) {
 		return nil, t.gone()
 	}

@@ -134,12 +134,40 @@ func TestAHolderThatIsStoppedIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// A holder removes its own address at its end. What a killed one has left is removed by the next one.
+func TestAddressesOfHoldersAreRemoved(t *testing.T) {
+	s := newSite(t)
+	c := s.client(t, "k", "1")
+	addresses := func() []string {
+		list, err := filepath.Glob(filepath.Join(s.dir, "k.*.own"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	tunnel := attach(t, c, time.Minute, "SSH")
+	killed := addresses()
+	if err := syscall.Kill(s.holders(t)[0].PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-tunnel.Done()
+	talk(t, attach(t, c, time.Minute, "SSH"), "again")
+	if now := addresses(); len(killed) != 1 || len(now) != 1 || now[0] == killed[0] {
+		t.Errorf("addresses %q, after those of the killed one %q", now, killed)
+	}
+	if _, _, err := holder.Close(s.dir, "1", "pi-1"); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "all addresses are removed", func() bool { return len(addresses()) == 0 })
+}
+
 func isReason(err error, want connect.Reason) bool {
 	e, ok := errors.AsType[*connect.Error](err)
 	return ok && e.Reason == want
 }
 
-// An upgrade leaves the old version's sessions alone; new sessions go to the new version's holder.
+// An upgrade leaves the old version's sessions alone, with the connections that they still make; new sessions go to the new
+// version's holder.
 func TestAHolderOfAnotherVersionGivesWay(t *testing.T) {
 	s := newSite(t)
 	before := attach(t, s.client(t, "k", "1"), time.Minute, "SSH")
@@ -151,8 +179,14 @@ func TestAHolderOfAnotherVersionGivesWay(t *testing.T) {
 	old := s.holders(t)[0]
 	after := attach(t, s.client(t, "k", "2"), time.Minute, "SSH")
 	talk(t, after, "the new version")
-	if now := s.holders(t); len(now) != 1 || now[0].PID == old.PID {
-		t.Errorf("holders %+v", now)
+	present := s.holders(t)
+	if len(present) != 1 || present[0].PID == old.PID {
+		t.Fatalf("holders %+v", present)
+	}
+	talk(t, before, "a new connection of the old version")
+	talk(t, after, "the new version again")
+	if now := s.holders(t); len(now) != 1 || now[0].PID != present[0].PID {
+		t.Errorf("holders %+v, want the one of the new version", now)
 	}
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	got := make([]byte, 8)

@@ -36,6 +36,9 @@ type Request struct {
 	Keep    bool          `json:"keep,omitempty"`    // leave the tunnel open at the end
 }
 
+// isConnection reports whether an attached client asks, for a connection over the tunnel that it has.
+func (r *Request) isConnection() bool { return r.Op == opConnect && r.Share != 0 }
+
 type op string
 
 const (
@@ -53,6 +56,8 @@ type answer struct {
 	Opened bool     `json:"opened,omitempty"`
 	Log    string   `json:"log,omitempty"`
 	Status *Status  `json:"status,omitempty"`
+
+	Address string `json:"address,omitempty"` // of the holder's own socket, for connections
 }
 
 // Status describes a holder.

@@ -43,6 +43,9 @@ type Server struct {
 	// Idle, if set, is called after 10 seconds without a session.
 	Idle func()
 
+	own     net.Listener // at address: see [ownSuffix]; nil: there is none
+	address string
+
 	openTunnel func(context.Context, connect.Config, string, []string) (tunnel, error) // nil is openTunnel; tests set it
 
 	ctx     context.Context //nolint:containedctx // it bounds what the holder does until its end
@@ -62,7 +65,8 @@ type Server struct {
 	timer    *time.Timer
 	idle     *time.Timer
 	ends     time.Time // when the timer goes off; zero while it does not run
-	draining bool
+	draining bool      // only connections of the present sessions begin
+	ending   bool      // nothing begins
 	closeErr error
 }
 
@@ -109,8 +113,19 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	s.mu.Lock()
 	s.arm(firstUse)
 	s.mu.Unlock()
-	defer context.AfterFunc(s.ctx, func() { _ = l.Close() })()
 	var all sync.WaitGroup
+	if s.own != nil {
+		all.Go(func() { s.accept(s.own, &all) })
+	}
+	s.accept(l, &all)
+	all.Wait()
+	return s.closeErr
+}
+
+// accept serves the clients that come to l until the holder ends. It closes l.
+func (s *Server) accept(l net.Listener, all *sync.WaitGroup) {
+	defer l.Close()
+	defer context.AfterFunc(s.ctx, func() { _ = l.Close() })()
 	accepting := accept.Acceptor{Listener: l, Warn: func(err error) { s.Logger.Warn("commands cannot be accepted for now", "error", err) }}
 	for {
 		c, err := accepting.Next(s.ctx)
@@ -123,8 +138,6 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		all.Go(func() { s.serve(c) })
 	}
 	s.shutdown()
-	all.Wait()
-	return s.closeErr
 }
 
 // arm ends the holder after d without a session. The caller has mu.
@@ -134,28 +147,28 @@ func (s *Server) arm(d time.Duration) {
 	}
 	s.ends = time.Now().Add(d)
 	s.timer = time.AfterFunc(d, func() {
-		if s.refuse(true) {
+		if s.end(true) {
 			s.Logger.Info("holder ends", "reason", "not used for "+d.String())
 			s.shutdown()
 		}
 	})
 }
 
-// refuse lets no new session begin. With onlyIdle it does nothing if there is one, and returns false.
-func (s *Server) refuse(onlyIdle bool) bool {
+// end lets nothing begin. With onlyIdle it does nothing if there is a session, and returns false.
+func (s *Server) end(onlyIdle bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if onlyIdle && s.sessions > 0 {
 		return false
 	}
-	s.draining = true
+	s.ending = true
 	return true
 }
 
 // shutdown removes the socket and closes the tunnels before a new holder may look for one.
 func (s *Server) shutdown() {
 	s.closing.Do(func() {
-		s.refuse(false)
+		s.end(false)
 		defer s.leaveSocket()()
 		s.mu.Lock()
 		tunnels := s.tunnels
@@ -186,9 +199,11 @@ func (s *Server) leaveSocket() (release func()) {
 	return release
 }
 
-// drain lets the present sessions end, and refuses new ones.
+// drain lets the present sessions end, with the connections that they still make, and refuses new ones.
 func (s *Server) drain() {
-	s.refuse(false)
+	s.mu.Lock()
+	s.draining = true
+	s.mu.Unlock()
 	s.Logger.Info("holder gives way to another version")
 	release := s.leaveSocket()
 	defer release()
@@ -203,7 +218,7 @@ func (s *Server) drain() {
 func (s *Server) enter(r Request) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining || s.ctx.Err() != nil {
+	if s.ending || s.draining && !r.isConnection() || s.ctx.Err() != nil {
 		return errStopped
 	}
 	s.sessions++

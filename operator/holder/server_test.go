@@ -194,6 +194,27 @@ func TestHowLongAHolderLives(t *testing.T) {
 	}
 }
 
+// A command of an older version may look for its own holder where another one is now.
+func TestAConnectionOfAnotherVersionIsNoReasonToGiveWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := runServerThat(0, &heldForever{done: make(chan struct{})})
+		r.attempt(t, time.Minute)
+		l := r.dial()
+		a, err := l.request(context.Background(), Request{Version: "0", Op: opConnect, Services: []string{"SSH"}, Share: 1}, func(connect.Event) {})
+		if err != nil || a.Error == nil || a.Error.Reason != reasonStopped {
+			t.Errorf("%+v, %v", a, err)
+		}
+		_ = l.Close()
+		if r.left != 0 {
+			t.Error("the holder has left its socket")
+		}
+		r.attempt(t, time.Minute)
+		if d := r.lived(); d != time.Minute {
+			t.Errorf("it lived for %v", d)
+		}
+	})
+}
+
 // A command that got no tunnel leaves no process behind.
 func TestAHolderWithoutATunnelEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -71,6 +71,11 @@ func (s *Server) serve(nc net.Conn) {
 		a.Error = failureOf(s.closeErr)
 		s.mu.Unlock()
 	case opAttach, opConnect:
+		if c.request.Version != s.Version && c.request.isConnection() {
+			// It looks for the holder that was here before, and is no reason to give way.
+			a.Error = &failure{Reason: reasonStopped, Text: "the holder of this command's tunnel has ended"}
+			break
+		}
 		if c.request.Version != s.Version {
 			s.drain()
 			a.Error = &failure{Reason: reasonVersion, Text: "the holder is of version " + s.Version}
@@ -104,7 +109,7 @@ func (c *session) use() {
 	answered := make(chan error, 1)
 	go c.pass(answered)
 	reply := func(a answer) error { // behind the events that came before
-		a.Log = s.Log
+		a.Log, a.Address = s.Log, s.address
 		select {
 		case c.out <- message{frameAnswer, a}:
 			return <-answered

@@ -64,6 +64,10 @@ func Run(ctx context.Context, s *Server, dir, key string) error {
 	if err != nil {
 		return err
 	}
+	if s.own, err = c.listenOwn(); err != nil {
+		return err
+	}
+	s.address = s.own.Addr().String()
 	s.Log = c.path(logSuffix)
 	s.Leave = func() func() {
 		lock := io.Closer(io.NopCloser(nil))
