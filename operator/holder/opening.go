@@ -24,6 +24,10 @@ type opening struct {
 func (s *Server) tunnelFor(ctx context.Context, r Request, who *session) (*held, error) {
 	for {
 		s.mu.Lock()
+		if s.ending {
+			s.mu.Unlock()
+			return nil, errEnded
+		}
 		if t := s.find(r); t != nil {
 			t.sessions[who] = true
 			s.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/accept"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator/connect"
 )
 
@@ -165,11 +166,19 @@ func (s *Server) end(onlyIdle bool) bool {
 	return true
 }
 
-// shutdown removes the socket and closes the tunnels before a new holder may look for one.
+// shutdown removes the socket and closes the tunnels, also one that is just being opened, before a new holder may look for
+// one.
 func (s *Server) shutdown() {
 	s.closing.Do(func() {
 		s.end(false)
 		defer s.leaveSocket()()
+		s.mu.Lock()
+		opening := s.opening
+		s.mu.Unlock()
+		if opening != nil {
+			opening.cancel()
+			<-opening.done
+		}
 		s.mu.Lock()
 		tunnels := s.tunnels
 		s.tunnels = nil
@@ -299,4 +308,9 @@ func (s *Server) status() *Status {
 	return st
 }
 
-var errStopped = errors.New("the holder is ending")
+// errStopped sends a client to the next holder. errEnded is for one whose wish ended with this one.
+var (
+	errStopped = errors.New("the holder is ending")
+	errEnded   = hint.Wrap(&connect.Error{Reason: connect.TunnelClosed, Text: "the background holder was ended"},
+		"run the command again: it starts another one")
+)

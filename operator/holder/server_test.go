@@ -215,6 +215,75 @@ func TestAConnectionOfAnotherVersionIsNoReasonToGiveWay(t *testing.T) {
 	})
 }
 
+// A holder that is to end while it opens a tunnel stays until that is closed, or never was.
+func TestAHolderThatEndsClosesWhatIsBeingOpened(t *testing.T) {
+	const takes = 3 * time.Second // to come to an end when nothing is waited for any more
+	for name, came := range map[string]bool{"the tunnel came": true, "it did not": false} {
+		for _, asked := range []bool{true, false} {
+			t.Run(name+map[bool]string{true: ", asked to", false: ", by a signal"}[asked], func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					h := &heldForever{done: make(chan struct{})}
+					searches, over := 0, false
+					s := &Server{Thing: "pi-1", Version: "1", openTunnel: func(ctx context.Context, _ connect.Config, _ string, _ []string) (tunnel, error) {
+						searches++
+						<-ctx.Done()
+						time.Sleep(takes)
+						over = true
+						if came {
+							return h, nil
+						}
+						return nil, context.Cause(ctx)
+					}}
+					l := harness.NewPipeListener()
+					ctx, signal := context.WithCancel(t.Context())
+					defer signal()
+					done := make(chan error)
+					go func() { done <- s.Run(ctx, l) }()
+					ask := func(r Request) (a answer, err error) {
+						near, err := l.Dial(t.Context())
+						if err != nil {
+							return a, err
+						}
+						defer near.Close()
+						return newLink(near).request(t.Context(), r, func(connect.Event) {})
+					}
+					waited := make(chan answer)
+					go func() {
+						a, err := ask(Request{Version: "1", Op: opAttach, Services: []string{"SSH"}, Persist: time.Minute})
+						if err != nil {
+							t.Error(err)
+						}
+						waited <- a
+					}()
+					synctest.Wait()
+					if asked {
+						go func() {
+							if a, err := ask(Request{Op: opClose}); err != nil || a.Error != nil || !over {
+								t.Errorf("the answer %+v, %v; the search is over: %v", a, err, over)
+							}
+						}()
+					} else {
+						signal()
+					}
+					if a := <-waited; a.Error == nil || a.Error.Reason != int(connect.TunnelClosed) {
+						t.Errorf("the command that waited got %+v", a)
+					}
+					if err := <-done; err != nil || !over || searches != 1 {
+						t.Errorf("it ended with %v; the search was over: %v, and there were %d", err, over, searches)
+					}
+					select {
+					case <-h.done:
+					default:
+						if came {
+							t.Error("the tunnel is open")
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
 // A command that got no tunnel leaves no process behind.
 func TestAHolderWithoutATunnelEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -110,6 +110,11 @@ func (c *session) use() {
 	go c.pass(answered)
 	reply := func(a answer) error { // behind the events that came before
 		a.Log, a.Address = s.Log, s.address
+		select { // also at the holder's end: without an answer the client starts another one
+		case c.out <- message{frameAnswer, a}:
+			return <-answered
+		default:
+		}
 		select {
 		case c.out <- message{frameAnswer, a}:
 			return <-answered
@@ -141,6 +146,9 @@ func (c *session) use() {
 		}
 	}
 	if err != nil {
+		if s.ctx.Err() != nil {
+			err = errEnded
+		}
 		_ = reply(answer{Error: failureOf(err)})
 		return
 	}
