@@ -72,12 +72,13 @@ type Agent struct {
 
 // New makes an agent of a valid configuration. It opens nothing yet.
 func New(cfg *config.Config, opts Options) *Agent {
-	if opts.Dial == nil {
-		opts.Dial = netdial.FromEnvironment().DialContext
-	}
 	a := &Agent{opts: opts, log: opts.Logger, drops: loglimit.Limiter{Every: time.Hour, Kinds: 16}, started: time.Now(), running: cfg, current: cfg}
-	opts.Dial = a.links.dial(opts.Dial)
 	a.clock = newClockFloor(cfg.Tunnel.StateDir, built())
+	if opts.Dial != nil {
+		opts.Dial = a.links.dial(opts.Dial)
+	} else {
+		opts.Dial = a.links.through(netdial.FromEnvironment(), a.clock.now)
+	}
 	a.settle = make(chan struct{}, 1)
 	a.table = services.NewTable(cfg.Services)
 	a.table.SetConnectTimeout(cfg.Tunnel.ConnectTimeout)

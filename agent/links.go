@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/netdial"
 )
 
 // dialFunc opens a connection, as net.Dialer.DialContext does.
@@ -27,6 +29,14 @@ func (l *links) dial(dial dialFunc) dialFunc {
 		}
 		return conn, err
 	}
+}
+
+// through returns the dialer d with its connections watched, and its proxy's certificate judged by now. The watch is
+// on the TCP connection itself: a proxy's TLS or SOCKS around it shows another type, and no address of this side's.
+func (l *links) through(d *netdial.Dialer, now func() time.Time) dialFunc {
+	d.Time = now
+	d.Dial = l.dial(new(netdial.Dialer).DialContext)
+	return d.DialContext
 }
 
 // add also forgets those that are closed.

@@ -147,17 +147,21 @@ func (r *tunnelRoots) read() error {
 	return nil
 }
 
+// VerifyTime is what the daemon would judge certificates by, from the stamp that there is now: the clock's time, unless
+// that is certainly too early.
+func VerifyTime(cfg *config.Config) func() time.Time {
+	return newClockFloor(cfg.Tunnel.StateDir, built()).now
+}
+
 // BrokerTLS is what the daemon would connect to the broker with, read now: for a check before it runs.
 func BrokerTLS(cfg *config.Config) (*tls.Config, error) {
-	return mqttTLS(cfg, newClockFloor(cfg.Tunnel.StateDir, built()).now)
+	return mqttTLS(cfg, VerifyTime(cfg))
 }
 
 // TunnelTLS is what the daemon would connect tunnels with, read now. An error about tunnel.ca_file comes beside
 // the configuration that the daemon would go on with.
 func TunnelTLS(cfg *config.Config) (*tls.Config, error) {
-	r := &tunnelRoots{
-		file: cfg.Tunnel.CAFile, now: newClockFloor(cfg.Tunnel.StateDir, built()).now, log: slog.New(slog.DiscardHandler),
-	}
+	r := &tunnelRoots{file: cfg.Tunnel.CAFile, now: VerifyTime(cfg), log: slog.New(slog.DiscardHandler)}
 	if r.file == "" {
 		return r.config(), nil
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/internal/netdial"
 	"github.com/culvert-iot/culvert/internal/version"
@@ -83,6 +84,9 @@ func Run(ctx context.Context, o Options, report func(*Result)) Report {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	c := &checkup{Options: o, cfg: o.Config, dialer: netdial.FromEnvironment()}
+	if c.dialer.Time = o.verify; o.verify == nil {
+		c.dialer.Time = agent.VerifyTime(o.Config)
+	}
 	r := Report{Version: version.Get(), Config: o.Config.Path, Thing: o.Config.ThingName, Started: began, Offline: o.Offline, Checks: []*Result{}}
 	for list := range c.sections(ctx) {
 		for _, result := range list {

@@ -261,6 +261,24 @@ func TestAConnectionOutlivesTheContextThatOpenedIt(t *testing.T) {
 	}
 }
 
+// A device whose clock starts in 1970 knows a better time: without it, it could not reach even its NTP behind a proxy.
+func TestTheProxysCertificateIsJudgedByTheGivenTime(t *testing.T) {
+	var a asked
+	cert, pool := certificate(t, time.Now().Add(-time.Minute))
+	proxy := serve(t, func(c net.Conn) {
+		answering(&a, say(established))(tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}}))
+	})
+	d := through(t, "https://"+proxy)
+	d.RootCAs = pool
+	d.Time = func() time.Time { return time.Now().Add(-30 * time.Minute) }
+	conn, err := d.DialContext(t.Context(), "tcp", "broker.example:8883")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	echoes(t, conn)
+}
+
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
 		established, established + "220 hello", "HTTP/1.1 100 Continue\r\n\r\n" + established, "HTTP/1.0 407 x\r\nProxy-Authenticate: Basic\r\n\r\n",

@@ -39,6 +39,10 @@ type Dialer struct {
 	// RootCAs verify an https:// proxy's certificate; nil means the system's.
 	RootCAs *x509.CertPool
 
+	// Time is when an https:// proxy's certificate must be valid; nil means the clock's time. A device may know
+	// better than a clock that starts in 1970.
+	Time func() time.Time
+
 	// variable is the environment variable that named the proxy, for errors; "" if there was none.
 	variable string
 }
