@@ -42,6 +42,7 @@ type Registry struct {
 	window   time.Duration
 	conns    map[ID]Conn
 	detached map[ID]*wait
+	lingers  map[ID]struct{}
 	resumed  uint64
 	expired  uint64
 	finished map[ID]struct{}
@@ -67,8 +68,9 @@ type wait struct {
 // that they are not resumed.
 func NewRegistry(window time.Duration, memory *Memory) *Registry {
 	return &Registry{
-		Memory: memory, window: window, conns: make(map[ID]Conn), detached: make(map[ID]*wait), finished: make(map[ID]struct{}),
-		opens: newOpens(),
+		Memory: memory, window: window, conns: make(map[ID]Conn), detached: make(map[ID]*wait), lingers: make(map[ID]struct{}),
+		finished: make(map[ID]struct{}),
+		opens:    newOpens(),
 	}
 }
 
@@ -118,6 +120,18 @@ func (r *Registry) DetachFor(id ID, owner any, most time.Duration) bool {
 	return true
 }
 
+// Linger notes that both ends have finished with a connection, whose application here has yet to take what was received. It
+// waits for no transport: it is removed when its application has all, or expires with the registry.
+func (r *Registry) Linger(id ID) {
+	switch {
+	case r.conns[id] == nil:
+	case r.closed:
+		r.expire(id, Stopped)
+	default:
+		r.lingers[id] = struct{}{}
+	}
+}
+
 // Attach notes that a connection has a transport again. It returns how long it had none.
 func (r *Registry) Attach(id ID) time.Duration {
 	w := r.detached[id]
@@ -143,6 +157,7 @@ func (r *Registry) Remove(id ID, why Reason) {
 		return
 	}
 	r.endWait(id)
+	delete(r.lingers, id)
 	delete(r.conns, id)
 	if why == Done {
 		r.bury(id)
@@ -225,6 +240,9 @@ func (r *Registry) Waiting() []Conn {
 func (r *Registry) Close(why Reason) {
 	r.closed = true
 	for id := range r.detached {
+		r.expire(id, why)
+	}
+	for id := range r.lingers {
 		r.expire(id, why)
 	}
 }

@@ -113,7 +113,7 @@ func (c *connection) serveRecord(m *mux, buf []byte, limit int) (data []byte) {
 		if !errors.Is(c.readErr, io.EOF) {
 			c.broken = true
 			c.setTargetError(c.readErr)
-			c.why = resume.Reset
+			c.why = c.whyBroken()
 			c.end(aborted, true)
 			return nil
 		}
@@ -331,7 +331,7 @@ func (c *connection) considerEnd() {
 	switch {
 	case c.closed || !c.carried:
 	case c.dead && c.res.EndConfirmed():
-		c.broken, c.why = true, resume.Reset
+		c.broken, c.why = true, c.whyBroken()
 		c.setReason(ByTarget)
 		c.end(aborted, true)
 	case c.res.Finished():
@@ -345,7 +345,7 @@ func (c *connection) considerEnd() {
 		c.watch.reason = c.half.first
 		c.tellClose()
 		c.leaveTunnel()
-		c.m.resume.Detach(c.res.ID(), c.m.owner) // it ends when the registry does, or the window has passed
+		c.m.resume.Linger(c.res.ID())
 		c.end(draining, false)
 	}
 }

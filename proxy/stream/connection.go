@@ -120,7 +120,7 @@ func (c *connection) attach(target net.Conn) {
 	if c.state == dialling {
 		c.state = open
 	} else {
-		c.drainBy = time.Now().Add(drainTimeout)
+		c.drainBy = time.Now().Add(c.drainFor())
 	}
 }
 
@@ -232,7 +232,7 @@ func (c *connection) end(to state, tell bool) {
 	if to > c.state {
 		c.broken = c.broken || to == aborted && !c.drained
 		c.state = to
-		c.drainBy = time.Now().Add(drainTimeout)
+		c.drainBy = time.Now().Add(c.drainFor())
 	}
 	if !c.closed {
 		c.closed = true

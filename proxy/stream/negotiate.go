@@ -199,7 +199,7 @@ func (c *connection) watchIdle() {
 	c.half.moved = c.in + c.out
 	c.after(halfTimeout, func() {
 		if c.half.moved == c.in+c.out && !c.detached {
-			c.why = resume.LimitHit
+			c.why, c.broken = resume.LimitHit, true // the silent direction has not ended
 			c.setReason(Idle)
 			c.end(draining, true)
 			return

@@ -129,8 +129,24 @@ func (c *connection) tellClosed() {
 		Reason: c.watch.reason, Err: c.watch.err, BytesIn: c.in, BytesOut: c.out,
 		Duration: time.Since(c.watch.opened), Resumed: c.resumed, Detached: c.away,
 	}
-	if limited, ok := c.target.(interface{ Expired() error }); ok && limited.Expired() != nil {
-		e.Err = limited.Expired()
+	if err := c.expired(); err != nil {
+		e.Err = err
 	}
 	c.watch.closed(e)
+}
+
+// expired is the limit of its own that a target broke off for, if it did.
+func (c *connection) expired() error {
+	if limited, ok := c.target.(interface{ Expired() error }); ok {
+		return limited.Expired()
+	}
+	return nil
+}
+
+// whyBroken is why a target broke off, for the peer.
+func (c *connection) whyBroken() resume.Reason {
+	if c.expired() != nil {
+		return resume.LimitHit
+	}
+	return resume.Reset
 }
