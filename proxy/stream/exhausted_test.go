@@ -171,3 +171,23 @@ func TestTheMemoryForStalledTargetsHasAnEnd(t *testing.T) {
 		r.end()
 	})
 }
+
+// A connection whose target takes all does not give way for those whose targets take nothing, though it is the oldest.
+func TestAHealthyConnectionDoesNotGiveWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRaws(t, 4000)
+		h, _, cut := r.tunnel()
+		r.open(h, 1, 1, 0)
+		healthy := h.conn
+		r.deaf = true
+		time.Sleep(time.Second)
+		r.open(h, 2, 1000, resume.InitialCredit)
+		h.send(healthy, record(resume.Record{Type: resume.Bytes, Data: make([]byte, 3<<10)}))
+		synctest.Wait()
+		if r.count(1) != 1 {
+			t.Error("the healthy connection is gone")
+		}
+		cut()
+		r.end()
+	})
+}

@@ -14,15 +14,17 @@ func (m *mux) relieve(c *connection) {
 			}
 		}
 	})
-	slow := c
+	var slow *connection
 	if !c.res.Plain() {
 		m.resume.All(func(w resume.Conn) {
 			o, ok := w.(*connection)
-			if ok && o.m.owner == most && o.inbox.charged > 0 &&
-				(slow == c && c.m.owner != most || o.inbox.progress.Before(slow.inbox.progress)) {
+			if ok && o.m.owner == most && o.inbox.charged > 0 && (slow == nil || o.inbox.progress.Before(slow.inbox.progress)) {
 				slow = o
 			}
 		})
+	}
+	if slow == nil {
+		slow = c
 	}
 	slow.m.warn("exhausted", "connection reset: its target takes no data, and the memory for those is used up",
 		"service", slow.s.name, "limit", m.resume.Memory.Most())
