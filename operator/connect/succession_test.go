@@ -131,6 +131,7 @@ func moving(t *testing.T, change func(*connect.Config)) *move {
 		}
 		return m.next != ""
 	})
+	eventually(t, "the device is awaited there", func() bool { return strings.Count(m.heard.String(), "waiting for pi-1") == 2 })
 	return m
 }
 
