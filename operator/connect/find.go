@@ -53,6 +53,7 @@ type finder struct {
 	thing  string
 	wanted []string
 	skip   map[string]bool // tunnels that are no use
+	before map[string]bool // tunnels that were open before a call of OpenTunnel whose answer was lost; nil if none was
 	exists <-chan bool     // one answer, or nil; see lookUp
 	sight  <-chan sight    // one answer, or nil; see lookOut
 }
@@ -116,6 +117,7 @@ func (c *Config) noThing(thing string) error {
 // find returns an open tunnel whose tokens were rotated, or a new one.
 func (f *finder) find(ctx context.Context) (*tunnel, error) {
 	f.lookUp(ctx)
+	var listed []string
 	if !f.New {
 		f.step("looking for an open tunnel to %s", f.thing)
 		list, err := f.list(ctx)
@@ -128,8 +130,11 @@ func (f *finder) find(ctx context.Context) (*tunnel, error) {
 				return t, err
 			}
 		}
+		listed = list
 	}
-	return f.open(ctx)
+	t, err := f.open(ctx)
+	f.noteAnswer(listed, err)
+	return t, err
 }
 
 // list returns the ids of the thing's open tunnels, newest first.
@@ -213,6 +218,10 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 		if taken, err := f.taken(ctx, t); taken || err != nil {
 			return nil, err
 		}
+		if f.isUnanswered(d) {
+			f.notice("tunnel %s was opened although the answer was lost", id)
+			t.opened, f.before = true, nil
+		}
 		return t, nil
 	case err != nil && (ctx.Err() != nil || isDenied(err) || isThrottled(err) || apiCode(err) == ""):
 		return nil, err
@@ -220,6 +229,9 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 	// The tunnel looks open and cannot be rotated. AWS does not document whether the service allows that before an end
 	// was ever connected.
 	f.notice("tunnel %s cannot be rotated (%s), so another one is needed", id, cmp.Or(apiCode(err), "no token came back"))
+	if f.isUnanswered(d) {
+		f.discard(id)
+	}
 	return nil, nil
 }
 
@@ -280,7 +292,7 @@ func expiry(d *types.Tunnel) time.Time {
 // person who opened it has its token in hand, and a rotation would void it.
 func (f *finder) reserved(d *types.Tunnel) bool {
 	at, _ := changed(d.SourceConnectionState)
-	if f.TakeOver || d.CreatedAt == nil || at.After(*d.CreatedAt) {
+	if f.TakeOver || d.CreatedAt == nil || at.After(*d.CreatedAt) || f.isUnanswered(d) {
 		return false
 	}
 	id, age := aws.ToString(d.TunnelId), time.Since(*d.CreatedAt).Round(time.Second)

@@ -3,12 +3,8 @@ package connect
 import (
 	"crypto/tls"
 	"errors"
-	"io"
-	"net"
 	"net/http"
 	"time"
-
-	"github.com/aws/smithy-go"
 
 	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/internal/retry"
@@ -55,14 +51,12 @@ func searchPolicy() retry.Policy {
 
 // judge returns the delay after a search for a tunnel that failed, and whether another one may succeed.
 func judge(p *retry.Policy, err error, now time.Time) (delay time.Duration, again bool) {
-	_, network := errors.AsType[net.Error](err)
-	_, garbled := errors.AsType[*smithy.DeserializationError](err)
 	switch code := apiCode(err); {
 	case code == "UnknownError": // another server answered in the service's place
 	case code != "":
 		d := p.Refused(retry.Refusal{Status: apiStatus(err)}, now)
 		return d.Delay, d.End == retry.None
-	case network, garbled, errors.Is(err, io.ErrUnexpectedEOF):
+	case isNetwork(err):
 	default: // this side's, or one without a tunnel in a sound answer
 		return 0, false
 	}

@@ -2,6 +2,8 @@ package connect_test
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -11,7 +13,9 @@ import (
 
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator/connect"
+	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/proxy"
+	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/api"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
@@ -45,6 +49,55 @@ func TestASearchForAnotherTunnelIsRepeated(t *testing.T) {
 			}
 			if pending := c.API.PendingFaults(); len(pending) > 0 {
 				t.Errorf("never met %+v", pending)
+			}
+		})
+	}
+}
+
+// lossy is a control API that loses the answer to the second OpenTunnel.
+type lossy struct {
+	connect.API
+
+	calls atomic.Int32
+}
+
+func (l *lossy) OpenTunnel(ctx context.Context, in *iot.OpenTunnelInput, opts ...func(*iot.Options)) (*iot.OpenTunnelOutput, error) {
+	out, err := l.API.OpenTunnel(ctx, in, opts...)
+	if l.calls.Add(1) == 2 && err == nil {
+		return nil, fmt.Errorf("read the response: %w", io.ErrUnexpectedEOF)
+	}
+	return out, err
+}
+
+// A tunnel whose opening was not answered is found again, and neither paid for twice nor left open.
+func TestATunnelWhoseOpeningWasNotAnsweredIsUsed(t *testing.T) {
+	t.Parallel()
+	for name, fails := range map[string]bool{"it can be rotated": false, "it cannot be rotated yet": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDaemon(t)
+			c := newCloudThat(t, sandbox.Config{Behaviour: tunnels.Behaviour{RotateBeforeConnectFails: fails}}, d.run)
+			cfg := c.config()
+			api := &lossy{API: cfg.API}
+			cfg.API = api
+			tunnel := openTunnel(t, cfg, "SSH")
+			conn := dial(t, tunnel, "SSH")
+			talk(t, conn, "before")
+			if err := c.Store.Close(tunnel.ID(), false); err != nil {
+				t.Fatal(err)
+			}
+			talk(t, conn, "after")
+			if open := c.open(); len(open) != 1 || open[0] != tunnel.ID() {
+				t.Errorf("open tunnels %v, want only %s", open, tunnel.ID())
+			}
+			if n := api.calls.Load(); n != 2 && !fails {
+				t.Errorf("OpenTunnel was called %d times, want the first tunnel and one more", n)
+			}
+			if err := tunnel.Close(); err != nil {
+				t.Error(err)
+			}
+			if open := c.open(); len(open) > 0 {
+				t.Errorf("left open: %v", open)
 			}
 		})
 	}
