@@ -2,39 +2,86 @@ package doctor
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/operator/iotdata"
 	"github.com/culvert-iot/culvert/operator/presence"
 )
 
 // agent looks at culvertd's MQTT connection. It reports whether that is known.
 func (d *doctor) agent(ctx context.Context) bool {
-	id := presence.ClientID(d.thing)
+	id := d.client
 	state, err := d.presence.Look(ctx, d.thing)
 	if err != nil {
 		d.unknown(ctx, "connection", "iot:DescribeEndpoint, and iot:GetConnection on client/"+id, err)
 		return false
 	}
 	d.state = state
-	from := ""
-	if state.Address != "" {
-		from = " from " + state.Address
-	}
 	ago := state.Ago(time.Now())
+	other := presence.State{}
+	if !state.Connected {
+		// An error is no news: the caller may lack the permission for that client.
+		other, _ = d.presence.LookClient(ctx, d.thing)
+	}
+	if other.Connected {
+		if told, known := d.elsewhere(ctx, state, other); told {
+			return known
+		}
+	}
 	switch {
+	case !state.Known && other.Connected:
+		d.failed("connection", "the client "+d.thing+" is connected, which is the device's other program: install culvertd, or start it", "%s has never connected", id)
 	case !state.Known:
-		d.failed("connection", d.neverConnected(ctx), "%s has never connected", id)
+		d.failed("connection", "start culvertd on the device, and run: sudo culvertd check; if mqtt.client_id there names another client, that is not looked for",
+			"%s has never connected", id)
 	case !state.Connected:
-		d.failed("connection", remedyFor(state.Reason, id), "%s is not connected: last seen %s ago%s, %s", id, orUnknown(ago), from, orUnknown(state.Reason))
+		d.failed("connection", remedyFor(state.Reason, id), "%s is not connected: last seen %s ago%s, %s", id, orUnknown(ago), from(state), orUnknown(state.Reason))
 	case state.Thing != "" && state.Thing != d.thing:
 		d.warn("connection", "a tunnel for "+d.thing+" reaches the device that uses this client id: check thing_name there",
-			"%s is connected%s, with the certificate of %s", id, from, state.Thing)
+			"%s is connected%s, with the certificate of %s", id, from(state), state.Thing)
 	default:
-		d.ok("connection", "%s is connected%s, for %s", id, from, orUnknown(ago))
+		d.ok("connection", "%s is connected%s, for %s", id, from(state), orUnknown(ago))
 	}
 	return true
+}
+
+// elsewhere looks whether the client that is named like the thing hears of its tunnels, where the one that culvertd has by
+// default is not connected: it may be culvertd with another id. told is false if it is not, known if that could be found out.
+func (d *doctor) elsewhere(ctx context.Context, state, other presence.State) (told, known bool) {
+	list, err := d.presence.Subscriptions(ctx, d.thing)
+	switch {
+	case err != nil && state.Known: // culvertd's own client has been there
+		return false, false
+	case err != nil:
+		d.unknown(ctx, "connection", "iot:ListSubscriptions on client/"+d.thing+", which is culvertd if its mqtt.client_id says so,", err)
+		return true, false
+	case !slices.ContainsFunc(list, d.isNotify):
+		return false, true
+	}
+	missing := "has never connected"
+	if state.Known {
+		missing = "is not connected"
+	}
+	d.warn("connection", "if that is culvertd, with mqtt.client_id set, culvert ssh --no-look reaches it, and ls, ping and exec still look for "+
+		d.client+"; if it is another program, start culvertd",
+		"%s %s, but %s is connected%s, and subscribed to the thing's tunnel notifications", d.client, missing, d.thing, from(other))
+	d.client = d.thing
+	return true, true
+}
+
+// isNotify reports whether a subscription is that to the thing's tunnel notifications.
+func (d *doctor) isNotify(s iotdata.Subscription) bool { return s.TopicFilter == d.notify() }
+
+func (d *doctor) notify() string { return "$aws/things/" + d.thing + "/tunnels/notify" }
+
+func from(s presence.State) string {
+	if s.Address == "" {
+		return ""
+	}
+	return " from " + s.Address
 }
 
 // again looks whether a young connection is replaced at once, which is how two clients with one id look.
@@ -51,7 +98,7 @@ func (d *doctor) again(ctx context.Context) bool {
 	if err != nil || now.Connected && now.Since.Equal(d.state.Since) {
 		return true
 	}
-	id := presence.ClientID(d.thing)
+	id := d.client
 	d.warn("client_id", "look for a second client with the id "+id+", such as a copy of the device: two of them disconnect each other",
 		"the connection of %s does not last: it was replaced within %v", id, lookAgain)
 	return true
@@ -65,14 +112,6 @@ func orUnknown(s string) string {
 		return "unknown"
 	}
 	return s
-}
-
-// neverConnected says what keeps a client from its first connection.
-func (d *doctor) neverConnected(ctx context.Context) string {
-	if other, err := d.presence.LookClient(ctx, d.thing); err == nil && other.Connected {
-		return "the client " + d.thing + " is connected, which is the device's other program: install culvertd, or start it"
-	}
-	return "start culvertd on the device, and run: sudo culvertd check"
 }
 
 // remedyFor says what to do about a connection that ended.
@@ -94,22 +133,24 @@ func remedyFor(reason, id string) string {
 
 // subscription looks whether the device hears of tunnels.
 func (d *doctor) subscription(ctx context.Context) bool {
+	if d.client == d.thing {
+		d.ok("subscription", "%s is subscribed to the thing's tunnel notifications", d.client)
+		return true
+	}
 	if !d.state.Connected {
 		d.skipped("subscription", "", "not looked at: the device is not connected")
 		return false
 	}
-	topic := "$aws/things/" + d.thing + "/tunnels/notify"
-	list, err := d.presence.Subscriptions(ctx, d.thing)
+	list, err := d.presence.Subscriptions(ctx, d.client)
 	if err != nil {
-		d.unknown(ctx, "subscription", "iot:ListSubscriptions on client/"+presence.ClientID(d.thing), err)
+		d.unknown(ctx, "subscription", "iot:ListSubscriptions on client/"+d.client, err)
 		return false
 	}
-	for _, s := range list {
-		if s.TopicFilter == topic {
-			d.ok("subscription", "the device is subscribed to its tunnel notifications")
-			return true
-		}
+	if slices.ContainsFunc(list, d.isNotify) {
+		d.ok("subscription", "the device is subscribed to its tunnel notifications")
+		return true
 	}
+	topic := d.notify()
 	others := make([]string, 0, len(list))
 	for _, s := range list {
 		others = append(others, clean.Line(s.TopicFilter, 100))
@@ -124,6 +165,10 @@ func (d *doctor) subscription(ctx context.Context) bool {
 
 // answer asks culvertd for a sign of life.
 func (d *doctor) answer(ctx context.Context) bool {
+	if d.client == d.thing {
+		d.skipped("answer", "", "not asked: pings go to the client %s", presence.ClientID(d.thing))
+		return false
+	}
 	if !d.state.Connected {
 		d.skipped("answer", "", "not asked: the device is not connected")
 		return false
@@ -144,7 +189,7 @@ func (d *doctor) answer(ctx context.Context) bool {
 		d.warn("answer", "its policy must allow iot:Receive on topic/"+presence.PingTopic(d.thing)+"; a link that broke a moment ago looks the same",
 			"culvertd acknowledged nothing within %v", patience)
 	default:
-		d.unknown(ctx, "answer", "iot:SendDirectMessage on client/"+presence.ClientID(d.thing), err)
+		d.unknown(ctx, "answer", "iot:SendDirectMessage on client/"+d.client, err)
 	}
 	return true
 }

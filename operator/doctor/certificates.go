@@ -105,7 +105,11 @@ func (d *doctor) policies(ctx context.Context, certificate *types.CertificateDes
 	if !ok {
 		return
 	}
-	if all.sufficesFor(who) {
+	switch suffices := all.sufficesFor(who); {
+	case suffices && who.clientID == d.thing:
+		d.signsOfLife(&all, who)
+		return
+	case suffices:
 		d.warn("policy", "attach such a policy to the certificate itself: aws iot attach-policy",
 			"only policies of the thing's groups allow tunnels: they count where the client id is the thing's name, or the certificate is attached "+
 				"exclusively to the thing")
@@ -195,7 +199,7 @@ func (d *doctor) undecided(action string, j judgement) {
 // subject is the thing with one of its certificates.
 func (d *doctor) subject(certificate *types.CertificateDescription) subject {
 	return subject{
-		thing: d.thing, clientID: presence.ClientID(d.thing), thingType: d.thingType, attributes: d.attributes,
+		thing: d.thing, clientID: d.client, thingType: d.thingType, attributes: d.attributes,
 		certificateID: aws.ToString(certificate.CertificateId), certificate: parsePEM(aws.ToString(certificate.CertificatePem)),
 	}
 }

@@ -17,6 +17,7 @@ type account struct {
 	policies     map[string]string // documents by name
 	ofGroups     []string          // names of policies
 	groups       []string
+	named        bool     // the client that is named like the thing is connected, and hears of tunnels
 	denied       []string // first parts of paths that the caller may not ask, and the last one of a thing's
 }
 
@@ -44,6 +45,16 @@ func (a *account) serve(r *http.Request) (*http.Response, error) {
 			list = append(list, map[string]string{"groupName": name, "groupArn": name})
 		}
 		out = map[string]any{"thingGroups": list}
+	case path[0] == "endpoint":
+		out = map[string]any{"endpointAddress": "iot.example"}
+	case path[0] == "connections" && (!a.named || path[1] != "pi-1"):
+		resp, err := answered(http.StatusNotFound, "{}")
+		resp.Header.Set("X-Amzn-Errortype", "ResourceNotFoundException")
+		return resp, err
+	case path[0] == "connections" && len(path) == 2:
+		out = map[string]any{"connected": true, "clientId": path[1]}
+	case path[0] == "connections":
+		out = map[string]any{"subscriptions": []map[string]any{{"topicFilter": "$aws/things/pi-1/tunnels/notify", "qos": 1}}}
 	case path[0] == "effective-policies":
 		var in struct{ Principal string }
 		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
@@ -161,6 +172,34 @@ func TestPoliciesOfGroupsCount(t *testing.T) {
 				certificates: []certificate{{"0123456789", "ACTIVE", "", tt.own}},
 			}
 			if report := Run(t.Context(), asking(a.serve)); !told(report, "policy", tt.status, tt.words) {
+				t.Errorf("%+v", report.Results)
+			}
+		})
+	}
+}
+
+func TestThePolicyIsJudgedForTheClientThatIsThere(t *testing.T) {
+	document := statements(allows("iot:Connect", "client/pi-1"), allows("iot:Subscribe", "*"), allows("iot:Receive", "*"), allows("iot:*Publish", "*"))
+	for name, tt := range map[string]struct {
+		named         bool
+		own, ofGroups []string
+		status        Status
+		words         string
+	}{
+		"the one that is named like the thing":          {true, []string{"mine"}, nil, OK, "allow tunnels"},
+		"the same, by a group, whose policy counts for": {true, nil, []string{"mine"}, OK, "allow tunnels"},
+		"the usual one": {false, []string{"mine"}, nil, Failed, "allow iot:Connect on client/pi-1-tunnel"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &account{
+				named: tt.named, ofGroups: tt.ofGroups, policies: map[string]string{"mine": document},
+				certificates: []certificate{{"0123456789", "ACTIVE", "", tt.own}},
+			}
+			report := Run(t.Context(), asking(a.serve))
+			if !told(report, "policy", tt.status, tt.words) {
+				t.Errorf("%+v", report.Results)
+			}
+			if tt.named && !told(report, "connection", Warning, "mqtt.client_id") {
 				t.Errorf("%+v", report.Results)
 			}
 		})

@@ -47,11 +47,19 @@ func Run(ctx context.Context, cfg Config) Report {
 	report := Report{Thing: cfg.Thing, Started: time.Now(), Well: true}
 	if d.step(ctx, "credentials", half, d.credentials) && d.step(ctx, "credentials", third, d.caller) {
 		d.step(ctx, "permissions", third, d.permissions)
-		known := d.step(ctx, "thing", third, d.known)
-		if known {
+		// The certificate's policy is judged for the client id that culvertd has.
+		var connection []Result
+		connected := d.step(ctx, "connection", third, func(ctx context.Context) (known bool) {
+			connection = d.aside(func() { known = d.agent(ctx) })
+			return known
+		})
+		if d.step(ctx, "thing", third, d.known) {
 			d.step(ctx, "certificate", third, d.certificates)
 		}
-		if d.step(ctx, "connection", third, d.agent) {
+		for _, r := range connection {
+			d.keep(r)
+		}
+		if connected {
 			d.step(ctx, "", third, d.again)
 			d.step(ctx, "subscription", third, d.subscription)
 			d.step(ctx, "answer", half, d.answer)
@@ -77,11 +85,12 @@ type doctor struct {
 	thingType  string // of the thing, if that was told
 	attributes map[string]string
 
-	state presence.State // of culvertd's connection
+	client string         // MQTT client id of culvertd
+	state  presence.State // of the client that culvertd has by default
 }
 
 func newDoctor(cfg Config) *doctor {
-	d := &doctor{run: run{thing: cfg.Thing, show: cfg.Show, route: new(route)}}
+	d := &doctor{client: presence.ClientID(cfg.Thing), run: run{thing: cfg.Thing, show: cfg.Show, route: new(route)}}
 	cfg.AWS.HTTPClient = routedBy(d.route, cfg.AWS.HTTPClient)
 	cfg.STS.HTTPClient = routedBy(d.route, cfg.STS.HTTPClient)
 	d.cfg, d.iot, d.presence = cfg, iot.NewFromConfig(cfg.AWS), presence.New(cfg.AWS)

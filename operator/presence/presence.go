@@ -127,13 +127,13 @@ func (c *Client) LookClient(ctx context.Context, clientID string) (State, error)
 	return s, nil
 }
 
-// Subscriptions returns the topic filters of the client that culvertd has for a thing.
-func (c *Client) Subscriptions(ctx context.Context, thing string) ([]iotdata.Subscription, error) {
+// Subscriptions returns the topic filters of an MQTT client.
+func (c *Client) Subscriptions(ctx context.Context, clientID string) ([]iotdata.Subscription, error) {
 	data, err := c.dataPlane(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return data.ListSubscriptions(ctx, ClientID(thing))
+	return data.ListSubscriptions(ctx, clientID)
 }
 
 // Ping sends culvertd a message and returns how long it took until AWS IoT had its acknowledgement. Errors that

@@ -168,7 +168,7 @@ const wholePolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Act
 
 func TestDoctorFindsTheCause(t *testing.T) {
 	t.Parallel()
-	box := startSandbox(t, sandbox.Config{Things: []string{"pi-1", "deaf", "twin", "away", "mute"}})
+	box := startSandbox(t, sandbox.Config{Things: []string{"pi-1", "deaf", "twin", "away", "mute", "named"}})
 	c := &clinic{newOperatorSite(t, box), t, "30s"}
 	files, err := box.Device("pi-1")
 	if err != nil {
@@ -270,6 +270,11 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		}, nil, "certificate", doctor.Failed, "is INACTIVE"},
 		{"never connected", "p5", nil, nil, "connection", doctor.Failed, "has never connected"},
 		{"never connected, the thing's other client is there", "mute", func() { c.client("mute", "mute") }, nil, "connection", doctor.Failed, "install culvertd"},
+		{"another client id", "named", func() { c.client("named", "named", notify("named")) }, nil, "connection", doctor.Warning, "named-tunnel has never connected, but named is connected from 127.0.0.1, and subscribed to the thing's tunnel notifications if that is culvertd, with mqtt.client_id set"},
+		{"another client id: its subscription", "named", nil, nil, "subscription", doctor.OK, "named is subscribed"},
+		{"another client id: no ping reaches it", "named", nil, nil, "answer", doctor.Skipped, "pings go to the client named-tunnel"},
+		{"another client id, whose subscriptions may not be seen", "named", deny("ListSubscriptions"), nil, "connection", doctor.Skipped, "iot:ListSubscriptions on client/named, which is culvertd if its mqtt.client_id says so"},
+		{"another client id, of late", "named", func() { c.client("named", "named-tunnel").Disconnect(100) }, nil, "connection", doctor.Warning, "named-tunnel is not connected, but named is connected"},
 		{"not subscribed", "deaf", func() { c.client("deaf", "deaf-tunnel") }, nil, "subscription", doctor.Failed, "iot:Subscribe on topicfilter/"},
 		{"stopped", "away", func() { c.client("away", "away-tunnel", notify("away")).Disconnect(100) }, nil, "connection", doctor.Failed, "culvertd was stopped"},
 		{"disconnected by a call", "away", func() {
