@@ -19,7 +19,6 @@ func (m *mux) firstRecord(c *connection, payload []byte) {
 	case err == nil && r.Type == resume.Open:
 		m.opened(c, &r)
 	case !m.place(c):
-		m.stats.get(c.s.name).Total--
 		c.end(aborted, true)
 	case len(payload) == 0: // the source has not seen HELLO yet
 		c.greet()
@@ -40,7 +39,6 @@ func (c *connection) unclaimed() {
 	}
 	c.m.warn("unclaimed "+c.s.name, "connection reset: its first record did not come",
 		"service", c.s.name, "stream", c.s.id, "connection", c.id)
-	c.m.stats.get(c.s.name).Total--
 	c.end(aborted, true)
 }
 
@@ -68,7 +66,6 @@ func (m *mux) opened(c *connection, r *resume.Record) {
 
 // refuse answers a source that cannot have a connection, and forgets c, which was only its placeholder.
 func (m *mux) refuse(c *connection, r resume.Record) {
-	m.stats.get(c.s.name).Total-- // c is no separate connection
 	m.tellRecord(c.s, c.id, r)
 	c.end(aborted, true)
 }
@@ -94,7 +91,6 @@ func (m *mux) resumed(c *connection, r *resume.Record, w resume.Conn) {
 		m.refuse(c, resume.Record{Type: resume.Gone, Reason: m.resume.Fate(r.ID)})
 		return
 	}
-	m.stats.get(s.name).Total-- // c is no separate connection
 	if !was.detached && was.res.Overtaken(r) {
 		// The source has given this websocket up, and it was slow to say so.
 		m.cfg.Logger.Debug("late attachment ignored", "service", s.name)

@@ -223,7 +223,10 @@ func (d *Destination) connectionStart(msg *frame.Message) {
 func (d *Destination) turnAway(s *stream, id uint32) {
 	if _, known := offers(s.id); known && d.resume != nil && s.form.Connection {
 		d.tellRecord(s, id, resume.Record{Type: resume.Gone, Reason: resume.LimitHit})
+	} else { // what such a source starts may be no connection of its own, and is not counted as one
+		d.stats.requested(s.name)
 	}
+	d.stats.refused(s.name)
 	d.tell(s.reset(id))
 }
 
@@ -233,13 +236,10 @@ func (d *Destination) unnamed() (string, error) {
 
 // mayConnect bounds the connections of the tunnel: a flood of starts costs a flood of resets.
 func (d *Destination) mayConnect(s *stream) bool {
-	switch {
-	case len(d.conns) >= maxConnections:
-		d.warn("too many", "connection refused: the tunnel has too many", "service", s.name, "limit", maxConnections)
-	default:
+	if len(d.conns) < maxConnections {
 		return true
 	}
-	d.stats.refused(s.name)
+	d.warn("too many", "connection refused: the tunnel has too many", "service", s.name, "limit", maxConnections)
 	return false
 }
 

@@ -23,7 +23,10 @@ type rawRecords struct {
 }
 
 func (h *rawRecords) send(conn uint32, payload []byte) {
-	m := frame.Message{Type: frame.Data, StreamID: h.stream, ServiceID: "X", ConnectionID: conn, Payload: payload}
+	h.write(&frame.Message{Type: frame.Data, StreamID: h.stream, ServiceID: "X", ConnectionID: conn, Payload: payload})
+}
+
+func (h *rawRecords) write(m *frame.Message) {
 	b, err := m.AppendFrame(nil)
 	if err != nil {
 		h.t.Fatal(err)

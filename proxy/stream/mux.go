@@ -223,9 +223,10 @@ func (m *mux) begin(s *stream, id uint32, target net.Conn) *connection {
 	if m.cfg.OnStream != nil {
 		m.cfg.OnStream()
 	}
-	m.stats.started(s.name)
+	m.stats.joined(s.name)
 	m.cfg.Logger.Debug("connection started", "service", s.name, "stream", s.id, "connection", id, "form", s.form.String())
 	if target != nil {
+		m.stats.requested(s.name)
 		c.running = 1
 		c.attach(target)
 		go c.adopt()
@@ -242,7 +243,6 @@ func (m *mux) begin(s *stream, id uint32, target net.Conn) *connection {
 	case m.place(c):
 		m.startDial(c)
 	default:
-		m.stats.get(s.name).Total--
 		c.targetDone = true
 		c.end(aborted, true)
 	}
@@ -250,8 +250,10 @@ func (m *mux) begin(s *stream, id uint32, target net.Conn) *connection {
 }
 
 // place gives c, which is about to dial its target, a place among the process's connections. If none is left, one that
-// waits for a websocket gives way, of a tunnel that has more of those than this one has connections.
+// waits for a websocket gives way, of a tunnel that has more of those than this one has connections. It is called once
+// for each connection that is a separate one, and counts those.
 func (m *mux) place(c *connection) bool {
+	m.stats.requested(c.s.name)
 	y := m.backlog.budget
 	switch {
 	case y.connect(&m.backlog):

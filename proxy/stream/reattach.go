@@ -105,7 +105,7 @@ func (m *mux) move(c *connection, s *stream, id uint32) {
 	s.conns[id] = c
 	c.joinTunnel(m)
 	m.resume.Ending.Done()
-	m.stats.get(s.name).Connections++
+	m.stats.joined(s.name)
 	c.detached, c.asked = false, time.Time{}
 	c.epoch++
 	if m.cfg.OnStream != nil {

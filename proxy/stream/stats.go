@@ -9,10 +9,10 @@ import (
 type ServiceStats struct {
 	Service     string `json:"service"`
 	Connections int    `json:"connections"` // now, those that dial or drain included
-	Total       uint64 `json:"total"`
-	BytesIn     uint64 `json:"bytes_in"`  // from the tunnel to the target
-	BytesOut    uint64 `json:"bytes_out"` // from the target to the tunnel
-	Refused     uint64 `json:"refused"`   // connections that never reached the target
+	Total       uint64 `json:"total"`       // so far, refused ones included; it only grows
+	BytesIn     uint64 `json:"bytes_in"`    // from the tunnel to the target
+	BytesOut    uint64 `json:"bytes_out"`   // from the target to the tunnel
+	Refused     uint64 `json:"refused"`     // connections that never reached the target
 	LastError   string `json:"last_error,omitempty"`
 	// LastErrorAt is when that was. The error stays after connections that went well.
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
@@ -39,12 +39,10 @@ func (s *statistics) get(name string) *ServiceStats {
 	return c
 }
 
-func (s *statistics) started(name string) {
-	c := s.get(name)
-	c.Connections++
-	c.Total++
-}
+// requested counts a connection, once it is known to be no placeholder of one that is resumed.
+func (s *statistics) requested(name string) { s.get(name).Total++ }
 
+func (s *statistics) joined(name string)     { s.get(name).Connections++ }
 func (s *statistics) finished(name string)   { s.get(name).Connections-- }
 func (s *statistics) in(name string, n int)  { s.get(name).BytesIn += uint64(n) }  //nolint:gosec // never negative
 func (s *statistics) out(name string, n int) { s.get(name).BytesOut += uint64(n) } //nolint:gosec // never negative
