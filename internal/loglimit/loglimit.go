@@ -17,6 +17,7 @@ type Limiter struct {
 	Kinds int           // told apart at a time; 0 means DefaultKinds. Further ones share a kind
 
 	kinds map[string]*kind
+	lost  int // suppressed events of kinds that were forgotten
 }
 
 type kind struct {
@@ -25,7 +26,8 @@ type kind struct {
 }
 
 // Allow reports whether to write an event of the given kind at now, and how many of its kind were
-// suppressed since the last one that was written.
+// suppressed since the last one that was written. Where kinds share one, they include those of kinds that
+// had to make room for others.
 func (l *Limiter) Allow(key string, now time.Time) (suppressed int, ok bool) {
 	every, most := l.Every, l.Kinds
 	if every <= 0 {
@@ -39,30 +41,48 @@ func (l *Limiter) Allow(key string, now time.Time) (suppressed int, ok bool) {
 	}
 	k := l.kinds[key]
 	if k == nil && len(l.kinds) >= most {
-		l.forget(now.Add(-every))
+		l.forget(now.Add(-every), most)
 		if len(l.kinds) >= most {
 			key = ""
 			k = l.kinds[key]
 		}
 	}
 	if k == nil {
-		l.kinds[key] = &kind{last: now}
-		return 0, true
+		k = &kind{}
+		l.kinds[key] = k
 	}
-	if now.Sub(k.last) < every {
+	if !k.last.IsZero() && now.Sub(k.last) < every {
 		k.suppressed++
 		return 0, false
 	}
 	suppressed = k.suppressed
 	k.last, k.suppressed = now, 0
+	if key == "" {
+		suppressed, l.lost = suppressed+l.lost, 0
+	}
 	return suppressed, true
 }
 
-// forget drops kinds that were last written before the given time and have nothing to report.
-func (l *Limiter) forget(before time.Time) {
+// forget makes room for another kind, if it can. It drops kinds that were last written before the given time: the next
+// event of such a kind would be written anyway, so no more lines come of it. Those with something to report go last, and
+// only as many as must.
+func (l *Limiter) forget(before time.Time, most int) {
 	for key, k := range l.kinds {
 		if k.suppressed == 0 && !k.last.After(before) {
 			delete(l.kinds, key)
 		}
+	}
+	for len(l.kinds) >= most {
+		oldest, found := "", false
+		for key, k := range l.kinds {
+			if !k.last.After(before) && (!found || k.last.Before(l.kinds[oldest].last)) {
+				oldest, found = key, true
+			}
+		}
+		if !found {
+			return
+		}
+		l.lost += l.kinds[oldest].suppressed
+		delete(l.kinds, oldest)
 	}
 }
