@@ -11,20 +11,24 @@ import (
 // needs longer is down, and the operator waits.
 const DefaultConnectTimeout = 5 * time.Second
 
+// maxKnown bounds the names that are remembered of services which are not configured any more.
+const maxKnown = 1000
+
 // Table holds the services by name and counts their connections. It is safe for concurrent use.
 type Table struct {
 	net network
 
 	mu             sync.Mutex
 	byName         map[string]Service
-	active         map[string]int // by name, so that counts outlive Replace
+	known          map[string]bool // names of byName, now or before
+	active         map[string]int  // by name, so that counts outlive Replace
 	refused        map[string]map[Kind]uint64
 	connectTimeout time.Duration
 }
 
 // NewTable makes a table of list. Where a name comes twice, the last one counts.
 func NewTable(list []Service) *Table {
-	t := &Table{net: systemNetwork(), active: make(map[string]int), refused: make(map[string]map[Kind]uint64), connectTimeout: DefaultConnectTimeout}
+	t := &Table{net: systemNetwork(), known: make(map[string]bool), active: make(map[string]int), refused: make(map[string]map[Kind]uint64), connectTimeout: DefaultConnectTimeout}
 	t.Replace(list)
 	return t
 }
@@ -39,6 +43,15 @@ func (t *Table) Replace(list []Service) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.byName = byName
+	for name := range byName {
+		t.known[name] = true
+	}
+	if len(t.known) > maxKnown {
+		maps.DeleteFunc(t.known, func(name string, _ bool) bool {
+			_, stays := byName[name]
+			return !stays
+		})
+	}
 }
 
 // SetConnectTimeout bounds each later Dial, name resolution included; 0 or less means
@@ -74,6 +87,14 @@ func (t *Table) Lookup(name string) (Service, bool) {
 	return s, ok
 }
 
+// Known reports whether a service has that name, disabled or not, or has had it since the table was made. Of services
+// that are gone, the table remembers 1000 names at most.
+func (t *Table) Known(name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.known[name]
+}
+
 // Active counts the connections of a service that are open or being opened.
 func (t *Table) Active(name string) int {
 	t.mu.Lock()
@@ -82,7 +103,7 @@ func (t *Table) Active(name string) int {
 }
 
 // Refused counts the connections that a service did not get, by the reason, since the table was made. ""
-// stands for all names that no service has ever had.
+// stands for all names that no service had at that time.
 func (t *Table) Refused(name string) map[Kind]uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()

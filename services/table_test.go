@@ -3,6 +3,7 @@ package services
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"runtime"
 	"sync"
@@ -51,6 +52,26 @@ func TestNamesAreTheEnabledServicesSorted(t *testing.T) {
 	}
 	if _, ok := table.Lookup("A"); ok {
 		t.Error("case does not count")
+	}
+}
+
+// A name outlives its service, and names that change all the time do not fill the memory.
+func TestNamesOfServicesThatAreGoneAreKnown(t *testing.T) {
+	table := NewTable([]Service{{Name: "a"}, {Name: "off", Disabled: true}})
+	table.Replace([]Service{{Name: "b"}})
+	for name, want := range map[string]bool{"a": true, "off": true, "b": true, "c": false} {
+		if got := table.Known(name); got != want {
+			t.Errorf("Known(%s) = %v", name, got)
+		}
+	}
+	for i := range 3 * maxKnown {
+		table.Replace([]Service{{Name: "b"}, {Name: fmt.Sprint(i)}})
+		if n := len(table.known); n > maxKnown {
+			t.Fatalf("%d names are remembered", n)
+		}
+	}
+	if !table.Known("b") || !table.Known(fmt.Sprint(3*maxKnown-1)) {
+		t.Error("a service that is there was forgotten")
 	}
 }
 

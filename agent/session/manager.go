@@ -267,7 +267,7 @@ func (m *Manager) finish(s *session, end error) {
 	m.recent = slices.Insert(m.recent, 0, s.snapshot())
 	for len(m.recent) > maxRecent {
 		last := len(m.recent) - 1
-		m.gone.add(m.recent[last], m.cfg.Services.Names())
+		m.gone.add(m.recent[last], m.cfg.Services.Known)
 		m.recent = m.recent[:last]
 	}
 	m.arrange()

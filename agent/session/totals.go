@@ -1,9 +1,6 @@
 package session
 
-import (
-	"maps"
-	"slices"
-)
+import "maps"
 
 // Totals are what all sessions have come to since the start, those that Status no longer shows included. They only grow.
 type Totals struct {
@@ -18,12 +15,13 @@ type ServiceTotals struct {
 	BytesIn, BytesOut uint64 // to local targets, and from them
 }
 
-// add counts what one session has come to. Names come from the far side: only those of configured services are kept.
-func (t *Totals) add(s Status, configured []string) {
+// add counts what one session has come to. Names come from the far side: only those that a service has or has had are
+// kept. A service that is disabled or removed, and comes back, then goes on with its counts.
+func (t *Totals) add(s Status, known func(name string) bool) {
 	t.Attempts += uint64(s.Attempts) //nolint:gosec // never negative
 	t.Connects += uint64(s.Connects) //nolint:gosec // never negative
 	for _, service := range s.Services {
-		if !slices.Contains(configured, service.Service) {
+		if !known(service.Service) {
 			continue
 		}
 		sum := t.Services[service.Service]
@@ -39,12 +37,11 @@ func (t *Totals) add(s Status, configured []string) {
 
 // Totals returns the totals of now.
 func (m *Manager) Totals() Totals {
-	configured := m.cfg.Services.Names()
 	m.mu.Lock()
 	sum := m.gone
 	sum.Services = maps.Clone(m.gone.Services)
 	for _, s := range m.recent {
-		sum.add(s, configured)
+		sum.add(s, m.cfg.Services.Known)
 	}
 	live := make([]*session, 0, len(m.live))
 	for _, s := range m.live {
@@ -52,7 +49,7 @@ func (m *Manager) Totals() Totals {
 	}
 	m.mu.Unlock()
 	for _, s := range live {
-		sum.add(s.snapshot(), configured)
+		sum.add(s.snapshot(), m.cfg.Services.Known)
 	}
 	return sum
 }
