@@ -167,6 +167,7 @@ func (s *Server) open(r Request) *opening {
 		go func() {
 			<-t.Done()
 			s.tunnelEnded()
+			_ = t.Close() // what it still does, and a successor that it found in vain
 		}()
 	}()
 	return o
