@@ -73,6 +73,8 @@ func (a *account) serve(r *http.Request) (*http.Response, error) {
 			list = append(list, certificateARN+c.id)
 		}
 		out = map[string]any{"principals": list}
+	case path[0] == "certificates" && a.certificate(path[1]).status == "":
+		out = map[string]any{}
 	case path[0] == "certificates":
 		c := a.certificate(path[1])
 		out = map[string]any{"certificateDescription": map[string]any{"certificateId": c.id, "status": c.status, "certificatePem": c.pem}}
@@ -233,6 +235,9 @@ func TestEachCertificateIsJudged(t *testing.T) {
 		}},
 		"one is inactive": {[]certificate{inactive("first-one"), active("second-one", "whole")}, []want{
 			{"certificate", Warning, "first-on… is INACTIVE"}, {"policy", OK, "the certificate's policies allow"},
+		}},
+		"one is not described": {[]certificate{inactive("first-one"), {"second-one", "", "", nil}}, []want{
+			{"certificate", Warning, "first-on… is INACTIVE"}, {"certificate", Failed, "has no certificate"},
 		}},
 		"both are inactive": {[]certificate{inactive("first-one"), inactive("second-one")}, []want{
 			{"certificate", Failed, "first-on… is INACTIVE"}, {"certificate", Failed, "second-o… is INACTIVE"},
