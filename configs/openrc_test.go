@@ -2,6 +2,7 @@ package configs
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"testing"
@@ -40,5 +41,43 @@ func TestTheLogUnderOpenRCIsTheOneThatIsRotated(t *testing.T) {
 	shipped := regexp.MustCompile(`src: configs/packaging/culvertd\.(openrc|logrotate), dst: /etc/(init|logrotate)\.d/culvertd, (?:type: config, )?packager: apk`)
 	if n := len(shipped.FindAllString(read("packaging/culvertd.yaml"), -1)); n != 2 {
 		t.Errorf("the package has %d of the service and its rotation, want both", n)
+	}
+}
+
+// Nothing starts later what start_pre refuses: a finding of the check that the daemon lives with must not keep it from
+// starting, nor a log that cannot be written.
+func TestOnlyAnUnusableConfigurationKeepsOpenRCFromStarting(t *testing.T) {
+	if _, err := exec.LookPath("sh"); err != nil {
+		t.Skip("sh is not installed")
+	}
+	const script = `
+eerror() { echo "eerror: $*"; }
+checkpath() { return "$checkpath"; }
+. ./packaging/culvertd.openrc
+check() { [ "$*" = 'check --offline' ] || echo "called with $*"; return "$found"; }
+command=check error_log=$1
+start_pre
+echo "returns $?, logs to $error_log"
+`
+	dir := t.TempDir()
+	log, missing := filepath.Join(dir, "log"), filepath.Join(dir, "none", "log")
+	const refused = "eerror: culvertd is not started: it cannot use its configuration. See: culvertd check\n"
+	for name, c := range map[string]struct {
+		found, checkpath, log, want string
+	}{
+		"all is well":               {"0", "0", log, "returns 0, logs to " + log},
+		"a finding":                 {"1", "0", log, "returns 0, logs to " + log},
+		"the configuration":         {"2", "0", log, refused + "returns 1, logs to " + log},
+		"the check crashes":         {"139", "0", log, "returns 0, logs to " + log},
+		"directories are read-only": {"1", "1", missing, "returns 0, logs to /dev/null"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command("sh", "-c", script, "sh", c.log)
+			cmd.Env = append(os.Environ(), "found="+c.found, "checkpath="+c.checkpath)
+			out, err := cmd.CombinedOutput()
+			if err != nil || string(out) != c.want+"\n" {
+				t.Errorf("%v: %q, want %q", err, out, c.want)
+			}
+		})
 	}
 }
