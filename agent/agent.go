@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -61,9 +62,11 @@ type Agent struct {
 	dropMu   sync.Mutex // guards drops
 	drops    loglimit.Limiter
 	links    links
-	clock    *clockFloor
-	settle   chan struct{} // holds the news of one connection to AWS
-	notified notifications
+	// addresses is changes.Own.
+	addresses func() (all, usable []netip.Addr, err error)
+	clock     *clockFloor
+	settle    chan struct{} // holds the news of one connection to AWS
+	notified  notifications
 
 	mu      sync.Mutex
 	running *config.Config // what Run was started with, which Reload cannot change in all
@@ -79,6 +82,7 @@ func New(cfg *config.Config, opts Options) *Agent {
 	} else {
 		opts.Dial = a.links.through(netdial.FromEnvironment(), a.clock.now)
 	}
+	a.addresses = changes.Own
 	a.settle = make(chan struct{}, 1)
 	a.table = services.NewTable(cfg.Services)
 	a.table.SetConnectTimeout(cfg.Tunnel.ConnectTimeout)
@@ -150,7 +154,7 @@ func (a *Agent) tasks(ctx context.Context, server *control.Server) []task {
 		}},
 		{name: "clock floor", run: untilDone(a.keepClock)},
 		{name: "clock changes", run: untilDone(func(ctx context.Context) { changes.Clock(ctx, a.clockSet) })},
-		{name: "address changes", run: untilDone(func(ctx context.Context) { changes.Addresses(ctx, a.addressesChanged) })},
+		{name: "address changes", run: untilDone(a.watchAddresses)},
 	}
 	if t := a.mqttTask(); !a.running.MQTT.Disabled {
 		all = append(all, t, task{name: "mqtt ready", run: func(ctx context.Context) error {
@@ -220,16 +224,28 @@ func (a *Agent) clockSet() {
 	a.retryConnections()
 }
 
-// addressesChanged is called after an address of this machine has come or gone.
+// watchAddresses notices that the machine is in another network.
+func (a *Agent) watchAddresses(ctx context.Context) {
+	if _, usable, err := a.addresses(); err == nil {
+		a.links.moved(usable)
+	}
+	changes.Addresses(ctx, a.addressesChanged)
+}
+
+// addressesChanged is called after an address of this machine has come or gone, or was only renewed. The latter is no
+// reason to try again: all devices of a network would do it at the same moment, at each router's advertisement.
 func (a *Agent) addressesChanged() {
-	present, err := ownAddresses()
+	present, usable, err := a.addresses()
 	if err != nil {
 		return
 	}
-	if n := a.links.drop(present); n > 0 {
+	n := a.links.drop(present)
+	if n > 0 {
 		a.log.Info("the network address has changed, reconnecting", "connections", n)
 	}
-	a.retryConnections()
+	if moved := a.links.moved(usable); moved || n > 0 {
+		a.retryConnections()
+	}
 }
 
 // retryConnections ends waits for the next attempt.

@@ -16,8 +16,9 @@ type dialFunc = func(ctx context.Context, network, address string) (net.Conn, er
 // links are the open TCP connections to AWS. When the device's address has changed, those that were made from
 // the old one are dead, which TCP itself notices after minutes.
 type links struct {
-	mu   sync.Mutex
-	open map[*net.TCPConn]struct{}
+	mu     sync.Mutex
+	open   map[*net.TCPConn]struct{}
+	usable map[netip.Addr]bool // see moved
 }
 
 // dial returns a dialer whose connections are watched.
@@ -86,17 +87,18 @@ func (l *links) drop(present []netip.Addr) int {
 	return dropped
 }
 
-// ownAddresses lists the addresses of this machine.
-func ownAddresses() ([]netip.Addr, error) {
-	list, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, err
+// moved reports whether the addresses that this machine can connect from are others than at the last call.
+func (l *links) moved(usable []netip.Addr) bool {
+	here := make(map[netip.Addr]bool, len(usable))
+	for _, a := range usable {
+		here[a] = true
 	}
-	var addrs []netip.Addr
-	for _, a := range list {
-		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
-			addrs = append(addrs, prefix.Addr())
-		}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	moved := len(here) != len(l.usable)
+	for a := range here {
+		moved = moved || !l.usable[a]
 	}
-	return addrs, nil
+	l.usable = here
+	return moved
 }

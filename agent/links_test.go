@@ -41,7 +41,7 @@ func TestAConnectionFromAnAddressThatIsGoneEnds(t *testing.T) {
 			case noticed <- struct{}{}:
 			default:
 			}
-			if present, err := ownAddresses(); err == nil {
+			if present, _, err := changes.Own(); err == nil {
 				l.drop(present)
 			}
 		})

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,12 +17,56 @@ import (
 // settle is how long further changes are waited for: one change of network makes several.
 const settle = 300 * time.Millisecond
 
-// Addresses calls changed after an address was added or removed, until ctx ends. It returns early where the
-// kernel does not tell (netlink(7), rtnetlink(7)).
+// Addresses calls changed after an address was added, removed or only renewed, as it is at each router's
+// advertisement, until ctx ends. It returns early where the kernel does not tell (netlink(7), rtnetlink(7)).
 func Addresses(ctx context.Context, changed func()) {
 	if f, err := subscribe(); err == nil {
 		addresses(ctx, f, changed)
 	}
+}
+
+// Own lists the addresses of this machine. Those in usable are no link-local ones, which lead nowhere but to the next
+// machine, and can be connected from: the kernel is not, or no longer, asking the network whether they are taken.
+func Own() (all, usable []netip.Addr, err error) {
+	table, err := syscall.NetlinkRIB(unix.RTM_GETADDR, unix.AF_UNSPEC)
+	if err != nil {
+		return nil, nil, err
+	}
+	return listed(table)
+}
+
+// listed is Own of the kernel's answer.
+func listed(table []byte) (all, usable []netip.Addr, err error) {
+	messages, err := syscall.ParseNetlinkMessage(table)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range messages {
+		m := &messages[i]
+		if m.Header.Type != unix.RTM_NEWADDR || len(m.Data) < unix.SizeofIfAddrmsg {
+			continue
+		}
+		attributes, err := syscall.ParseNetlinkRouteAttr(m)
+		if err != nil {
+			return nil, nil, err
+		}
+		var addr netip.Addr
+		for _, a := range attributes {
+			// Where both are given, as on a point-to-point link, IFA_ADDRESS is the other side's (rtnetlink(7)).
+			if kind := a.Attr.Type; kind == unix.IFA_LOCAL || kind == unix.IFA_ADDRESS && !addr.IsValid() {
+				addr, _ = netip.AddrFromSlice(a.Value)
+			}
+		}
+		if !addr.IsValid() {
+			continue
+		}
+		all = append(all, addr)
+		flags := m.Data[2] // of struct ifaddrmsg
+		if flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0 && !addr.IsLinkLocalUnicast() {
+			usable = append(usable, addr)
+		}
+	}
+	return all, usable, nil
 }
 
 // subscribe returns a socket on which the kernel reports each address that comes or goes from now on.
