@@ -37,6 +37,7 @@ type tunnel struct {
 	id       string
 	services []string
 	opened   bool // here
+	takeOver bool // another operator's use of it is to end: see [Config]
 	expires  time.Time
 	token    secret.Value
 
@@ -204,7 +205,7 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 			return f.reuse(ctx, id) // what was seen may be true no more; the second time, present does not wait
 		}
 	}
-	t := &tunnel{id: id, services: d.DestinationConfig.Services, expires: expiry(d), looked: looked}
+	t := &tunnel{id: id, services: d.DestinationConfig.Services, takeOver: f.TakeOver, expires: expiry(d), looked: looked}
 	t.sourceBefore, _ = changed(d.SourceConnectionState)
 	t.destinationBefore, _ = changed(d.DestinationConnectionState)
 	f.step("rotating the tokens of tunnel %s", id)

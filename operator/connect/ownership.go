@@ -152,7 +152,7 @@ func (s *session) closeTunnel(c *claim) {
 // renew gets a new token for this side after a refusal. Without an error, c may be tried again: with the new token, or
 // with the same one if there is none yet. An error is the end of c.
 func (s *session) renew(ctx context.Context, c *claim, refused *proxy.HandshakeError) error {
-	if c.links.Load() == 0 && !c.opened && !s.cfg.TakeOver {
+	if c.links.Load() == 0 && !c.opened && !c.takeOver {
 		return takenError(c.id) // another operator found it, too, and rotated its tokens later
 	}
 	d, err := s.cfg.describe(ctx, c.id)
@@ -208,7 +208,7 @@ func (s *session) renew(ctx context.Context, c *claim, refused *proxy.HandshakeE
 // rotate the tokens, which ends the connection, and then leaves the tunnel alone (see [finder.taken]): the session comes
 // back, before there is a connection that this could break.
 func (s *session) confirmOwnership(ctx context.Context, source *proxy.Source) (*proxy.Source, error) {
-	if s.tunnel().opened || s.cfg.TakeOver {
+	if t := s.tunnel(); t.opened || t.takeOver {
 		return source, nil
 	}
 	for {
