@@ -1,5 +1,6 @@
 #!/bin/sh
-# Before the files are unpacked: their group must exist. deb, rpm and apk run it, at an upgrade too.
+# Before the files are unpacked: their group must exist. deb and rpm run it at an upgrade, too; apk has another script
+# then, which culvertd.yaml makes of this one.
 set -e
 
 if ! grep -q '^culvert:' /etc/group; then
