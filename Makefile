@@ -19,7 +19,7 @@ MODULE := github.com/culvert-iot/culvert
 SELDOM := $(MODULE)/proxy/resume $(MODULE)/agent/... $(MODULE)/cmd/... $(MODULE)/internal/... $(MODULE)/services/... github.com/pelletier/... github.com/eclipse/... github.com/gorilla/... github.com/google/... golang.org/x/net/... vendor/... golang.org/x/sys/... \
 	compress/... crypto/x509/... encoding/... flag fmt log/slog/... math/big mime/... net/http/... net/textproto net/url os os/exec path/... reflect \
 	crypto/ecdsa crypto/ed25519 crypto/internal/fips140/ed25519 crypto/internal/fips140/edwards25519 crypto/hpke crypto/elliptic crypto/rsa crypto/internal/fips140/rsa crypto/internal/fips140/ecdsa math/rand/... net/netip os/signal text/... \
-	bufio context errors io/fs net os/user sort strconv strings unicode/...
+	bufio context errors io/fs net os/user sort strconv strings syscall time unicode/...
 SMALL  := $(foreach p,$(SELDOM),-gcflags='$(p)=-l')
 
 VERSION_PACKAGE := $(MODULE)/internal/version
