@@ -21,6 +21,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/loglimit"
 	"github.com/culvert-iot/culvert/internal/netdial"
+	"github.com/culvert-iot/culvert/internal/tlsdial"
 	"github.com/culvert-iot/culvert/services"
 )
 
@@ -88,17 +89,21 @@ func New(cfg *config.Config, opts Options) *Agent {
 	a.table.SetConnectTimeout(cfg.Tunnel.ConnectTimeout)
 	a.setLevel(cfg)
 	a.hooks = hook.New(cfg.Hooks, opts.Logger)
+	roots := &tunnelRoots{file: cfg.Tunnel.CAFile, now: a.clock.now, log: opts.Logger}
 	a.sessions = session.NewManager(session.Config{
 		ThingName:      cfg.ThingName,
 		Sessions:       cfg.Tunnel.Sessions,
 		MaxConnections: opts.MaxConnections,
 		HandOver:       opts.HandOver,
 		Services:       a.table,
-		TLS:            (&tunnelRoots{file: cfg.Tunnel.CAFile, now: a.clock.now, log: opts.Logger}).config,
-		NetDial:        opts.Dial,
-		Observe:        a.observe,
-		Connected:      a.settled,
-		Logger:         opts.Logger,
+		TLS: func() *tls.Config {
+			c, _ := a.clock.watch(roots.config(), nil)
+			return c
+		},
+		NetDial:   opts.Dial,
+		Observe:   a.observe,
+		Connected: a.settled,
+		Logger:    opts.Logger,
 	})
 	var answer func([]string) []byte
 	if cfg.MQTT.AnswerPings {
@@ -108,7 +113,7 @@ func New(cfg *config.Config, opts Options) *Agent {
 		Answer:    answer,
 		ThingName: cfg.ThingName,
 		Broker:    cfg.MQTT.Broker,
-		TLS:       func() (*tls.Config, error) { return mqttTLS(cfg, a.clock.now) },
+		TLS:       func() (*tls.Config, error) { return a.clock.watch(mqttTLS(cfg, a.clock.now)) },
 		Login:     Login(cfg),
 		Invalid:   a.invalid,
 		Dial:      opts.Dial,
@@ -122,6 +127,8 @@ func New(cfg *config.Config, opts Options) *Agent {
 // up: another daemon is running, or a task did not end. Call it once.
 func (a *Agent) Run(ctx context.Context) error {
 	a.warn(a.running)
+	tlsdial.SetExplain(a.clock.explain)
+	a.warnClock()
 	server, err := a.listen()
 	if err != nil {
 		return err
@@ -200,7 +207,7 @@ func (a *Agent) settled() {
 	}
 }
 
-// keepClock raises the clock's floor while there are connections to AWS.
+// keepClock raises the clock's floor: with what a new connection has proven, and daily.
 func (a *Agent) keepClock(ctx context.Context) {
 	daily := time.NewTicker(clockEvery)
 	defer daily.Stop()
@@ -209,9 +216,7 @@ func (a *Agent) keepClock(ctx context.Context) {
 		case <-a.settle:
 			a.clock.raise()
 		case <-daily.C:
-			if a.mqtt.State().Subscribed {
-				a.clock.raise()
-			}
+			a.clock.raise()
 		case <-ctx.Done():
 			return
 		}
@@ -221,7 +226,15 @@ func (a *Agent) keepClock(ctx context.Context) {
 // clockSet is called after the wall clock was set: certificates that were not valid yet may be.
 func (a *Agent) clockSet() {
 	a.log.Info("the clock was set", "reason", time.Now().UTC().Format(time.RFC3339))
+	a.warnClock()
 	a.retryConnections()
+}
+
+// warnClock says that the stamp in the state directory may keep TLS from working.
+func (a *Agent) warnClock() {
+	if err := a.clock.trouble(); err != nil {
+		a.log.Warn("the stamp of the time is ahead of the clock", "error", hint.Line(err))
+	}
 }
 
 // watchAddresses notices that the machine is in another network.

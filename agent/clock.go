@@ -1,6 +1,10 @@
 package agent
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -8,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/trust"
 	"github.com/culvert-iot/culvert/internal/version"
 )
@@ -15,40 +20,70 @@ import (
 const (
 	// clockName is the file in state_dir that holds the floor, in Unix seconds.
 	clockName = "clock"
-	// clockEvery is how often it is written at most: flash wears.
+	// clockEvery is how often it is written at most, because flash wears. A server's new certificate, which comes every
+	// few months, is noted at once, but not more often than once in clockRest.
 	clockEvery = 24 * time.Hour
+	clockRest  = time.Hour
 	// clockSpan is how far after the build a floor may lie. A damaged file must not lead beyond the life of
 	// all certificates.
 	clockSpan = 20 * 365 * 24 * time.Hour
+	// clockAhead is how far a floor may be ahead of the clock before it is doubted.
+	clockAhead = 24 * time.Hour
+	// clockFirst is before any build, in Unix seconds: January 1st, 2026.
+	clockFirst = 1767225600
 )
 
-// clockFloor is a time that has certainly passed: when this program was built, and when a connection to AWS
-// last stood, whose certificate was then valid. A device without a battery clock starts in 1970, where
-// no certificate is valid yet; it connects by the floor, before NTP has set its clock.
+// clockFloor is a time that has certainly passed. A device without a battery clock starts in 1970, where no certificate
+// is valid yet; it connects by the floor, before NTP has set its clock.
+//
+// The floor must not rest on the clock: one that once ran ahead by months would leave a stamp after whose date other
+// servers' certificates have expired, long after the clock was set right. It is the latest of what is proven without it:
+// when this program was built, when the certificates that servers have shown became valid, the stamp of an
+// earlier run, and the time that has passed since one of these was known. That is enough for a restart: the servers'
+// certificates are the same, and valid from the floor on. It never is later than now, so no certificate that is
+// valid now has expired by it.
 type clockFloor struct {
-	file string // "" keeps nothing
+	file  string // "" keeps nothing
+	built time.Time
 
 	mu      sync.Mutex
 	floor   time.Time
-	written time.Time
+	proven  time.Time // had passed at since
+	since   time.Time
+	fresh   bool      // a certificate has proven more than the file says
+	written time.Time // what the file says; zero: there is none
+	saved   time.Time // when it was written
 }
 
 // newClockFloor reads the floor. Nothing is wrong with a file that is missing or damaged.
 func newClockFloor(stateDir string, built time.Time) *clockFloor {
-	c := &clockFloor{floor: built}
+	c := &clockFloor{floor: built, built: built, proven: built, since: time.Now()}
 	if stateDir == "" {
 		return c
 	}
 	c.file = filepath.Join(stateDir, clockName)
-	p, err := trust.ReadPrivate(c.file, 32)
+	data, err := readStamp(c.file)
 	if err != nil {
 		return c
 	}
-	seconds, err := strconv.ParseInt(strings.TrimSpace(string(p.Data)), 10, 64)
+	seconds, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
 	if at := time.Unix(seconds, 0); err == nil && at.After(c.floor) && (built.IsZero() || at.Before(built.Add(clockSpan))) {
-		c.floor, c.written = at, at
+		c.floor, c.proven, c.written = at, at, at
 	}
 	return c
+}
+
+// readStamp reads the file of this process's user, or of the daemon's, which a check by root must find, too.
+func readStamp(path string) ([]byte, error) {
+	const limit = 32
+	p, err := trust.ReadPrivate(path, limit)
+	if err == nil {
+		return p.Data, nil
+	}
+	if info, e := os.Lstat(path); e != nil || !info.Mode().IsRegular() || info.Size() > limit || trust.Planted(path, info) != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
 }
 
 // now is the clock's time, but never less than the floor.
@@ -61,19 +96,82 @@ func (c *clockFloor) now() time.Time {
 	return c.floor
 }
 
-// raise notes that a connection stood at the clock's time, unless that is below the floor.
+// watch makes each server's certificate that config has verified count. Its arguments are a maker's results.
+func (c *clockFloor) watch(config *tls.Config, err error) (*tls.Config, error) {
+	if config != nil {
+		config.VerifyConnection = func(s tls.ConnectionState) error {
+			if len(s.PeerCertificates) > 0 {
+				c.seen(s.PeerCertificates[0].NotBefore)
+			}
+			return nil
+		}
+	}
+	return config, err
+}
+
+// seen notes that a verified certificate is valid from this time on: its authority issued it then or later.
+func (c *clockFloor) seen(from time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if from.After(c.passed()) {
+		c.proven, c.since, c.fresh = from, time.Now(), true
+	}
+}
+
+// passed is the latest time that has certainly passed. That the clock is set does not change it.
+func (c *clockFloor) passed() time.Time { return c.proven.Add(time.Since(c.since)) }
+
+// raise takes the floor to what is proven, unless the clock is below the floor: either of the two may be wrong then, and
+// a floor that is wrong must not keep its lead.
 func (c *clockFloor) raise() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
-	if c.file == "" || now.Before(c.floor) || now.Sub(c.written) < clockEvery {
+	now, at := time.Now(), c.passed()
+	if c.file == "" || now.Before(c.floor) || c.proven.IsZero() {
 		return
 	}
-	c.written = now
+	if at.After(now) {
+		at = now
+	}
+	c.floor = at
+	news := c.fresh && time.Since(c.saved) >= clockRest
+	if !c.written.IsZero() && at.Sub(c.written) < clockEvery && !news {
+		return
+	}
+	c.written, c.saved, c.fresh = at, now, false
 	temp := c.file + ".tmp"
-	if os.WriteFile(temp, strconv.AppendInt(nil, now.Unix(), 10), 0o600) != nil || os.Rename(temp, c.file) != nil {
+	if os.WriteFile(temp, strconv.AppendInt(nil, at.Unix(), 10), 0o600) != nil || os.Rename(temp, c.file) != nil {
 		_ = os.Remove(temp) // it only helps the next start
 	}
+}
+
+// trouble says that the floor is more than a day ahead of a clock that may well be right, as the stamp of a version
+// before may be that took the clock's word.
+func (c *clockFloor) trouble() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	ahead := c.floor.Sub(now)
+	if ahead <= clockAhead || now.Before(c.built) || now.Unix() < clockFirst {
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("by the stamp in %s it is %s, which is %d days ahead of this device's clock, and certificates are judged by the later of the two",
+		c.file, c.floor.UTC().Format(time.DateOnly), ahead/(24*time.Hour)), "if the clock is right, remove "+c.file+" and restart culvertd")
+}
+
+// explain adds the trouble to the error of a handshake, if the server's certificate is valid by the clock.
+func (c *clockFloor) explain(err error) error {
+	var invalid x509.CertificateInvalidError
+	if !errors.As(err, &invalid) || invalid.Reason != x509.Expired || invalid.Cert == nil {
+		return err
+	}
+	if now := time.Now(); now.Before(invalid.Cert.NotBefore) || now.After(invalid.Cert.NotAfter) {
+		return err
+	}
+	if trouble := c.trouble(); trouble != nil {
+		return fmt.Errorf("%w; %w", err, trouble)
+	}
+	return err
 }
 
 // built is when the program was made, as far as it knows.

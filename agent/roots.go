@@ -153,6 +153,18 @@ func VerifyTime(cfg *config.Config) func() time.Time {
 	return newClockFloor(cfg.Tunnel.StateDir, built()).now
 }
 
+// ExplainClock returns what adds to the error of a TLS handshake that the stamp of the time in the state directory is
+// the cause. Given nil, it returns the trouble with the stamp itself, or nil if there is none.
+func ExplainClock(cfg *config.Config) func(error) error {
+	c := newClockFloor(cfg.Tunnel.StateDir, built())
+	return func(err error) error {
+		if err == nil {
+			return c.trouble()
+		}
+		return c.explain(err)
+	}
+}
+
 // BrokerTLS is what the daemon would connect to the broker with, read now: for a check before it runs.
 func BrokerTLS(cfg *config.Config) (*tls.Config, error) {
 	return mqttTLS(cfg, VerifyTime(cfg))

@@ -8,6 +8,7 @@ import (
 	"github.com/culvert-iot/culvert/agent/hook"
 	"github.com/culvert-iot/culvert/agent/notify"
 	"github.com/culvert-iot/culvert/agent/session"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/version"
 	"github.com/culvert-iot/culvert/services"
 )
@@ -31,6 +32,8 @@ type Status struct {
 	Hooks      *hook.Status     `json:"hooks,omitempty"` // absent without a command
 	// State says what is wrong with tunnel.state_dir; absent if nothing is.
 	State *StateStatus `json:"state,omitempty"`
+	// Clock says that TLS is judged by a stamp of the time that may be wrong; absent if it is not.
+	Clock *ClockStatus `json:"clock,omitempty"`
 }
 
 // MQTTState is where the MQTT connection stands.
@@ -83,6 +86,14 @@ type StateStatus struct {
 	LastError   string    `json:"last_error"`
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
 	Hint        string    `json:"hint"`
+}
+
+// ClockStatus is a stamp of the time in the state directory that is more than a day ahead of the clock. Certificates of
+// servers that end before the stamp do not work.
+type ClockStatus struct {
+	File  string `json:"file"`
+	Error string `json:"error"`
+	Hint  string `json:"hint"`
 }
 
 // Detached counts the connections whose tunnel was lost.
@@ -139,6 +150,9 @@ func (a *Agent) Status() Status {
 	}
 	if t := a.sessions.StateTrouble(); t.Error != "" {
 		s.State = &StateStatus{Directory: running.Tunnel.StateDir, LastError: t.Error, LastErrorAt: t.Since, Hint: t.Hint}
+	}
+	if err := a.clock.trouble(); err != nil {
+		s.Clock = &ClockStatus{File: a.clock.file, Error: err.Error(), Hint: hint.Of(err)}
 	}
 	s.byElapsedTime()
 	return s

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/culvert-iot/culvert/agent"
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // Offsets at which a clock is suspect and wrong. Tunnels tolerate minutes; certificates and logs
@@ -20,9 +23,20 @@ type clockReading struct {
 	date, device time.Time
 }
 
-// clock compares the device's clock with the tunnel service's, known from an HTTP date in whole
-// seconds.
+// clock compares the device's clock with the tunnel service's, and with the stamp of the time in the state directory.
 func (c *checkup) clock() *Result {
+	r := c.compareClock()
+	if r.Status == Failed || r.Status == Warning {
+		return r // the clock comes first
+	}
+	if err := agent.ExplainClock(c.cfg)(nil); err != nil {
+		return warning(r.ID, hint.Of(err), "%v", err)
+	}
+	return r
+}
+
+// compareClock knows the tunnel service's time from an HTTP date in whole seconds.
+func (c *checkup) compareClock() *Result {
 	const id = "clock"
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -15,6 +15,11 @@ func connectedTomorrow(b *bed) {
 	b.write(filepath.Join(b.files.StateDir, "clock"), strconv.FormatInt(time.Now().Add(24*time.Hour).Unix(), 10), 0o600)
 }
 
+// connectedInHalfAYear is a device of an earlier version, whose clock ran ahead for a while.
+func connectedInHalfAYear(b *bed) {
+	b.write(filepath.Join(b.files.StateDir, "clock"), strconv.FormatInt(time.Now().Add(180*24*time.Hour).Unix(), 10), 0o600)
+}
+
 func TestFaultsOfTheBroker(t *testing.T) {
 	now := time.Now()
 	policy := func(document string) func(*bed) {
@@ -42,6 +47,13 @@ func TestFaultsOfTheBroker(t *testing.T) {
 			b.write(filepath.Join(b.box.Dir, "other.pem"), newAuthority(b.T, now.Add(-year), now.Add(year)).pem(), 0o644)
 			b.set("mqtt", "ca_file", `"other.pem"`)
 		}, "mqtt.tls", Failed, "unknown authority", "mqtt.ca_file (Amazon Root CA 1", ""},
+		{"a stamp after the certificate's end", func(b *bed) {
+			connectedInHalfAYear(b)
+			a := newAuthority(b.T, now.Add(-year), now.Add(year))
+			b.write(filepath.Join(b.box.Dir, "other.pem"), a.pem(), 0o644)
+			b.set("mqtt", "ca_file", `"other.pem"`)
+			b.edit(b.box.MQTT, a.serve(hold, now.Add(-time.Hour), now.Add(year/4), "127.0.0.1"))
+		}, "mqtt.tls", Failed, "/clock it is ", "/clock and restart culvertd", ""},
 		{"a certificate for another name", func(b *bed) {
 			a := newAuthority(b.T, now.Add(-year), now.Add(year))
 			b.write(filepath.Join(b.box.Dir, "other.pem"), a.pem(), 0o644)
@@ -133,6 +145,14 @@ func TestFaultsOfTheDataEndpoint(t *testing.T) {
 		{"the broker's roots do not count", func(b *bed) { b.set("tunnel", "ca_file", `""`) }, "tunnel.tls", Failed, "is not trusted, issued by culvert sandbox root", "mqtt.ca_file does not count here", ""},
 		{"a certificate for another name", certified(now.Add(-time.Hour), now.Add(year), "other.example"), "tunnel.tls", Failed, "for another name", "check tunnel.endpoint and DNS", ""},
 		{"an expired certificate", certified(now.Add(-year), now.Add(-24*time.Hour), "127.0.0.1"), "tunnel.tls", Failed, "expired on", "set the device's clock", ""},
+		{"a stamp after the certificate's end", func(b *bed) {
+			connectedInHalfAYear(b)
+			certified(now.Add(-time.Hour), now.Add(year/4), "127.0.0.1")(b)
+		}, "tunnel.tls", Failed, "/clock it is ", "/clock and restart culvertd", ""},
+		{"a stamp that is far ahead", func(b *bed) {
+			connectedInHalfAYear(b)
+			certified(now.Add(-time.Hour), now.Add(year), "127.0.0.1")(b)
+		}, "clock", Warning, "days ahead of this device's clock", "/clock and restart culvertd", ""},
 		{"a clock before its certificate", func(b *bed) { b.opts.Now = func() time.Time { return time.Unix(1000, 0) } }, "tunnel.tls", Failed, "valid only from…clock says 1970-01-01", "timedatectl", ""},
 		{"the same, after a connection that was later", func(b *bed) {
 			connectedTomorrow(b)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/internal/endpoints"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/proxy/wsconn"
 )
 
@@ -198,12 +199,17 @@ func (c *checkup) tlsFailure(ctx context.Context, e endpoint, err error) *Result
 		roots     x509.SystemRootsError
 		hostname  x509.HostnameError
 	)
-	text := fmt.Sprintf("TLS with %s failed: %v", e.address, c.late(ctx, bare(err)))
 	cert := outOfDate(err)
+	if hint.Of(err) == "" {
+		err = bare(err)
+	}
+	text := fmt.Sprintf("TLS with %s failed: %v", e.address, c.late(ctx, err))
 	switch {
 	case cert != nil && c.Now().Before(cert.NotBefore):
 		return failed(id, setClock, "%s is valid only from %s, and this device's clock says %s", e.host,
 			cert.NotBefore.UTC().Format(time.DateOnly), c.Now().UTC().Format(time.DateOnly))
+	case cert != nil && hint.Of(err) != "": // a stamp of the time in the state directory
+		return failed(id, hint.Of(err), "%s", text)
 	case cert != nil:
 		return failed(id, setClock+"; if it is right, the operator of "+e.host+" must renew the certificate", "%s has a certificate that expired on %s, by this device's clock",
 			e.host, cert.NotAfter.UTC().Format(time.DateOnly))

@@ -69,6 +69,8 @@ func tlsHint(err error, config *tls.Config, now time.Time) string {
 		notTLS    tls.RecordHeaderError
 	)
 	switch {
+	case hint.Of(err) != "":
+		return hint.Of(err)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		if invalid.Cert != nil && now.Before(invalid.Cert.NotBefore) {
 			return "the broker's certificate is not valid yet: this device's clock is slow, set it (NTP)"

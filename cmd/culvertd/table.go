@@ -42,6 +42,9 @@ func table(s agent.Status) string {
 	if d := s.State; d != nil {
 		paragraph(&b, "state", d.Directory+": "+advised(d.LastError, d.Hint))
 	}
+	if c := s.Clock; c != nil {
+		paragraph(&b, "clock", advised(c.Error, c.Hint))
+	}
 	paragraph(&b, "tunnels", tunnels(s.Limits)+detached(s.Detached))
 	if len(s.Tunnels) == 0 {
 		return b.String()

@@ -97,6 +97,7 @@ func TestTheTableFitsEightyColumnsAndCannotSteerATerminal(t *testing.T) {
 		Version: version.Info{Version: nasty}, Thing: strings.Repeat("t", 128),
 		MQTT:     agent.MQTTStatus{Endpoint: long, ClientID: long, State: "other", LastError: nasty, LastHint: nasty},
 		State:    &agent.StateStatus{Directory: nasty, LastError: nasty, Hint: nasty},
+		Clock:    &agent.ClockStatus{File: nasty, Error: nasty, Hint: nasty},
 		Services: []agent.ServiceStatus{{Service: long, Target: long, Enabled: true}},
 		Tunnels: []session.Status{{
 			Session: "ba7816bf", State: session.Connecting, LastError: nasty, LastHint: nasty, Reason: nasty, Hint: nasty,

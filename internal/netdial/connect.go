@@ -17,7 +17,9 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/clean"
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/roots"
+	"github.com/culvert-iot/culvert/internal/tlsdial"
 )
 
 const (
@@ -54,7 +56,7 @@ func (d *Dialer) dialConnect(ctx context.Context, address string, proxy *url.URL
 func (d *Dialer) connect(ctx context.Context, conn net.Conn, address string, proxy *url.URL) (net.Conn, error) {
 	if proxy.Scheme == "https" {
 		secured := tls.Client(conn, &tls.Config{ServerName: proxy.Hostname(), RootCAs: d.RootCAs, Time: d.Time, MinVersion: tls.VersionTLS12})
-		if err := secured.HandshakeContext(ctx); err != nil {
+		if err := tlsdial.Explain(secured.HandshakeContext(ctx)); err != nil {
 			return nil, d.proxyError(proxy, address, "TLS with the proxy failed", d.tlsHint(err), roots.Explain(causeOf(ctx, err), d.RootCAs))
 		}
 		conn = secured
@@ -209,6 +211,8 @@ func (d *Dialer) tlsHint(err error) string {
 	var unknown *tls.CertificateVerificationError
 	var notTLS tls.RecordHeaderError
 	switch {
+	case hint.Of(err) != "":
+		return hint.Of(err)
 	case errors.As(err, &notTLS):
 		return "it does not speak TLS: write http:// instead of https:// in " + d.settings()
 	case errors.As(err, &unknown):

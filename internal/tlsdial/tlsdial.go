@@ -35,7 +35,20 @@ var (
 	mu     sync.Mutex
 	hosts  = map[string]time.Time{} // that need the small ClientHello, and when that showed
 	logger atomic.Pointer[slog.Logger]
+	more   atomic.Pointer[func(error) error]
 )
+
+// SetExplain makes f say more about each failed handshake of this process: it returns the error, or one that wraps it.
+// A time that is not the clock's may be why a certificate has expired, and only who set tls.Config.Time knows that.
+func SetExplain(f func(error) error) { more.Store(&f) }
+
+// Explain returns what the function given to SetExplain makes of a handshake's error.
+func Explain(err error) error {
+	if f := more.Load(); f != nil && err != nil {
+		return (*f)(err)
+	}
+	return err
+}
 
 // SetLogger makes l tell of each host that turns out to need the small ClientHello. Without it
 // nothing is logged.
@@ -137,7 +150,7 @@ func handshake(ctx context.Context, config *tls.Config, dial func(context.Contex
 		if cause := context.Cause(limited); errors.Is(cause, errSilent) {
 			err = cause
 		}
-		return nil, clean.Error(err) // it may quote the names of any certificate
+		return nil, Explain(clean.Error(err)) // it may quote the names of any certificate
 	}
 	return secured, nil
 }
