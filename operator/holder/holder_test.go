@@ -139,7 +139,7 @@ func TestAddressesOfHoldersAreRemoved(t *testing.T) {
 	s := newSite(t)
 	c := s.client(t, "k", "1")
 	addresses := func() []string {
-		list, err := filepath.Glob(filepath.Join(s.dir, "k.*.own"))
+		list, err := filepath.Glob(filepath.Join(s.dir, "k~*"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -28,7 +28,7 @@ func Key(parts ...string) string {
 }
 
 // maxDirectory leaves room for a socket's name: a path has 103 bytes on some systems, and 107 on Linux.
-const maxDirectory = 103 - len("/") - 20 - len(".") - 2*ownName - len(ownSuffix)
+const maxDirectory = 103 - len("/") - 20 - len(ownMark) - 2*ownNumber
 
 // Directory returns the user's private directory of sockets, and makes it if it is missing: culvert below XDG_RUNTIME_DIR, or
 // else culvert-UID in the directory for temporary files.

@@ -44,7 +44,7 @@ type Server struct {
 	// Idle, if set, is called after 10 seconds without a session.
 	Idle func()
 
-	own     net.Listener // at address: see [ownSuffix]; nil: there is none
+	own     net.Listener // at address: see [ownMark]; nil: there is none
 	address string
 
 	openTunnel func(context.Context, connect.Config, string, []string) (tunnel, error) // nil is openTunnel; tests set it
