@@ -24,6 +24,8 @@ func TestWhoseAConnectionIs(t *testing.T) {
 		want("after the first link", first.Add(time.Second), others)
 		c.links.Store(2)
 		second := first.Add(time.Minute)
+		want("of a tunnel that others may have found, too", second, others)
+		c.contested = false
 		want("of the second link, or another's", second, unclear)
 		time.Sleep(unnoticed)
 		want("as long as the service may take", second, unclear)

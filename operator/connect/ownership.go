@@ -32,10 +32,14 @@ type claim struct {
 	connectedAt time.Time // when the service last saw this side connect, by its own clock
 	recorded    int32     // the link that connectedAt is of; 0 is none
 	dispute     dispute
+	contested   bool // other operators may have found the tunnel at the same moment: see [session.confirmOwnership]
 }
 
 func newClaim(t *tunnel) *claim {
-	return &claim{tunnel: t, token: t.token, client: secret.NewClientToken(), used: make(chan struct{}), connectedAt: t.sourceBefore}
+	return &claim{
+		tunnel: t, token: t.token, client: secret.NewClientToken(), used: make(chan struct{}), connectedAt: t.sourceBefore,
+		contested: !t.opened && !t.takeOver,
+	}
 }
 
 // dispute is about a source connection that is either another operator's, or this side's last one, whose time the control
@@ -66,7 +70,7 @@ func (s *session) owner(c *claim, at time.Time) owner {
 	switch d := c.dispute; {
 	case !at.After(c.connectedAt):
 		return ours
-	case c.recorded == links:
+	case c.recorded == links, c.contested: // the one who came last keeps it, and there is nothing here to lose
 		return others
 	case d.link != links:
 		c.dispute = dispute{links, at, now}
@@ -219,6 +223,9 @@ func (s *session) confirmOwnership(ctx context.Context, source *proxy.Source) (*
 		defer timer.Stop()
 		select {
 		case <-timer.C:
+			s.mu.Lock()
+			s.current.Load().contested = false
+			s.mu.Unlock()
 			return source, nil
 		case <-source.Done():
 		case <-ctx.Done():
