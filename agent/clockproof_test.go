@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -202,5 +203,25 @@ func TestTheCertificatesOfBothServersCount(t *testing.T) {
 				t.Errorf("%v is proven, want %v", got, from)
 			}
 		})
+	}
+}
+
+// A check by root must see what the daemon sees, whose user owns the directory.
+func TestRootReadsTheStampOfTheDaemonsUser(t *testing.T) {
+	const user, stranger = 12345, 12346
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make another user's file")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, clockName)
+	at := time.Now().Add(time.Hour).Truncate(time.Second)
+	write(t, file, strconv.AppendInt(nil, at.Unix(), 10))
+	for owner, want := range map[int]bool{user: true, stranger: false} {
+		if err := errors.Join(os.Lchown(dir, user, user), os.Lchown(file, owner, owner)); err != nil {
+			t.Fatal(err)
+		}
+		if got := newClockFloor(dir, time.Time{}).floor.Equal(at); got != want {
+			t.Errorf("the stamp of user %d in the directory of user %d counts: %v, want %v", owner, user, got, want)
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/internal/tlsdial"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -270,6 +271,12 @@ func TestTheProxysCertificateIsJudgedByTheGivenTime(t *testing.T) {
 	})
 	d := through(t, "https://"+proxy)
 	d.RootCAs = pool
+	tlsdial.SetExplain(func(err error) error { return hint.Wrap(err, "remove the stamp") })
+	_, err := d.DialContext(t.Context(), "tcp", "broker.example:8883")
+	tlsdial.SetExplain(func(err error) error { return err })
+	if got := hint.Of(err); got != "remove the stamp" {
+		t.Errorf("hint: %q", got)
+	}
 	d.Time = func() time.Time { return time.Now().Add(-30 * time.Minute) }
 	conn, err := d.DialContext(t.Context(), "tcp", "broker.example:8883")
 	if err != nil {
