@@ -13,14 +13,12 @@ import (
 )
 
 const (
-	stateName  = "culvert-state"
-	socketName = "culvert-socket-" // and its number
-
-	firstFD = 3 // sd_listen_fds(3)
 	// barrier is how long systemd may take to have read all that was sent to it.
 	barrier = 2 * time.Second
 	// maxState bounds what is read of another process's state.
 	maxState = 64 << 20
+
+	firstFD = 3 // sd_listen_fds(3)
 )
 
 // Limit returns how many descriptors the service manager keeps: FileDescriptorStoreMax= of the unit, which systemd 254
@@ -37,7 +35,8 @@ func Limit() int {
 }
 
 // Put gives state and sockets to the service manager, which hands them to the next process of this service. The
-// manager closes what no process takes. Sockets are copied: close yours afterwards.
+// manager closes what no process takes. Sockets are copied: close yours afterwards. It takes 2 s at most, unless the
+// manager does not read for longer.
 func Put(state []byte, sockets []*os.File) error {
 	fd, err := unix.MemfdCreate(stateName, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
@@ -52,25 +51,30 @@ func Put(state []byte, sockets []*os.File) error {
 	if _, err := unix.FcntlInt(memory.Fd(), unix.F_ADD_SEALS, seals); err != nil {
 		return fmt.Errorf("seal a memory file: %w", err)
 	}
+	tag, err := newTag()
+	if err != nil {
+		return err
+	}
 	conn, err := dial()
 	if err != nil {
 		return err
 	}
 	defer conn.close()
 	for i, s := range sockets {
-		if err := conn.send("FDSTORE=1\nFDNAME="+socketName+strconv.Itoa(i), s); err != nil {
+		if err := conn.store(nameOfSocket(tag, i), s); err != nil {
 			return err
 		}
 	}
 	// The last: without it the sockets mean nothing.
-	if err := conn.send("FDSTORE=1\nFDNAME="+stateName, memory); err != nil {
+	if err := conn.store(nameOfState(tag), memory); err != nil {
 		return err
 	}
 	return conn.settle()
 }
 
-// Take returns what another process of this service has put, once. All sockets of the store that have no place in it
-// are closed. state is nil if there is nothing.
+// Take returns what another process of this service has put, once: the sockets at their places in Put's list, and nil
+// where the manager has lost one. It closes everything else in the store, by a reset. state is nil if there is
+// nothing. On an error nothing is left open.
 func Take() (state []byte, sockets []*os.File, err error) {
 	pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID"))
 	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
@@ -81,40 +85,104 @@ func Take() (state []byte, sockets []*os.File, err error) {
 	if pid != os.Getpid() || n <= 0 {
 		return nil, nil, nil
 	}
-	sockets = make([]*os.File, n)
-	var forget []string
-	for i := range n {
+	all := make([]stored, n)
+	for i := range all {
 		unix.CloseOnExec(firstFD + i)
-		f := os.NewFile(uintptr(firstFD+i), "stored")
-		name := ""
+		all[i].file = os.NewFile(uintptr(firstFD+i), "stored")
 		if i < len(names) {
-			name = names[i]
+			all[i].name = names[i]
 		}
-		number, numbered := strings.CutPrefix(name, socketName)
-		switch at, err := strconv.Atoi(number); {
-		case name == stateName && state == nil:
-			if _, err = f.Seek(0, io.SeekStart); err == nil {
-				state, err = io.ReadAll(io.LimitReader(f, maxState))
-			}
-			_ = f.Close()
-			if err != nil {
-				return nil, nil, fmt.Errorf("read the state of the last process: %w", err)
-			}
-		case numbered && err == nil && at >= 0 && at < n && sockets[at] == nil:
-			sockets[at] = f
-		default:
-			_ = f.Close()
+	}
+	forget(all)
+	return sortOut(all)
+}
+
+// stored is one descriptor of the store.
+type stored struct {
+	name string
+	file *os.File
+}
+
+// forget empties the store of all that is ours, so that no other process gets it, and no socket stays open when this
+// process closes it: systemd is told to keep even those that have ended.
+func forget(all []stored) {
+	conn, err := dial()
+	if err != nil {
+		return
+	}
+	defer conn.close()
+	for _, s := range all {
+		if strings.HasPrefix(s.name, prefix) && conn.send("FDSTOREREMOVE=1\nFDNAME="+s.name, nil) != nil {
+			return
+		}
+	}
+}
+
+// sortOut returns the state and the sockets of the latest hand-over that is complete, and closes all others: a process
+// that died while it put its own has left sockets without a state.
+func sortOut(all []stored) (state []byte, sockets []*os.File, err error) {
+	labels := make([]label, len(all))
+	var latest *stored
+	var tag uint64
+	for i, s := range all {
+		l := parse(s.name)
+		labels[i] = l
+		if l.kind == isState && (latest == nil || l.tag > tag) {
+			latest, tag = &all[i], l.tag
+		}
+	}
+	if latest != nil {
+		state, err = read(latest.file)
+	}
+	homeless := 0
+	for i, s := range all {
+		l := labels[i]
+		switch {
+		case l.kind != isSocket:
+			_ = s.file.Close()
 			continue
+		case state != nil && l.tag == tag:
+			for len(sockets) <= l.number {
+				sockets = append(sockets, nil)
+			}
+			if sockets[l.number] == nil {
+				sockets[l.number] = s.file
+				continue
+			}
 		}
-		forget = append(forget, name)
+		homeless++
+		reset(s.file)
 	}
-	if conn, err := dial(); err == nil {
-		for _, name := range forget {
-			_ = conn.send("FDSTOREREMOVE=1\nFDNAME="+name, nil)
-		}
-		conn.close()
+	if err == nil && latest == nil && homeless > 0 {
+		err = fmt.Errorf("the last process has left no state for its sockets, which are closed: %d", homeless)
 	}
-	return state, sockets, nil
+	return state, sockets, err
+}
+
+// read returns the content of a state's file; an empty one is an error.
+func read(f *os.File) ([]byte, error) {
+	_, err := f.Seek(0, io.SeekStart)
+	var state []byte
+	if err == nil {
+		state, err = io.ReadAll(io.LimitReader(f, maxState))
+	}
+	if err == nil && len(state) == 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the state of the last process: %w", err)
+	}
+	return state, nil
+}
+
+// reset closes a socket so that its peer does not take that for an orderly end.
+func reset(f *os.File) {
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		})
+	}
+	_ = f.Close()
 }
 
 // manager is the service manager's socket.
@@ -128,10 +196,19 @@ func dial() (*manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reach the service manager: %w", err)
 	}
+	patience := unix.NsecToTimeval(barrier.Nanoseconds())
+	// A manager that hangs must not hang this process.
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience)
 	return &manager{fd, unix.SockaddrUnix{Name: os.Getenv("NOTIFY_SOCKET")}}, nil
 }
 
 func (m *manager) close() { _ = unix.Close(m.fd) }
+
+// store puts a descriptor into the store. FDPOLL=0: else systemd would close a socket whose peer ends the connection
+// before the next process is there, with the peer's last bytes unread (since 246; an older one does so anyway).
+func (m *manager) store(name string, f *os.File) error {
+	return m.send("FDSTORE=1\nFDPOLL=0\nFDNAME="+name, f)
+}
 
 // send sends one message with a descriptor, if f is not nil.
 func (m *manager) send(message string, f *os.File) error {

@@ -3,15 +3,19 @@ package e2e
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/culvert-iot/culvert/sandbox"
 )
@@ -21,9 +25,15 @@ type fdStore struct {
 	path string
 	conn *net.UnixConn
 
-	mu    sync.Mutex
-	names []string
-	files []*os.File
+	mu   sync.Mutex
+	held []kept
+}
+
+// kept is a descriptor of the store.
+type kept struct {
+	name   string
+	file   *os.File
+	polled bool // it goes when its peer does, as systemd has it without FDPOLL=0
 }
 
 func startFDStore(t *testing.T) *fdStore {
@@ -54,19 +64,19 @@ func (s *fdStore) serve() {
 				}
 			}
 		}
-		text := string(message[:n])
-		_, name, _ := strings.Cut(text, "FDNAME=")
+		lines := strings.Split(string(message[:n]), "\n")
+		name := ""
+		for _, line := range lines {
+			if v, ok := strings.CutPrefix(line, "FDNAME="); ok {
+				name = v
+			}
+		}
 		s.mu.Lock()
 		switch {
-		case strings.HasPrefix(text, "FDSTORE=1") && len(fds) == 1:
-			s.names, s.files = append(s.names, name), append(s.files, os.NewFile(uintptr(fds[0]), name))
-		case strings.HasPrefix(text, "FDSTOREREMOVE=1"):
-			for i := range s.names {
-				if s.names[i] == name {
-					_ = s.files[i].Close()
-					s.names[i] = ""
-				}
-			}
+		case slices.Contains(lines, "FDSTORE=1") && len(fds) == 1:
+			s.held = append(s.held, kept{name, os.NewFile(uintptr(fds[0]), name), !slices.Contains(lines, "FDPOLL=0")})
+		case slices.Contains(lines, "FDSTOREREMOVE=1"):
+			s.drop(func(k kept) bool { return k.name == name })
 		default: // a barrier is confirmed by the end of its pipe
 			for _, fd := range fds {
 				_ = syscall.Close(fd)
@@ -76,16 +86,36 @@ func (s *fdStore) serve() {
 	}
 }
 
-// held is how many descriptors are in the store.
-func (s *fdStore) held() (n int) {
+// drop closes what is in the store and meets the condition.
+func (s *fdStore) drop(which func(kept) bool) {
+	s.held = slices.DeleteFunc(s.held, func(k kept) bool {
+		gone := which(k)
+		if gone {
+			_ = k.file.Close()
+		}
+		return gone
+	})
+}
+
+// hungUp reports whether systemd would have dropped k by now.
+func hungUp(k kept) bool {
+	if !k.polled {
+		return false
+	}
+	poll := []unix.PollFd{{Fd: int32(k.file.Fd())}}
+	n, err := unix.Poll(poll, 0)
+	return err == nil && n == 1 && poll[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+}
+
+// names are what is in the store.
+func (s *fdStore) names() (list []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, name := range s.names {
-		if name != "" {
-			n++
-		}
+	s.drop(hungUp)
+	for _, k := range s.held {
+		list = append(list, k.name)
 	}
-	return n
+	return list
 }
 
 // start starts the daemon with what is in the store.
@@ -95,9 +125,13 @@ func (s *fdStore) start(t *testing.T, config string) *daemon {
 	defer s.mu.Unlock()
 	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" --config "$1"`, culvertd(t), config)
 	env := []string{"NOTIFY_SOCKET=" + s.path, "FDSTORE=512"}
-	if len(s.files) > 0 {
-		cmd.ExtraFiles = s.files
-		env = append(env, fmt.Sprintf("LISTEN_FDS=%d", len(s.files)), "LISTEN_FDNAMES="+strings.Join(s.names, ":"))
+	s.drop(hungUp)
+	var names []string
+	for _, k := range s.held {
+		names, cmd.ExtraFiles = append(names, k.name), append(cmd.ExtraFiles, k.file)
+	}
+	if len(names) > 0 {
+		env = append(env, fmt.Sprintf("LISTEN_FDS=%d", len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	}
 	return startCommand(t, config, cmd, env...)
 }
@@ -151,17 +185,14 @@ func TestARestartCutsNoConnection(t *testing.T) {
 	say(1)
 	for restart := range 2 {
 		device.stop(t)
-		if n := store.held(); n != 2 {
-			t.Fatalf("%d descriptors are kept, want a socket and a state:\n%s", n, device.log())
+		if names := store.names(); len(names) != 2 {
+			t.Fatalf("%q are kept, want a socket and a state:\n%s", names, device.log())
 		}
 		device = store.start(t, files.ConfigFile)
 		say(2 + restart)
-		if n := store.held(); n != 0 {
-			t.Errorf("%d descriptors are still kept", n)
+		if names := store.names(); len(names) != 0 {
+			t.Errorf("%q are still kept", names)
 		}
-		store.mu.Lock()
-		store.names, store.files = nil, nil
-		store.mu.Unlock()
 	}
 	device.waitLog(t, "connections of the last process wait to be resumed", time.Second)
 	_ = in.Close()
@@ -170,5 +201,59 @@ func TestARestartCutsNoConnection(t *testing.T) {
 	}
 	if err := talk.Wait(); err != nil {
 		t.Errorf("culvert connect --stdio: %v\n%s", err, said.String())
+	}
+}
+
+// TestATargetThatEndsWhileTheDaemonIsAway: its last words are what the whole connection was for.
+func TestATargetThatEndsWhileTheDaemonIsAway(t *testing.T) {
+	t.Parallel()
+	unixTarget := filepath.Join(shortDir(t), "target")
+	for network, address := range map[string]string{"tcp": "127.0.0.1:0", "unix": unixTarget} {
+		t.Run(network, func(t *testing.T) {
+			l, err := net.Listen(network, address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = l.Close() })
+			target := l.Addr().String()
+			if network == "unix" {
+				target = "unix:" + target
+			}
+			box := startSandbox(t, sandbox.Config{Services: map[string]string{"ASK": target}})
+			files, err := box.Device("pi-1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			store := startFDStore(t)
+			device := store.start(t, files.ConfigFile)
+			device.waitLog(t, "mqtt subscribed", 20*time.Second)
+			ask := newOperatorSite(t, box).culvert(t, "connect", "--stdio", "pi-1", "ASK")
+			ask.Stdin = strings.NewReader("all of the question")
+			var answer, said strings.Builder
+			ask.Stdout, ask.Stderr = &answer, &said
+			if err := ask.Start(); err != nil {
+				t.Fatal(err)
+			}
+			c, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+			if p, err := io.ReadAll(c); err != nil || string(p) != "all of the question" {
+				t.Fatalf("the target heard %q, %v", p, err)
+			}
+			device.stop(t)
+			if _, err := io.WriteString(c, "the answer"); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.Close()
+			if names := store.names(); len(names) != 2 {
+				t.Errorf("%q are kept, want a socket and a state:\n%s", names, device.log())
+			}
+			store.start(t, files.ConfigFile)
+			if err := ask.Wait(); err != nil || answer.String() != "the answer" {
+				t.Errorf("culvert connect --stdio: %v, answer %q\n%s", err, answer.String(), said.String())
+			}
+		})
 	}
 }

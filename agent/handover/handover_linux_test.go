@@ -1,0 +1,253 @@
+package handover
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// message is what the service manager was told.
+type message struct {
+	text string
+	file *os.File // nil: none came with it
+}
+
+// listen plays the service manager: it returns what it was told, a descriptor included, and confirms barriers.
+func listen(t *testing.T) <-chan message {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("NOTIFY_SOCKET", path)
+	told := make(chan message, 100)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		defer close(told)
+		text, rights := make([]byte, 4096), make([]byte, 256)
+		for {
+			n, oob, _, _, err := conn.ReadMsgUnix(text, rights)
+			if err != nil {
+				return
+			}
+			m := message{text: string(text[:n])}
+			if list, err := syscall.ParseSocketControlMessage(rights[:oob]); err == nil && len(list) == 1 {
+				if fds, err := syscall.ParseUnixRights(&list[0]); err == nil && len(fds) == 1 {
+					m.file = os.NewFile(uintptr(fds[0]), "passed")
+				}
+			}
+			if m.text == "BARRIER=1" {
+				_ = m.file.Close()
+				continue
+			}
+			told <- m
+		}
+	}()
+	t.Cleanup(func() { _ = conn.Close(); <-over })
+	return told
+}
+
+// pair returns a connection's end as a file, and the other end.
+func pair(t *testing.T) (*os.File, *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	near, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer near.Close()
+	far, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = far.Close() })
+	f, err := near.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f, far.(*net.TCPConn)
+}
+
+// put hands n sockets over and returns what is in the store then, and the sockets' other ends.
+func put(t *testing.T, told <-chan message, state string, n int) (all []stored, far []*net.TCPConn) {
+	t.Helper()
+	var sockets []*os.File
+	for range n {
+		f, c := pair(t)
+		sockets, far = append(sockets, f), append(far, c)
+	}
+	if err := Put([]byte(state), sockets); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range sockets {
+		_ = f.Close()
+	}
+	for range n + 1 {
+		m := <-told
+		text, name, ok := strings.Cut(m.text, "\nFDNAME=")
+		if !ok || text != "FDSTORE=1\nFDPOLL=0" {
+			t.Errorf("told %q: systemd would drop a socket whose peer has ended", m.text)
+		}
+		all = append(all, stored{name, m.file})
+	}
+	return all, far
+}
+
+// says reports what a peer hears: "" if the connection stands, "end" or "reset".
+func says(c *net.TCPConn, wait time.Duration) string {
+	_ = c.SetReadDeadline(time.Now().Add(wait))
+	switch _, err := c.Read(make([]byte, 1)); {
+	case err == io.EOF:
+		return "end"
+	case os.IsTimeout(err):
+		return ""
+	case err != nil && strings.Contains(err.Error(), "reset"):
+		return "reset"
+	default:
+		return fmt.Sprint(err)
+	}
+}
+
+const soon = 10 * time.Second
+
+func TestTheSocketsThatAreLeftKeepTheirPlaces(t *testing.T) {
+	told := listen(t)
+	all, far := put(t, told, "state", 5)
+	for _, s := range all[:2] {
+		_ = s.file.Close()
+	}
+	all = all[2:] // systemd has dropped two
+	slices.Reverse(all)
+	state, sockets, err := sortOut(all)
+	if err != nil || string(state) != "state" || len(sockets) != 5 || sockets[0] != nil || sockets[1] != nil {
+		t.Fatalf("%q, %d sockets, %v", state, len(sockets), err)
+	}
+	for i, f := range sockets[2:] {
+		if _, err := fmt.Fprintf(f, "%d", i); err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Close()
+		b, err := io.ReadAll(far[i+2])
+		if err != nil || string(b) != fmt.Sprint(i) {
+			t.Errorf("the peer of socket %d got %q, %v", i+2, b, err)
+		}
+	}
+}
+
+func TestAllThatIsOursIsForgotten(t *testing.T) {
+	told := listen(t)
+	all := []stored{{name: "culvert-state"}, {name: "culvert-socket-7"}, {name: "http"}, {name: "culvert-what"}, {name: "culvert-socket-12-0"}}
+	forget(all)
+	for _, name := range []string{"culvert-state", "culvert-socket-7", "culvert-what", "culvert-socket-12-0"} {
+		select {
+		case m := <-told:
+			if m.text != "FDSTOREREMOVE=1\nFDNAME="+name {
+				t.Errorf("told %q, want that %s be forgotten", m.text, name)
+			}
+		case <-time.After(soon):
+			t.Fatalf("%s is not forgotten", name)
+		}
+	}
+}
+
+func TestSocketsWithoutAStateAreReset(t *testing.T) {
+	for name, spoil := range map[string]func([]stored) []stored{
+		"the state is missing": func(all []stored) []stored { return all[:2] },
+		"the state is empty": func(all []stored) []stored {
+			f, err := os.Create(filepath.Join(t.TempDir(), "empty"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[2].file = f
+			return all
+		},
+		"the state cannot be read": func(all []stored) []stored { _ = all[2].file.Close(); return all },
+	} {
+		t.Run(name, func(t *testing.T) {
+			told := listen(t)
+			all, far := put(t, told, "state", 2)
+			state, sockets, err := sortOut(spoil(all))
+			if err == nil || state != nil || len(sockets) != 0 {
+				t.Errorf("%q, %d sockets, %v", state, len(sockets), err)
+			}
+			for i, c := range far {
+				if got := says(c, soon); got != "reset" {
+					t.Errorf("the peer of socket %d hears %q", i, got)
+				}
+			}
+		})
+	}
+}
+
+// Rests of a process that died while it handed over, or whose wish to forget them was lost.
+func TestTheLatestHandOverCounts(t *testing.T) {
+	told := listen(t)
+	first, ends := put(t, told, "first", 2)
+	second, far := put(t, told, "second", 1)
+	third, late := put(t, told, "third", 1)
+	third = third[:1] // it died before its state
+	state, sockets, err := sortOut(slices.Concat(third, second, first))
+	if err != nil || string(state) != "second" || len(sockets) != 1 {
+		t.Fatalf("%q, %d sockets, %v", state, len(sockets), err)
+	}
+	for _, c := range append(ends, late...) {
+		if got := says(c, soon); got != "reset" {
+			t.Errorf("a peer of another hand-over hears %q", got)
+		}
+	}
+	_ = sockets[0].Close()
+	if got := says(far[0], soon); got != "end" {
+		t.Errorf("the peer of this one hears %q", got)
+	}
+}
+
+func TestWhatACulvertdWithoutTagsHasPutIsTaken(t *testing.T) {
+	told := listen(t)
+	all, _ := put(t, told, "state", 2)
+	all[0].name, all[1].name, all[2].name = "culvert-socket-0", "culvert-socket-1", "culvert-state"
+	state, sockets, err := sortOut(all)
+	if err != nil || string(state) != "state" || len(sockets) != 2 || sockets[0] == nil || sockets[1] == nil {
+		t.Errorf("%q, %v, %v", state, sockets, err)
+	}
+	for _, f := range sockets {
+		_ = f.Close()
+	}
+}
+
+func TestNames(t *testing.T) {
+	for name, want := range map[string]label{
+		nameOfState(12):                      {kind: isState, tag: 12},
+		nameOfSocket(12, 3):                  {kind: isSocket, tag: 12, number: 3},
+		"culvert-state":                      {kind: isState},
+		"culvert-socket-3":                   {kind: isSocket, number: 3},
+		"":                                   {},
+		"stored":                             {},
+		"state-1":                            {},
+		"culvert-":                           {},
+		"culvert-socket":                     {},
+		"culvert-socket-x":                   {},
+		"culvert-socket-1-2-3":               {},
+		"culvert-socket-1-70000":             {},
+		"culvert-socket--1":                  {},
+		"culvert-state-1-2":                  {},
+		"culvert-state-99999999999999999999": {},
+	} {
+		if got := parse(name); got != want {
+			t.Errorf("%q: %+v, want %+v", name, got, want)
+		}
+	}
+}
