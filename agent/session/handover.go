@@ -70,29 +70,37 @@ func (m *Manager) handOver() {
 // takeOver goes on with the connections that the last process has kept. Each waits for its source to resume it.
 func (m *Manager) takeOver() {
 	h := &m.cfg.HandOver
-	if len(h.State) == 0 {
-		return
-	}
+	state, sockets := h.State, h.Sockets
+	h.State, h.Sockets = nil, nil
 	var left handedOver
-	err := json.Unmarshal(h.State, &left)
-	if err == nil && !m.cfg.resume.Assume(left.Identity) {
-		err = errors.New("state that makes no sense")
+	var err error
+	switch {
+	case len(state) == 0 && len(sockets) == 0:
+		return
+	case len(state) == 0:
+		err = errors.New("their state is missing")
+	default:
+		if err = json.Unmarshal(state, &left); err == nil && !m.cfg.resume.Assume(left.Identity) {
+			err = errors.New("state that makes no sense")
+		}
 	}
 	taken := 0
-	for i, s := range h.Sockets {
+	for i, s := range sockets {
 		if s == nil {
+			if i < len(left.Connections) {
+				m.log.Warn("connection of the last process ends", "service", left.Connections[i].Service, "error", "its socket was not kept")
+			}
 			continue
 		}
-		if err == nil && i < len(left.Connections) {
-			if oneErr := m.takeOne(left.Connections[i], s); oneErr == nil {
-				taken++
-			} else {
-				m.log.Warn("connection of the last process ends", "service", left.Connections[i].Service, "error", oneErr)
-			}
+		if err != nil || i >= len(left.Connections) {
+			resetFile(s)
+		} else if oneErr := m.takeOne(left.Connections[i], s); oneErr == nil {
+			taken++
+		} else {
+			m.log.Warn("connection of the last process ends", "service", left.Connections[i].Service, "error", oneErr)
 		}
-		_ = s.Close() // a copy, if it was taken; else its end, by a reset
+		_ = s.Close() // a copy, if it was taken; else its end
 	}
-	h.State, h.Sockets = nil, nil
 	if err != nil {
 		m.log.Warn("connections of the last process are lost", "error", err)
 		return
@@ -105,6 +113,7 @@ func (m *Manager) takeOver() {
 func (m *Manager) takeOne(v proxy.Saved, socket *os.File) error {
 	conn, err := net.FileConn(socket)
 	if err != nil {
+		resetFile(socket)
 		return err
 	}
 	target, err := m.cfg.Services.Adopt(v.Service, conn)
@@ -130,6 +139,15 @@ func reset(c net.Conn) {
 	}
 }
 
+// resetFile is reset for a socket that is no net.Conn.
+func resetFile(f *os.File) {
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		})
+	}
+}
+
 // duplicate returns another descriptor of a target's socket, which is reset unless a process takes it over.
 func duplicate(target net.Conn) (*os.File, error) {
 	s, ok := target.(syscall.Conn)
@@ -147,6 +165,7 @@ func duplicate(target net.Conn) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("copy a descriptor: %w", err)
 	}
-	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	return os.NewFile(uintptr(fd), "target"), nil
+	f := os.NewFile(uintptr(fd), "target")
+	resetFile(f)
+	return f, nil
 }
