@@ -30,8 +30,8 @@ func (t task) Ready() <-chan struct{} {
 	return now
 }
 
-// runTasks runs all tasks until ctx ends or one of them fails, and waits for the others at most StopTimeout.
-func runTasks(ctx context.Context, tasks []task, started func()) error {
+// runTasks runs all tasks until ctx ends or one of them fails, and waits for the others for stop at most.
+func runTasks(ctx context.Context, tasks []task, started func(), stop time.Duration) error {
 	group, running := errgroup.WithContext(ctx)
 	var mu sync.Mutex
 	var left []string
@@ -58,7 +58,7 @@ func runTasks(ctx context.Context, tasks []task, started func()) error {
 	case <-running.Done():
 	}
 	// The tasks bound themselves; this holds if one of them is wrong about that.
-	limit := time.NewTimer(StopTimeout)
+	limit := time.NewTimer(stop)
 	defer limit.Stop()
 	select {
 	case err := <-ended:
@@ -66,7 +66,7 @@ func runTasks(ctx context.Context, tasks []task, started func()) error {
 	case <-limit.C:
 		mu.Lock()
 		defer mu.Unlock()
-		return fmt.Errorf("not everything has stopped within %v: %s", StopTimeout, strings.Join(left, ", "))
+		return fmt.Errorf("not everything has stopped within %v: %s", stop, strings.Join(left, ", "))
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/culvert-iot/culvert/proxy/wsconn"
 )
 
-// shutdownTimeout bounds the orderly end: resets sent, websocket closed. A daemon that must stop
-// has 5 s for all of its tunnels.
+// shutdownTimeout bounds the orderly end: resets sent, websocket closed. A daemon that must stop has 3 s for all of its
+// tunnels. One that hands its connections over cuts the websocket much earlier (see stream).
 const shutdownTimeout = 2 * time.Second
 
 // ErrLeave is a cause for the end of Run's context. It ends the websocket and keeps the connections that can be

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,9 +30,20 @@ type handedOver struct {
 	Connections []proxy.Saved // each goes with the socket of the same index
 }
 
+// handOverPatience is how long the hand-over waits for sessions to end. By then a websocket that cannot be closed in
+// order is cut; what else holds up the end of a session, such as a connection that is not handed over, or the disk,
+// must not cost the others.
+const handOverPatience = 500 * time.Millisecond
+
 // handOver gives the connections that wait for a websocket to the next process. It is called when all sessions have
-// ended.
-func (m *Manager) handOver() {
+// been told to end: their websockets take nothing from then on. ended is closed when they have.
+func (m *Manager) handOver(ended <-chan struct{}) {
+	patience := time.NewTimer(handOverPatience)
+	defer patience.Stop()
+	select {
+	case <-ended:
+	case <-patience.C:
+	}
 	var left handedOver
 	var sockets []*os.File
 	defer func() {

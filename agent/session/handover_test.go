@@ -3,6 +3,7 @@
 package session
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net"
@@ -58,6 +59,79 @@ func leftBehind(t *testing.T, n int) []byte {
 }
 
 func resumable(c *Config) { c.ResumeTimeout = proxy.DefaultResumeTimeout }
+
+// stuck is a tunnel that ends when it is told to by the test, and not by its context.
+type stuck struct{ over <-chan struct{} }
+
+func (s stuck) Stats() proxy.Stats { return proxy.Stats{} }
+
+func (s stuck) Run(ctx context.Context) error {
+	<-s.over
+	return context.Cause(ctx)
+}
+
+// One websocket that cannot be closed must not cost the connections of all others.
+func TestASlowTunnelDoesNotHoldUpTheHandOver(t *testing.T) {
+	w := newWorld(t)
+	f, far := adopted(t)
+	over, put := make(chan struct{}), make(chan int, 1)
+	m := w.manager(resumable, func(c *Config) {
+		c.NewTunnel = func(proxy.DestinationConfig) Tunnel { return stuck{over} }
+		c.HandOver = HandOver{
+			Limit: 8, State: leftBehind(t, 1), Sockets: []*os.File{f},
+			Put: func(_ []byte, sockets []*os.File) error { put <- len(sockets); return nil },
+		}
+	})
+	if _, err := m.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	m.Accept(token("slow"))
+	closed := make(chan error, 1)
+	go func() { closed <- m.Close(t.Context()) }()
+	select {
+	case n := <-put:
+		if n != 1 {
+			t.Errorf("%d sockets are kept for the next process, want one", n)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("nothing is handed over while one tunnel does not end")
+	}
+	close(over)
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	_ = far.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("this next process takes nothing, and the target hears %v", err)
+	}
+}
+
+func TestTheHandOverComesInTime(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.slow = 3 * time.Second
+		var put time.Time
+		m := w.manager(resumable, func(c *Config) {
+			c.HandOver = HandOver{
+				Limit: 8, State: leftBehind(t, 0),
+				Put: func([]byte, []*os.File) error { put = time.Now(); return nil },
+			}
+		})
+		if _, err := m.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		accept(t, m, "slow", Accepted)
+		pass(time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		began := time.Now()
+		_ = m.Close(ctx) // the tunnel ends at the same moment
+		// The service manager may need 2 s.
+		if put.IsZero() || put.Sub(began) > time.Second {
+			t.Errorf("put after %v of 3s", put.Sub(began))
+		}
+		pass(time.Minute)
+	})
+}
 
 // The last process may have died before its state, which is put last.
 func TestSocketsThatBelongNowhereAreReset(t *testing.T) {

@@ -317,7 +317,8 @@ func (m *Manager) Retry() {
 func (m *Manager) Resumption() proxy.ResumptionStats { return m.cfg.resume.Stats() }
 
 // Close ends all sessions and waits for them: streams are reset, websockets closed. The pairs stay in the
-// state directory, so that Resume finds them. It fails when ctx ends first.
+// state directory, so that Resume finds them. It fails when ctx ends first. A hand-over begins half a second after
+// Close at the latest, and takes another half at most, and what HandOver.Put takes.
 func (m *Manager) Close(ctx context.Context) error {
 	m.mu.Lock()
 	m.closed = true
@@ -331,12 +332,16 @@ func (m *Manager) Close(ctx context.Context) error {
 		s.cancel(errShutdown)
 	}
 	m.mu.Unlock()
-	done := make(chan struct{})
+	ended, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		m.tasks.Wait()
+		close(ended)
+	}()
+	go func() {
 		if m.cfg.HandOver.Limit > 0 {
-			m.handOver()
+			m.handOver(ended)
 		}
+		<-ended
 		m.cfg.resume.Close()
 		m.journal.close()
 		if !m.store.close(ctx) {

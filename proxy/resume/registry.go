@@ -34,7 +34,8 @@ type Conn interface{ Expire(why Reason) }
 type Registry struct {
 	sync.Mutex
 	Memory *Memory
-	// HandOver says that another process will go on with the connections: they are detached at the end, not ended.
+	// HandOver says that another process will go on with the connections: they are detached at the end, not ended, and
+	// no transport takes anything more from its peer.
 	HandOver bool
 	// Ending counts connections that are in no transport's care and have yet to report their end.
 	Ending sync.WaitGroup

@@ -30,7 +30,7 @@ type Saved struct {
 
 // HandOver takes the connections that wait for a websocket out of a registry and gives each, with its socket, to
 // keep, which copies the descriptor. Those that cannot be handed over, such as one whose target is being dialled,
-// stay. Call it when every websocket has ended.
+// stay. Call it when every websocket has ended, or has been shut down with the registry's HandOver set.
 func HandOver(registry *resume.Registry, keep func(Saved, net.Conn) error) (n int) {
 	registry.Lock()
 	defer registry.Unlock()

@@ -181,7 +181,7 @@ func (m *mux) readLoop(handle func(*frame.Message) error) error {
 func (m *mux) step(msg *frame.Message, handle func(*frame.Message) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closing {
+	if m.closing || m.resume != nil && m.resume.HandOver { // what came now would be for the next process
 		return nil
 	}
 	if err := handle(msg); err != nil {

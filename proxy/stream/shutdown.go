@@ -15,7 +15,22 @@ func (m *mux) Shutdown(ctx context.Context) { m.shutDown(ctx, false) }
 // Leave is Shutdown for a tunnel that another one replaces: connections that can be resumed wait for it.
 func (m *mux) Leave(ctx context.Context) { m.shutDown(ctx, true) }
 
+// handOverFlush is how long a process that hands its connections over tries to end a websocket in order. It is not worth
+// more: the next process is waited for, and the loss of a websocket ends its streams, too.
+const handOverFlush = 300 * time.Millisecond
+
+// cutter is a Transport whose Close, and writes under way, can be cut short.
+type cutter interface{ Cut() }
+
 func (m *mux) shutDown(ctx context.Context, keep bool) {
+	if m.handsOver() {
+		limit, cancel := context.WithTimeout(ctx, handOverFlush)
+		defer cancel()
+		ctx = limit
+		if t, ok := m.cfg.Transport.(cutter); ok {
+			defer context.AfterFunc(limit, t.Cut)()
+		}
+	}
 	stop := context.AfterFunc(ctx, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -47,6 +62,16 @@ func (m *mux) shutDown(ctx context.Context, keep bool) {
 	m.backlog.room.Broadcast()
 	m.mu.Unlock()
 	_ = m.cfg.Transport.Close(closeNormal, "")
+}
+
+// handsOver reports whether another process will go on with the connections.
+func (m *mux) handsOver() bool {
+	if m.resume == nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.resume.HandOver
 }
 
 // stopping reports whether Shutdown has begun.

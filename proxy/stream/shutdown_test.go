@@ -1,11 +1,17 @@
 package stream
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
+	"net"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/culvert-iot/culvert/proxy/resume"
 )
 
 // shutdown begins a Shutdown of at most limit and tells when it is over.
@@ -132,6 +138,73 @@ func TestNothingMoreIsSentInTheOldForm(t *testing.T) {
 		synctest.Wait()
 		s.far.in.stop(false)
 		s.expect("a change of form", "STREAM_RESET 1 NONE", "DATA 3 ECHO#1 x")
+		_ = s.end()
+	})
+}
+
+// stuckTransport takes nothing any more, and closes only when it is cut.
+type stuckTransport struct {
+	first io.Reader
+	over  chan struct{}
+}
+
+func (s *stuckTransport) Read(p []byte) (int, error) {
+	if n, err := s.first.Read(p); err == nil {
+		return n, nil
+	}
+	<-s.over
+	return 0, net.ErrClosed
+}
+
+func (s *stuckTransport) WriteBuffers(...[]byte) error { <-s.over; return net.ErrClosed }
+func (s *stuckTransport) Close(int, string) error      { <-s.over; return nil }
+func (s *stuckTransport) Cut()                         { close(s.over) }
+
+// All connections of a process wait for its slowest websocket when the next process is to go on with them.
+func TestABlockedWebsocketIsCutBeforeAHandOver(t *testing.T) {
+	for name, first := range map[string]string{"a write is stuck": "STREAM_START 1 NONE#1", "only the close is": "STREAM_RESET 1 NONE"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				registry := resume.NewRegistry(resume.DefaultWindow, resume.NewMemory(resume.DefaultMemory))
+				transport := &stuckTransport{bytes.NewReader(frames(first)), make(chan struct{})}
+				d := NewDestination(DestinationConfig{
+					Config: Config{Transport: transport, Resume: registry},
+					Dial:   func(context.Context, string) (net.Conn, error) { return nil, errors.New("refused") },
+				})
+				served := make(chan struct{})
+				go func() {
+					defer close(served)
+					_ = d.Serve()
+				}()
+				synctest.Wait()
+				registry.Lock()
+				registry.HandOver = true
+				registry.Unlock()
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				defer cancel()
+				over := since(func() { d.Shutdown(ctx); <-served })
+				if took := <-over; took != handOverFlush {
+					t.Errorf("it ended after %v, want %v", took, handOverFlush)
+				}
+			})
+		})
+	}
+}
+
+// From then on a websocket might answer for connections that it has no longer.
+func TestNothingIsActedOnDuringAHandOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := play(t, "")
+		s.send("STREAM_START 1 ECHO#1")
+		s.expect("a start")
+		s.d.resume = resume.NewRegistry(resume.DefaultWindow, resume.NewMemory(resume.DefaultMemory))
+		s.d.resume.HandOver = true
+		s.send("STREAM_START 2 SINK#1", "DATA 2 SINK#1 x", "STREAM_START 3 NONE#1")
+		synctest.Wait()
+		if n := len(s.targets["SINK"]); n != 0 {
+			t.Errorf("%d targets were connected", n)
+		}
+		s.d.resume = nil
 		_ = s.end()
 	})
 }

@@ -62,6 +62,46 @@ func TestCloseTakesASecondAtMost(t *testing.T) {
 	}
 }
 
+func TestCutEndsACloseThatIsStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := open(t, nil) // the service's end never reads
+		wrote, end := make(chan error, 1), readUntilEnd(c)
+		go func() { wrote <- c.WriteBuffers([]byte("x")) }()
+		synctest.Wait()
+		start := time.Now()
+		time.AfterFunc(time.Second/4, c.Cut)
+		_ = c.Close(1000, "")
+		if d := time.Since(start); d != time.Second/4 {
+			t.Errorf("Close took %v", d)
+		}
+		if err := <-wrote; !errors.Is(err, ErrClosed) {
+			t.Errorf("WriteBuffers = %v", err)
+		}
+		if e := <-end; !errors.Is(e.err, ErrClosed) {
+			t.Errorf("Read = %v", e.err)
+		}
+		c.Cut() // once more
+	})
+}
+
+func TestAConnectionThatIsCutIsClosedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := open(t, nil)
+		frames, end := p.frames(), readUntilEnd(c)
+		c.Cut()
+		if e := <-end; !errors.Is(e.err, ErrClosed) {
+			t.Errorf("Read = %v", e.err)
+		}
+		start := time.Now()
+		if err := c.Close(1000, ""); err != nil || time.Since(start) != 0 {
+			t.Errorf("Close: %v after %v", err, time.Since(start))
+		}
+		if f, open := <-frames; open {
+			t.Errorf("the service got %v", f)
+		}
+	})
+}
+
 func TestAMessageInProgressEndsWithClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := open(t, nil)

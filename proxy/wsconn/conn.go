@@ -189,6 +189,13 @@ func (c *Conn) Close(code int, reason string) error {
 	return c.closeErr
 }
 
+// Cut ends the network connection at once, with no close frame. What is under way ends: reads, writes, and Close, which
+// is still to be called.
+func (c *Conn) Cut() {
+	c.setCause(ErrClosed)
+	_ = c.link.Close()
+}
+
 // sendClose sends a close frame, for one second at most.
 func (c *Conn) sendClose(code int, reason string) {
 	var payload []byte

@@ -11,13 +11,17 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/sandbox/relay"
+	"github.com/culvert-iot/culvert/sandbox/tunnels"
 )
 
 // fdStore is a service manager with a file descriptor store, as far as culvertd can see.
@@ -44,7 +48,12 @@ func startFDStore(t *testing.T) *fdStore {
 		t.Fatal(err)
 	}
 	s.conn = conn
-	t.Cleanup(func() { _ = conn.Close() })
+	t.Cleanup(func() {
+		_ = conn.Close()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.drop(func(kept) bool { return true })
+	})
 	go s.serve()
 	return s
 }
@@ -146,6 +155,57 @@ func lines(c net.Conn) {
 	}
 }
 
+// conversation is an operator's connection to a service of lines.
+type conversation struct {
+	*exec.Cmd
+	in      io.WriteCloser
+	answers *bufio.Scanner
+	said    strings.Builder
+	lines   int
+}
+
+func converse(t *testing.T, site *operatorSite, service string) *conversation {
+	t.Helper()
+	c := &conversation{Cmd: site.culvert(t, "connect", "--stdio", "pi-1", service)}
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.in, c.answers, c.Stderr = in, bufio.NewScanner(out), &c.said
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// say says a line and waits for the answer.
+func (c *conversation) say(t *testing.T) {
+	t.Helper()
+	c.lines++
+	if _, err := fmt.Fprintf(c.in, "line %d\n", c.lines); err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("%d line %d", c.lines, c.lines); !c.answers.Scan() || c.answers.Text() != want {
+		t.Fatalf("answer %q, want %q: %v", c.answers.Text(), want, c.answers.Err())
+	}
+}
+
+// end ends it in order.
+func (c *conversation) end(t *testing.T) {
+	t.Helper()
+	_ = c.in.Close()
+	if c.answers.Scan() {
+		t.Errorf("more than was asked for: %q", c.answers.Text())
+	}
+	if err := c.Wait(); err != nil {
+		t.Errorf("culvert connect --stdio: %v\n%s", err, c.said.String())
+	}
+}
+
 // TestARestartCutsNoConnection replaces the daemon under a conversation, as an upgrade through culvert ssh does.
 func TestARestartCutsNoConnection(t *testing.T) {
 	t.Parallel()
@@ -157,51 +217,75 @@ func TestARestartCutsNoConnection(t *testing.T) {
 	store := startFDStore(t)
 	device := store.start(t, files.ConfigFile)
 	device.waitLog(t, "mqtt subscribed", 20*time.Second)
-	site := newOperatorSite(t, box)
-	talk := site.culvert(t, "connect", "--stdio", "pi-1", "TALK")
-	in, err := talk.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := talk.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var said strings.Builder
-	talk.Stderr = &said
-	if err := talk.Start(); err != nil {
-		t.Fatal(err)
-	}
-	answers := bufio.NewScanner(out)
-	say := func(n int) {
-		t.Helper()
-		if _, err := fmt.Fprintf(in, "line %d\n", n); err != nil {
-			t.Fatal(err)
-		}
-		if want := fmt.Sprintf("%d line %d", n, n); !answers.Scan() || answers.Text() != want {
-			t.Fatalf("answer %q, want %q: %v", answers.Text(), want, answers.Err())
-		}
-	}
-	say(1)
-	for restart := range 2 {
+	talk := converse(t, newOperatorSite(t, box), "TALK")
+	talk.say(t)
+	for range 2 {
 		device.stop(t)
 		if names := store.names(); len(names) != 2 {
 			t.Fatalf("%q are kept, want a socket and a state:\n%s", names, device.log())
 		}
 		device = store.start(t, files.ConfigFile)
-		say(2 + restart)
+		talk.say(t)
 		if names := store.names(); len(names) != 0 {
 			t.Errorf("%q are still kept", names)
 		}
 	}
 	device.waitLog(t, "connections of the last process wait to be resumed", time.Second)
-	_ = in.Close()
-	if answers.Scan() {
-		t.Errorf("more than was asked for: %q", answers.Text())
+	talk.end(t)
+}
+
+// TestABlockedWebsocketCostsOthersNothingAtARestart stops the daemon while bulk of another tunnel is in a black hole.
+func TestABlockedWebsocketCostsOthersNothingAtARestart(t *testing.T) {
+	t.Parallel()
+	var flooded atomic.Int64
+	box := startSandbox(t, sandbox.Config{Services: map[string]string{
+		"TALK": server(t, lines),
+		"FLOOD": server(t, func(c net.Conn) {
+			for b := make([]byte, 64<<10); ; flooded.Add(1) {
+				if _, err := c.Write(b); err != nil {
+					return
+				}
+			}
+		}),
+	}})
+	files, err := box.Device("pi-1")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := talk.Wait(); err != nil {
-		t.Errorf("culvert connect --stdio: %v\n%s", err, said.String())
+	store := startFDStore(t)
+	device := store.start(t, files.ConfigFile)
+	device.waitLog(t, "mqtt subscribed", 20*time.Second)
+	talk := converse(t, newOperatorSite(t, box), "TALK")
+	talk.say(t)
+	mark := device.mark()
+	other := openTunnel(t, box, device, "FLOOD")
+	device.waitLogFrom(t, mark, "tunnel connected", 20*time.Second)
+	// Without records, which would bound what is under way.
+	c := connectTo(t, startSource(t, box, other.SourceToken, proxy.V2), "FLOOD")
+	if _, err := io.ReadFull(c, make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
 	}
+	go func() { _, _ = io.Copy(io.Discard, c) }()
+	box.Relay.Faults().Set(relay.Target{Tunnel: other.Tunnel.ID, Side: tunnels.Destination}, relay.Conditions{BlackHole: true})
+	last, since := int64(-1), time.Now()
+	eventually(t, 60*time.Second, "the other tunnel takes no more", func() bool {
+		if n := flooded.Load(); n != last {
+			last, since = n, time.Now()
+		}
+		return time.Since(since) > 2*time.Second
+	})
+	start := time.Now()
+	device.stop(t)
+	// Every connection waits for it. The close of the blocked websocket alone could take 3 s.
+	if took := time.Since(start); took > 2500*time.Millisecond {
+		t.Errorf("the daemon ended after %v", took)
+	}
+	if names := store.names(); len(names) != 2 {
+		t.Errorf("%q are kept, want a socket and a state:\n%s", names, device.log())
+	}
+	store.start(t, files.ConfigFile)
+	talk.say(t)
+	talk.end(t)
 }
 
 // TestATargetThatEndsWhileTheDaemonIsAway: its last words are what the whole connection was for.
