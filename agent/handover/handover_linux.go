@@ -60,14 +60,14 @@ func Put(state []byte, sockets []*os.File) error {
 		return err
 	}
 	defer conn.close()
+	// The first: a store that is full drops what comes last, and without the state the sockets mean nothing.
+	if err := conn.store(nameOfState(tag), memory); err != nil {
+		return err
+	}
 	for i, s := range sockets {
 		if err := conn.store(nameOfSocket(tag, i), s); err != nil {
 			return err
 		}
-	}
-	// The last: without it the sockets mean nothing.
-	if err := conn.store(nameOfState(tag), memory); err != nil {
-		return err
 	}
 	return conn.settle()
 }
@@ -118,8 +118,8 @@ func forget(all []stored) {
 	}
 }
 
-// sortOut returns the state and the sockets of the latest hand-over that is complete, and closes all others: a process
-// that died while it put its own has left sockets without a state.
+// sortOut returns the state and the sockets of the latest hand-over whose state is there, and closes all others: the
+// first versions of culvertd put the state last, and may have died before; and rests of a hand-over may be left.
 func sortOut(all []stored) (state []byte, sockets []*os.File, err error) {
 	labels := make([]label, len(all))
 	var latest *stored
