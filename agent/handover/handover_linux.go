@@ -12,7 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Names in the store are culvert-state-TAG and culvert-socket-TAG-NUMBER. What is put together has one tag, so that
+// rests of another hand-over are not taken for it. Later tags are greater as strings; the first versions of culvertd had
+// none.
 const (
+	prefix     = "culvert-"
+	stateName  = prefix + "state"
+	socketName = prefix + "socket"
+
+	// maxNumber bounds a socket's number: more than any unit keeps.
+	maxNumber = 1 << 16
 	// barrier is how long systemd may take to have read all that was sent to it.
 	barrier = 2 * time.Second
 	// maxState bounds what is read of another process's state.
@@ -20,6 +29,8 @@ const (
 
 	firstFD = 3 // sd_listen_fds(3)
 )
+
+var errNoState = errors.New("the state of the last process is missing")
 
 // Limit returns how many descriptors the service manager keeps: FileDescriptorStoreMax= of the unit, which systemd 254
 // and newer put into the environment as FDSTORE, and the unit itself does for older ones. It is 0 without a store.
@@ -51,30 +62,34 @@ func Put(state []byte, sockets []*os.File) error {
 	if _, err := unix.FcntlInt(memory.Fd(), unix.F_ADD_SEALS, seals); err != nil {
 		return fmt.Errorf("seal a memory file: %w", err)
 	}
-	tag, err := newTag()
-	if err != nil {
-		return err
-	}
 	conn, err := dial()
 	if err != nil {
 		return err
 	}
 	defer conn.close()
+	tag := newTag()
 	// The first: a store that is full drops what comes last, and without the state the sockets mean nothing.
-	if err := conn.store(nameOfState(tag), memory); err != nil {
+	if err := conn.store(stateName+tag, memory); err != nil {
 		return err
 	}
 	for i, s := range sockets {
-		if err := conn.store(nameOfSocket(tag, i), s); err != nil {
+		if err := conn.store(socketName+tag+"-"+strconv.Itoa(i), s); err != nil {
 			return err
 		}
 	}
 	return conn.settle()
 }
 
+// newTag returns a tag that is greater than all earlier ones of this boot, which is as long as a store lasts.
+func newTag() string {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) // Linux has this clock
+	return "-" + strconv.FormatInt(1e18+now.Nano(), 10)
+}
+
 // Take returns what another process of this service has put, once: the sockets at their places in Put's list, and nil
-// where the manager has lost one. It closes everything else in the store, by a reset. state is nil if there is
-// nothing. On an error nothing is left open.
+// where the manager has lost one. It closes everything else in the store, as the sockets' linger option
+// has it. state is nil if there is nothing. On an error nothing is left open.
 func Take() (state []byte, sockets []*os.File, err error) {
 	pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID"))
 	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
@@ -121,68 +136,36 @@ func forget(all []stored) {
 // sortOut returns the state and the sockets of the latest hand-over whose state is there, and closes all others: the
 // first versions of culvertd put the state last, and may have died before; and rests of a hand-over may be left.
 func sortOut(all []stored) (state []byte, sockets []*os.File, err error) {
-	labels := make([]label, len(all))
-	var latest *stored
-	var tag uint64
-	for i, s := range all {
-		l := parse(s.name)
-		labels[i] = l
-		if l.kind == isState && (latest == nil || l.tag > tag) {
-			latest, tag = &all[i], l.tag
+	var latest *os.File
+	tag := ""
+	for i := range all {
+		s := &all[i]
+		if t, ok := strings.CutPrefix(s.name, stateName); ok && (latest == nil || t > tag) {
+			latest, tag = s.file, t
+		} else if strings.HasPrefix(s.name, socketName) {
+			err = errNoState
 		}
 	}
 	if latest != nil {
-		state, err = read(latest.file)
+		_, _ = latest.Seek(0, io.SeekStart)
+		if state, err = io.ReadAll(io.LimitReader(latest, maxState)); err != nil {
+			state, err = nil, fmt.Errorf("read the state of the last process: %w", err)
+		}
 	}
-	homeless := 0
-	for i, s := range all {
-		l := labels[i]
-		switch {
-		case l.kind != isSocket:
+	for i := range all {
+		s := &all[i]
+		number, ok := strings.CutPrefix(s.name, socketName+tag+"-")
+		at, bad := strconv.Atoi(number)
+		if !ok || bad != nil || state == nil || at < 0 || at >= maxNumber {
 			_ = s.file.Close()
 			continue
-		case state != nil && l.tag == tag:
-			for len(sockets) <= l.number {
-				sockets = append(sockets, nil)
-			}
-			if sockets[l.number] == nil {
-				sockets[l.number] = s.file
-				continue
-			}
 		}
-		homeless++
-		reset(s.file)
-	}
-	if err == nil && latest == nil && homeless > 0 {
-		err = fmt.Errorf("the last process has left no state for its sockets, which are closed: %d", homeless)
+		for at >= len(sockets) {
+			sockets = append(sockets, nil)
+		}
+		sockets[at] = s.file // the only one of its name
 	}
 	return state, sockets, err
-}
-
-// read returns the content of a state's file; an empty one is an error.
-func read(f *os.File) ([]byte, error) {
-	_, err := f.Seek(0, io.SeekStart)
-	var state []byte
-	if err == nil {
-		state, err = io.ReadAll(io.LimitReader(f, maxState))
-	}
-	if err == nil && len(state) == 0 {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the state of the last process: %w", err)
-	}
-	return state, nil
-}
-
-// reset closes a socket so that its peer does not take that for an orderly end.
-func reset(f *os.File) {
-	if raw, err := f.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) {
-			_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-		})
-	}
-	_ = f.Close()
 }
 
 // manager is the service manager's socket.

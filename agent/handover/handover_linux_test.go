@@ -74,6 +74,7 @@ func pair(t *testing.T) (*os.File, *net.TCPConn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = far.Close() })
+	_ = near.(*net.TCPConn).SetLinger(0) // as culvertd does, and the next process undoes
 	f, err := near.(*net.TCPConn).File()
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +105,7 @@ func put(t *testing.T, told <-chan message, state string, n int) (all []stored, 
 		}
 		all = append(all, stored{name, m.file})
 	}
-	if parse(all[0].name).kind != isState {
+	if !strings.HasPrefix(all[0].name, stateName) {
 		t.Errorf("%s comes first: in a store that is too small the state would be missing", all[0].name)
 	}
 	return append(all[1:], all[0]), far
@@ -125,6 +126,19 @@ func says(c *net.TCPConn, wait time.Duration) string {
 	}
 }
 
+// speaks checks that f is the other end of c, and closes it.
+func speaks(t *testing.T, f *os.File, c *net.TCPConn) {
+	t.Helper()
+	defer f.Close()
+	_ = c.SetReadDeadline(time.Now().Add(soon))
+	b := make([]byte, 4)
+	if _, err := f.WriteString("here"); err != nil {
+		t.Error(err)
+	} else if _, err := io.ReadFull(c, b); err != nil || string(b) != "here" {
+		t.Errorf("the peer heard %q, %v", b, err)
+	}
+}
+
 const soon = 10 * time.Second
 
 func TestTheSocketsThatAreLeftKeepTheirPlaces(t *testing.T) {
@@ -140,14 +154,7 @@ func TestTheSocketsThatAreLeftKeepTheirPlaces(t *testing.T) {
 		t.Fatalf("%q, %d sockets, %v", state, len(sockets), err)
 	}
 	for i, f := range sockets[2:] {
-		if _, err := fmt.Fprintf(f, "%d", i); err != nil {
-			t.Fatal(err)
-		}
-		_ = f.Close()
-		b, err := io.ReadAll(far[i+2])
-		if err != nil || string(b) != fmt.Sprint(i) {
-			t.Errorf("the peer of socket %d got %q, %v", i+2, b, err)
-		}
+		speaks(t, f, far[i+2])
 	}
 }
 
@@ -169,15 +176,7 @@ func TestAllThatIsOursIsForgotten(t *testing.T) {
 
 func TestSocketsWithoutAStateAreReset(t *testing.T) {
 	for name, spoil := range map[string]func([]stored) []stored{
-		"the state is missing": func(all []stored) []stored { return all[:2] },
-		"the state is empty": func(all []stored) []stored {
-			f, err := os.Create(filepath.Join(t.TempDir(), "empty"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			all[2].file = f
-			return all
-		},
+		"the state is missing":     func(all []stored) []stored { return all[:2] },
 		"the state cannot be read": func(all []stored) []stored { _ = all[2].file.Close(); return all },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -212,10 +211,7 @@ func TestTheLatestHandOverCounts(t *testing.T) {
 			t.Errorf("a peer of another hand-over hears %q", got)
 		}
 	}
-	_ = sockets[0].Close()
-	if got := says(far[0], soon); got != "end" {
-		t.Errorf("the peer of this one hears %q", got)
-	}
+	speaks(t, sockets[0], far[0])
 }
 
 func TestWhatACulvertdWithoutTagsHasPutIsTaken(t *testing.T) {
@@ -231,26 +227,21 @@ func TestWhatACulvertdWithoutTagsHasPutIsTaken(t *testing.T) {
 	}
 }
 
-func TestNames(t *testing.T) {
-	for name, want := range map[string]label{
-		nameOfState(12):                      {kind: isState, tag: 12},
-		nameOfSocket(12, 3):                  {kind: isSocket, tag: 12, number: 3},
-		"culvert-state":                      {kind: isState},
-		"culvert-socket-3":                   {kind: isSocket, number: 3},
-		"":                                   {},
-		"stored":                             {},
-		"state-1":                            {},
-		"culvert-":                           {},
-		"culvert-socket":                     {},
-		"culvert-socket-x":                   {},
-		"culvert-socket-1-2-3":               {},
-		"culvert-socket-1-70000":             {},
-		"culvert-socket--1":                  {},
-		"culvert-state-1-2":                  {},
-		"culvert-state-99999999999999999999": {},
-	} {
-		if got := parse(name); got != want {
-			t.Errorf("%q: %+v, want %+v", name, got, want)
+func TestWhatHasNoPlaceIsClosed(t *testing.T) {
+	told := listen(t)
+	all, far := put(t, told, "state", 6)
+	tag := strings.TrimSuffix(all[0].name, "0")
+	for i, name := range []string{"", "http", tag + "x", tag + "70000", tag + "-1", all[0].name} {
+		all[i].name = name
+	}
+	state, sockets, err := sortOut(all)
+	if err != nil || string(state) != "state" || len(sockets) != 1 {
+		t.Fatalf("%q, %d sockets, %v", state, len(sockets), err)
+	}
+	for i, c := range far[:5] {
+		if got := says(c, soon); got != "reset" {
+			t.Errorf("the peer of %q hears %q", all[i].name, got)
 		}
 	}
+	speaks(t, sockets[0], far[5])
 }

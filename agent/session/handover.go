@@ -38,11 +38,9 @@ const handOverPatience = 500 * time.Millisecond
 // handOver gives the connections that wait for a websocket to the next process. It is called when all sessions have
 // been told to end: their websockets take nothing from then on. ended is closed when they have.
 func (m *Manager) handOver(ended <-chan struct{}) {
-	patience := time.NewTimer(handOverPatience)
-	defer patience.Stop()
 	select {
 	case <-ended:
-	case <-patience.C:
+	case <-time.After(handOverPatience):
 	}
 	var left handedOver
 	var sockets []*os.File

@@ -19,17 +19,15 @@ func (m *mux) Leave(ctx context.Context) { m.shutDown(ctx, true) }
 // more: the next process is waited for, and the loss of a websocket ends its streams, too.
 const handOverFlush = 300 * time.Millisecond
 
-// cutter is a Transport whose Close, and writes under way, can be cut short.
+// cutter is a Transport whose Close, and reads and writes under way, can be cut short.
 type cutter interface{ Cut() }
 
 func (m *mux) shutDown(ctx context.Context, keep bool) {
-	if m.handsOver() {
-		limit, cancel := context.WithTimeout(ctx, handOverFlush)
-		defer cancel()
-		ctx = limit
-		if t, ok := m.cfg.Transport.(cutter); ok {
-			defer context.AfterFunc(limit, t.Cut)()
-		}
+	m.mu.Lock()
+	handsOver := m.resume != nil && m.resume.HandOver
+	m.mu.Unlock()
+	if t, ok := m.cfg.Transport.(cutter); ok && handsOver {
+		defer time.AfterFunc(handOverFlush, t.Cut).Stop()
 	}
 	stop := context.AfterFunc(ctx, func() {
 		m.mu.Lock()
@@ -62,16 +60,6 @@ func (m *mux) shutDown(ctx context.Context, keep bool) {
 	m.backlog.room.Broadcast()
 	m.mu.Unlock()
 	_ = m.cfg.Transport.Close(closeNormal, "")
-}
-
-// handsOver reports whether another process will go on with the connections.
-func (m *mux) handsOver() bool {
-	if m.resume == nil {
-		return false
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.resume.HandOver
 }
 
 // stopping reports whether Shutdown has begun.
