@@ -197,21 +197,25 @@ func TestSocketsWithoutAStateAreReset(t *testing.T) {
 
 // Rests of other hand-overs, such as after a wish to forget them was lost.
 func TestTheLatestHandOverCounts(t *testing.T) {
-	told := listen(t)
-	first, ends := put(t, told, "first", 2)
-	second, far := put(t, told, "second", 1)
-	third, late := put(t, told, "third", 1)
-	third = third[:1] // its state is lost
-	state, sockets, err := sortOut(slices.Concat(third, second, first))
-	if err != nil || string(state) != "second" || len(sockets) != 1 {
-		t.Fatalf("%q, %d sockets, %v", state, len(sockets), err)
+	for name, order := range map[string][]int{"the latest first": {2, 1, 0}, "the oldest first": {0, 1, 2}} {
+		t.Run(name, func(t *testing.T) {
+			told := listen(t)
+			first, ends := put(t, told, "first", 2)
+			second, far := put(t, told, "second", 1)
+			third, late := put(t, told, "third", 1)
+			sets := [][]stored{first, second, third[:1]} // whose state is lost
+			state, sockets, err := sortOut(slices.Concat(sets[order[0]], sets[order[1]], sets[order[2]]))
+			if err != nil || string(state) != "second" || len(sockets) != 1 {
+				t.Fatalf("%q, %d sockets, %v", state, len(sockets), err)
+			}
+			for _, c := range append(ends, late...) {
+				if got := says(c, soon); got != "reset" {
+					t.Errorf("a peer of another hand-over hears %q", got)
+				}
+			}
+			speaks(t, sockets[0], far[0])
+		})
 	}
-	for _, c := range append(ends, late...) {
-		if got := says(c, soon); got != "reset" {
-			t.Errorf("a peer of another hand-over hears %q", got)
-		}
-	}
-	speaks(t, sockets[0], far[0])
 }
 
 func TestWhatACulvertdWithoutTagsHasPutIsTaken(t *testing.T) {
