@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -159,7 +160,27 @@ func (r *Relay) matching(t Target) (list []*peer) {
 	return list
 }
 
+// awaitArrivals waits for the connections of a target whose handshake is just being answered: a client that has the answer
+// may count on the next fault to meet it.
+func (r *Relay) awaitArrivals(t Target) {
+	r.mu.Lock()
+	links := slices.Collect(maps.Values(r.links))
+	r.mu.Unlock()
+	for _, l := range links {
+		for _, side := range []tunnels.Mode{tunnels.Source, tunnels.Destination} {
+			if t.covers(Target{Tunnel: l.tunnel, Side: side}) {
+				l.awaitArrivals(side)
+			}
+		}
+	}
+}
+
 func (f *Faults) each(t Target, do func(*peer) bool) (n int) {
+	f.relay.awaitArrivals(t)
+	return f.eachNow(t, do)
+}
+
+func (f *Faults) eachNow(t Target, do func(*peer) bool) (n int) {
 	for _, p := range f.relay.matching(t) {
 		if do(p) {
 			n++
@@ -186,8 +207,9 @@ func (f *Faults) CloseWith(t Target, code int, reason string) int {
 // Strand leaves the connections that stand now in a black hole for good, while new ones work: half-open links.
 func (f *Faults) Strand(t Target) int {
 	n := 0
+	f.relay.awaitArrivals(t)
 	f.change(func() {
-		n = f.each(t, func(p *peer) bool {
+		n = f.eachNow(t, func(p *peer) bool {
 			p.conditions.Store(&conditions{hole: true})
 			return true
 		})

@@ -74,6 +74,15 @@ func (l *link) expect(side tunnels.Mode) (arrived func()) {
 	})
 }
 
+// awaitArrivals waits until no connection of a side is between the answer to its handshake and attach.
+func (l *link) awaitArrivals(side tunnels.Mode) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.arriving[side] > 0 {
+		l.arrival.Wait()
+	}
+}
+
 func other(m tunnels.Mode) tunnels.Mode {
 	if m == tunnels.Source {
 		return tunnels.Destination
