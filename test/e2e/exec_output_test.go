@@ -30,7 +30,7 @@ func fakeSSH(t *testing.T, lines ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ssh")
 	begin := []string{"#!/bin/sh", `for word; do [ "$word" != -G ] || exit 0; done`, `while [ "$1" != -- ]; do shift; done`, "thing=$2"}
-	if err := os.WriteFile(path, []byte(strings.Join(append(begin, lines...), "\n")+"\n"), 0o700); err != nil {
+	if err := harness.WriteProgram(path, []byte(strings.Join(append(begin, lines...), "\n")+"\n")); err != nil {
 		t.Fatal(err)
 	}
 	return path

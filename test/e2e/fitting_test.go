@@ -191,7 +191,7 @@ func TestAMosquittoBridgeCarriesNotifications(t *testing.T) {
 
 	script := exec.Command("../../configs/mosquitto/culvertd-notify.sh", "pi-1", "-h", host, "-p", port, "--cafile", filepath.Join(local.dir, pki.CAFile), "--insecure")
 	wrapper := filepath.Join(shortDir(t), "culvertd")
-	if err := os.WriteFile(wrapper, []byte("#!/bin/sh\nexec "+culvertd(t)+" \"$@\" --config "+d.config+"\n"), 0o700); err != nil {
+	if err := harness.WriteProgram(wrapper, []byte("#!/bin/sh\nexec "+culvertd(t)+" \"$@\" --config "+d.config+"\n")); err != nil {
 		t.Fatal(err)
 	}
 	script.Env = append(cleanEnv(), "CULVERTD="+wrapper, "XDG_CONFIG_HOME="+login, "PATH="+filepath.Dir(subscriber)+":"+os.Getenv("PATH"))
@@ -231,7 +231,7 @@ func TestTheGreengrassComponentHandsOver(t *testing.T) {
 import notify
 sys.exit(0 if notify.hand_over(sys.argv[1], sys.stdin.buffer.read()) else 1)`
 	wrapper := filepath.Join(shortDir(t), "culvertd")
-	if err := os.WriteFile(wrapper, []byte("#!/bin/sh\nexec "+culvertd(t)+" \"$@\" --config "+d.config+"\n"), 0o700); err != nil {
+	if err := harness.WriteProgram(wrapper, []byte("#!/bin/sh\nexec "+culvertd(t)+" \"$@\" --config "+d.config+"\n")); err != nil {
 		t.Fatal(err)
 	}
 	hand := func(payload string) (string, error) {

@@ -21,7 +21,7 @@ func (o *operatorSite) wrapper(t *testing.T, s *sshServer) string {
 	t.Helper()
 	path := filepath.Join(o.home, "wrapper")
 	text := "#!/bin/sh\nexec '" + culvert(t) + "' ssh --quiet " + strings.Join(s.sshFlags(), " ") + ` "$@"` + "\n"
-	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+	if err := harness.WriteProgram(path, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -132,7 +132,7 @@ func TestAnsibleOpensATunnelAThing(t *testing.T) {
 	for i := range tasks {
 		fmt.Fprintf(&list, "    - raw: echo task %d\n", i)
 	}
-	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
+	if err := harness.WriteProgram(script, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(book, []byte(list.String()), 0o600); err != nil {
@@ -197,7 +197,7 @@ func TestAHolderWhoseFileIsReplaced(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(program+".new", text, 0o700); err != nil {
+		if err := harness.WriteProgram(program+".new", text); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Rename(program+".new", program); err != nil {

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // release is a directory as make packages leaves it, with files of a line each.
@@ -63,7 +65,7 @@ func newMachine(t *testing.T, answers map[string]string) machine {
 		if answer == "" { // it installs, and must be given a file that is whole
 			script = "#!/bin/sh\necho \"" + name + " $*\" >>" + m.done + "\nfor f; do last=$f; done\ncat \"$last\" >>" + m.done + "\n"
 		}
-		if err := os.WriteFile(filepath.Join(m.bin, name), []byte(script), 0o700); err != nil {
+		if err := harness.WriteProgram(filepath.Join(m.bin, name), []byte(script)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -253,7 +255,7 @@ func TestInstallTakesNothingThatCameByAnotherProtocol(t *testing.T) {
 		m := newMachine(t, map[string]string{"dpkg": "amd64"})
 		_ = os.Remove(filepath.Join(m.bin, "curl"))
 		wget := "#!/bin/sh\necho '  Location: " + location + "' >&2\nwhile [ \"$1\" != -O ]; do shift; done\ncp '" + from + "/SHA256SUMS' \"$2\"\n"
-		if err := os.WriteFile(filepath.Join(m.bin, "wget"), []byte(wget), 0o700); err != nil {
+		if err := harness.WriteProgram(filepath.Join(m.bin, "wget"), []byte(wget)); err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range []string{"grep", "sed", "cp"} {
@@ -272,7 +274,7 @@ func TestInstallWithoutARelease(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, map[string]string{"dpkg": "amd64"})
 	_ = os.Remove(filepath.Join(m.bin, "curl"))
-	if err := os.WriteFile(filepath.Join(m.bin, "curl"), []byte("#!/bin/sh\nexit 22\n"), 0o700); err != nil {
+	if err := harness.WriteProgram(filepath.Join(m.bin, "curl"), []byte("#!/bin/sh\nexit 22\n")); err != nil {
 		t.Fatal(err)
 	}
 	out, err := m.install(t, "--dry-run", "culvertd")

@@ -3,12 +3,12 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 func TestAnsibleTakesTheInventory(t *testing.T) {
@@ -21,7 +21,7 @@ func TestAnsibleTakesTheInventory(t *testing.T) {
 	site := newOperatorSite(t, box)
 	script := filepath.Join(site.home, "things")
 	text := fmt.Sprintf("#!/bin/sh\nexec '%s' inventory --user '%s' --online \"$@\"\n", culvert(t), ssh.user)
-	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
+	if err := harness.WriteProgram(script, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
 	out, code := exitCode(t, site.command(t, lister, "-i", script, "--list"))

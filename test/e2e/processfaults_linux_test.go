@@ -18,6 +18,7 @@ import (
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/relay"
 	"github.com/culvert-iot/culvert/sandbox/tunnels"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // kill ends the daemon as the kernel's OOM killer or a watchdog does, and starts it again.
@@ -133,7 +134,7 @@ func TestTheProgramIsReplacedUnderTheDaemon(t *testing.T) {
 		t.Helper()
 		data, err := os.ReadFile(culvertd(t))
 		if err == nil {
-			err = os.WriteFile(program+".new", data, 0o755)
+			err = harness.WriteProgram(program+".new", data)
 		}
 		if err == nil {
 			err = os.Rename(program+".new", program)

@@ -29,7 +29,7 @@ func TestCulvertSSHInThePlaceOfSSH(t *testing.T) {
 	}
 	line := culvert(t) + " ssh -q -F " + config
 	wrapper := filepath.Join(o.home, "wrapper")
-	if err := os.WriteFile(wrapper, []byte("#!/bin/sh\nexec "+culvert(t)+" ssh \"$@\"\n"), 0o700); err != nil {
+	if err := harness.WriteProgram(wrapper, []byte("#!/bin/sh\nexec "+culvert(t)+" ssh \"$@\"\n")); err != nil {
 		t.Fatal(err)
 	}
 	sum := writeRandom(t, filepath.Join(dir, "a"), 1<<20)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/culvert-iot/culvert/sandbox/api"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // TestATunnelThatMayNotBeClosedIsSaidOnce: it costs money, and one line about it is enough.
@@ -54,7 +55,7 @@ func TestCulvertSSHWithoutCredentials(t *testing.T) {
 	o.env = append(o.env, "AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "XDG_RUNTIME_DIR="+o.home)
 	started, program := filepath.Join(o.home, "started"), filepath.Join(o.home, "an-ssh")
 	script := "#!/bin/sh\ncase \"$1\" in -G|-O) ;; *) echo \"$@\" >> " + started + ";; esac\nexec " + requireProgram(t, "ssh") + " \"$@\"\n"
-	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+	if err := harness.WriteProgram(program, []byte(script)); err != nil {
 		t.Fatal(err)
 	}
 	_, errs, code := runSSH(o.culvert(t, "ssh", "--quiet", "--ssh", program, "pi-1", "true"))
