@@ -88,7 +88,7 @@ func Run(ctx context.Context, o Options, report func(*Result)) Report {
 	if c.dialer.Time = o.verify; o.verify == nil {
 		c.dialer.Time = agent.VerifyTime(o.Config)
 	}
-	tlsdial.SetExplain(agent.ExplainClock(o.Config))
+	ctx = tlsdial.WithExplain(ctx, agent.ExplainClock(o.Config))
 	r := Report{Version: version.Get(), Config: o.Config.Path, Thing: o.Config.ThingName, Started: began, Offline: o.Offline, Checks: []*Result{}}
 	for list := range c.sections(ctx) {
 		for _, result := range list {

@@ -56,7 +56,7 @@ func (d *Dialer) dialConnect(ctx context.Context, address string, proxy *url.URL
 func (d *Dialer) connect(ctx context.Context, conn net.Conn, address string, proxy *url.URL) (net.Conn, error) {
 	if proxy.Scheme == "https" {
 		secured := tls.Client(conn, &tls.Config{ServerName: proxy.Hostname(), RootCAs: d.RootCAs, Time: d.Time, MinVersion: tls.VersionTLS12})
-		if err := tlsdial.Explain(secured.HandshakeContext(ctx)); err != nil {
+		if err := tlsdial.Explain(ctx, secured.HandshakeContext(ctx)); err != nil {
 			return nil, d.proxyError(proxy, address, "TLS with the proxy failed", d.tlsHint(err), roots.Explain(causeOf(ctx, err), d.RootCAs))
 		}
 		conn = secured

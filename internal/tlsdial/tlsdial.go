@@ -42,9 +42,22 @@ var (
 // A time that is not the clock's may be why a certificate has expired, and only who set tls.Config.Time knows that.
 func SetExplain(f func(error) error) { more.Store(&f) }
 
-// Explain returns what the function given to SetExplain makes of a handshake's error.
-func Explain(err error) error {
-	if f := more.Load(); f != nil && err != nil {
+// WithExplain is SetExplain for the handshakes of one context, which f alone explains.
+func WithExplain(ctx context.Context, f func(error) error) context.Context {
+	return context.WithValue(ctx, explainKey{}, f)
+}
+
+type explainKey struct{}
+
+// Explain returns what the function given to WithExplain, or else to SetExplain, makes of a handshake's error.
+func Explain(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if f, ok := ctx.Value(explainKey{}).(func(error) error); ok {
+		return f(err)
+	}
+	if f := more.Load(); f != nil {
 		return (*f)(err)
 	}
 	return err
@@ -150,7 +163,7 @@ func handshake(ctx context.Context, config *tls.Config, dial func(context.Contex
 		if cause := context.Cause(limited); errors.Is(cause, errSilent) {
 			err = cause
 		}
-		return nil, Explain(clean.Error(err)) // it may quote the names of any certificate
+		return nil, Explain(ctx, clean.Error(err)) // it may quote the names of any certificate
 	}
 	return secured, nil
 }
