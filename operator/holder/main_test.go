@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -75,7 +76,8 @@ func runHolder(text string) error {
 type site struct {
 	*sandbox.Sandbox
 
-	dir string
+	dir  string
+	away atomic.Bool // the device answers no notification
 }
 
 func newSite(t *testing.T) *site {
@@ -89,10 +91,12 @@ func newSite(t *testing.T) *site {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var devices sync.WaitGroup
-	box.Store.OnNotify(func(_ string, n tunnels.Notify) {
-		devices.Go(func() { runDevice(ctx, box, n.ClientAccessToken) })
-	})
 	s := &site{Sandbox: box, dir: shortDir(t)}
+	box.Store.OnNotify(func(_ string, n tunnels.Notify) {
+		if !s.away.Load() {
+			devices.Go(func() { runDevice(ctx, box, n.ClientAccessToken) })
+		}
+	})
 	t.Cleanup(func() {
 		list, _, _ := holder.All(s.dir, "")
 		for _, h := range list {
