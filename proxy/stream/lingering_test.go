@@ -129,7 +129,7 @@ func (l limitedTarget) Read(p []byte) (int, error) {
 	return 0, errTooLong
 }
 
-// The operator is told of a service's limit as such, not as the application's reset.
+// When a service's own limit ends a connection, the operator sees that limit, and not a reset by the application.
 func TestATargetsOwnLimitIsToldToThePeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		target, _, says := newOneWay()
