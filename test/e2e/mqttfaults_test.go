@@ -280,7 +280,11 @@ func TestTheClockIsWrongAtBoot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := broker.Start(broker.Config{Listen: address, Certificate: cert, ClientCAs: ca.Pool(), Thing: pki.Thing})
+		var b *broker.Broker
+		poll(10*time.Second, func() bool { // a program that was just being started may still hold the closed socket
+			b, err = broker.Start(broker.Config{Listen: address, Certificate: cert, ClientCAs: ca.Pool(), Thing: pki.Thing})
+			return !errors.Is(err, syscall.EADDRINUSE)
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
