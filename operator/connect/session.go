@@ -213,10 +213,8 @@ func (s *session) publish(source *proxy.Source) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if source != nil {
-		select {
-		case <-source.Done():
+		if hasEnded(source) {
 			return // it has been unpublished already
-		default:
 		}
 		s.since = time.Now()
 		if s.redials++; s.redials > 1 {
@@ -248,13 +246,14 @@ func (s *session) wasUp() bool {
 // ready waits for a source that is connected.
 func (s *session) ready(ctx context.Context) (*proxy.Source, error) { return s.readyAfter(ctx, nil) }
 
-// readyAfter waits for a websocket that replaces old.
+// readyAfter waits for a websocket that replaces old. One that has ended does not count, although the session may not
+// know it yet: who comes because of its end would learn that all is well.
 func (s *session) readyAfter(ctx context.Context, old *proxy.Source) (*proxy.Source, error) {
 	for {
 		s.mu.Lock()
 		source, change := s.source, s.change
 		s.mu.Unlock()
-		if source != nil && source != old {
+		if source != nil && source != old && !hasEnded(source) {
 			return source, nil
 		}
 		select {
@@ -264,6 +263,15 @@ func (s *session) readyAfter(ctx context.Context, old *proxy.Source) (*proxy.Sou
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
+	}
+}
+
+func hasEnded(source *proxy.Source) bool {
+	select {
+	case <-source.Done():
+		return true
+	default:
+		return false
 	}
 }
 
