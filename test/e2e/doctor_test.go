@@ -150,6 +150,28 @@ func openProxy(t *testing.T, box *sandbox.Sandbox) string {
 	return server.URL
 }
 
+// frontTLS starts the sandbox's API with TLS under another name, and returns its URL.
+func frontTLS(t *testing.T, box *sandbox.Sandbox, name string) string {
+	t.Helper()
+	target, err := url.Parse(box.APIURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := box.CA.Server(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }})
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "https://" + net.JoinHostPort(name, port)
+}
+
 // serveTLS starts a server that does handshakes, and returns its address.
 func serveTLS(t *testing.T, cert tls.Certificate, err error) string {
 	t.Helper()
@@ -309,6 +331,7 @@ func TestDoctorFindsTheCause(t *testing.T) {
 		{"calls must come through one VPC endpoint", "pi-1", caller(registry.Caller{Depends: depends("iot:OpenTunnel", "aws:SourceVpce", "vpce-1")}), nil, "permissions", doctor.Skipped, "see the line endpoint"},
 		{"the endpoint is on this machine", "pi-1", nil, nil, "endpoint", doctor.OK, "127.0.0.1 is this machine"},
 		{"a web proxy is on the way", "pi-1", nil, []string{"AWS_ENDPOINT_URL_IOTSECURETUNNELING=" + strings.Replace(box.APIURL, "127.0.0.1", "tunnels.invalid", 1), "NO_PROXY=", "HTTP_PROXY=" + openProxy(t, box)}, "endpoint", doctor.Skipped, "calls to tunnels.invalid go through the web proxy 127.0.0.1"},
+		{"a web proxy is on the way of TLS", "pi-1", nil, []string{"AWS_ENDPOINT_URL_IOTSECURETUNNELING=" + frontTLS(t, box, "tunnels.invalid"), "NO_PROXY=", "HTTPS_PROXY=http://user:secret@" + startWebProxy(t).address}, "endpoint", doctor.Skipped, "calls to tunnels.invalid go through the web proxy http://127.0.0.1"},
 		{"the VPC endpoint's policy forbids ListTunnels", "pi-1", func() {
 			if err := box.API.Fail(api.Fault{Operation: "ListTunnels", Type: "AccessDeniedException", Status: http.StatusForbidden, Message: "User: x is not authorized to perform: iot:ListTunnels because no VPC endpoint policy allows the iot:ListTunnels action"}); err != nil {
 				t.Fatal(err)
