@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -95,8 +97,10 @@ func (p *program) dispatch(args []string) error {
 func (p *program) unknownCommand(name string) error {
 	names := slices.Sorted(maps.Keys(p.commands()))
 	advice := "the commands are " + strings.Join(names, ", ")
-	if strings.ContainsAny(name, "./") { // a configuration without its option
-		advice = fmt.Sprintf(meant, " --config "+name)
+	if strings.ContainsAny(name, "./") { // a file without its option
+		advice = fmt.Sprintf(meant, fileOption("", name))
+	} else if slices.Contains([]string{"start", "stop", "restart", "reload"}, name) {
+		advice = "the system does that: sudo " + fmt.Sprintf(cmp.Or(manager().verb, "systemctl %s culvertd"), name)
 	} else if guess := suggest.Nearest(name, names); guess != "" {
 		advice = fmt.Sprintf(meant, " "+guess)
 	} else if slices.Contains([]string{"connect", "ssh", "demo", "sandbox", "proxy"}, name) {
@@ -107,6 +111,18 @@ func (p *program) unknownCommand(name string) error {
 
 // meant asks whether the rest of the command line should have been another.
 const meant = "did you mean culvertd%s?"
+
+// fileOption is the command line that reads a file whose option was left out. command is "" if that was left out, too.
+func fileOption(command, path string) string {
+	switch end := filepath.Ext(path); {
+	case end == ".toml":
+	case command == "init", command == "" && end == ".tar":
+		return " init --bundle " + path
+	case command == "notify", command == "" && end == ".json":
+		return " notify <" + path
+	}
+	return strings.TrimSuffix(" "+command, " ") + " --config " + path
+}
 
 // parse reads a command's options. done reports that help was asked for and shown.
 func (p *program) parse(flags *flag.FlagSet, args []string) (done bool, err error) {
@@ -126,7 +142,9 @@ func (p *program) parse(flags *flag.FlagSet, args []string) (done bool, err erro
 	case flags.NArg() > 0:
 		advice := optionsHint(flags)
 		if strings.ContainsAny(flags.Arg(0), "./") && flags.Lookup("config") != nil { // as in unknownCommand
-			advice = fmt.Sprintf(meant, " "+flags.Name()+" --config "+flags.Arg(0))
+			advice = fmt.Sprintf(meant, fileOption(flags.Name(), flags.Arg(0)))
+		} else if flags.Lookup("watch") != nil && strings.Trim(flags.Arg(0), "0123456789") == "" { // as watch(1) has it
+			advice = "--watch takes no number: it shows the state every 2 seconds"
 		}
 		return false, hint.Wrap(&usageError{fmt.Sprintf("%s takes no argument %q", flags.Name(), flags.Arg(0))}, advice)
 	}
@@ -152,7 +170,9 @@ func wrongOption(flags *flag.FlagSet, arg string, err error) error {
 	guess := suggest.Nearest(name, names)
 	if len(name) == 1 { // a short form: culvertd has none
 		dashes = "-"
-		if i := slices.IndexFunc(names, func(n string) bool { return strings.HasPrefix(n, name) }); i >= 0 {
+		if strings.EqualFold(name, "v") {
+			guess = "version"
+		} else if i := slices.IndexFunc(names, func(n string) bool { return strings.HasPrefix(n, name) }); i >= 0 {
 			guess = names[i]
 		}
 	}
