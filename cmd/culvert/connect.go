@@ -31,9 +31,9 @@ func newConnectCommand() *cobra.Command {
 			"It uses the tunnel that other commands of yours hold, an open one without a source, " +
 			"or opens one, and waits for the device. " + sharingHelp + "\n\n" +
 			"With -- COMMAND it runs the command instead of waiting to be interrupted, passes signals on " +
-			"to it, and exits with its exit code, or 128 + n if signal n ended it. The command finds the " +
-			"first service in CULVERT_ADDRESS, CULVERT_HOST and CULVERT_PORT, and each in " +
-			"CULVERT_SERVICE_ADDRESS and so on, with the service's name in capitals.\n\n" +
+			"to it, and exits with its exit code, or 128 + n if signal n ended it. In its environment " +
+			"CULVERT_ADDRESS, CULVERT_HOST and CULVERT_PORT say where the first service is; for a service " +
+			"HTTP, CULVERT_HTTP_ADDRESS and so on do.\n\n" +
 			"With --stdio the one service is standard input and output, as ProxyCommand of ssh " +
 			"wants it; see culvert ssh-config.\n\n" + exitCodesHelp,
 		Example: "  culvert connect pi-1                      # SSH on a free port\n" +

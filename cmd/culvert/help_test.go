@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // TestEveryCommandHelps: -h and --version work everywhere; help fits 80 columns and has an example.
@@ -45,5 +47,40 @@ func TestEveryCommandHelps(t *testing.T) {
 				t.Errorf("%s has no example", name)
 			}
 		}
+	}
+}
+
+// TestHelpShowsDefaultsAsTheyAreTyped: the time of a flag is one that it takes.
+func TestHelpShowsDefaultsAsTheyAreTyped(t *testing.T) {
+	for value, want := range map[time.Duration]string{
+		10 * time.Second: "10s", 30 * time.Second: "30s", 90 * time.Second: "1m30s", time.Minute: "1m", 10 * time.Minute: "10m",
+		90 * time.Minute: "1h30m", 12 * time.Hour: "12h", 20*time.Hour + 30*time.Second: "20h0m30s", 100 * time.Millisecond: "100ms",
+	} {
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		flags.Duration("time", value, "")
+		if got := defaultText(flags.Lookup("time")); got != want {
+			t.Errorf("%v: %s, want %s", value, got, want)
+		}
+	}
+}
+
+// TestHelpOfFlags: each has one default at most, and what is culvert's own business is not shown.
+func TestHelpOfFlags(t *testing.T) {
+	for _, c := range newRoot().Commands() {
+		var out, errs bytes.Buffer
+		if run([]string{c.Name(), "--help"}, &out, &errs); c.Hidden {
+			continue
+		}
+		// A flag's text begins after the last flag's name.
+		for text := range strings.SplitSeq(out.String(), "\n  ") {
+			if strings.Count(strings.Join(strings.Fields(text), " "), "(default ") > 1 {
+				t.Errorf("culvert %s: two defaults:\n%s", c.Name(), text)
+			}
+		}
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Hidden && strings.Contains(out.String(), "--"+f.Name+"\n") {
+				t.Errorf("culvert %s shows --%s, which is hidden", c.Name(), f.Name)
+			}
+		})
 	}
 }

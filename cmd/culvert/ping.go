@@ -44,8 +44,8 @@ func newPingCommand() *cobra.Command {
 			"A device answers if mqtt.answer_pings is on and its policy allows iot:Publish and iot:RetainPublish on " +
 			"topic/culvert/THING/pong. The caller needs iot:GetRetainedMessage on the same topic to read it.\n\n" +
 			"A message that does not reach the device counts as lost, with a line that says why, and the next one follows. " +
-			"Only what waiting cannot change ends ping at its first message: there is no such thing, or no permission, or " +
-			"no credentials.\n\n" +
+			"ping stops at its first message only if the thing does not exist, or if credentials or a permission are " +
+			"missing.\n\n" +
 			"Exit codes: 0 the device answered, 1 it did not, 2 something else is wrong.",
 		Example: "  culvert ping pi-1\n" +
 			"  culvert ping -c 1 -q pi-1 && culvert ssh pi-1",

@@ -58,7 +58,7 @@ func (o *reachOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.fresh, "new", false, "open a tunnel even if there is one, and keep it to this command")
 	f.BoolVar(&o.takeOver, "take-over", false, "use an open tunnel even if another source is connected to it, and end that session")
 	f.DurationVar(&o.lifetime, "lifetime", 12*time.Hour, "`time` that an opened tunnel lasts at most, in whole minutes")
-	f.DurationVar(&o.wait, "wait", connect.DefaultWait, "`time` to wait for the device; a device that AWS IoT knows to be away is waited for only if this is given")
+	f.DurationVar(&o.wait, "wait", connect.DefaultWait, "`time` to wait for the device; one that AWS IoT knows to have left more than a minute ago is waited for only if this is given")
 	f.BoolVarP(&o.isQuiet, "quiet", "q", false, "say nothing but errors")
 	o.registerWay(f)
 }

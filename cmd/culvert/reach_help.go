@@ -22,9 +22,10 @@ var sharingHelp = func() string {
 	if !holder.Supported {
 		return "Nothing is shared on this system. " + own
 	}
-	return "A background process holds the tunnel for later commands. --persist after the last one it ends, and closes the " +
-		"tunnel if a command opened it; culvert tunnels lists held tunnels. With --no-share, --new or --debug the command " +
-		"has a tunnel to itself: at its end it closes one that it opened, and leaves one that it found open."
+	return "A background process holds the tunnel for later commands. When no command has used the tunnel for --persist, " +
+		"the process ends. It closes the tunnel if one of your commands opened it. culvert tunnels lists held tunnels. With " +
+		"--no-share, --new or --debug the command has a tunnel to itself: at its end it closes one that it opened, and leaves " +
+		"one that it found open."
 }()
 
 // reachHelp gives a command a help text for 80 columns: its long text wrapped, and each flag above its explanation.
@@ -57,13 +58,16 @@ func wrapLong(cmd *cobra.Command) {
 // printFlags writes each flag with its explanation below it, for 80 columns.
 func printFlags(w io.Writer, flags *pflag.FlagSet) {
 	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
 		name, text := pflag.UnquoteUsage(f)
 		short := "    "
 		if f.Shorthand != "" {
 			short = "-" + f.Shorthand + ", "
 		}
 		fmt.Fprintf(w, "%s\n", strings.TrimRight(fmt.Sprintf("  %s--%s %s", short, f.Name, name), " "))
-		if !slices.Contains([]string{"", "false", "0", "0s", "[]"}, f.DefValue) {
+		if !slices.Contains([]string{"", "false", "0", "0s", "[]"}, f.DefValue) && !strings.Contains(text, "(default ") {
 			text += " (default " + defaultText(f) + ")"
 		}
 		fmt.Fprint(w, textwrap.Hanging("          ", text, helpWidth))
@@ -75,7 +79,10 @@ func defaultText(f *pflag.Flag) string {
 	if f.Value.Type() != "duration" {
 		return f.DefValue
 	}
-	text := strings.TrimSuffix(f.DefValue, "0s")
+	text := f.DefValue
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
 	if strings.HasSuffix(text, "h0m") {
 		text = strings.TrimSuffix(text, "0m")
 	}
