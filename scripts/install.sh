@@ -79,7 +79,8 @@ choose() {
     esac
     return
   fi
-  if have apk; then
+  # OpenWrt has an apk, too, and other packages.
+  if have apk && [ ! -e /etc/rc.common ]; then
     kind=apk
     arch=$(apk --print-arch)
     case $arch in
@@ -174,20 +175,74 @@ place() {
   mv -f "$2.new" "$2"
 }
 
+# add_user makes the user and the group that the daemon runs as, as the packages do.
+add_user() {
+  have useradd || have adduser || fail 'useradd or adduser is needed, for the user that the daemon runs as: nothing was installed'
+  if ! grep -q '^culvert:' /etc/group; then
+    if have groupadd; then groupadd --system culvert; else addgroup -S culvert; fi
+  fi
+  if ! grep -q '^culvert:' /etc/passwd; then
+    if have useradd; then
+      useradd --system --gid culvert --home-dir /var/lib/culvert --no-create-home --shell /usr/sbin/nologin --comment Culvert culvert
+    else
+      adduser -S -D -H -G culvert -h /var/lib/culvert -s /sbin/nologin -g Culvert culvert
+    fi
+  fi
+}
+
 # without_manager unpacks a tarball into /usr/local, for systems without a package manager that is known here.
 without_manager() {
   (cd "$work" && tar -xzf "$name")
   dir=$work/${name%.tar.gz}
-  place "$dir/$program" "/usr/local/bin/$program" 0755
-  [ "$program" = culvertd ] || return 0
-  mkdir -p /etc/culvert
-  [ -e /etc/culvert/culvertd.toml ] || place "$dir/minimal.toml" /etc/culvert/culvertd.toml 0640
-  cat <<'TEXT'
-culvertd is in /usr/local/bin, and its least configuration in /etc/culvert. Nothing starts it yet: this system's way to
-start services is not known here. The tarball has a unit for systemd and a script for OpenRC. Next:
+  if [ "$program" = culvertd ]; then with_service; else place "$dir/$program" "/usr/local/bin/$program" 0755; fi
+}
 
-  sudo culvertd init     # asks for the thing's name, the endpoint and the certificate
-TEXT
+# with_service installs the daemon, and what starts it under the service manager that "culvertd init" finds.
+with_service() {
+  for file in service openrc init; do
+    sed 's,/usr/bin/culvertd,/usr/local/bin/culvertd,' "$dir/culvertd.$file" >"$dir/culvertd.$file.local"
+  done
+  group=culvert start=
+  if have systemctl; then
+    start='systemctl restart culvertd'
+    add_user
+    place "$dir/culvertd.service.local" /usr/local/lib/systemd/system/culvertd.service 0644
+    if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+  elif have rc-service; then
+    start='rc-service culvertd restart'
+    add_user
+    place "$dir/culvertd.openrc.local" /etc/init.d/culvertd 0755
+  else
+    group= # it runs as root
+    if [ -e /etc/rc.common ]; then
+      start='/etc/init.d/culvertd restart'
+      place "$dir/culvertd.init.local" /etc/init.d/culvertd 0755
+    else
+      for file in service openrc init; do place "$dir/culvertd.$file.local" "/usr/local/share/culvertd/culvertd.$file" 0644; done
+    fi
+  fi
+  place "$dir/culvertd" /usr/local/bin/culvertd 0755
+
+  next="/usr/local/bin/culvertd init     # asks for the thing's name, the endpoint and the certificate"
+  if [ ! -e /etc/culvert ]; then
+    mkdir -p /etc/culvert
+    chmod 0750 /etc/culvert
+    [ -z "$group" ] || chgrp "$group" /etc/culvert
+  fi
+  if [ ! -e /etc/culvert/culvertd.toml ]; then
+    place "$dir/minimal.toml" /etc/culvert/culvertd.toml 0640
+    [ -z "$group" ] || chgrp "$group" /etc/culvert/culvertd.toml
+  elif [ -n "$start" ]; then
+    status=0
+    /usr/local/bin/culvertd check --offline >/dev/null 2>&1 || status=$?
+    [ "$status" -gt 1 ] || next="$start     # to run this version" # 1 is a finding that the daemon works with
+  fi
+  echo 'culvertd is in /usr/local/bin, and its configuration in /etc/culvert.'
+  if [ -z "$start" ]; then
+    echo "No service manager that is known here was found, so nothing starts it yet. /usr/local/share/culvertd has a unit for
+systemd and scripts for OpenRC and procd; the daemon itself is started with: /usr/local/bin/culvertd"
+  fi
+  printf 'Next:\n\n  sudo %s\n' "$next"
 }
 
 work=$(mktemp -d)
