@@ -6,35 +6,19 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"testing"
 )
 
 // apk runs other scripts at an upgrade than at an installation. Without them an upgraded device keeps the old program.
 func TestAnUpgradeOfAnAPKRunsScripts(t *testing.T) {
 	t.Parallel()
-	nfpm, err := filepath.Abs("../../bin/nfpm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(nfpm); err != nil {
-		t.Skip("there is no bin/nfpm: make bin/nfpm")
-	}
-	dir := t.TempDir()
-	for _, name := range []string{"culvertd", "culvertd.8.gz", "culvertd.toml.5.gz", "NOTICES-culvertd.txt", "culvertd.cdx.json"} {
-		write(t, filepath.Join(dir, name), "")
-	}
-	file := filepath.Join(dir, "culvertd.apk")
-	run(t, []string{"BIN=" + dir, "SHARE=" + dir, "ARCH=amd64", "VERSION=1.2.3", "SOURCE_DATE_EPOCH=0"}, nfpm,
-		"package", "--config", "configs/packaging/culvertd.yaml", "--packager", "apk", "--target", file)
-
 	// Its parts are compressed tar archives, one after the other, and only the last one has an end.
-	packed, err := os.Open(file)
+	f, err := os.Open(packed(t, "apk"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer packed.Close()
-	plain, err := gzip.NewReader(packed)
+	defer f.Close()
+	plain, err := gzip.NewReader(f)
 	if err != nil {
 		t.Fatal(err)
 	}
