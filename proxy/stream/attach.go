@@ -91,7 +91,7 @@ func (m *mux) resumed(c *connection, r *resume.Record, w resume.Conn) {
 		m.refuse(c, resume.Record{Type: resume.Gone, Reason: m.resume.Fate(r.ID)})
 		return
 	}
-	if !was.detached && was.res.Overtaken(r) {
+	if was.res.Overtaken(r) {
 		// The source has given this websocket up, and it was slow to say so.
 		m.cfg.Logger.Debug("late attachment ignored", "service", s.name)
 		c.end(aborted, true)
