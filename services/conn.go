@@ -27,14 +27,15 @@ type conn struct {
 	err     error // of the one Close
 }
 
-func newConn(c net.Conn, s Service, release func()) *conn {
+// newConn wraps a connection that was opened age ago.
+func newConn(c net.Conn, s Service, age time.Duration, release func()) *conn {
 	w := &conn{Conn: c, target: s.Target(), release: release}
 	if s.IdleTimeout > 0 {
 		w.idle = &idleTimer{err: &IdleError{Service: s.Name, After: s.IdleTimeout}}
 		w.idle.start(s.IdleTimeout, w.expire)
 	}
 	if s.MaxDuration > 0 {
-		w.life = time.AfterFunc(s.MaxDuration, func() {
+		w.life = time.AfterFunc(max(s.MaxDuration-age, 0), func() {
 			w.over.Store(&DurationError{Service: s.Name, After: s.MaxDuration})
 			w.expire()
 		})

@@ -229,7 +229,7 @@ func (endless) Write(p []byte) (int, error) { return len(p), nil }
 func (endless) Close() error                { return nil }
 
 func TestReadAndWriteAllocateNothing(t *testing.T) {
-	c := newConn(endless{}, Service{Name: "a", IdleTimeout: time.Hour}, func() {})
+	c := newConn(endless{}, Service{Name: "a", IdleTimeout: time.Hour}, 0, func() {})
 	defer c.Close()
 	p := make([]byte, 4096)
 	if n := testing.AllocsPerRun(1000, func() { _, _ = c.Read(p); _, _ = c.Write(p) }); n != 0 {
@@ -238,7 +238,7 @@ func TestReadAndWriteAllocateNothing(t *testing.T) {
 }
 
 func BenchmarkReadUnderAnIdleTimeout(b *testing.B) {
-	c := newConn(endless{}, Service{Name: "a", IdleTimeout: time.Hour}, func() {})
+	c := newConn(endless{}, Service{Name: "a", IdleTimeout: time.Hour}, 0, func() {})
 	defer c.Close()
 	p := make([]byte, 64512)
 	b.SetBytes(int64(len(p)))

@@ -59,18 +59,18 @@ func (t *Table) Dial(ctx context.Context, name string) (net.Conn, error) {
 		}
 		return nil, err
 	}
-	return newConn(c, s, func() { t.release(name) }), nil
+	return newConn(c, s, 0, func() { t.release(name) }), nil
 }
 
-// Adopt takes a connection to the service of that name that was made elsewhere: it counts against the service's limit, even
-// above it, and has the service's timeouts from now on. It fails where the service is gone or switched off; the
-// connection is left to the caller then.
-func (t *Table) Adopt(name string, c net.Conn) (net.Conn, error) {
+// Adopt takes a connection to the service of that name that was made elsewhere, age ago: it counts against the service's
+// limit, even above it, and has the service's timeouts from now on, but of its max_duration only what is left. It fails
+// where the service is gone or switched off; the connection is left to the caller then.
+func (t *Table) Adopt(name string, c net.Conn, age time.Duration) (net.Conn, error) {
 	s, err := t.adopt(name)
 	if err != nil {
 		return nil, err
 	}
-	return newConn(c, s, func() { t.release(name) }), nil
+	return newConn(c, s, age, func() { t.release(name) }), nil
 }
 
 // connect tries every address of the service until one accepts or the time is over.

@@ -3,6 +3,7 @@ package services
 import (
 	"errors"
 	"io"
+	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -74,4 +75,31 @@ func TestAConnectionThatIsClosedBeforeItsMaxDurationHasNotExpired(t *testing.T) 
 			t.Errorf("expired: %v", err)
 		}
 	})
+}
+
+func TestAConnectionThatIsAdoptedHasTheRestOfItsMaxDuration(t *testing.T) {
+	for name, c := range map[string]struct{ age, left time.Duration }{
+		"a new one":                      {0, time.Hour},
+		"one of an earlier process":      {45 * time.Minute, 15 * time.Minute},
+		"one whose time is over":         {time.Hour, 0},
+		"one whose limit is shorter now": {90 * time.Minute, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				table := NewTable([]Service{{Name: "a", MaxDuration: time.Hour}})
+				one, far := net.Pipe()
+				defer far.Close()
+				near, err := table.Adopt("a", one, c.age)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer near.Close()
+				start := time.Now()
+				_, err = near.Read(make([]byte, 1))
+				if _, ok := errors.AsType[*DurationError](err); !ok || time.Since(start) != c.left {
+					t.Errorf("it ends after %v with %v, want after %v", time.Since(start), err, c.left)
+				}
+			})
+		})
+	}
 }

@@ -126,7 +126,7 @@ func (m *Manager) takeOne(v proxy.Saved, socket *os.File) error {
 		resetFile(socket)
 		return err
 	}
-	target, err := m.cfg.Services.Adopt(v.Service, conn)
+	target, err := m.cfg.Services.Adopt(v.Service, conn, v.Age)
 	if err == nil {
 		err = m.cfg.resume.TakeOver(v, target, m.journal.adopted(m.log), m.log)
 		conn = target

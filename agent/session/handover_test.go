@@ -8,11 +8,13 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/culvert-iot/culvert/proxy"
+	"github.com/culvert-iot/culvert/services"
 )
 
 // adopted is a TCP connection as the last process leaves it: its end here, and the target's.
@@ -46,7 +48,7 @@ func leftBehind(t *testing.T, n int) []byte {
 	var left handedOver
 	left.Identity.Address.Instance[0], left.Identity.Address.Accepted = 1, 1
 	for i := range n {
-		c := proxy.Saved{Service: "SSH", Began: time.Now()}
+		c := proxy.Saved{Service: "SSH"}
 		c.Stream.Version, c.Stream.Window = 1, 64<<10
 		c.Stream.ID[0] = byte(i + 1)
 		left.Connections = append(left.Connections, c)
@@ -136,6 +138,76 @@ func TestTheHandOverComesInTime(t *testing.T) {
 		}
 		pass(time.Minute)
 	})
+}
+
+// aged makes all connections of a state that old. Less than nothing: as a version wrote it that knew no age.
+func aged(t *testing.T, state []byte, age time.Duration) []byte {
+	t.Helper()
+	var left map[string]any
+	if err := json.Unmarshal(state, &left); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range left["Connections"].([]any) {
+		if c := c.(map[string]any); age < 0 {
+			delete(c, "Age")
+		} else {
+			c["Age"] = age
+		}
+	}
+	state, err := json.Marshal(left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
+
+// A limit of the owner does not begin again because the daemon is restarted.
+func TestTheMaxDurationGoesOnInTheNextProcess(t *testing.T) {
+	for name, c := range map[string]struct {
+		age   time.Duration
+		lives bool
+	}{
+		"not over yet":              {time.Minute, true},
+		"over":                      {time.Hour, false},
+		"of an unknown, older kind": {-1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			f, far := adopted(t)
+			var kept handedOver
+			m := w.manager(resumable, func(cfg *Config) {
+				cfg.Services = services.NewTable([]services.Service{{Name: "SSH", MaxDuration: time.Hour}})
+				cfg.HandOver = HandOver{
+					Limit: 8, State: aged(t, leftBehind(t, 1), c.age), Sockets: []*os.File{f},
+					Put: func(state []byte, _ []*os.File) error { return json.Unmarshal(state, &kept) },
+				}
+			})
+			start := time.Now()
+			if _, err := m.Resume(); err != nil {
+				t.Fatal(err)
+			}
+			if !c.lives {
+				_ = far.SetReadDeadline(time.Now().Add(10 * time.Second))
+				if _, err := far.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+					t.Errorf("the target hears %v, want a reset", err)
+				}
+			}
+			w.close(m)
+			if !c.lives {
+				if lines := w.logs.lines("connection closed"); len(lines) != 1 || !strings.Contains(lines[0], "reason=max_duration") {
+					t.Errorf("the log does not say why it ended:\n%s", w.logs)
+				}
+				return
+			}
+			if len(kept.Connections) != 1 {
+				t.Fatalf("%d connections are kept for the process after it:\n%s", len(kept.Connections), w.logs)
+			}
+			least := max(c.age, 0)
+			if age := kept.Connections[0].Age; age <= least || age > least+time.Since(start) {
+				t.Errorf("the process after it is told %v, want %v and what this one took", age, least)
+			}
+		})
+	}
 }
 
 // The store may have lost the state, or the last process may have died before it was put.

@@ -110,7 +110,8 @@ func (c *connection) connect(ctx context.Context, m *mux, service string) {
 
 // attach gives the connection its target.
 func (c *connection) attach(target net.Conn) {
-	c.target, c.inbox.progress = target, time.Now()
+	now := time.Now()
+	c.target, c.inbox.progress, c.watch.opened = target, now, now
 	c.polling = true
 	boundBuffers(target)
 	c.resetOnExit(!c.half.closed)

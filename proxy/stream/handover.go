@@ -23,7 +23,7 @@ type Saved struct {
 	Closed   bool   // the target was told so
 	First    Reason // which of them ended first
 	In, Out  uint64
-	Began    time.Time
+	Age      time.Duration // since its target was reached, while a process had it: no clock that is set changes it
 	Resumed  int
 	Detached time.Duration
 }
@@ -79,7 +79,7 @@ func (c *connection) quiesce(deadline time.Time) bool {
 func (c *connection) save() Saved {
 	v := Saved{
 		Service: c.s.name, Stream: c.res.Save(), Told: c.half.told, Ended: c.half.ended, Closed: c.half.closed, First: c.half.first,
-		In: c.in, Out: c.out, Began: c.began, Resumed: c.resumed, Detached: c.away,
+		In: c.in, Out: c.out, Age: c.watch.before + time.Since(c.watch.opened), Resumed: c.resumed, Detached: c.away,
 	}
 	for _, b := range c.inbox.chunks {
 		v.Inbox = append(v.Inbox, b.b[b.done:]...)
@@ -97,12 +97,13 @@ func TakeOver(registry *resume.Registry, v Saved, target net.Conn, observer Obse
 	m := newMux(Config{Transport: noTransport{}, Resume: registry, Logger: log})
 	m.ended, m.mute = true, true
 	s := &stream{service: v.Service, name: v.Service, form: V3, conns: make(map[uint32]*connection), records: true, keeps: true}
-	c := &connection{mu: m.mu, m: m, s: s, id: 1, began: v.Began, observer: observer, running: 1}
+	c := &connection{mu: m.mu, m: m, s: s, id: 1, observer: observer, running: 1}
 	c.inbox.conn = c
 	c.member = member{conn: c, overhead: overhead(c)}
 	c.served.L = m.mu
 	c.res, c.carried, c.detached, c.seen = res, true, true, true
 	c.half = half{told: v.Told, ended: v.Ended, closed: v.Closed, first: v.First}
+	c.watch.before = v.Age
 	c.in, c.out, c.resumed, c.away = v.In, v.Out, v.Resumed, v.Detached
 
 	registry.Lock()

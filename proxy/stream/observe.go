@@ -75,7 +75,8 @@ type Observer func(Opened) func(Closed)
 type watched struct {
 	reason Reason
 	err    error
-	opened time.Time
+	opened time.Time     // when this process got the target
+	before time.Duration // how long other processes had it
 	closed func(Closed)
 }
 
@@ -110,7 +111,6 @@ func (c *connection) tellOpened() {
 	if c.observer == nil {
 		return
 	}
-	c.watch.opened = time.Now()
 	c.mu.Lock() // it may move to another websocket meanwhile
 	opened := Opened{Service: c.s.name, Stream: c.s.id, Connection: c.id, Form: c.s.form, Target: c.target}
 	c.mu.Unlock()
