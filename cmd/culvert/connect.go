@@ -45,7 +45,7 @@ func newConnectCommand() *cobra.Command {
 			if len(args) == 0 {
 				return usagef(cmd, "which thing?")
 			}
-			list, err := parseLocals(args[1:], o.bind)
+			list, err := parseLocals(args[1:], o.bind, o.stdio || o.handover)
 			if err != nil {
 				return usagef(cmd, "%w", err)
 			}
@@ -95,8 +95,37 @@ type local struct {
 // ports matches the argument of ssh's -L.
 var ports = regexp.MustCompile(`^[0-9]+:([a-zA-Z0-9.-]+:)?[0-9]+$`)
 
-// parseLocals reads SERVICE, SERVICE=PORT and SERVICE=HOST:PORT.
-func parseLocals(args []string, bind string) ([]local, error) {
+// misspelt explains an argument that another program would read otherwise; nil if there is nothing to say. It must not cost
+// a tunnel to a service that does not exist. Names may be numbers and end with a colon and a number: SERVICE=HOST:PORT and
+// SERVICE=PORT are the ways to say that one is meant.
+func misspelt(arg, bind string, stdio bool) error {
+	isPort := func(text string) bool {
+		_, err := strconv.ParseUint(text, 10, 16)
+		return err == nil
+	}
+	name, where, given := strings.Cut(arg, "=")
+	first, last := strings.Index(arg, ":"), strings.LastIndex(arg, ":")
+	switch {
+	case strings.Contains(arg, ","): // as in culvert proxy
+		return fmt.Errorf("%q: each service is a word of its own: write %s", arg, strings.Join(strings.FieldsFunc(arg, func(r rune) bool { return r == ',' }), " "))
+	case isPort(arg) && stdio:
+		return fmt.Errorf("%q is a port, not a service: name a service, such as %s", arg, defaultService)
+	case isPort(arg):
+		return fmt.Errorf("%q is a port, not a service: write SERVICE=%s, such as SSH=%s", arg, arg, arg)
+	case isPort(name) && isPort(where):
+		return hint.Wrapf(fmt.Errorf("%q is a port, not a service: write SERVICE=%s, such as SSH=%s", name, where, where),
+			"for a service that is called %s write %s=%s", name, name, net.JoinHostPort(bind, where))
+	case !given && ports.MatchString(arg):
+		return fmt.Errorf("%q looks like ssh's -L: write SERVICE=%s; the device's [services] says where the service is", arg, arg[:first])
+	case !given && !stdio && first > 0 && isPort(arg[last+1:]):
+		return hint.Wrapf(fmt.Errorf("%q would be the whole name of a service: for a local port write %s=%s", arg, arg[:first], arg[first+1:]),
+			"for a service that is called %s write %s=0, or another port", arg, arg)
+	}
+	return nil
+}
+
+// parseLocals reads SERVICE, SERVICE=PORT and SERVICE=HOST:PORT. With stdio there are no local ports.
+func parseLocals(args []string, bind string, stdio bool) ([]local, error) {
 	if len(args) == 0 {
 		args = []string{defaultService}
 	}
@@ -107,11 +136,8 @@ func parseLocals(args []string, bind string) ([]local, error) {
 	list := make([]local, 0, len(args))
 	for _, arg := range args {
 		name, where, given := strings.Cut(arg, "=")
-		if _, err := strconv.ParseUint(arg, 10, 16); err == nil {
-			return nil, fmt.Errorf("%q is a port, not a service: write SERVICE=%s, such as SSH=%s", arg, arg, arg)
-		}
-		if !given && ports.MatchString(arg) {
-			return nil, fmt.Errorf("%q looks like ssh's -L: write SERVICE=%s; the device's [services] says where the service is", arg, arg[:strings.Index(arg, ":")])
+		if err := misspelt(arg, bind, stdio); err != nil {
+			return nil, err
 		}
 		if !services.ValidName(name) {
 			return nil, fmt.Errorf("%q is no SERVICE or SERVICE=PORT: a service's name has 1 to 128 of a-z, A-Z, 0-9, :, _ and -", arg)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/operator/openssh"
 )
@@ -34,17 +35,37 @@ func TestParseLocals(t *testing.T) {
 		{"too large", []string{"SSH=65536"}, nil, "0 to 65535"},
 		{"a signed number", []string{"SSH=+1"}, nil, "0 to 65535"},
 		{"too many colons", []string{"SSH=::1:22"}, nil, "too many colons"},
+		{"a port alone", []string{"22"}, nil, `"22" is a port, not a service: write SERVICE=22, such as SSH=22`},
+		{"a port for a port", []string{"22=2222"}, nil, `"22" is a port, not a service: write SERVICE=2222, such as SSH=2222` + "\nhint: for a service that is called 22 write 22=127.0.0.1:2222"},
+		{"a service that is called 22", []string{"22=127.0.0.1:2222"}, []local{{"22", "127.0.0.1:2222", true}}, ""},
+		{"a colon before the port", []string{"HTTP", "SSH:2222"}, nil, `"SSH:2222" would be the whole name of a service: for a local port write SSH=2222` + "\nhint: for a service that is called SSH:2222 write SSH:2222=0, or another port"},
+		{"a colon before an address", []string{"SSH:localhost:2222"}, nil, `for a local port write SSH=localhost:2222`},
+		{"a service that is called SSH:2222", []string{"SSH:2222=0"}, []local{{"SSH:2222", "127.0.0.1:0", true}}, ""},
+		{"a colon and no port", []string{"a:b", "c:", "SSH:65536"}, []local{{"a:b", "127.0.0.1:0", false}, {"c:", "127.0.0.1:0", false}, {"SSH:65536", "127.0.0.1:0", false}}, ""},
+		{"the list of culvert proxy", []string{"SSH=2222,HTTP=8080"}, nil, `each service is a word of its own: write SSH=2222 HTTP=8080`},
+		{"a list of names", []string{"SSH,HTTP"}, nil, `each service is a word of its own: write SSH HTTP`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := parseLocals(tt.args, "127.0.0.1")
-			if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
-				t.Fatalf("error %v, want %q", err, tt.err)
+			got, err := parseLocals(tt.args, "127.0.0.1", false)
+			if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error()+"\nhint: "+hint.Of(err), tt.err) {
+				t.Fatalf("error %v, hint %q, want %q", err, hint.Of(err), tt.err)
 			}
 			if d := cmp.Diff(tt.want, got, cmp.AllowUnexported(local{})); d != "" {
 				t.Errorf("-want +got:\n%s", d)
 			}
 		})
+	}
+}
+
+// With --stdio there is no local port that could be meant.
+func TestAServiceWithAColonIsItselfOnStandardInput(t *testing.T) {
+	got, err := parseLocals([]string{"SSH:2222"}, "127.0.0.1", true)
+	if err != nil || len(got) != 1 || got[0].service != "SSH:2222" || got[0].given {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := parseLocals([]string{"22"}, "127.0.0.1", true); err == nil || err.Error() != `"22" is a port, not a service: name a service, such as SSH` {
+		t.Errorf("a port: %v", err)
 	}
 }
 
