@@ -1,9 +1,18 @@
 package connect
 
 import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
+	"github.com/culvert-iot/culvert/proxy"
 )
 
 // A source connection of an unknown time is this side's last one until the service must have noticed its end.
@@ -35,4 +44,79 @@ func TestWhoseAConnectionIs(t *testing.T) {
 		time.Sleep(unnoticed + time.Second)
 		want("longer than the service may take", second.Add(2*time.Second), others)
 	})
+}
+
+// A handshake without an answer may have been let in: the connection that the service shows then may be this side's.
+func TestWhoseAConnectionIsAfterALostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSession(&Config{}, &tunnel{id: "a", opened: true})
+		c, began := s.current.Load(), time.Now()
+		at := func(after time.Duration, status types.ConnectionStatus) *types.Tunnel {
+			return aTunnel("a", func(d *types.Tunnel) {
+				d.CreatedAt = aws.Time(began)
+				d.SourceConnectionState = &types.ConnectionState{Status: status, LastUpdatedAt: aws.Time(began.Add(after))}
+			})
+		}
+		first, second := at(time.Second, types.ConnectionStatusConnected), at(time.Minute, types.ConnectionStatusConnected)
+		want := func(when string, d *types.Tunnel, lost bool) {
+			t.Helper()
+			if got := s.isLostIn(c, d); got != lost {
+				t.Errorf("%s: another operator's %v, want %v", when, got, lost)
+			}
+		}
+		owns := func(when string, d *types.Tunnel, want owner) {
+			t.Helper()
+			if got := s.owner(c, *d.SourceConnectionState.LastUpdatedAt); got != want {
+				t.Errorf("%s: owner %d, want %d", when, got, want)
+			}
+		}
+		want("before the first handshake", first, true)
+		s.noteUnseen(c)
+		want("one has connected", first, false)
+		want("one has connected and left", at(time.Second, types.ConnectionStatusDisconnected), false)
+		owns("this side is refused", first, unclear)
+		want("after a refusal", first, true)
+		want("after a refusal, and the connection has ended", at(2*time.Second, types.ConnectionStatusDisconnected), false)
+		time.Sleep(unnoticed + time.Second)
+		owns("longer than the service may take", first, others)
+
+		c.links.Store(1)
+		c.connectedAt, c.recorded = began.Add(time.Second), c.admissions()
+		want("of the link that is known", first, false)
+		want("after the link that is known", second, true)
+		s.noteUnseen(c)
+		want("after another lost answer", second, false)
+		time.Sleep(unnoticed + time.Second)
+		want("it has outlived what was lost", second, true)
+		owns("this side is refused only then", second, unclear)
+		owns("another time", at(2*time.Minute, types.ConnectionStatusConnected), others)
+	})
+}
+
+// A tunnel that was opened here is left open if another operator may be using it, and the user learns of it.
+func TestATunnelThatMayBeAnotherOperatorsIsLeftOpen(t *testing.T) {
+	inUse := aTunnel("a", func(d *types.Tunnel) {
+		d.SourceConnectionState = &types.ConnectionState{Status: types.ConnectionStatusConnected, LastUpdatedAt: aws.Time(time.Now())}
+	})
+	for name, refused := range map[string]bool{"this side was refused": true, "it was not": false} {
+		t.Run(name, func(t *testing.T) {
+			api, news := &scripted{tunnels: []*types.Tunnel{inUse}}, &told{}
+			cfg := checked(t, Config{API: api, Progress: news.event})
+			s := newSession(&cfg, &tunnel{id: "a", opened: true})
+			c := s.current.Load()
+			s.noteUnseen(c)
+			if refused {
+				if err := s.renew(t.Context(), c, &proxy.HandshakeError{Status: http.StatusBadRequest}); !errors.Is(err, errUnclear) {
+					t.Fatalf("after a refusal: %v", err)
+				}
+			}
+			s.closeTunnel(c)
+			if closed := slices.Contains(api.asked(), "close a"); closed == refused {
+				t.Errorf("calls %v", api.asked())
+			}
+			if texts := strings.Join(news.texts(Notice), "\n"); strings.Contains(texts, "tunnel a is left open") != refused {
+				t.Errorf("told %q", texts)
+			}
+		})
+	}
 }

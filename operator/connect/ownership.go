@@ -30,8 +30,10 @@ type claim struct {
 
 	// Guarded by the session's lock.
 	connectedAt time.Time // when the service last saw this side connect, by its own clock
-	recorded    int32     // the link that connectedAt is of; 0 is none
+	recorded    int32     // the admission that connectedAt is of: see admissions; 0 is none
+	unseen      unseen
 	dispute     dispute
+	taken       bool // another operator has it, as a refusal has shown
 	contested   bool // other operators may have found the tunnel at the same moment: see [session.confirmOwnership]
 }
 
@@ -42,10 +44,26 @@ func newClaim(t *tunnel) *claim {
 	}
 }
 
+// unseen is about handshakes whose request was sent, or part of it, and whose answer did not come: the service may have let
+// this side in.
+type unseen struct {
+	count int32
+	links int32     // as they were at the last one
+	ended time.Time // the last one, by the wall clock: the other one stands still while a laptop sleeps
+}
+
+// admissions counts how often the service has let this side in, or may have. If connectedAt is not of the last one, the
+// newest source connection may be this side's, whatever its time. The caller has the session's lock.
+func (c *claim) admissions() int32 { return c.links.Load() + c.unseen.count }
+
+// isDisputed reports whether the service has refused this side since its last admission, for a connection that may be that
+// very admission's or another operator's. The caller has the session's lock.
+func (c *claim) isDisputed() bool { return c.dispute.of > 0 && c.dispute.of == c.admissions() }
+
 // dispute is about a source connection that is either another operator's, or this side's last one, whose time the control
 // API did not tell and whose loss the service has not noticed.
 type dispute struct {
-	link  int32     // this side's last one
+	of    int32     // this side's last admission
 	at    time.Time // when the connection was made, by the service's clock
 	began time.Time
 }
@@ -66,14 +84,14 @@ const (
 func (s *session) owner(c *claim, at time.Time) owner {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	links, now := c.links.Load(), time.Now()
+	last, now := c.admissions(), time.Now()
 	switch d := c.dispute; {
 	case !at.After(c.connectedAt):
 		return ours
-	case c.recorded == links, c.contested: // the one who came last keeps it, and there is nothing here to lose
+	case c.recorded == last, c.contested: // the one who came last keeps it, and there is nothing here to lose
 		return others
-	case d.link != links:
-		c.dispute = dispute{links, at, now}
+	case d.of != last:
+		c.dispute = dispute{last, at, now}
 		return unclear
 	case !at.Equal(d.at), now.Sub(d.began) > unnoticed: // this side has not connected since
 		return others
@@ -84,7 +102,6 @@ func (s *session) owner(c *claim, at time.Time) owner {
 // recordConnectedAt asks when the service saw this side connect, to distinguish it later from another source. It asks until
 // there is an answer, or the websocket ends.
 func (s *session) recordConnectedAt(ctx context.Context, c *claim, source *proxy.Source) {
-	link := c.links.Load()
 	for delays := (backoff.Backoff{Min: time.Second}); ; {
 		d, err := s.cfg.describe(ctx, c.id)
 		select {
@@ -95,7 +112,7 @@ func (s *session) recordConnectedAt(ctx context.Context, c *claim, source *proxy
 		if err == nil {
 			if at, connected := changed(d.SourceConnectionState); connected {
 				s.mu.Lock()
-				c.connectedAt, c.recorded = at, link
+				c.connectedAt, c.recorded = at, c.admissions()
 				s.mu.Unlock()
 			}
 			return
@@ -104,6 +121,13 @@ func (s *session) recordConnectedAt(ctx context.Context, c *claim, source *proxy
 			return
 		}
 	}
+}
+
+// noteUnseen records a handshake whose answer did not come.
+func (s *session) noteUnseen(c *claim) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.unseen = unseen{count: c.unseen.count + 1, links: c.links.Load(), ended: time.Now().Round(0)}
 }
 
 // isOthers reports whether the present tunnel's source connection is another operator's, who came while this side's
@@ -115,27 +139,39 @@ func (s *session) isOthers(ctx context.Context) bool {
 	return s.isTaken(ctx, s.current.Load())
 }
 
-// isTaken asks whether another operator has connected to a tunnel. If that is not known, it returns false.
+// isTaken asks whether another operator has connected to a tunnel, or may have: see isLostIn. If that is not known, it
+// returns false.
 func (s *session) isTaken(ctx context.Context, c *claim) bool {
 	d, err := s.cfg.describe(ctx, c.id)
 	return err == nil && s.isLostIn(c, d)
 }
 
 // isLostIn reports whether d shows another operator as the source of c's tunnel, or as the latest one, if this side never
-// was. If that is not known, it returns false.
+// was. If that is not known, it returns false, and a tunnel that was opened here is closed.
+//
+// It is not known after an admission whose time the service did not tell, above all after a handshake whose answer was lost:
+// the newest connection is this side's own then, unless there is more to it. Only two things show that it may be another
+// operator's, whose session must not be ended: the service has refused this side's tokens since, which another operator's
+// rotation explains as well as this side's own connection does; or the connection has outlived what this side can have left.
 func (s *session) isLostIn(c *claim, d *types.Tunnel) bool {
-	links := c.links.Load()
 	s.mu.Lock()
-	mine, known := c.connectedAt, c.recorded == links
-	s.mu.Unlock()
+	defer s.mu.Unlock()
 	at, connected := changed(d.SourceConnectionState)
 	switch {
-	case !known: // this side has just connected
+	case c.taken:
+		return true
+	case c.recorded == c.admissions():
+		if c.recorded == 0 && !connected { // one who has come and lost the link will be back
+			return at.After(c.connectedAt) && at.After(aws.ToTime(d.CreatedAt))
+		}
+		return connected && at.After(c.connectedAt)
+	case !connected || !at.After(c.connectedAt):
 		return false
-	case links == 0 && !connected: // one who has come and lost the link will be back
-		return at.After(mine) && at.After(aws.ToTime(d.CreatedAt))
+	case c.isDisputed():
+		return true
 	}
-	return connected && at.After(mine)
+	last := c.unseen
+	return last.count > 0 && last.links == c.links.Load() && time.Since(last.ended) > unnoticed
 }
 
 // closeTunnel closes a tunnel that was opened here and is not used any more, unless it is another operator's by now.
@@ -146,6 +182,7 @@ func (s *session) closeTunnel(c *claim) {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if s.isTaken(ctx, c) {
+		s.tellLeft(c)
 		return
 	}
 	if _, err := s.cfg.API.CloseTunnel(ctx, &iot.CloseTunnelInput{TunnelId: aws.String(c.id)}); err != nil && !isGone(err) {
@@ -153,11 +190,32 @@ func (s *session) closeTunnel(c *claim) {
 	}
 }
 
+// tellLeft says that a tunnel is left open, if it may yet be this side's alone.
+func (s *session) tellLeft(c *claim) {
+	s.mu.Lock()
+	unclear := !c.taken && c.recorded != c.admissions()
+	s.mu.Unlock()
+	if unclear {
+		s.cfg.notice("tunnel %s is left open, since another operator may be using it; culvert list-tunnels shows it", c.id)
+	}
+}
+
+// lose records that another operator has c's tunnel, and returns the error that says so.
+func (s *session) lose(c *claim) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.taken = true
+	return takenError(c.id)
+}
+
+// errUnclear is what renew returns while the source connection may be this side's last one: the same token is to be tried again.
+var errUnclear = errors.New("the service holds a link that may be this side's last one")
+
 // renew gets a new token for this side after a refusal. Without an error, c may be tried again: with the new token, or
-// with the same one if there is none yet. An error is the end of c.
+// with the same one if there is none yet. An error but errUnclear is the end of c.
 func (s *session) renew(ctx context.Context, c *claim, refused *proxy.HandshakeError) error {
 	if c.links.Load() == 0 && !c.opened && !c.takeOver {
-		return takenError(c.id) // another operator found it, too, and rotated its tokens later
+		return s.lose(c) // another operator found it, too, and rotated its tokens later
 	}
 	d, err := s.cfg.describe(ctx, c.id)
 	switch {
@@ -175,10 +233,10 @@ func (s *session) renew(ctx context.Context, c *claim, refused *proxy.HandshakeE
 	if connected {
 		switch s.owner(c, at) {
 		case others:
-			return takenError(c.id)
+			return s.lose(c)
 		case unclear: // a rotation might take the tunnel from another operator
 			s.cfg.Logger.Info("source refused: the service has not noticed the end of the last link, or another operator has the tunnel", "tunnel", c.id)
-			return nil
+			return errUnclear
 		case ours:
 		}
 	}
@@ -198,7 +256,7 @@ func (s *session) renew(ctx context.Context, c *claim, refused *proxy.HandshakeE
 	}
 	if d, err := s.cfg.describe(ctx, c.id); err == nil { // another operator may have come in between
 		if now, connected := changed(d.SourceConnectionState); connected && now.After(at) {
-			return takenError(c.id)
+			return s.lose(c)
 		}
 	}
 	if token := aws.ToString(out.SourceAccessToken); token != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -143,7 +144,11 @@ func (s *session) run(ctx context.Context) error {
 			if refusals++; refusals >= firstRefusals && !s.wasUp() {
 				return s.unreachable(err)
 			}
-			if why := s.renew(ctx, present, refused); why != nil {
+			switch why := s.renew(ctx, present, refused); {
+			case why == nil:
+			case errors.Is(why, errUnclear):
+				refusals-- // the token may be as good as ever
+			default:
 				if err := s.goOn(ctx, present, why); err != nil {
 					return err
 				}
@@ -197,7 +202,12 @@ func (s *session) connect(ctx context.Context, c *claim) (up bool, err error) {
 		case <-source.Done():
 		}
 	})
-	err = source.Run(ctx)
+	links := c.links.Load()
+	var asked atomic.Bool
+	err = source.Run(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { asked.Store(true) }}))
+	if _, answered := errors.AsType[*proxy.HandshakeError](err); asked.Load() && !answered && c.links.Load() == links {
+		s.noteUnseen(c)
+	}
 	s.publish(nil)
 	cancel(nil)
 	ready.Wait()

@@ -36,8 +36,9 @@ type Tunnel struct {
 }
 
 // Open finds or opens a tunnel to thing with all of the services, and returns when both sides are connected to it.
-// Close it. When Open fails it leaves nothing behind, but with Config.Keep. It may therefore take 10 s more when ctx ends: 5 s
-// for the answer to a call of OpenTunnel, without which the tunnel cannot be closed, and 5 s to close it.
+// Close it. When Open fails it leaves nothing behind, but with Config.Keep, and but for a tunnel that another operator may be
+// using, which a notice names. It may therefore take 10 s more when ctx ends: 5 s for the answer to a call of OpenTunnel,
+// without which the tunnel cannot be closed, and 5 s to close it.
 //
 // Errors: *Error; those of the control API, which operator.Explain puts into words; and the cause of ctx.
 func Open(ctx context.Context, cfg Config, thing string, services ...string) (*Tunnel, error) {
@@ -213,7 +214,8 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 	}
 }
 
-// Close disconnects this side, and closes the tunnel if it was opened here, unless another operator has taken it over. With
+// Close disconnects this side, and closes the tunnel if it was opened here, unless another operator has taken it over, or may
+// have: a notice says so then. With
 // [Config].Keep it leaves the tunnel open and voids the source's token by rotating it. It takes 5 s at most, and up to 15 s
 // if another tunnel is just being opened to follow this one.
 func (t *Tunnel) Close() error {
@@ -226,6 +228,7 @@ func (t *Tunnel) Close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		if t.session.isOthers(ctx) {
+			t.session.tellLeft(t.session.current.Load())
 			return
 		}
 		if t.keep.Load() {

@@ -1,0 +1,148 @@
+package connect_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/culvert-iot/culvert/operator/connect"
+	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/sandbox/relay"
+	"github.com/culvert-iot/culvert/sandbox/tunnels"
+)
+
+// unanswered is a connection that loses its network when a websocket's handshake is sent.
+type unanswered struct {
+	blackHole
+
+	answered bool // the server has spoken
+	sent     int  // bytes since then
+	gone     chan struct{}
+}
+
+// requestSize is between the size of what ends a TLS handshake and that of a request with a token.
+const requestSize = 250
+
+func (u *unanswered) Read(p []byte) (int, error) {
+	n, err := u.blackHole.Read(p)
+	u.answered = u.answered || n > 0
+	return n, err
+}
+
+func (u *unanswered) Write(p []byte) (int, error) {
+	n, err := u.blackHole.Write(p)
+	if u.answered && !u.lost.Load() {
+		if u.sent += n; u.sent > requestSize {
+			u.lose()
+			close(u.gone)
+		}
+	}
+	return n, err
+}
+
+// losing dials the data endpoint, and loses the network of the second connection when its handshake is sent. Further ones
+// are refused if down is set.
+type losing struct {
+	down   bool
+	dials  atomic.Int32
+	second *unanswered
+}
+
+func loseSecond(t *testing.T, down bool) *losing {
+	t.Helper()
+	l := &losing{down: down, second: &unanswered{gone: make(chan struct{})}}
+	t.Cleanup(func() {
+		if conn := l.second.Conn; conn != nil {
+			_ = conn.Close()
+		}
+	})
+	return l
+}
+
+func (l *losing) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	n := l.dials.Add(1)
+	if n > 2 && l.down {
+		return nil, &net.OpError{Op: "dial", Err: errors.New("no network")}
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err == nil && n == 2 {
+		l.second.Conn = conn
+		return l.second, nil
+	}
+	return conn, err
+}
+
+// The service lets this side in again and again, and no answer arrives: what was opened is this side's all the same.
+func TestATunnelWhoseHandshakesAreNotAnsweredIsClosed(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t, culvertDevice(echo))
+	c.Relay.Faults().LoseAnswers(relay.Target{Side: tunnels.Source}, 4)
+	cfg := c.config()
+	cfg.New = true
+	_, err := connect.Open(within(t, 20*time.Second), cfg, "pi-1", "SSH")
+	wantReason(t, err, connect.NoDataPlane)
+	if open := c.open(); len(open) > 0 {
+		t.Errorf("left open: %v", open)
+	}
+}
+
+// A session that is left while the service holds a link that this side never saw closes its tunnel.
+func TestATunnelWhoseNextLinkIsNotSeenIsClosed(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t, culvertDevice(echo))
+	cfg, network := c.config(), loseSecond(t, true)
+	cfg.NetDial = network.dial
+	describe := &blind{API: cfg.API, seen: make(chan struct{}, 1)}
+	cfg.API = describe
+	tunnel := openTunnel(t, cfg, "SSH")
+	talk(t, dial(t, tunnel, "SSH"), "over the first link")
+	<-describe.seen
+	first, err := c.Store.Describe(tunnel.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Relay.Faults().Cut(relay.Target{Side: tunnels.Source})
+	<-network.second.gone
+	eventually(t, "the service holds the second link", func() bool {
+		d, err := c.Store.Describe(tunnel.ID())
+		return err == nil && d.SourceState.Status == tunnels.Connected && d.SourceState.LastUpdatedAt.After(first.SourceState.LastUpdatedAt)
+	})
+	if err := tunnel.Close(); err != nil {
+		t.Error(err)
+	}
+	if open := c.open(); len(open) > 0 {
+		t.Errorf("left open: %v", open)
+	}
+}
+
+// The service may refuse this side for a link of its own that it never saw. That is no other operator's.
+func TestALinkThatWasNotSeenIsNotAnotherOperators(t *testing.T) {
+	t.Parallel()
+	d := newDaemon(t)
+	c := newCloudThat(t, sandbox.Config{Behaviour: tunnels.Behaviour{SamePairWaits: true}}, d.run)
+	cfg, network := c.config(), loseSecond(t, false)
+	cfg.NetDial = network.dial
+	describe := &blind{API: cfg.API, seen: make(chan struct{}, 1)}
+	cfg.API = describe
+	tunnel := openTunnel(t, cfg, "SSH")
+	conn := dial(t, tunnel, "SSH")
+	talk(t, conn, "over the first link")
+	<-describe.seen // the first link is known
+	source := relay.Target{Side: tunnels.Source}
+	c.Relay.Faults().Cut(source)
+	<-network.second.gone
+	for range 2 { // the first answer may be about the first link
+		select {
+		case <-describe.seen:
+		case <-tunnel.Done():
+			t.Fatal(tunnel.Err())
+		case <-time.After(20 * time.Second):
+			t.Fatal("the session does not look whose the link is")
+		}
+	}
+	c.Relay.Faults().Cut(source) // the service has learned of its end
+	talk(t, conn, "over the third one")
+}
