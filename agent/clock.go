@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -31,6 +32,8 @@ const (
 	clockAhead = 24 * time.Hour
 	// clockFirst is before any build, in Unix seconds: January 1st, 2026.
 	clockFirst = 1767225600
+	// clockPatience is how long the start, and the task that writes, wait for the disk: as long as a tunnel does.
+	clockPatience = time.Second
 )
 
 // clockFloor is a time that has certainly passed. A device without a battery clock starts in 1970, where no certificate
@@ -45,32 +48,83 @@ const (
 type clockFloor struct {
 	file  string // "" keeps nothing
 	built time.Time
+	log   *slog.Logger
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows; never held while the disk works: each handshake and each status need it
 	floor   time.Time
 	proven  time.Time // had passed at since
 	since   time.Time
 	fresh   bool      // a certificate has proven more than the file says
 	written time.Time // what the file says; zero: there is none
 	saved   time.Time // when it was written
+	busy    time.Time // since when the disk works, or zero: a disk that hangs must not hold more than one thread
+	again   bool      // there was something to write meanwhile
 }
 
-// newClockFloor reads the floor. Nothing is wrong with a file that is missing or damaged.
-func newClockFloor(stateDir string, built time.Time) *clockFloor {
-	c := &clockFloor{floor: built, built: built, proven: built, since: time.Now()}
+// newClockFloor reads the floor. Nothing is wrong with a file that is missing or damaged. What a disk that hangs says
+// late counts from then on.
+func newClockFloor(stateDir string, built time.Time, read func(string) ([]byte, error), log *slog.Logger) *clockFloor {
+	c := &clockFloor{floor: built, built: built, log: log, proven: built, since: time.Now()}
 	if stateDir == "" {
 		return c
 	}
-	c.file = filepath.Join(stateDir, clockName)
-	data, err := readStamp(c.file)
-	if err != nil {
-		return c
-	}
-	seconds, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
-	if at := time.Unix(seconds, 0); err == nil && at.After(c.floor) && (built.IsZero() || at.Before(built.Add(clockSpan))) {
-		c.floor, c.proven, c.written = at, at, at
-	}
+	c.file, c.busy = filepath.Join(stateDir, clockName), c.since
+	c.useDisk(func() {
+		if data, err := read(c.file); err == nil {
+			c.take(data)
+		}
+	})
 	return c
+}
+
+// take makes a stamp count.
+func (c *clockFloor) take(data []byte) {
+	seconds, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+	at := time.Unix(seconds, 0)
+	if err != nil || !c.built.IsZero() && !at.Before(c.built.Add(clockSpan)) {
+		return
+	}
+	c.mu.Lock()
+	if at.After(c.floor) {
+		c.floor, c.written = at, at
+	}
+	if at.After(c.passed()) {
+		c.proven, c.since, c.fresh = at, time.Now(), false
+	}
+	c.mu.Unlock()
+}
+
+// useDisk does the work for which its caller has set busy. It waits for it, but not longer than clockPatience.
+func (c *clockFloor) useDisk(work func()) {
+	waited := make(chan struct{})
+	late := time.AfterFunc(clockPatience, func() {
+		c.log.Warn("state directory does not answer, the stamp of the time is read or written later", "target", c.file)
+		close(waited)
+	})
+	go func() {
+		work()
+		c.mu.Lock()
+		began, again := c.busy, c.again
+		c.busy, c.again = time.Time{}, false
+		c.mu.Unlock()
+		if late.Stop() {
+			close(waited)
+		} else {
+			c.log.Info("state directory answers again", "target", c.file, "duration", time.Since(began).Round(time.Millisecond))
+		}
+		if again {
+			c.raise()
+		}
+	}()
+	<-waited
+}
+
+// diskHangs says that the disk works for longer than it should.
+func (c *clockFloor) diskHangs() bool {
+	c.mu.Lock()
+	since := c.busy
+	c.mu.Unlock()
+	return !since.IsZero() && time.Since(since) >= clockPatience
 }
 
 // readStamp reads the file of this process's user, or of the daemon's, which a check by root must find, too.
@@ -122,13 +176,27 @@ func (c *clockFloor) seen(from time.Time) {
 func (c *clockFloor) passed() time.Time { return c.proven.Add(time.Since(c.since)) }
 
 // raise takes the floor to what is proven, unless the clock is below the floor: either of the two may be wrong then, and
-// a floor that is wrong must not keep its lead.
+// a floor that is wrong must not keep its lead. It writes a stamp if one is due.
 func (c *clockFloor) raise() {
+	at := c.due()
+	if at.IsZero() {
+		return
+	}
+	c.useDisk(func() {
+		temp := c.file + ".tmp"
+		if os.WriteFile(temp, strconv.AppendInt(nil, at.Unix(), 10), 0o600) != nil || os.Rename(temp, c.file) != nil {
+			_ = os.Remove(temp) // it only helps the next start
+		}
+	})
+}
+
+// due raises the floor, and returns the stamp that its caller must write, or zero.
+func (c *clockFloor) due() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now, at := time.Now(), c.passed()
 	if c.file == "" || now.Before(c.floor) || c.proven.IsZero() {
-		return
+		return time.Time{}
 	}
 	if at.After(now) {
 		at = now
@@ -136,13 +204,14 @@ func (c *clockFloor) raise() {
 	c.floor = at
 	news := c.fresh && time.Since(c.saved) >= clockRest
 	if !c.written.IsZero() && at.Sub(c.written) < clockEvery && !news {
-		return
+		return time.Time{}
 	}
-	c.written, c.saved, c.fresh = at, now, false
-	temp := c.file + ".tmp"
-	if os.WriteFile(temp, strconv.AppendInt(nil, at.Unix(), 10), 0o600) != nil || os.Rename(temp, c.file) != nil {
-		_ = os.Remove(temp) // it only helps the next start
+	if !c.busy.IsZero() {
+		c.again = true
+		return time.Time{}
 	}
+	c.written, c.saved, c.fresh, c.busy = at, now, false, now
+	return at
 }
 
 // trouble says that the floor is more than a day ahead of a clock that may well be right, as the stamp of a version

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,6 +12,11 @@ import (
 	"github.com/culvert-iot/culvert/agent/config"
 	"github.com/culvert-iot/culvert/internal/settings"
 )
+
+// floorOf is the floor of a daemon that starts now.
+func floorOf(stateDir string, built time.Time) *clockFloor {
+	return newClockFloor(stateDir, built, readStamp, slog.New(slog.DiscardHandler))
+}
 
 // TestTheClockFloorHoldsWhereTheClockStartsInThePast plays a device without a battery clock: the bubble's clock
 // starts at 2000, long before the build.
@@ -36,12 +42,12 @@ func TestTheClockFloorHoldsWhereTheClockStartsInThePast(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				floor := newClockFloor(dir, built)
+				floor := floorOf(dir, built)
 				if got := floor.now(); !got.Equal(c.want) {
 					t.Errorf("now is %v, want %v", got, c.want)
 				}
 				floor.raise() // by a clock that is wrong
-				if again := newClockFloor(dir, built).now(); !again.Equal(c.want) {
+				if again := floorOf(dir, built).now(); !again.Equal(c.want) {
 					t.Errorf("a wrong clock moved the floor to %v", again)
 				}
 			})
@@ -53,7 +59,7 @@ func TestTheClockFloorIsWrittenOnceADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		built := time.Now().Add(-time.Hour)
-		floor := newClockFloor(dir, built)
+		floor := floorOf(dir, built)
 		writes, last := 0, ""
 		for range 100 {
 			floor.raise()
@@ -72,7 +78,7 @@ func TestTheClockFloorIsWrittenOnceADay(t *testing.T) {
 		if got := floor.now(); !got.Equal(time.Now()) {
 			t.Errorf("now is %v, though the clock is right", got)
 		}
-		if last := newClockFloor(dir, built).floor; time.Since(last) > 25*time.Hour {
+		if last := floorOf(dir, built).floor; time.Since(last) > 25*time.Hour {
 			t.Errorf("the floor is of %v", last)
 		}
 	})

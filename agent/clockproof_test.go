@@ -30,8 +30,8 @@ func TestAClockThatRanAheadLeavesNoStamp(t *testing.T) {
 		dir := t.TempDir()
 		truth := func() time.Time { return time.Now().Add(-180 * 24 * time.Hour) }
 		built := truth().Add(-100 * 24 * time.Hour)
-		stamp := func() time.Time { return newClockFloor(dir, built).floor }
-		floor := newClockFloor(dir, built)
+		stamp := func() time.Time { return floorOf(dir, built).floor }
+		floor := floorOf(dir, built)
 		floor.raise()
 		if !stamp().Equal(built) {
 			t.Errorf("nothing is proven but the build of %v, and the stamp is of %v", built, stamp())
@@ -74,10 +74,10 @@ func TestACertificateMovesNoFloorAboveTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		built := time.Now().Add(-time.Hour)
-		floor := newClockFloor(dir, built)
+		floor := floorOf(dir, built)
 		floor.seen(time.Now().Add(1000 * time.Hour))
 		floor.raise()
-		if got := newClockFloor(dir, built).floor; got.After(time.Now()) {
+		if got := floorOf(dir, built).floor; got.After(time.Now()) {
 			t.Errorf("the stamp is of %v, and the clock says %v", got, time.Now())
 		}
 	})
@@ -128,12 +128,12 @@ func TestAStampThatIsAheadIsNamedWhereItKeepsTLSFromWorking(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	again := newClockFloor(cfg.Tunnel.StateDir, from.Add(-time.Hour))
+	again := floorOf(cfg.Tunnel.StateDir, from.Add(-time.Hour))
 	if err := dial(again); err != nil {
 		t.Fatal(err)
 	}
 	again.raise()
-	if got := newClockFloor(cfg.Tunnel.StateDir, time.Time{}).floor; got.Before(from) || got.After(from.Add(time.Minute)) {
+	if got := floorOf(cfg.Tunnel.StateDir, time.Time{}).floor; got.Before(from) || got.After(from.Add(time.Minute)) {
 		t.Errorf("the stamp is of %v, and the certificate is valid from %v", got, from)
 	}
 }
@@ -152,7 +152,7 @@ func TestOnlyAStampThatIsFarAheadOfAPlausibleClockIsBlamed(t *testing.T) {
 				time.Sleep(time.Until(time.Unix(clockFirst, 0).Add(1000 * time.Hour)))
 				dir := t.TempDir()
 				write(t, filepath.Join(dir, clockName), strconv.AppendInt(nil, time.Now().Add(c.stamp).Unix(), 10))
-				if err := newClockFloor(dir, time.Now().Add(c.built)).trouble(); (err != nil) != c.want {
+				if err := floorOf(dir, time.Now().Add(c.built)).trouble(); (err != nil) != c.want {
 					t.Error(err)
 				}
 			})
@@ -220,7 +220,7 @@ func TestRootReadsTheStampOfTheDaemonsUser(t *testing.T) {
 		if err := errors.Join(os.Lchown(dir, user, user), os.Lchown(file, owner, owner)); err != nil {
 			t.Fatal(err)
 		}
-		if got := newClockFloor(dir, time.Time{}).floor.Equal(at); got != want {
+		if got := floorOf(dir, time.Time{}).floor.Equal(at); got != want {
 			t.Errorf("the stamp of user %d in the directory of user %d counts: %v, want %v", owner, user, got, want)
 		}
 	}

@@ -150,13 +150,13 @@ func (r *tunnelRoots) read() error {
 // VerifyTime is what the daemon would judge certificates by, from the stamp that there is now: the clock's time, unless
 // that is certainly too early.
 func VerifyTime(cfg *config.Config) func() time.Time {
-	return newClockFloor(cfg.Tunnel.StateDir, built()).now
+	return newClockFloor(cfg.Tunnel.StateDir, built(), readStamp, slog.New(slog.DiscardHandler)).now
 }
 
 // ExplainClock returns what adds to the error of a TLS handshake that the stamp of the time in the state directory is
 // the cause. Given nil, it returns the trouble with the stamp itself, or nil if there is none.
 func ExplainClock(cfg *config.Config) func(error) error {
-	c := newClockFloor(cfg.Tunnel.StateDir, built())
+	c := newClockFloor(cfg.Tunnel.StateDir, built(), readStamp, slog.New(slog.DiscardHandler))
 	return func(err error) error {
 		if err == nil {
 			return c.trouble()

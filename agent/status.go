@@ -148,7 +148,11 @@ func (a *Agent) Status() Status {
 	if h, ok := a.hooks.Status(); ok {
 		s.Hooks = &h
 	}
-	if t := a.sessions.StateTrouble(); t.Error != "" {
+	t := a.sessions.StateTrouble()
+	if t.Error == "" && a.clock.diskHangs() {
+		t = session.NoAnswer(running.Tunnel.StateDir)
+	}
+	if t.Error != "" {
 		s.State = &StateStatus{Directory: running.Tunnel.StateDir, LastError: t.Error, LastErrorAt: t.Since, Hint: t.Hint}
 	}
 	if err := a.clock.trouble(); err != nil {

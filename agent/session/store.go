@@ -98,7 +98,10 @@ func (s *store) takeDisk() (release func()) {
 	return func() { <-s.disk }
 }
 
-var errHangs = errors.New("it does not answer")
+// NoAnswer is the trouble with a state directory whose disk hangs.
+func NoAnswer(dir string) Trouble {
+	return Trouble{Error: "it does not answer", Hint: "check the disk of " + dir}
+}
 
 // watchDisk reports a disk that takes longer than diskPatience, until the result is called.
 func (s *store) watchDisk() (stop func()) {
@@ -132,7 +135,7 @@ func (s *store) state() Trouble {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.hangs && s.trouble.Error == "" {
-		return Trouble{Error: errHangs.Error(), Hint: "check the disk of " + s.dir}
+		return NoAnswer(s.dir)
 	}
 	return s.trouble
 }
