@@ -78,6 +78,9 @@ func NewRegistry(window time.Duration, memory *Memory) *Registry {
 // Enabled reports whether connections are kept when their transport is lost. It needs no lock.
 func (r *Registry) Enabled() bool { return r != nil && r.window > 0 }
 
+// Keeps reports whether a connection that loses its transport now may wait for another one.
+func (r *Registry) Keeps() bool { return r.Enabled() && !r.closed }
+
 // Add notes an attached connection. It returns false where the ID is taken.
 func (r *Registry) Add(id ID, c Conn) bool {
 	if _, ok := r.conns[id]; ok || id == (ID{}) {
@@ -100,7 +103,7 @@ func (r *Registry) Detach(id ID, owner any) bool { return r.DetachFor(id, owner,
 
 // DetachFor is Detach with a shorter wait.
 func (r *Registry) DetachFor(id ID, owner any, most time.Duration) bool {
-	if r.conns[id] == nil || r.closed || !r.Enabled() {
+	if r.conns[id] == nil || !r.Keeps() {
 		return false
 	}
 	if r.detached[id] != nil {

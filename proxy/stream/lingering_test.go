@@ -86,6 +86,43 @@ func TestALingeringAnswerEndsWithTheProgram(t *testing.T) {
 	}
 }
 
+// Where connections are not kept, one that has lost its websocket ends with it, though its application reads nothing. It
+// outlives neither the websocket nor the program.
+func TestAConnectionThatIsNotKeptEndsWithItsWebsocket(t *testing.T) {
+	for name, source := range map[string]bool{"at the source": true, "at the destination": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				target, service := net.Pipe()
+				local, client := net.Pipe()
+				r := newRig(t, func() (net.Conn, error) { return target, nil })
+				keepsNone := resume.NewRegistry(0, resume.NewMemory(resume.DefaultMemory))
+				if source {
+					r.near = keepsNone
+				} else {
+					r.far = keepsNone
+				}
+				r.link(-1, -1)
+				if err := r.source.Open("X", local); err != nil {
+					t.Fatal(err)
+				}
+				speaker := client
+				if source {
+					speaker = service
+				}
+				go func() { _, _ = speaker.Write(noise(60_000, 1)) }()
+				time.Sleep(time.Second)
+				synctest.Wait()
+				r.cut()
+				began := time.Now()
+				stop(keepsNone)
+				if took := time.Since(began); took > time.Second {
+					t.Errorf("the end took %v", took)
+				}
+			})
+		})
+	}
+}
+
 // One direction has ended, and the other is silent for too long: that is no orderly end of it.
 func TestASilentDirectionIsBrokenOff(t *testing.T) {
 	for name, clientFirst := range map[string]bool{"the client has ended": true, "the target has ended": false} {

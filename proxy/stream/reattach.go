@@ -54,10 +54,11 @@ func (m *mux) uncount(c *connection) {
 	m.stats.finished(c.s.name)
 }
 
-// lose takes c off its websocket. It waits for the next one, if it can.
+// lose takes c off its websocket. It waits for the next one, if it can. If not, it stays in its tunnel's care until it has
+// ended: the tunnel's end bounds how long that takes.
 func (c *connection) lose() {
 	m := c.m
-	if !c.res.Speaks() || m.source && !c.s.keeps && !c.res.Unanswered() {
+	if !m.resume.Keeps() || !c.res.Speaks() || m.source && !c.s.keeps && !c.res.Unanswered() {
 		c.broken = true
 		c.setReason(TunnelLost)
 		c.end(draining, false)
@@ -77,12 +78,7 @@ func (c *connection) lose() {
 	if m.source || c.res.Known() {
 		wait = resume.MaxWindow
 	}
-	if !m.resume.DetachFor(c.res.ID(), m.owner, wait) {
-		c.broken = true
-		c.setReason(TunnelLost)
-		c.end(draining, false)
-		return
-	}
+	m.resume.DetachFor(c.res.ID(), m.owner, wait)
 	c.settle()
 	if m.source && !m.ended {
 		m.resumeLater(c)
