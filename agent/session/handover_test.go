@@ -196,6 +196,8 @@ func TestTheMaxDurationGoesOnInTheNextProcess(t *testing.T) {
 			if !c.lives {
 				if lines := w.logs.lines("connection closed"); len(lines) != 1 || !strings.Contains(lines[0], "reason=max_duration") {
 					t.Errorf("the log does not say why it ended:\n%s", w.logs)
+				} else if !strings.Contains(lines[0], "session=handed-over ") {
+					t.Errorf("the log does not say where it came from: %s", lines[0])
 				}
 				return
 			}

@@ -140,7 +140,8 @@ func (j *journal) tell(e Event) {
 
 // adopted is a proxy.Observer for the connections of another process.
 func (j *journal) adopted(log *slog.Logger) func(proxy.Opened) func(proxy.Closed) {
-	a := &attempt{s: &session{id: "handed-over", log: log}}
+	const id = "handed-over"
+	a := &attempt{s: &session{id: id, log: log.With("session", id)}}
 	return func(o proxy.Opened) func(proxy.Closed) { return j.connection(a, o) }
 }
 

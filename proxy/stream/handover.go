@@ -13,19 +13,17 @@ import (
 const handOverPatience = 500 * time.Millisecond
 
 // Saved is a connection that waits for a websocket, for another process to go on with: its target's socket goes with
-// it. It holds bytes of the applications.
+// it. It holds bytes of the applications. It does not hold what the observer hears at the end, such as the bytes that have
+// moved: each process counts its own part, so that the sums over all are right.
 type Saved struct {
-	Service  string
-	Stream   resume.Saved
-	Inbox    []byte // received, and not yet written to the target
-	Told     bool   // the target's input has ended
-	Ended    bool   // the peer's input has ended
-	Closed   bool   // the target was told so
-	First    Reason // which of them ended first
-	In, Out  uint64
-	Age      time.Duration // since its target was reached, while a process had it: no clock that is set changes it
-	Resumed  int
-	Detached time.Duration
+	Service string
+	Stream  resume.Saved
+	Inbox   []byte        // received, and not yet written to the target
+	Told    bool          // the target's input has ended
+	Ended   bool          // the peer's input has ended
+	Closed  bool          // the target was told so
+	First   Reason        // which of them ended first
+	Age     time.Duration // since its target was reached, while a process had it: no clock that is set changes it
 }
 
 // HandOver takes the connections that wait for a websocket out of a registry and gives each, with its socket, to
@@ -79,7 +77,7 @@ func (c *connection) quiesce(deadline time.Time) bool {
 func (c *connection) save() Saved {
 	v := Saved{
 		Service: c.s.name, Stream: c.res.Save(), Told: c.half.told, Ended: c.half.ended, Closed: c.half.closed, First: c.half.first,
-		In: c.in, Out: c.out, Age: c.watch.before + time.Since(c.watch.opened), Resumed: c.resumed, Detached: c.away,
+		Age: c.watch.before + time.Since(c.watch.opened),
 	}
 	for _, b := range c.inbox.chunks {
 		v.Inbox = append(v.Inbox, b.b[b.done:]...)
@@ -104,7 +102,6 @@ func TakeOver(registry *resume.Registry, v Saved, target net.Conn, observer Obse
 	c.res, c.carried, c.detached, c.seen = res, true, true, true
 	c.half = half{told: v.Told, ended: v.Ended, closed: v.Closed, first: v.First}
 	c.watch.before = v.Age
-	c.in, c.out, c.resumed, c.away = v.In, v.Out, v.Resumed, v.Detached
 
 	registry.Lock()
 	defer registry.Unlock()

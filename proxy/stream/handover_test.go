@@ -67,6 +67,7 @@ func TestAnotherProcessGoesOnWithConnections(t *testing.T) {
 			defer client.Close()
 			r := newRig(t, func() (net.Conn, error) { return target, nil })
 			r.link(-1, -1)
+			start := time.Now()
 			if err := r.source.Open("X", local); err != nil {
 				t.Fatal(err)
 			}
@@ -139,7 +140,7 @@ func TestAnotherProcessGoesOnWithConnections(t *testing.T) {
 			if err := sockets[0].(*net.TCPConn).SetLinger(-1); err != nil {
 				t.Fatal(err)
 			}
-			if err := TakeOver(next, saved[0], sockets[0], nil, nil); err != nil {
+			if err := TakeOver(next, saved[0], sockets[0], r.observe, nil); err != nil {
 				t.Fatal(err)
 			}
 			r.far = next
@@ -151,6 +152,20 @@ func TestAnotherProcessGoesOnWithConnections(t *testing.T) {
 			}
 			if !bytes.Equal(a, question) || !bytes.Equal(b, answer) {
 				t.Errorf("heard %d and %d bytes of %d", len(a), len(b), len(question))
+			}
+
+			r.cut()
+			stop(next)
+			var in, out uint64
+			resumed, open := 0, time.Duration(0)
+			for _, c := range r.closed {
+				in, out, resumed, open = in+c.BytesIn, out+c.BytesOut, resumed+c.Resumed, open+c.Duration
+			}
+			if len(r.closed) != 2 || r.closed[0].Reason != HandedOver {
+				t.Errorf("the owner is told %+v", r.closed)
+			}
+			if in != uint64(len(question)) || out != uint64(len(answer)) || resumed != 1 || open > time.Since(start) {
+				t.Errorf("the owner's sums are %d and %d bytes of %d, resumed %d times, open for %v", in, out, len(question), resumed, open)
 			}
 		})
 	}

@@ -55,7 +55,7 @@ type Opened struct {
 	Target     net.Conn // the result of Dial, or Open's argument: do not use it
 }
 
-// Closed describes the end of a connection that was Opened.
+// Closed describes the end of a connection that was Opened. Where several processes had it in turn, each tells its part.
 type Closed struct {
 	Reason   Reason
 	Err      error         // of the target, if there was one: a limit of its own, or a failure

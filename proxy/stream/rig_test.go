@@ -58,14 +58,7 @@ func (r *rig) link(up, down int) {
 func (r *rig) serveDestination(t Transport) {
 	r.destination = NewDestination(DestinationConfig{
 		Config: Config{
-			Transport: t, Resume: r.far, Budget: r.budget, Logger: slog.New(&r.log),
-			Observer: func(Opened) func(Closed) {
-				return func(c Closed) {
-					r.opened.Lock()
-					defer r.opened.Unlock()
-					r.closed = append(r.closed, c)
-				}
-			},
+			Transport: t, Resume: r.far, Budget: r.budget, Logger: slog.New(&r.log), Observer: r.observe,
 		},
 		Dial: func(context.Context, string) (net.Conn, error) {
 			r.opened.Lock()
@@ -78,6 +71,15 @@ func (r *rig) serveDestination(t Transport) {
 	})
 	d := r.destination
 	r.serving.Go(func() { _ = d.Serve() })
+}
+
+// observe is the destination's Observer.
+func (r *rig) observe(Opened) func(Closed) {
+	return func(c Closed) {
+		r.opened.Lock()
+		defer r.opened.Unlock()
+		r.closed = append(r.closed, c)
+	}
 }
 
 // cut ends both websockets and waits until they are gone.
