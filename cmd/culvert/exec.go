@@ -182,25 +182,35 @@ func (o *execOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 	}
 	r := &execRun{execOptions: o, path: path, cfg: cfg, show: show}
 	r.out, r.err = newOutlets(cmd.OutOrStdout(), cmd.ErrOrStderr(), show, ctx.Done())
+	err = r.all(ctx, cmd, names, filter, price)
+	if e, ok := errors.AsType[*exitError](err); ok && e.err != nil && ctx.Err() != nil {
+		hint.Print(r.err, e.err) // main would wait for the reader of standard error
+		return &exitError{code: e.code}
+	}
+	return err
+}
+
+// all runs the command on those of the named things that are there.
+func (r *execRun) all(ctx context.Context, cmd *cobra.Command, names []string, filter fleet.Filter, price float64) error {
 	if err := r.prepare(names); err != nil {
 		return usagef(cmd, "%w", err)
 	}
 	defer r.dir.remove()
 	named := filter.Names
-	if o.things != "" {
+	if r.things != "" {
 		named = names
 	}
 	present := r.skipAway(ctx, names, named)
-	show.settle() // a live line would write over the question
+	r.show.settle() // a live line would write over the question
 	switch {
 	case ctx.Err() != nil:
 		return &exitError{exitInterrupted, errors.New("interrupted")}
-	case len(present) > 1 && !o.yes:
-		if err := o.ask(ctx, cmd, len(present), price); err != nil {
+	case len(present) > 1 && !r.yes:
+		if err := r.ask(ctx, cmd, len(present), price); err != nil {
 			return err
 		}
 	case len(present) > 0 && price > 0:
-		show.note("%s", toll(len(present), price))
+		r.note(toll(len(present), price))
 	}
 	if err := r.begin(names); err != nil {
 		return &exitError{exitFailed, err}

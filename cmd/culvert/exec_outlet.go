@@ -16,26 +16,35 @@ var errNotRead = errors.New("the reader takes nothing")
 // outlet is one of this program's own streams, which all devices share. It takes one write at a time. A slow reader makes
 // the writers wait: without a limit, until the user interrupts.
 type outlet struct {
+	*outletReader
+
 	w           io.Writer
 	isTerminal  bool
 	show        *progress
-	turn        *sync.Mutex     // of outlets that lead to the same file
 	interrupted <-chan struct{} // after that, a write may take lingerTime
+}
 
-	stuck chan struct{} // closed when a write took longer
+// outletReader reads what outlets that lead to the same file write.
+type outletReader struct {
+	turn  chan struct{} // holds the write that is under way
+	stuck chan struct{} // closed when a write took too long after an interrupt
 	once  sync.Once
+}
+
+func newOutletReader() *outletReader {
+	return &outletReader{turn: make(chan struct{}, 1), stuck: make(chan struct{})}
 }
 
 // newOutlets returns standard output and standard error.
 func newOutlets(out, err io.Writer, show *progress, interrupted <-chan struct{}) (stdout, stderr *outlet) {
-	open := func(w io.Writer, turn *sync.Mutex) *outlet {
-		return &outlet{w: w, isTerminal: terminal.Is(w), show: show, turn: turn, interrupted: interrupted, stuck: make(chan struct{})}
+	open := func(w io.Writer, reader *outletReader) *outlet {
+		return &outlet{outletReader: reader, w: w, isTerminal: terminal.Is(w), show: show, interrupted: interrupted}
 	}
-	stdout = open(out, new(sync.Mutex))
+	stdout = open(out, newOutletReader())
 	if sameStream(out, err) {
-		return stdout, open(err, stdout.turn)
+		return stdout, open(err, stdout.outletReader)
 	}
-	return stdout, open(err, new(sync.Mutex))
+	return stdout, open(err, newOutletReader())
 }
 
 func sameStream(a, b io.Writer) bool {
@@ -72,8 +81,8 @@ func (o *outlet) Write(b []byte) (int, error) {
 func (o *outlet) write(b []byte) error {
 	done := make(chan error, 1)
 	go func() {
-		o.turn.Lock()
-		defer o.turn.Unlock()
+		o.turn <- struct{}{}
+		defer func() { <-o.turn }()
 		_, err := o.w.Write(b)
 		done <- err
 	}()

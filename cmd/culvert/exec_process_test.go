@@ -125,6 +125,21 @@ func TestOnlyAnInterruptEndsTheWaitForAReader(t *testing.T) {
 	})
 }
 
+func TestAReaderOfBothStreamsIsWaitedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reader, interrupted := make(stalled), make(chan struct{})
+		out, errs := newOutlets(reader, reader, nil, interrupted)
+		close(interrupted)
+		began := time.Now()
+		for _, o := range []*outlet{out, errs, out} {
+			if _, err := o.Write([]byte("text")); !errors.Is(err, errNotRead) || time.Since(began) != lingerTime {
+				t.Errorf("%v after %v", err, time.Since(began))
+			}
+		}
+		close(reader)
+	})
+}
+
 // torn notices two writes at a time.
 type torn struct {
 	busy sync.Mutex

@@ -286,6 +286,13 @@ func (r *execRun) counts() string {
 	return text
 }
 
+// note prints a line that --quiet leaves out.
+func (r *execRun) note(text string) {
+	if !r.isQuiet {
+		r.err.line(text)
+	}
+}
+
 // sumUp writes the list of those that are still to be done, and says how it went.
 func (r *execRun) sumUp(names []string) error {
 	var left []string
@@ -296,7 +303,7 @@ func (r *execRun) sumUp(names []string) error {
 	}
 	err := r.list.finish(left) // first: standard error may have a reader that is slow
 	r.show.settle()
-	r.show.note("%s, in %v", r.counts(), time.Since(r.began).Round(100*time.Millisecond))
+	r.note(fmt.Sprintf("%s, in %v", r.counts(), time.Since(r.began).Round(100*time.Millisecond)))
 	if err != nil {
 		return fmt.Errorf("--failed: %w", err)
 	}
