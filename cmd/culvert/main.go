@@ -82,6 +82,22 @@ func run(args []string, stdout, stderr io.Writer) int {
 // shells are the shells that culvert completion supports.
 var shells = []string{"bash", "fish", "powershell", "zsh"}
 
+// elsewhere maps what users look for among the commands to where it is.
+var elsewhere = map[string]string{
+	"sftp":        "culvert cp copies files; after culvert ssh-config, sftp knows the name, too",
+	"rsync":       "culvert cp copies files; rsync itself works with rsync -e 'culvert ssh'",
+	"things":      didYouMeanLs,
+	"devices":     didYouMeanLs,
+	"list-things": didYouMeanLs,
+	"log":         logsAreThere,
+	"logs":        logsAreThere,
+}
+
+const (
+	didYouMeanLs = "did you mean culvert ls?"
+	logsAreThere = "the log is on the device: culvert ssh THING journalctl -u culvertd"
+)
+
 // unknownCommand finds a mistyped command before cobra complains about its options.
 func unknownCommand(root *cobra.Command, args []string) error {
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
@@ -98,8 +114,12 @@ func unknownCommand(root *cobra.Command, args []string) error {
 		return nil
 	}
 	advice := "culvert --help"
-	if slices.Contains([]string{"run", "status", "check", "init", "notify"}, name) {
+	if other := elsewhere[name]; other != "" {
+		advice = other
+	} else if slices.Contains([]string{"run", "status", "check", "init", "notify"}, name) {
 		advice = "that is culvertd's, on the device: culvertd " + name
+	} else if slices.Contains([]string{"start", "stop", "restart", "reload"}, name) {
+		advice = "that is for the device: sudo systemctl " + name + " culvertd"
 	} else if guess := suggest.Nearest(name, commandNames(root)); guess != "" {
 		advice = fmt.Sprintf("did you mean culvert %s?", guess)
 	}

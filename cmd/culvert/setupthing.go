@@ -113,6 +113,9 @@ func runSetupThing(cmd *cobra.Command, o *setupOptions, thing string) error {
 	out, say := cmd.OutOrStdout(), cmd.ErrOrStderr()
 	cfg.Report = func(text string) { fmt.Fprintf(say, "culvert: %s\n", text) }
 	plan, err := setup.NewPlan(ctx, cfg)
+	if bad, ok := errors.AsType[*setup.BadRequestError](err); ok {
+		return usagef(cmd, "%w", bad)
+	}
 	if err != nil {
 		return err
 	}

@@ -352,12 +352,12 @@ func TestSetupThingRefuses(t *testing.T) {
 	}{
 		{"no thing", nil, 2, "which thing"},
 		{"two things", []string{"a", "b"}, 2, "which thing"},
-		{"a name that is none", []string{"my pi"}, 1, "cannot be the name of a thing"},
-		{"a name that leaves no room for the client id", []string{strings.Repeat("x", 122)}, 1, "1 to 121"},
-		{"a policy name that is none", []string{"x", "--policy-name", "a b"}, 1, "cannot be the name of a policy"},
+		{"a name that is none", []string{"my pi"}, 2, "cannot be the name of a thing"},
+		{"a name that leaves no room for the client id", []string{strings.Repeat("x", 122)}, 2, "1 to 121"},
+		{"a policy name that is none", []string{"x", "--policy-name", "a b"}, 2, "cannot be the name of a policy"},
 		{"a service without an address", []string{"x", "--service", "SSH"}, 2, "NAME=ADDRESS"},
 		{"a service that is nowhere", []string{"x", "--service", "SSH=nowhere"}, 2, "--service"},
-		{"an account that is none", []string{"x", "--account", "12"}, 1, "12 digits"},
+		{"an account that is none", []string{"x", "--account", "12"}, 2, "12 digits"},
 		{"roots that are not there", []string{"x", "--ca-file", "none.pem"}, 1, "--ca-file: open none.pem"},
 		{"nothing to ask", []string{"x", "--endpoint-url", "http://127.0.0.1:1"}, 1, "Could not connect to the endpoint URL"},
 	} {

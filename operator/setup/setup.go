@@ -75,16 +75,28 @@ var (
 	policyForm  = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`) // API reference, CreatePolicy
 )
 
+// BadRequestError is the error of a configuration that cannot be; nothing was asked for.
+type BadRequestError struct{ text string }
+
+func (e *BadRequestError) Error() string { return e.text }
+
+func badRequest(format string, args ...any) error {
+	return &BadRequestError{fmt.Sprintf(format, args...)}
+}
+
 // NewPlan finds out what exists. It changes nothing. Errors carry a hint (package hint) where there is one.
 func NewPlan(ctx context.Context, cfg Config) (*Plan, error) {
 	if !services.ValidName(cfg.Thing) || len(cfg.Thing) > maxThing {
-		return nil, fmt.Errorf("%q cannot be the name of a thing: 1 to %d of a-z, A-Z, 0-9, :, _ and - are allowed", cfg.Thing, maxThing)
+		return nil, badRequest("%q cannot be the name of a thing: 1 to %d of a-z, A-Z, 0-9, :, _ and - are allowed", cfg.Thing, maxThing)
 	}
 	if cfg.PolicyName == "" {
 		cfg.PolicyName = "culvert-" + strings.ReplaceAll(cfg.Thing, ":", ".") // a thing's name holds no dot
 	}
 	if !policyForm.MatchString(cfg.PolicyName) {
-		return nil, fmt.Errorf("%q cannot be the name of a policy: 1 to 128 of a-z, A-Z, 0-9, and _+=,.@- are allowed", cfg.PolicyName)
+		return nil, badRequest("%q cannot be the name of a policy: 1 to 128 of a-z, A-Z, 0-9, and _+=,.@- are allowed", cfg.PolicyName)
+	}
+	if cfg.Account != "" && !accountForm.MatchString(cfg.Account) {
+		return nil, badRequest("%q is not the number of an account: it has 12 digits", cfg.Account)
 	}
 	if cfg.Report == nil {
 		cfg.Report = func(string) {}

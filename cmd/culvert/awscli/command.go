@@ -129,8 +129,14 @@ func (r *run) do(args []string) error {
 		return cmd.Help()
 	case len(args) > 0:
 		err := usagef("Unknown options: %s", strings.Join(args, ", "))
-		if cmd.Flags().Lookup("thing") != nil && len(args) == 1 {
-			return hint.Wrap(err, "did you mean --thing "+args[0]+"? "+cmd.CommandPath()+" --help")
+		for _, option := range []string{"thing", "thing-name", destinationConfig.option()} {
+			if cmd.Flags().Lookup(option) != nil && len(args) == 1 {
+				value := args[0]
+				if option == destinationConfig.option() {
+					value = destinationConfig.written(value)
+				}
+				return hint.Wrap(err, "did you mean --"+option+" "+value+"? "+cmd.CommandPath()+" --help")
+			}
 		}
 		return err
 	}
@@ -237,14 +243,22 @@ func (r *run) decodeInput() (any, error) {
 		params[target] = "of-the-thing" // complete replaces it
 	}
 	if !r.globals.given("cli-input-json") && !r.globals.given("cli-input-yaml") {
-		var missing []string
-		for _, s := range r.input {
-			if _, there := params[s.name]; s.required && !there {
-				missing = append(missing, "--"+s.option())
+		var missing, advice []string
+		for i, s := range r.input {
+			if _, there := params[s.name]; !s.required || there {
+				continue
+			}
+			missing = append(missing, "--"+s.option())
+			if i == 0 && r.byThing {
+				advice = append(advice, "--thing NAME can stand for --"+s.option())
+			}
+			if last := len(s.enum) - 1; last > 0 {
+				advice = append(advice, "--"+s.option()+" takes "+strings.Join(s.enum[:last], ", ")+" or "+s.enum[last])
 			}
 		}
 		if len(missing) > 0 {
-			return nil, usagef("the following arguments are required: %s", strings.Join(missing, ", "))
+			return nil, hint.Wrap(usagef("the following arguments are required: %s", strings.Join(missing, ", ")),
+				strings.Join(append(advice, r.cmd.CommandPath()+" --help"), "; "))
 		}
 	}
 	if err := validate(params, r.input); err != nil {

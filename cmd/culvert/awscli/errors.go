@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -65,6 +67,16 @@ var elsewhere = map[string]string{
 	"connect p":              "a local port is SERVICE=PORT, as in culvert connect THING SSH=2222",
 	"connect L":              "a local port is SERVICE=PORT, as in culvert connect THING HTTP=8080",
 	"connect port":           "a local port is SERVICE=PORT, as in culvert connect THING SSH=2222",
+	"ssh port":               "no port is needed, the device knows it; ssh's own option is -p",
+	"ssh user":               "the user stands before the thing: culvert ssh USER@THING",
+	"cp port":                "no port is needed, the device knows it",
+	"cp user":                "the user stands before the thing: culvert cp FILE USER@THING:",
+	"sandbox port":           "each part has a port of its own: --port-api, --port-relay, --port-mqtt, --port-mqtt-alpn, --port-admin",
+}
+
+// takesThing reports whether a thing is an argument of a command.
+func takesThing(cmd *cobra.Command) bool {
+	return strings.Contains(cmd.Use, "THING") || strings.Contains(cmd.Use, "[NAME ...]")
 }
 
 // Suggestion is a sentence with the option that an unknown one was probably meant to be. It is empty for other errors.
@@ -73,12 +85,18 @@ func Suggestion(cmd *cobra.Command, err error) string {
 	if !ok {
 		return ""
 	}
-	if other := elsewhere[cmd.Name()+" "+unknown.GetSpecifiedName()]; other != "" {
+	name := unknown.GetSpecifiedName()
+	switch other := elsewhere[cmd.Name()+" "+name]; {
+	case other != "":
 		return other + "; "
+	case slices.Contains([]string{"thing", "thing-name", "name"}, name) && takesThing(cmd):
+		return "the thing needs no option: " + cmd.CommandPath() + " THING; "
+	case strings.EqualFold(name, "v"):
+		name = "version"
 	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	if guess := suggest.Nearest(unknown.GetSpecifiedName(), names); guess != "" {
+	if guess := suggest.Nearest(name, names); guess != "" {
 		return fmt.Sprintf("did you mean --%s? ", guess)
 	}
 	return ""

@@ -1,9 +1,11 @@
 package awscli
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/culvert-iot/culvert/cmd/culvert/awscli/output"
+	"github.com/culvert-iot/culvert/services"
 )
 
 // kind is a type of the API model.
@@ -173,4 +175,28 @@ func yamlSkeleton(b *strings.Builder, members []shape, indent, first string) {
 			b.WriteString(" " + value + end)
 		}
 	}
+}
+
+// written is a word in the shorthand of a structure, as the value of its first member; "" if the shape has none. What
+// cannot be such a value is named by what belongs there.
+func (s shape) written(word string) string {
+	valid := services.ValidName(word)
+	switch s.name {
+	case destinationConfig.name:
+		if !valid {
+			word = "NAME"
+		}
+		return "thingName=" + word + ",services=SSH"
+	case timeoutConfig.name:
+		if _, err := strconv.Atoi(word); err != nil {
+			word = "MINUTES"
+		}
+		return "maxLifetimeTimeoutMinutes=" + word
+	case tags.name:
+		if !valid {
+			word = "KEY"
+		}
+		return "key=" + word + ",value=VALUE"
+	}
+	return ""
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/culvert-iot/culvert/internal/hint"
 )
 
 // usageError reports wrong usage of a command.
@@ -31,7 +33,7 @@ func (op *operation) parameters(flags *pflag.FlagSet, g *globals) (map[string]an
 	for _, s := range op.input {
 		v, given, err := optionValue(flags, s)
 		if err != nil {
-			return nil, usagef("Error parsing parameter '--%s': %w", s.option(), err)
+			return nil, op.misparsed(flags, s, err)
 		}
 		if given {
 			params[s.name] = v
@@ -47,6 +49,16 @@ func (op *operation) parameters(flags *pflag.FlagSet, g *globals) (map[string]an
 		}
 	}
 	return params, nil
+}
+
+// misparsed explains why an option's value is none. What stands there without a key is written with one.
+func (op *operation) misparsed(flags *pflag.FlagSet, s shape, err error) error {
+	err = usagef("Error parsing parameter '--%s': %w", s.option(), err)
+	word := strings.Trim(flags.Lookup(s.option()).Value.String(), "[]") // of a list
+	if written := s.written(word); written != "" && !strings.ContainsAny(word, "={") {
+		return hint.Wrapf(err, "write --%s %s; culvert %s --help", s.option(), written, op.command)
+	}
+	return err
 }
 
 // optionValue reads one option.
