@@ -81,7 +81,7 @@ type Agent struct {
 // New makes an agent of a valid configuration. It opens nothing yet.
 func New(cfg *config.Config, opts Options) *Agent {
 	a := &Agent{opts: opts, log: opts.Logger, drops: loglimit.Limiter{Every: time.Hour, Kinds: 16}, started: time.Now(), running: cfg, current: cfg}
-	a.clock = newClockFloor(cfg.Tunnel.StateDir, built(), readStamp, opts.Logger)
+	a.clock = newClockFloor(cfg.Tunnel.StateDir, built(), ReadStamp, opts.Logger)
 	if opts.Dial != nil {
 		opts.Dial = a.links.dial(opts.Dial)
 	} else {
@@ -117,7 +117,7 @@ func New(cfg *config.Config, opts Options) *Agent {
 		Answer:    answer,
 		ThingName: cfg.ThingName,
 		Broker:    cfg.MQTT.Broker,
-		TLS:       func() (*tls.Config, error) { return a.clock.watch(mqttTLS(cfg, a.clock.now)) },
+		TLS:       func() (*tls.Config, error) { return a.clock.watch(BrokerTLS(cfg, a.clock.now)) },
 		Login:     Login(cfg),
 		Invalid:   a.invalid,
 		Dial:      opts.Dial,

@@ -127,8 +127,8 @@ func (c *clockFloor) diskHangs() bool {
 	return !since.IsZero() && time.Since(since) >= clockPatience
 }
 
-// readStamp reads the file of this process's user, or of the daemon's, which a check by root must find, too.
-func readStamp(path string) ([]byte, error) {
+// ReadStamp reads the file of this process's user, or of the daemon's, which a check by root must find, too.
+func ReadStamp(path string) ([]byte, error) {
 	const limit = 32
 	p, err := trust.ReadPrivate(path, limit)
 	if err == nil {

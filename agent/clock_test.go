@@ -15,7 +15,7 @@ import (
 
 // floorOf is the floor of a daemon that starts now.
 func floorOf(stateDir string, built time.Time) *clockFloor {
-	return newClockFloor(stateDir, built, readStamp, slog.New(slog.DiscardHandler))
+	return newClockFloor(stateDir, built, ReadStamp, slog.New(slog.DiscardHandler))
 }
 
 // TestTheClockFloorHoldsWhereTheClockStartsInThePast plays a device without a battery clock: the bubble's clock
@@ -91,11 +91,12 @@ func TestBothConnectionsAreJudgedByTheFloor(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := &config.Config{Tunnel: config.Tunnel{Sessions: settings.Sessions{StateDir: dir}}}
-	broker, err := BrokerTLS(cfg)
+	now := ReadClock(cfg, ReadStamp).Now
+	broker, err := BrokerTLS(cfg, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tunnel, err := TunnelTLS(cfg)
+	tunnel, err := TunnelTLS(cfg, now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func TestAStampThatIsReadLateCountsFromThenOn(t *testing.T) {
 				answers := make(chan struct{})
 				floor := newClockFloor(dir, began.Add(-100*day), func(path string) ([]byte, error) {
 					<-answers
-					return readStamp(path)
+					return ReadStamp(path)
 				}, slog.New(slog.NewTextHandler(&logs, nil)))
 				if took := time.Since(began); took != clockPatience {
 					t.Errorf("the start waited for %v", took)

@@ -18,12 +18,12 @@ import (
 	"github.com/culvert-iot/culvert/internal/hint"
 )
 
-// mqttTLS reads the device's certificate, its key and the broker's roots. It is called at each attempt to
+// BrokerTLS reads the device's certificate, its key and the broker's roots. It is called at each attempt to
 // connect, so that certificates which were rotated, or put there after the start, count at once. Its errors
 // name the file and carry a hint.
 //
 // Certificates are judged by now; nil is the clock.
-func mqttTLS(cfg *config.Config, now func() time.Time) (*tls.Config, error) {
+func BrokerTLS(cfg *config.Config, now func() time.Time) (*tls.Config, error) {
 	c := &tls.Config{Time: now, MinVersion: tls.VersionTLS12, NextProtos: cfg.MQTT.ALPN()}
 	if err := identify(cfg, c); err != nil {
 		return nil, explain(cfg, err)
@@ -64,7 +64,7 @@ func identify(cfg *config.Config, c *tls.Config) error {
 	return nil
 }
 
-// Login reads the user name and the password at each attempt to connect, as mqttTLS does with the certificate. It is nil
+// Login reads the user name and the password at each attempt to connect, as BrokerTLS does with the certificate. It is nil
 // where there is none.
 func Login(cfg *config.Config) func() (string, string, error) {
 	if !cfg.MQTT.ByName() {
@@ -147,33 +147,24 @@ func (r *tunnelRoots) read() error {
 	return nil
 }
 
-// VerifyTime is what the daemon would judge certificates by, from the stamp that there is now: the clock's time, unless
-// that is certainly too early.
-func VerifyTime(cfg *config.Config) func() time.Time {
-	return newClockFloor(cfg.Tunnel.StateDir, built(), readStamp, slog.New(slog.DiscardHandler)).now
+// Clock is what the daemon judges certificates by.
+type Clock struct {
+	Now     func() time.Time  // the clock's time, unless that is certainly too early
+	Explain func(error) error // adds to the error of a TLS handshake that the stamp of the time is the cause
+	Trouble func() error      // with the stamp; nil: none
 }
 
-// ExplainClock returns what adds to the error of a TLS handshake that the stamp of the time in the state directory is
-// the cause. Given nil, it returns the trouble with the stamp itself, or nil if there is none.
-func ExplainClock(cfg *config.Config) func(error) error {
-	c := newClockFloor(cfg.Tunnel.StateDir, built(), readStamp, slog.New(slog.DiscardHandler))
-	return func(err error) error {
-		if err == nil {
-			return c.trouble()
-		}
-		return c.explain(err)
-	}
-}
-
-// BrokerTLS is what the daemon would connect to the broker with, read now: for a check before it runs.
-func BrokerTLS(cfg *config.Config) (*tls.Config, error) {
-	return mqttTLS(cfg, VerifyTime(cfg))
+// ReadClock is the clock by the stamp of the time that there is now, for a check before the daemon runs. It is there in
+// a second: read, [ReadStamp] but in tests, may take longer.
+func ReadClock(cfg *config.Config, read func(path string) ([]byte, error)) Clock {
+	c := newClockFloor(cfg.Tunnel.StateDir, built(), read, slog.New(slog.DiscardHandler))
+	return Clock{Now: c.now, Explain: c.explain, Trouble: c.trouble}
 }
 
 // TunnelTLS is what the daemon would connect tunnels with, read now. An error about tunnel.ca_file comes beside
-// the configuration that the daemon would go on with.
-func TunnelTLS(cfg *config.Config) (*tls.Config, error) {
-	r := &tunnelRoots{file: cfg.Tunnel.CAFile, now: VerifyTime(cfg), log: slog.New(slog.DiscardHandler)}
+// the configuration that the daemon would go on with. Certificates are judged by now.
+func TunnelTLS(cfg *config.Config, now func() time.Time) (*tls.Config, error) {
+	r := &tunnelRoots{file: cfg.Tunnel.CAFile, now: now, log: slog.New(slog.DiscardHandler)}
 	if r.file == "" {
 		return r.config(), nil
 	}

@@ -65,7 +65,7 @@ func TestCertificateFilesAreReadAtEachAttempt(t *testing.T) {
 	cfg := &config.Config{MQTT: config.MQTT{
 		Broker: settings.Broker{Port: 8883}, CAFile: filepath.Join(dir, "ca.pem"), CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"),
 	}}
-	if _, err := mqttTLS(cfg, nil); err == nil || !strings.Contains(err.Error(), "mqtt.cert_file: ") || !strings.Contains(hint.Line(err), "put the file there") || strings.Contains(err.Error(), "\n") {
+	if _, err := BrokerTLS(cfg, nil); err == nil || !strings.Contains(err.Error(), "mqtt.cert_file: ") || !strings.Contains(hint.Line(err), "put the file there") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("without files: %v", err)
 	}
 	for range 2 { // the second pair takes the place of the first
@@ -74,7 +74,7 @@ func TestCertificateFilesAreReadAtEachAttempt(t *testing.T) {
 		write(t, cfg.MQTT.CertFile, cert)
 		write(t, cfg.MQTT.KeyFile, key)
 		write(t, cfg.MQTT.CAFile, ca)
-		c, err := mqttTLS(cfg, nil)
+		c, err := BrokerTLS(cfg, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,24 +83,24 @@ func TestCertificateFilesAreReadAtEachAttempt(t *testing.T) {
 		}
 	}
 	cfg.MQTT.Port = 443
-	if c, err := mqttTLS(cfg, nil); err != nil || len(c.NextProtos) != 1 || c.NextProtos[0] != "x-amzn-mqtt-ca" {
+	if c, err := BrokerTLS(cfg, nil); err != nil || len(c.NextProtos) != 1 || c.NextProtos[0] != "x-amzn-mqtt-ca" {
 		t.Errorf("port 443: %v, %v", c.NextProtos, err)
 	}
 
 	_, other, _ := certificate(t, "other")
 	write(t, cfg.MQTT.KeyFile, other)
-	if _, err := mqttTLS(cfg, nil); err == nil || !strings.Contains(err.Error(), "do not fit together") {
+	if _, err := BrokerTLS(cfg, nil); err == nil || !strings.Contains(err.Error(), "do not fit together") {
 		t.Errorf("another certificate's key: %v", err)
 	}
 	cert, key, _ := certificate(t, "device")
 	write(t, cfg.MQTT.CertFile, cert)
 	write(t, cfg.MQTT.KeyFile, key)
 	write(t, cfg.MQTT.CAFile, []byte("hello"))
-	if _, err := mqttTLS(cfg, nil); err == nil || !strings.Contains(err.Error(), "mqtt.ca_file: ") {
+	if _, err := BrokerTLS(cfg, nil); err == nil || !strings.Contains(err.Error(), "mqtt.ca_file: ") {
 		t.Errorf("a CA file without certificate: %v", err)
 	}
 	cfg.MQTT.CAFile = ""
-	if c, err := mqttTLS(cfg, nil); err != nil || c.RootCAs != nil {
+	if c, err := BrokerTLS(cfg, nil); err != nil || c.RootCAs != nil {
 		t.Errorf("without a CA file the system's roots count: %v", err)
 	}
 }

@@ -53,11 +53,11 @@ func (c *checkup) connection(ctx context.Context) ([]*Result, notify.Attempt) {
 	a := notify.Probe(ctx, notify.Config{
 		ThingName: c.cfg.ThingName, Broker: c.cfg.MQTT.Broker, Dial: rt.dial, Login: agent.Login(c.cfg), Answer: answer,
 		TLS: func() (*tls.Config, error) {
-			config, err := agent.BrokerTLS(c.cfg)
+			config, err := agent.BrokerTLS(c.cfg, c.verify)
 			if err != nil {
 				return nil, err
 			}
-			seen.watch(config, c.verify)
+			seen.watch(config)
 			return config, nil
 		},
 	}, notify.ProbeOptions{HandshakeOnly: !alone, Stay: c.Stay})
@@ -213,11 +213,8 @@ type peer struct {
 	at    time.Time            // when that was: a first try with TLS may have taken long
 }
 
-// watch makes a configuration report to p and verify certificates by the given clock, or by its own if now is nil.
-func (p *peer) watch(config *tls.Config, now func() time.Time) {
-	if now != nil {
-		config.Time = now
-	}
+// watch makes a configuration report to p.
+func (p *peer) watch(config *tls.Config) {
 	p.at = time.Now()
 	config.VerifyConnection = func(s tls.ConnectionState) error {
 		p.mu.Lock()

@@ -40,8 +40,9 @@ type Options struct {
 	Stay time.Duration    // how long the subscription must last
 	EUID func() int
 
-	tryWrite func(dir string) error
-	verify   func() time.Time // Now as it was given
+	tryWrite  func(dir string) error
+	readStamp func(path string) ([]byte, error)
+	verify    func() time.Time // Now as it was given, or else what readClock sets
 }
 
 func (o Options) withDefaults() Options {
@@ -61,6 +62,9 @@ func (o Options) withDefaults() Options {
 	if o.tryWrite == nil {
 		o.tryWrite = tryWrite
 	}
+	if o.readStamp == nil {
+		o.readStamp = agent.ReadStamp
+	}
 	return o
 }
 
@@ -70,7 +74,8 @@ type checkup struct {
 	cfg    *config.Config
 	dialer *netdial.Dialer
 	daemon daemon
-	user   *account // that the daemon runs as; nil if unknown
+	user   *account     // that the daemon runs as; nil if unknown
+	stamp  func() error // the trouble with the stamp of the time
 
 	mu            sync.Mutex
 	clockReadings []clockReading
@@ -85,10 +90,6 @@ func Run(ctx context.Context, o Options, report func(*Result)) Report {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	c := &checkup{Options: o, cfg: o.Config, dialer: netdial.FromEnvironment()}
-	if c.dialer.Time = o.verify; o.verify == nil {
-		c.dialer.Time = agent.VerifyTime(o.Config)
-	}
-	ctx = tlsdial.WithExplain(ctx, agent.ExplainClock(o.Config))
 	r := Report{Version: version.Get(), Config: o.Config.Path, Thing: o.Config.ThingName, Started: began, Offline: o.Offline, Checks: []*Result{}}
 	for list := range c.sections(ctx) {
 		for _, result := range list {
@@ -115,6 +116,7 @@ func (c *checkup) sections(ctx context.Context) func(yield func([]*Result) bool)
 			yield([]*Result{c.systemd()})
 			return
 		}
+		ctx := c.readClock(ctx)
 		parts := []func(context.Context) []*Result{c.services, c.proxies, c.broker, c.tunnels}
 		results := make([]chan []*Result, len(parts))
 		for i, part := range parts {
@@ -131,6 +133,18 @@ func (c *checkup) sections(ctx context.Context) func(yield func([]*Result) bool)
 			yield([]*Result{c.clock()})
 		}
 	}
+}
+
+// readClock has certificates judged as the daemon would, unless Now is given. It comes after stateDirectory: that says
+// if the disk hangs.
+func (c *checkup) readClock(ctx context.Context) context.Context {
+	clock := agent.ReadClock(c.cfg, c.readStamp)
+	c.stamp = clock.Trouble
+	if c.verify == nil {
+		c.verify = clock.Now
+	}
+	c.dialer.Time = c.verify
+	return tlsdial.WithExplain(ctx, clock.Explain)
 }
 
 // timed runs a part and sets its duration on results that have none.

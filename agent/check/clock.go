@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/internal/hint"
 )
 
@@ -29,7 +28,7 @@ func (c *checkup) clock() *Result {
 	if r.Status == Failed || r.Status == Warning {
 		return r // the clock comes first
 	}
-	if err := agent.ExplainClock(c.cfg)(nil); err != nil {
+	if err := c.stamp(); err != nil {
 		return warning(r.ID, hint.Of(err), "%v", err)
 	}
 	return r

@@ -142,11 +142,11 @@ func (c *checkup) tunnel(ctx context.Context, e endpoint) []*Result {
 
 // tryHandshake makes one handshake. Its error is nil only if the server accepts the dummy token.
 func (c *checkup) tryHandshake(ctx context.Context, e endpoint, rt *route, seen *peer, now func() time.Time) error {
-	base, err := agent.TunnelTLS(c.cfg) // files tells of an error
+	base, err := agent.TunnelTLS(c.cfg, now) // files tells of an error
 	if base == nil {
 		return err
 	}
-	seen.watch(base, now)
+	seen.watch(base)
 	conn, err := wsconn.Dial(ctx, wsconn.Config{
 		Endpoint: e.url, Mode: "destination", AccessToken: noToken{}, TLS: base, NetDial: rt.dial, HandshakeTimeout: endpointLimit,
 	})
