@@ -54,7 +54,9 @@ type finder struct {
 	thing  string
 	wanted []string
 	skip   map[string]bool // tunnels that are no use
+	listed []string        // the thing's open tunnels before the present call of OpenTunnel; nil if they are not known
 	before map[string]bool // tunnels that were open before a call of OpenTunnel whose answer was lost; nil if none was
+	lost   time.Time       // when the last such answer was lost, by this machine's clock
 	exists <-chan bool     // one answer, or nil; see lookUp
 	sight  <-chan sight    // one answer, or nil; see lookOut
 }
@@ -118,24 +120,23 @@ func (c *Config) noThing(thing string) error {
 // find returns an open tunnel whose tokens were rotated, or a new one.
 func (f *finder) find(ctx context.Context) (*tunnel, error) {
 	f.lookUp(ctx)
-	var listed []string
-	if !f.New {
-		f.step("looking for an open tunnel to %s", f.thing)
-		list, err := f.list(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, id := range list[:min(len(list), maxCandidates)] {
-			t, err := f.reuse(ctx, id)
-			if t != nil || err != nil {
-				return t, err
-			}
-		}
-		listed = list
+	if f.New && f.before == nil { // what is there is only not to be taken for a tunnel whose opening is not answered
+		f.listed = f.tryList(ctx)
+		return f.open(ctx)
 	}
-	t, err := f.open(ctx)
-	f.noteAnswer(listed, err)
-	return t, err
+	f.step("looking for an open tunnel to %s", f.thing)
+	list, err := f.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range list[:min(len(list), maxCandidates)] {
+		t, err := f.reuse(ctx, id)
+		if t != nil || err != nil {
+			return t, err
+		}
+	}
+	f.listed = list
+	return f.open(ctx)
 }
 
 // list returns the ids of the thing's open tunnels, newest first.
@@ -176,6 +177,9 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if f.New && !f.isUnanswered(d) {
+		return nil, nil
 	}
 	if why := f.unfit(d); why != "" {
 		f.Logger.Debug("tunnel passed over", "tunnel", id, "reason", why)

@@ -120,7 +120,8 @@ func TestFindingATunnel(t *testing.T) {
 			name: "a caller who may not describe is told so", tunnels: []*types.Tunnel{aTunnel("a")}, fail: map[string]error{"describe": apiError("AccessDeniedException")},
 			calls: []string{"list pi-1", "describe a"}, err: "AccessDeniedException",
 		},
-		{name: "a new one if that is wanted", tunnels: []*types.Tunnel{aTunnel("a")}, config: Config{New: true}, calls: []string{"open pi-1 SSH"}, opened: true},
+		{name: "a new one if that is wanted", tunnels: []*types.Tunnel{aTunnel("a")}, config: Config{New: true}, calls: []string{"list pi-1", "open pi-1 SSH"}, opened: true},
+		{name: "also for a caller who may not list", fail: map[string]error{"list": apiError("AccessDeniedException")}, config: Config{New: true}, calls: []string{"list pi-1", "open pi-1 SSH"}, opened: true},
 		{
 			name: "lifetime and services of a new one", config: Config{Lifetime: 90 * time.Minute}, wanted: []string{"SSH", "HTTP"},
 			calls: []string{"list pi-1", "open pi-1 SSH,HTTP 90"}, opened: true, life: "90 min",

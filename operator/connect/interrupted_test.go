@@ -56,7 +56,7 @@ func TestAnInterruptedOpeningLeavesNoTunnel(t *testing.T) {
 			ctx, cancel := context.WithCancel(within(t, 20*time.Second))
 			defer cancel()
 			cfg, heard := c.config(), &news{}
-			cfg.New, cfg.Keep, cfg.Progress = true, tt.keep, heard.event // OpenTunnel is the first call
+			cfg.New, cfg.Keep, cfg.Progress = true, tt.keep, heard.event // no tunnel is looked at first
 			tt.leave(&cfg, cancel)
 			if _, err := connect.Open(ctx, cfg, "pi-1", "SSH"); !errors.Is(err, context.Canceled) {
 				t.Errorf("error %v, want that of the context", err)

@@ -36,16 +36,24 @@ func (f *finder) create(ctx context.Context, in *iot.OpenTunnelInput) (*iot.Open
 			return context.Cause(ctx)
 		}}
 	})
-	if ctx.Err() == nil {
-		return out, err
-	}
-	switch {
+	left := ctx.Err() != nil
+	switch why := context.Cause(calling); {
 	case err == nil:
-		f.discard(aws.ToString(out.TunnelId))
-	case errors.Is(context.Cause(calling), errLate):
-		f.notice("AWS did not answer OpenTunnel within %v: if it has opened a tunnel to %s, culvert list-tunnels shows it", answerTime, f.thing)
+		f.before = nil
+		if left {
+			f.discard(aws.ToString(out.TunnelId))
+		}
+	case errors.Is(why, errUnsent):
+	case errors.Is(why, errLate), mayHaveOpened(err):
+		f.noteLost()
+		if left {
+			f.closeUnanswered(errors.Is(why, errLate))
+		}
 	}
-	return nil, context.Cause(ctx)
+	if left {
+		return nil, context.Cause(ctx)
+	}
+	return out, err
 }
 
 // sender sends requests as long as may returns nil.
@@ -69,6 +77,10 @@ func (f *finder) discard(id string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
+	f.closeNow(ctx, id)
+}
+
+func (f *finder) closeNow(ctx context.Context, id string) {
 	if _, err := f.API.CloseTunnel(ctx, &iot.CloseTunnelInput{TunnelId: &id}); err != nil && !isGone(err) {
 		f.notice("tunnel %s is still open: %s", id, hint.Line(operator.Explain(err)))
 	}

@@ -78,7 +78,7 @@ func TestATunnelWithoutATokenIsClosed(t *testing.T) {
 	if _, err := (&finder{Config: &cfg, thing: "pi-1", wanted: []string{"SSH"}}).find(t.Context()); err == nil {
 		t.Error("it was used")
 	}
-	if calls := api.asked(); !slices.Equal(calls, []string{"open pi-1 SSH", "close new"}) {
+	if calls := api.asked(); !slices.Equal(calls, []string{"list pi-1", "open pi-1 SSH", "close new"}) {
 		t.Errorf("calls %q", calls)
 	}
 }

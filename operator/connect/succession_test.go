@@ -2,6 +2,7 @@ package connect_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -54,50 +55,117 @@ func TestASearchForAnotherTunnelIsRepeated(t *testing.T) {
 	}
 }
 
-// lossy is a control API that loses the answer to the second OpenTunnel.
+// lossy is a control API that loses the answer to one call of OpenTunnel.
 type lossy struct {
 	connect.API
 
+	lose  int32 // which one
 	calls atomic.Int32
+	blind atomic.Bool // since that one, tunnels cannot be listed
 }
 
 func (l *lossy) OpenTunnel(ctx context.Context, in *iot.OpenTunnelInput, opts ...func(*iot.Options)) (*iot.OpenTunnelOutput, error) {
 	out, err := l.API.OpenTunnel(ctx, in, opts...)
-	if l.calls.Add(1) == 2 && err == nil {
-		return nil, fmt.Errorf("read the response: %w", io.ErrUnexpectedEOF)
+	if l.calls.Add(1) == l.lose && err == nil {
+		return nil, errLost
 	}
 	return out, err
 }
+
+func (l *lossy) ListTunnels(ctx context.Context, in *iot.ListTunnelsInput, opts ...func(*iot.Options)) (*iot.ListTunnelsOutput, error) {
+	if l.calls.Load() >= l.lose && l.blind.Load() {
+		return nil, errLost
+	}
+	return l.API.ListTunnels(ctx, in, opts...)
+}
+
+var errLost = fmt.Errorf("read the response: %w", io.ErrUnexpectedEOF)
 
 // A tunnel whose opening was not answered is found again, and neither paid for twice nor left open.
 func TestATunnelWhoseOpeningWasNotAnsweredIsUsed(t *testing.T) {
 	t.Parallel()
 	for name, fails := range map[string]bool{"it can be rotated": false, "it cannot be rotated yet": true} {
+		for _, fresh := range []bool{false, true} {
+			for _, lose := range []int32{1, 2} {
+				t.Run(fmt.Sprintf("%s, always a new one: %v, tunnel %d", name, fresh, lose), func(t *testing.T) {
+					t.Parallel()
+					d := newDaemon(t)
+					c := newCloudThat(t, sandbox.Config{Behaviour: tunnels.Behaviour{RotateBeforeConnectFails: fails}}, d.run)
+					cfg := c.config()
+					api := &lossy{API: cfg.API, lose: lose}
+					cfg.API, cfg.New = api, fresh
+					tunnel := openTunnel(t, cfg, "SSH")
+					conn := dial(t, tunnel, "SSH")
+					talk(t, conn, "before")
+					if lose == 2 {
+						if err := c.Store.Close(tunnel.ID(), false); err != nil {
+							t.Fatal(err)
+						}
+						talk(t, conn, "after")
+					}
+					if open := c.open(); len(open) != 1 || open[0] != tunnel.ID() {
+						t.Errorf("open tunnels %v, want only %s", open, tunnel.ID())
+					}
+					if n := api.calls.Load(); n != lose && !fails {
+						t.Errorf("OpenTunnel was called %d times, want one for each tunnel", n)
+					}
+					if err := tunnel.Close(); err != nil {
+						t.Error(err)
+					}
+					if open := c.open(); len(open) > 0 {
+						t.Errorf("left open: %v", open)
+					}
+				})
+			}
+		}
+	}
+}
+
+// A tunnel whose opening was not answered, and that is not looked for any more, is closed, or else the user learns of it.
+func TestATunnelWhoseOpeningWasNotAnsweredIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	const notice = "culvert list-tunnels shows it"
+	t.Run("at the start", func(t *testing.T) {
+		t.Parallel()
+		c := newCloud(t, culvertDevice(echo))
+		cfg, heard := c.config(), &news{}
+		api := &lossy{API: cfg.API, lose: 1}
+		api.blind.Store(true)
+		cfg.API, cfg.Progress = api, heard.event
+		if _, err := connect.Open(within(t, 20*time.Second), cfg, "pi-1", "SSH"); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("error %v", err)
+		}
+		if n := strings.Count(heard.String(), notice); n != 1 {
+			t.Errorf("%q is told %d times:\n%s", notice, n, heard)
+		}
+	})
+	for name, seen := range map[string]bool{"when a session is left": true, "when a session is left without a list": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := newDaemon(t)
-			c := newCloudThat(t, sandbox.Config{Behaviour: tunnels.Behaviour{RotateBeforeConnectFails: fails}}, d.run)
-			cfg := c.config()
-			api := &lossy{API: cfg.API}
-			cfg.API = api
+			c := newCloud(t, d.run)
+			cfg, heard := c.config(), &news{}
+			api := &lossy{API: cfg.API, lose: 2}
+			api.blind.Store(true)
+			cfg.API, cfg.Progress = api, heard.event
 			tunnel := openTunnel(t, cfg, "SSH")
-			conn := dial(t, tunnel, "SSH")
-			talk(t, conn, "before")
+			talk(t, dial(t, tunnel, "SSH"), "before")
 			if err := c.Store.Close(tunnel.ID(), false); err != nil {
 				t.Fatal(err)
 			}
-			talk(t, conn, "after")
-			if open := c.open(); len(open) != 1 || open[0] != tunnel.ID() {
-				t.Errorf("open tunnels %v, want only %s", open, tunnel.ID())
+			eventually(t, "the answer is lost", func() bool { return strings.Contains(heard.String(), "no other tunnel yet") })
+			if len(c.open()) != 1 {
+				t.Fatalf("open tunnels %v, want the one whose opening was not answered", c.open())
 			}
-			if n := api.calls.Load(); n != 2 && !fails {
-				t.Errorf("OpenTunnel was called %d times, want the first tunnel and one more", n)
-			}
+			api.blind.Store(!seen)
 			if err := tunnel.Close(); err != nil {
 				t.Error(err)
 			}
-			if open := c.open(); len(open) > 0 {
-				t.Errorf("left open: %v", open)
+			if open := c.open(); len(open) > 0 == seen {
+				t.Errorf("open tunnels %v", open)
+			}
+			if told := strings.Contains(heard.String(), notice); told == seen {
+				t.Errorf("told:\n%s", heard)
 			}
 		})
 	}

@@ -29,10 +29,11 @@ const (
 
 // succession lets a session continue over another tunnel.
 type succession struct {
-	find  func(context.Context) (*tunnel, error)            // finds or opens a tunnel to the same services; may be nil
-	await func(context.Context, *tunnel) (time.Time, error) // waits until the device is connected to it, and returns since when
-	busy  sync.Mutex                                        // held during a search for a tunnel, and no longer; guards ready
-	ready *claim                                            // found but unused: the device was not connected
+	find    func(context.Context) (*tunnel, error)            // finds or opens a tunnel to the same services; may be nil
+	await   func(context.Context, *tunnel) (time.Time, error) // waits until the device is connected to it, and returns since when
+	forsake func()                                            // closes tunnels whose opening was not answered; may be nil
+	busy    sync.Mutex                                        // held during a search for a tunnel, and no longer; guards ready
+	ready   *claim                                            // found but unused: the device was not connected
 }
 
 // get returns the tunnel that an earlier try has left, or finds one.
@@ -181,7 +182,7 @@ func (s *session) linkedBy(ctx context.Context, c *claim) error {
 
 var errLeft = errors.New("the session goes on over another tunnel")
 
-// abandon closes the tunnels that the session holds and does not use.
+// abandon closes the tunnels that the session holds and does not use, and those that it may have opened without knowing.
 func (n *succession) abandon(s *session) {
 	n.busy.Lock()
 	ready := n.ready
@@ -196,6 +197,13 @@ func (n *succession) abandon(s *session) {
 		if c != nil {
 			all.Go(func() { s.closeTunnel(c) })
 		}
+	}
+	if n.forsake != nil {
+		all.Go(func() {
+			n.busy.Lock()
+			defer n.busy.Unlock()
+			n.forsake()
+		})
 	}
 	all.Wait()
 }

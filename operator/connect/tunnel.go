@@ -12,7 +12,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/culvert-iot/culvert/internal/accept"
+	"github.com/culvert-iot/culvert/internal/backoff"
 	"github.com/culvert-iot/culvert/internal/hint"
+	"github.com/culvert-iot/culvert/operator"
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 	"github.com/culvert-iot/culvert/proxy"
@@ -49,12 +51,23 @@ func Open(ctx context.Context, cfg Config, thing string, services ...string) (*T
 	looking, stop := context.WithCancel(ctx)
 	defer stop()
 	find.lookOut(looking)
-	for {
+	for searches, again := searchPolicy(), true; ; {
 		t, err := open(ctx, find)
 		if e, ok := errors.AsType[*Error](err); ok && e.Reason == TakenOver && !cfg.New {
 			// Another operator found the same tunnel at the same moment, and was faster.
 			cfg.notice("%v, so another tunnel is needed", err)
 			continue
+		}
+		if err != nil && find.before != nil && again {
+			var delay time.Duration
+			if delay, again = judge(&searches, err, time.Now()); again && backoff.Sleep(ctx, delay) == nil {
+				cfg.notice("%v; looking whether AWS has opened a tunnel", operator.Explain(err))
+				again = false
+				continue
+			}
+		}
+		if err != nil {
+			find.closeUnanswered(false)
 		}
 		return t, err
 	}
@@ -77,6 +90,7 @@ func open(ctx context.Context, find *finder) (_ *Tunnel, err error) {
 		}
 		return next, err
 	}
+	t.session.next.forsake = func() { find.closeUnanswered(false) }
 	t.session.next.await = func(ctx context.Context, next *tunnel) (time.Time, error) {
 		ctx, cancel := context.WithTimeoutCause(ctx, cfg.Wait, errWaited)
 		defer cancel()
@@ -216,8 +230,8 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 
 // Close disconnects this side, and closes the tunnel if it was opened here, unless another operator has taken it over, or may
 // have: a notice says so then. With
-// [Config].Keep it leaves the tunnel open and voids the source's token by rotating it. It takes 5 s at most, and up to 15 s
-// if another tunnel is just being opened to follow this one.
+// [Config].Keep it leaves the tunnel open and voids the source's token by rotating it. It takes 5 s at most, 10 s
+// if there is a tunnel to follow this one, and up to 15 s if one is just being opened.
 func (t *Tunnel) Close() error {
 	t.closing.Do(func() {
 		t.session.stop()
