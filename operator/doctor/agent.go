@@ -53,7 +53,7 @@ func (d *doctor) agent(ctx context.Context) bool {
 func (d *doctor) elsewhere(ctx context.Context, state, other presence.State) (told, known bool) {
 	list, err := d.presence.Subscriptions(ctx, d.thing)
 	switch {
-	case err != nil && state.Known: // culvertd's own client has been there
+	case err != nil && state.Known, iotdata.IsNotFound(err): // culvertd's own client has been there, or the other one has left
 		return false, false
 	case err != nil:
 		d.unknown(ctx, "connection", "iot:ListSubscriptions on client/"+d.thing+", which is culvertd if its mqtt.client_id says so,", err)
@@ -84,7 +84,7 @@ func from(s presence.State) string {
 	return " from " + s.Address
 }
 
-// again looks whether a young connection is replaced at once, which is how two clients with one id look.
+// again looks whether a young connection lasts. One that is replaced at once is how two clients with one id look.
 func (d *doctor) again(ctx context.Context) bool {
 	if !d.state.Connected || time.Since(d.state.Since) >= time.Minute {
 		return true
@@ -99,6 +99,11 @@ func (d *doctor) again(ctx context.Context) bool {
 		return true
 	}
 	id := d.client
+	if !now.Connected && now.Reason != duplicateID { // else the other client is about to be seen
+		d.state = now
+		d.failed("connection", remedyFor(now.Reason, id), "%s connected and has left again, %s", id, orUnknown(now.Reason))
+		return true
+	}
 	d.warn("client_id", "look for a second client with the id "+id+", such as a copy of the device: two of them disconnect each other",
 		"the connection of %s does not last: it was replaced within %v", id, lookAgain)
 	return true
@@ -114,10 +119,13 @@ func orUnknown(s string) string {
 	return s
 }
 
+// duplicateID is why a connection ended whose client id another client connected with.
+const duplicateID = "DUPLICATE_CLIENTID"
+
 // remedyFor says what to do about a connection that ended.
 func remedyFor(reason, id string) string {
 	switch reason {
-	case "DUPLICATE_CLIENTID":
+	case duplicateID:
 		return "another client connected as " + id + ": look for a second culvertd, or a copy of the device"
 	case "AUTH_ERROR", "FORBIDDEN_ACCESS":
 		return "its policy refused something: run on the device: sudo culvertd check"
@@ -131,6 +139,12 @@ func remedyFor(reason, id string) string {
 	return "check the device's power and network"
 }
 
+// left reports an item that a device has kept from being found out, as it left since the last look at its connection.
+func (d *doctor) left(id string) {
+	d.state.Connected = false
+	d.failed(id, "run culvert doctor "+d.thing+" again: it says why the device left", "the device has left meanwhile")
+}
+
 // subscription looks whether the device hears of tunnels.
 func (d *doctor) subscription(ctx context.Context) bool {
 	if d.client == d.thing {
@@ -142,6 +156,10 @@ func (d *doctor) subscription(ctx context.Context) bool {
 		return false
 	}
 	list, err := d.presence.Subscriptions(ctx, d.client)
+	if iotdata.IsNotFound(err) {
+		d.left("subscription")
+		return false
+	}
 	if err != nil {
 		d.unknown(ctx, "subscription", "iot:ListSubscriptions on client/"+d.client, err)
 		return false
@@ -185,6 +203,8 @@ func (d *doctor) answer(ctx context.Context) bool {
 	switch {
 	case err == nil:
 		d.ok("answer", "culvertd answered in %s", took.Round(time.Millisecond))
+	case iotdata.IsNotFound(err):
+		d.left("answer")
 	case isTimeout(err):
 		d.warn("answer", "its policy must allow iot:Receive on topic/"+presence.PingTopic(d.thing)+"; a link that broke a moment ago looks the same",
 			"culvertd acknowledged nothing within %v", patience)
