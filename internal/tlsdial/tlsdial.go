@@ -18,6 +18,10 @@ const (
 	// tried. It covers two retransmissions of a lost packet and a slow satellite link.
 	patience = 10 * time.Second
 
+	// refusal is the time within which a server that wants no connection ends it. One that ends it later without a byte has
+	// waited for a ClientHello: servers give up, too, and some do before patience is over.
+	refusal = time.Second
+
 	// remembered is how long a host gets the small ClientHello at once. Networks get repaired, and
 	// devices move.
 	remembered = 24 * time.Hour
@@ -94,9 +98,10 @@ func remember(address string, small bool) {
 // Dial opens a connection with dial and does the client's side of a TLS handshake on it. address
 // (host:port) is only the name that the outcome is remembered by; config must have a ServerName.
 //
-// When the server sends nothing for 10 s, or for half of the time that ctx leaves, Dial opens a
-// second connection and repeats the handshake without post-quantum key exchange, unless config
-// names its own key exchanges or does not allow TLS 1.3. A failed dial is a [*DialError].
+// When the server sends nothing for 10 s, or for half of the time that ctx leaves, or ends the connection
+// after a second without a byte, Dial opens a second connection and repeats the handshake without
+// post-quantum key exchange, unless config names its own key exchanges or does not allow TLS 1.3. A
+// failed dial is a [*DialError].
 func Dial(ctx context.Context, address string, config *tls.Config, dial func(context.Context) (net.Conn, error)) (*tls.Conn, error) {
 	if len(config.CurvePreferences) > 0 || config.MaxVersion != 0 && config.MaxVersion < tls.VersionTLS13 {
 		return handshake(ctx, config, dial, 0)
@@ -140,13 +145,13 @@ func (e *DialError) Error() string { return e.Err.Error() }
 // Unwrap returns what the dial function reported.
 func (e *DialError) Unwrap() error { return e.Err }
 
-// handshake fails with errSilent when the server sends nothing within wait; 0 leaves it to ctx.
+// handshake fails with errSilent when the server sends nothing within wait, or gives up waiting; with 0 it does not.
 func handshake(ctx context.Context, config *tls.Config, dial func(context.Context) (net.Conn, error), wait time.Duration) (*tls.Conn, error) {
 	raw, err := dial(ctx)
 	if err != nil {
 		return nil, &DialError{err}
 	}
-	conn := &watched{Conn: raw}
+	conn, began := &watched{Conn: raw}, time.Now()
 	limited, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if wait > 0 {
@@ -163,10 +168,20 @@ func handshake(ctx context.Context, config *tls.Config, dial func(context.Contex
 		if cause := context.Cause(limited); errors.Is(cause, errSilent) {
 			err = cause
 		}
-		return nil, Explain(ctx, clean.Error(err)) // it may quote the names of any certificate
+		err = Explain(ctx, clean.Error(err)) // it may quote the names of any certificate
+		if wait > 0 && limited.Err() == nil && !conn.heard.Load() && time.Since(began) >= refusal {
+			err = ended{err}
+		}
+		return nil, err
 	}
 	return secured, nil
 }
+
+// ended is the end of a connection on which the server has waited for the ClientHello in vain.
+type ended struct{ error }
+
+func (e ended) Unwrap() error      { return e.error }
+func (ended) Is(target error) bool { return target == errSilent }
 
 // silence is errSilent as a time-out of the network.
 type silence struct{}

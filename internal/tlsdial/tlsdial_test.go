@@ -26,7 +26,8 @@ type network struct {
 	server *tls.Config
 	roots  *x509.CertPool
 	drops  func(size int) bool
-	hellos []int // sizes of the ClientHellos, one for each connection
+	gives  time.Duration // how long the server waits for a ClientHello; 0 sets no limit
+	hellos []int         // sizes of the ClientHellos, one for each connection
 	wg     sync.WaitGroup
 }
 
@@ -64,6 +65,9 @@ func (n *network) dial(context.Context) (net.Conn, error) {
 	n.hellos = append(n.hellos, 0)
 	n.wg.Go(func() {
 		conn := tls.Server(far, n.server)
+		if n.gives > 0 {
+			_ = far.SetDeadline(time.Now().Add(n.gives))
+		}
 		_ = conn.Handshake()
 		_, _ = io.Copy(io.Discard, conn)
 		_ = far.Close()
@@ -132,6 +136,35 @@ func TestALargeClientHelloThatIsDroppedIsRepeatedSmall(t *testing.T) {
 		}
 		n.wg.Wait()
 	})
+}
+
+// A server that gets no ClientHello ends the connection by itself, possibly before this side loses patience.
+func TestAServerThatGivesUpWaitingGetsASmallClientHello(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		gives time.Duration
+		small bool
+	}{
+		{"it waited", 5 * time.Second, true},
+		{"it refuses at once", time.Millisecond, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t, above1400)
+				n.gives = tt.gives
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				conn, err := Dial(ctx, "broker.example:8883", n.client(), n.dial)
+				if conn != nil {
+					_ = conn.Close()
+				}
+				if got := err == nil; got != tt.small || NeedsSmallHello("broker.example:8883") != tt.small {
+					t.Errorf("after ClientHellos of %v bytes: %v; to connect with a small one: %v", n.hellos, err, tt.small)
+				}
+				n.wg.Wait()
+			})
+		})
+	}
 }
 
 func TestAHostThatIsSilentToBothIsNotRemembered(t *testing.T) {
