@@ -36,7 +36,11 @@ var (
 type noPlaceError struct{ live int }
 
 func (e *noPlaceError) Error() string {
-	return fmt.Sprintf("%d tunnels are live, as many as tunnel.max_tunnels allows", e.live)
+	live := "1 tunnel is live"
+	if e.live != 1 {
+		live = fmt.Sprintf("%d tunnels are live", e.live)
+	}
+	return live + ", as many as tunnel.max_tunnels allows"
 }
 
 // Hint says how to make room.

@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,4 +132,12 @@ func TestANewerTokenWinsOverWhatIsNotConnected(t *testing.T) {
 			t.Errorf("%d of %d live", live, limit)
 		}
 	})
+}
+
+func TestTheOnlyPlaceIsNamedInTheSingular(t *testing.T) {
+	for live, want := range map[int]string{1: "1 tunnel is live, ", 2: "2 tunnels are live, "} {
+		if got := (&noPlaceError{live}).Error(); !strings.HasPrefix(got, want) {
+			t.Errorf("%q, want it to begin with %q", got, want)
+		}
+	}
 }
