@@ -9,11 +9,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/version"
 	"github.com/culvert-iot/culvert/operator"
+	"github.com/culvert-iot/culvert/operator/connect"
+	"github.com/culvert-iot/culvert/operator/fleet"
 	"github.com/culvert-iot/culvert/operator/holder"
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
 	"github.com/culvert-iot/culvert/operator/opentunnels"
@@ -42,7 +45,8 @@ func newTunnelsCommand() *cobra.Command {
 			"--close ends the background processes of a thing, which close the tunnels that they opened. --prune asks, and then " +
 			"closes open tunnels without a source. It leaves tunnels alone that are held for your commands, or were opened or " +
 			"used in the last 15 minutes.\n\n" +
-			"The caller needs iot:ListTunnels and iot:DescribeTunnel for THING, --all and --prune, and iot:CloseTunnel for --prune.",
+			"The caller needs iot:ListTunnels and iot:DescribeTunnel for THING, --all and --prune, and iot:CloseTunnel for --prune. With " +
+			"iot:DescribeThing it notices a mistyped THING.",
 		Example: "  culvert tunnels\n" +
 			"  culvert tunnels pi-1 --output json\n" +
 			"  culvert tunnels --close pi-1\n" +
@@ -137,14 +141,34 @@ func (o *tunnelsOptions) run(cmd *cobra.Command, things []string) error {
 	if err != nil {
 		return lsError(err)
 	}
-	if o.prune {
-		return o.pruneUnused(ctx, cmd, api, held, open)
-	}
-	if len(held)+len(open) == 0 && o.output == "table" {
+	absent := missing(ctx, cfg, things, held, open)
+	switch {
+	case o.prune:
+		err = o.pruneUnused(ctx, cmd, api, held, open)
+	case len(held)+len(open) > 0 || o.output != "table":
+		err = o.print(cmd.OutOrStdout(), held, open)
+	case absent == nil:
 		fmt.Fprintln(cmd.ErrOrStderr(), "culvert: no tunnel is open")
+	}
+	return cmp.Or(err, absent)
+}
+
+// missing is the error of those of the things that have no tunnel because they do not exist.
+func missing(ctx context.Context, cfg aws.Config, things []string, held []holder.Status, open []opentunnels.Tunnel) error {
+	exists := connect.FromAWS(cfg)
+	absent := fleet.AbsentError{Region: cfg.Region}
+	for i, thing := range things {
+		known := slices.Contains(things[:i], thing) ||
+			slices.ContainsFunc(held, func(h holder.Status) bool { return h.Thing == thing }) ||
+			slices.ContainsFunc(open, func(t opentunnels.Tunnel) bool { return t.Thing == thing })
+		if !known && exists.CheckThing(ctx, thing) != nil {
+			absent.Names = append(absent.Names, thing)
+		}
+	}
+	if len(absent.Names) == 0 {
 		return nil
 	}
-	return o.print(cmd.OutOrStdout(), held, open)
+	return &exitError{exitFailed, &absent}
 }
 
 // list returns the open tunnels of things, or of all.

@@ -86,8 +86,11 @@ func TestPruneLeavesYoungTunnelsAlone(t *testing.T) {
 	if n := len(o.open()); n != 1 {
 		t.Errorf("%d tunnels are open, want 1", n)
 	}
-	if out, errs, code := runSSH(o.culvert(t, "tunnels", "nobody")); code != 0 || out != "" || !strings.Contains(errs, "no tunnel is open") {
+	if out, errs, code := runSSH(o.culvert(t, "tunnels", "pi-9")); code != 1 || out != "" || !strings.Contains(errs, "error: there is no thing pi-9 in ") || strings.Contains(errs, "no tunnel is open") {
 		t.Errorf("of an unknown thing: exit code %d, %q, %q", code, out, errs)
+	}
+	if out, errs, code := runSSH(o.culvert(t, "tunnels", "--output", "json", "pi-9", "pi-1")); code != 1 || strings.Count(out, "\n") != 1 || !strings.Contains(errs, "error: there is no thing pi-9 in ") {
+		t.Errorf("of an unknown thing and another: exit code %d, %q, %q", code, out, errs)
 	}
 	if _, errs, code := runSSH(o.culvert(t, "tunnels", "--endpoint-url", "http://127.0.0.1:1", "pi-1")); code != 1 || !strings.Contains(errs, "\nhint: nothing listens there") {
 		t.Errorf("without an API: exit code %d, %q", code, errs)
