@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -44,6 +45,26 @@ func TestWhoseAConnectionIs(t *testing.T) {
 		time.Sleep(unnoticed + time.Second)
 		want("longer than the service may take", second.Add(2*time.Second), others)
 	})
+}
+
+// A tunnel that follows another one carries connections: it is not given up like the first one, on which there are none yet.
+func TestWhoseAConnectionToAFollowingTunnelIs(t *testing.T) {
+	began := time.Now()
+	cfg := checked(t, Config{})
+	s := newSession(&cfg, &tunnel{id: "a", opened: true})
+	s.next.find = func(context.Context) (*tunnel, error) { return &tunnel{id: "b"}, nil }
+	c, err := s.next.get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, replaced := s.replace(s.current.Load(), c, time.Time{}, false); !replaced {
+		t.Fatal("it is not the session's")
+	}
+	c.links.Store(2)
+	c.connectedAt, c.recorded = began, 1
+	if got := s.owner(c, began.Add(time.Second)); got != unclear {
+		t.Errorf("owner %d, want %d", got, unclear)
+	}
 }
 
 // A handshake without an answer may have been let in: the connection that the service shows then may be this side's.

@@ -34,14 +34,11 @@ type claim struct {
 	unseen      unseen
 	dispute     dispute
 	taken       bool // another operator has it, as a refusal has shown
-	contested   bool // other operators may have found the tunnel at the same moment: see [session.confirmOwnership]
+	contested   bool // it is the first, was found, and other operators may have, too: until [session.confirmOwnership]
 }
 
 func newClaim(t *tunnel) *claim {
-	return &claim{
-		tunnel: t, token: t.token, client: secret.NewClientToken(), used: make(chan struct{}), connectedAt: t.sourceBefore,
-		contested: !t.opened && !t.takeOver,
-	}
+	return &claim{tunnel: t, token: t.token, client: secret.NewClientToken(), used: make(chan struct{}), connectedAt: t.sourceBefore}
 }
 
 // unseen is about handshakes whose request was sent, or part of it, and whose answer did not come: the service may have let

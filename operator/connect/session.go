@@ -61,7 +61,9 @@ type session struct {
 
 func newSession(cfg *Config, t *tunnel) *session {
 	s := &session{cfg: cfg, done: make(chan struct{}), look: make(chan struct{}, 1), change: make(chan struct{}), form: proxy.V3}
-	s.current.Store(newClaim(t))
+	first := newClaim(t)
+	first.contested = !t.opened && !t.takeOver
+	s.current.Store(first)
 	s.resume = proxy.NewResumption(cfg.ResumeTimeout)
 	switch cfg.Destination {
 	case V1:
