@@ -27,13 +27,11 @@ import (
 
 const (
 	// StopTimeout bounds how long Run takes to return once it was told to stop and there is no HandOver. With one it is
-	// 2 s more.
+	// session.PutPatience more, which a slow service manager alone uses up. Its own limit, TimeoutStopSec= of the unit,
+	// must be longer than the sum.
 	StopTimeout = 4 * time.Second
 	// closeTimeout is the tunnels' share of it.
 	closeTimeout = 3 * time.Second
-	// handOverTimeout is added to both where connections are handed over to the next process: the service manager may
-	// need so long to take them. Its own limit, TimeoutStopSec= of the unit, must be longer than the sum.
-	handOverTimeout = 2 * time.Second
 )
 
 // Options are what the process around the agent brings. Logger is required.
@@ -126,7 +124,7 @@ func New(cfg *config.Config, opts Options) *Agent {
 	return a
 }
 
-// Run works until ctx ends, and then stops within StopTimeout (2 s more with a HandOver): streams are reset, websockets closed, pairs of
+// Run works until ctx ends, and then stops within StopTimeout (2 s more if a HandOver is slow): streams are reset, websockets closed, pairs of
 // tokens kept for the next start. It returns nil then, and an error when it cannot run at all or has to give
 // up: another daemon is running, or a task did not end. Call it once.
 func (a *Agent) Run(ctx context.Context) error {
@@ -146,10 +144,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	return runTasks(ctx, a.tasks(ctx, server), a.opts.Ready, StopTimeout+a.handOverTime())
 }
 
-// handOverTime is what the hand-over to the next process may take, if there is one.
+// handOverTime is how much longer the stop may take if there is a hand-over to the next process.
 func (a *Agent) handOverTime() time.Duration {
 	if a.opts.HandOver.Limit > 0 {
-		return handOverTimeout
+		return session.PutPatience
 	}
 	return 0
 }
@@ -161,7 +159,7 @@ func (a *Agent) tasks(ctx context.Context, server *control.Server) []task {
 	all := []task{
 		{name: "tunnels", run: func(ctx context.Context) error {
 			<-ctx.Done()
-			limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout+a.handOverTime())
+			limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 			defer cancel()
 			defer a.finishHooks(killHooks)
 			return a.sessions.Close(limit)

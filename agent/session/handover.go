@@ -24,6 +24,9 @@ type HandOver struct {
 	Sockets []*os.File
 }
 
+// PutPatience is how much longer than the rest of Close HandOver.Put may take: the service manager may be slow.
+const PutPatience = 2 * time.Second
+
 // handedOver is the state that one process passes to the next.
 type handedOver struct {
 	Identity    proxy.Identity
@@ -35,20 +38,16 @@ type handedOver struct {
 // must not cost the others.
 const handOverPatience = 500 * time.Millisecond
 
-// handOver gives the connections that wait for a websocket to the next process. It is called when all sessions have
-// been told to end: their websockets take nothing from then on. ended is closed when they have.
-func (m *Manager) handOver(ended <-chan struct{}) {
+// handOver takes the connections that wait for a websocket out of this process. What it returns gives them to the next
+// one, and may take as long as HandOver.Put. It is called when all sessions have been told to end: their websockets take
+// nothing from then on. ended is closed when they have.
+func (m *Manager) handOver(ended <-chan struct{}) (put func()) {
 	select {
 	case <-ended:
 	case <-time.After(handOverPatience):
 	}
 	var left handedOver
 	var sockets []*os.File
-	defer func() {
-		for _, s := range sockets {
-			_ = s.Close()
-		}
-	}()
 	n := m.cfg.resume.HandOver(func(v proxy.Saved, target net.Conn) error {
 		if len(sockets)+1 >= m.cfg.HandOver.Limit {
 			return errors.New("there is no more room")
@@ -61,6 +60,16 @@ func (m *Manager) handOver(ended <-chan struct{}) {
 		return nil
 	})
 	left.Identity = m.cfg.resume.Identity()
+	return func() { m.put(n, left, sockets) }
+}
+
+// put gives n connections to the next process.
+func (m *Manager) put(n int, left handedOver, sockets []*os.File) {
+	defer func() {
+		for _, s := range sockets {
+			_ = s.Close()
+		}
+	}()
 	if n == 0 && left.Identity.Address.Accepted == 0 {
 		return // no source knows this process
 	}

@@ -212,6 +212,38 @@ func TestTheMaxDurationGoesOnInTheNextProcess(t *testing.T) {
 	}
 }
 
+// The service manager has longer than the disk.
+func TestADiskThatHangsHasNoPartInTheTimeOfTheHandOver(t *testing.T) {
+	for name, c := range map[string]struct{ put, want time.Duration }{
+		"the manager is quick": {0, 3 * time.Second},
+		"the manager is slow":  {4 * time.Second, 4 * time.Second},
+		"the manager hangs":    {time.Hour, 3*time.Second + PutPatience},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				m := w.manager(func(cfg *Config) {
+					cfg.files = &faults{slow: time.Minute}
+					cfg.HandOver = HandOver{
+						Limit: 8, State: leftBehind(t, 0),
+						Put: func([]byte, []*os.File) error { time.Sleep(c.put); return nil },
+					}
+				})
+				if _, err := m.Resume(); err != nil {
+					t.Fatal(err)
+				}
+				m.Accept(token("unsaved"))
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				began := time.Now()
+				if err := m.Close(ctx); err != nil || time.Since(began) != c.want {
+					t.Errorf("closed after %v with %v, want after %v", time.Since(began), err, c.want)
+				}
+				pass(2 * time.Hour)
+			})
+		})
+	}
+}
+
 // The store may have lost the state, or the last process may have died before it was put.
 func TestSocketsThatBelongNowhereAreReset(t *testing.T) {
 	for name, state := range map[string][]byte{

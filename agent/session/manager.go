@@ -318,7 +318,8 @@ func (m *Manager) Resumption() proxy.ResumptionStats { return m.cfg.resume.Stats
 
 // Close ends all sessions and waits for them: streams are reset, websockets closed. The pairs stay in the
 // state directory, so that Resume finds them. It fails when ctx ends first. A hand-over begins half a second after
-// Close at the latest, and takes another half at most, and what HandOver.Put takes.
+// Close at the latest, and takes another half at most, and what HandOver.Put takes: that alone may go on for PutPatience
+// after ctx's end.
 func (m *Manager) Close(ctx context.Context) error {
 	m.mu.Lock()
 	m.closed = true
@@ -332,15 +333,20 @@ func (m *Manager) Close(ctx context.Context) error {
 		s.cancel(errShutdown)
 	}
 	m.mu.Unlock()
-	ended, done := make(chan struct{}), make(chan struct{})
+	ended, put, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		m.tasks.Wait()
 		close(ended)
 	}()
 	go func() {
+		handOver := func() {}
 		if m.cfg.HandOver.Limit > 0 {
-			m.handOver(ended)
+			handOver = m.handOver(ended)
 		}
+		go func() {
+			handOver()
+			close(put)
+		}()
 		<-ended
 		m.cfg.resume.Close()
 		m.journal.close()
@@ -349,16 +355,24 @@ func (m *Manager) Close(ctx context.Context) error {
 		}
 		close(done)
 	}()
+	var late error
 	select {
 	case <-done:
-		return nil
 	case <-ctx.Done():
 		m.mu.Lock()
-		n := len(m.live)
-		m.mu.Unlock()
-		if n == 0 {
-			return nil // only the disk is late
+		if n := len(m.live); n > 0 { // otherwise only the disk is late
+			late = fmt.Errorf("tunnels that have not ended in time: %d: %w", n, context.Cause(ctx))
 		}
-		return fmt.Errorf("tunnels that have not ended in time: %d: %w", n, context.Cause(ctx))
+		m.mu.Unlock()
 	}
+	select {
+	case <-put:
+		return late
+	case <-ctx.Done():
+	}
+	select {
+	case <-put:
+	case <-time.After(PutPatience):
+	}
+	return late
 }
