@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -144,8 +145,23 @@ func runPing(cmd *cobra.Command, o *pingOptions, thing string) error {
 		printAnswer(out, thing, <-answer, o.quiet)
 		return nil
 	}
-	return pingState(context.WithoutCancel(ctx), out, client, exists, thing, refusal)
+	look, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastLook, cancel) })()
+	state, err := client.Look(look, thing)
+	switch {
+	case err != nil && ctx.Err() != nil && refusal == nil: // the statistics say it all
+		return &exitError{exitNoAnswer, hint.New(thing+" acknowledged nothing", doctorHint(thing))}
+	case err != nil:
+		return pingError(cmp.Or(refusal, err))
+	}
+	return pingState(look, out, state, exists, thing, refusal)
 }
+
+// lastLook is how long the look at a connection that ends ping may take after an interrupt.
+const lastLook = 2 * time.Second
+
+func doctorHint(thing string) string { return "culvert doctor " + thing + " finds out why" }
 
 // lost is the line of a message that was not acknowledged.
 func (o *pingOptions) lost(seq int, err error) string {
@@ -175,7 +191,11 @@ func pingEnd(ctx context.Context, out io.Writer, client *presence.Client, exists
 		}
 		return nil
 	case iotdata.IsDenied(err):
-		return pingState(ctx, out, client, exists, thing, err)
+		state, lookErr := client.Look(ctx, thing)
+		if lookErr != nil {
+			return pingError(err)
+		}
+		return pingState(ctx, out, state, exists, thing, err)
 	}
 	return pingError(err)
 }
@@ -216,14 +236,7 @@ func printAnswer(out io.Writer, thing string, a answerOrError, quiet bool) {
 
 // pingState prints what AWS knows of a device that did not answer, or that the caller may not send messages to. cause
 // is why it may not; nil if messages were sent.
-func pingState(ctx context.Context, out io.Writer, client *presence.Client, exists connect.Config, thing string, cause error) error {
-	state, err := client.Look(ctx, thing)
-	switch {
-	case err != nil && cause != nil:
-		return pingError(cause)
-	case err != nil:
-		return pingError(err)
-	}
+func pingState(ctx context.Context, out io.Writer, state presence.State, exists connect.Config, thing string, cause error) error {
 	if !state.Known {
 		if err := exists.CheckThing(ctx, thing); err != nil {
 			return &exitError{exitPingOther, err}
@@ -245,7 +258,7 @@ func pingState(ctx context.Context, out io.Writer, client *presence.Client, exis
 			fmt.Errorf("%s is connected and acknowledged nothing", state.ClientID),
 			"its policy must allow iot:Receive on topic/"+presence.PingTopic(thing)+"; a link that broke a moment ago looks the same")}
 	}
-	return &exitError{exitNoAnswer, hint.New(thing+" does not answer", "culvert doctor "+thing+" finds out why")}
+	return &exitError{exitNoAnswer, hint.New(thing+" does not answer", doctorHint(thing))}
 }
 
 func pingError(err error) error {

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"io"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -86,5 +88,39 @@ func TestPingEndsAtWhatDoesNotPass(t *testing.T) {
 				t.Errorf("exit code %d, want %d and %q:\n%s", code, c.code, c.want, out)
 			}
 		})
+	}
+}
+
+// TestPingEndsWhileAWSIsSilent: after Ctrl-C, its last look at the connection is a short one.
+func TestPingEndsWhileAWSIsSilent(t *testing.T) {
+	t.Parallel()
+	site := newOperatorSite(t, startSandbox(t, sandbox.Config{}))
+	called := make(chan struct{}, 10)
+	silent := server(t, func(c net.Conn) {
+		called <- struct{}{}
+		_, _ = io.Copy(io.Discard, c)
+	})
+	cmd := site.culvert(t, "ping", "-c", "0", "pi-1")
+	cmd.Env = append(cmd.Env, "AWS_ENDPOINT_URL_IOT_DATA_PLANE=http://"+silent)
+	var out harness.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	select {
+	case <-called:
+	case <-ended:
+	}
+	_ = cmd.Process.Signal(os.Interrupt)
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		_ = cmd.Process.Kill()
+		<-ended
+	}
+	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(out.String(), "\n1 sent, 0 acknowledged, 100% lost\nerror: pi-1 acknowledged nothing\nhint: ") {
+		t.Errorf("exit code %d:\n%s", code, out.String())
 	}
 }
