@@ -43,8 +43,69 @@ func TestExampleOfCloudInit(t *testing.T) {
 		toml.WriteString(text)
 	}
 	taken(t, toml.String())
+	filesAreReadable(t, read(t, path), toml.String())
 	need(t, "cloud-init")
 	run(t, nil, "cloud-init", "schema", "--config-file", path)
+}
+
+// filesAreReadable runs the commands before the daemon's start that set who may read what came with the image: there is
+// no group culvert when an image is made.
+func filesAreReadable(t *testing.T, cloudConfig, toml string) {
+	t.Helper()
+	dir := t.TempDir()
+	files := []string{"."}
+	for _, m := range regexp.MustCompile(`(?m)^(?:cert|key)_file *= "(.+)"`).FindAllStringSubmatch(toml, -1) {
+		write(t, filepath.Join(dir, m[1]), "")
+		files = append(files, m[1])
+	}
+	if len(files) != 3 {
+		t.Fatalf("the configuration names %q", files)
+	}
+	modes := map[string]os.FileMode{".": 0o750}
+	for _, file := range files {
+		if file != "." {
+			modes[file] = 0o640
+		}
+		if err := os.Chmod(filepath.Join(dir, file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, commands, _ := strings.Cut(cloudConfig, "\nruncmd:\n")
+	commands, _, _ = strings.Cut(commands, "systemctl enable")
+	var groups strings.Builder
+	for _, m := range regexp.MustCompile(`(?m)^ +- ((chgrp|chmod) .*)$`).FindAllStringSubmatch(commands, -1) {
+		line := strings.ReplaceAll(m[1], "/etc/culvert", dir)
+		if m[2] == "chgrp" {
+			groups.WriteString(line + " ")
+			continue
+		}
+		run(t, nil, "sh", "-c", line)
+	}
+	for _, file := range files {
+		path := filepath.Join(dir, file)
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != modes[file] {
+			t.Errorf("before the start %s has another mode than %v: %v, %v", file, modes[file], info.Mode(), err)
+		}
+		if !strings.HasPrefix(groups.String(), "chgrp culvert ") || !strings.Contains(groups.String(), path+" ") {
+			t.Errorf("before the start %s is not given to the group culvert", file)
+		}
+	}
+}
+
+// The image has a user of its own, who must be able to read and write what is mounted.
+func TestDirectoriesOfAContainerAreItsUsers(t *testing.T) {
+	text := read(t, "configs/packaging/oci/Containerfile")
+	user := regexp.MustCompile(`(?m)^USER (\d+):(\d+)$`).FindStringSubmatch(text)
+	mounted := regexp.MustCompile(`-v (\S+?):(\S+)`).FindAllStringSubmatch(text, -1)
+	if user == nil || len(mounted) != 3 {
+		t.Fatalf("user %q, mounted are %q", user, mounted)
+	}
+	for _, m := range mounted {
+		made := regexp.MustCompile(`(?m)^#   sudo install -d -o ` + user[1] + ` -g ` + user[2] + ` -m 0700 .*` + m[1] + `( |$)`)
+		if !made.MatchString(text) {
+			t.Errorf("%s is not made for user %s, who needs %s", m[1], user[1], m[2])
+		}
+	}
 }
 
 func TestExampleOfAnsible(t *testing.T) {
