@@ -94,6 +94,10 @@ type Config struct {
 	TakeOver bool // at the start, reuse a tunnel even if another source is connected to it, which ends that session
 	Keep     bool // leave a tunnel open that was opened here, and throw its source token away
 
+	// Opened, if set, is called with the id of each tunnel that was opened, which AWS charges for: also of one that follows another
+	// one, or that was opened in vain.
+	Opened func(tunnel string)
+
 	// Price is what one tunnel costs, for a person to read before it is opened; "" says that it costs something.
 	Price string
 

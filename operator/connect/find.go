@@ -226,6 +226,7 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 		if f.isUnanswered(d) {
 			f.notice("tunnel %s was opened although the answer was lost", id)
 			t.opened, f.before = true, nil
+			f.charged(id)
 		}
 		return t, nil
 	case err != nil && (ctx.Err() != nil || isDenied(err) || isThrottled(err) || apiCode(err) == ""):
@@ -235,6 +236,7 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 	// was ever connected.
 	f.notice("tunnel %s cannot be rotated (%s), so another one is needed", id, cmp.Or(apiCode(err), "no token came back"))
 	if f.isUnanswered(d) {
+		f.charged(id)
 		f.discard(id)
 	}
 	return nil, nil

@@ -40,6 +40,7 @@ func (f *finder) create(ctx context.Context, in *iot.OpenTunnelInput) (*iot.Open
 	switch why := context.Cause(calling); {
 	case err == nil:
 		f.before = nil
+		f.charged(aws.ToString(out.TunnelId))
 		if left {
 			f.discard(aws.ToString(out.TunnelId))
 		}
@@ -54,6 +55,12 @@ func (f *finder) create(ctx context.Context, in *iot.OpenTunnelInput) (*iot.Open
 		return nil, context.Cause(ctx)
 	}
 	return out, err
+}
+
+func (f *finder) charged(id string) {
+	if f.Opened != nil {
+		f.Opened(id)
+	}
 }
 
 // sender sends requests as long as may returns nil.

@@ -94,6 +94,8 @@ func TestATunnelWhoseOpeningWasNotAnsweredIsUsed(t *testing.T) {
 					cfg := c.config()
 					api := &lossy{API: cfg.API, lose: lose}
 					cfg.API, cfg.New = api, fresh
+					var charged atomic.Int32
+					cfg.Opened = func(string) { charged.Add(1) }
 					tunnel := openTunnel(t, cfg, "SSH")
 					conn := dial(t, tunnel, "SSH")
 					talk(t, conn, "before")
@@ -114,6 +116,9 @@ func TestATunnelWhoseOpeningWasNotAnsweredIsUsed(t *testing.T) {
 					}
 					if open := c.open(); len(open) > 0 {
 						t.Errorf("left open: %v", open)
+					}
+					if told, all := charged.Load(), c.Store.List("pi-1"); int(told) != len(all) {
+						t.Errorf("%d tunnels are said to be opened, want all %d", told, len(all))
 					}
 				})
 			}

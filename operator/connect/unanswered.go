@@ -88,6 +88,7 @@ func (f *finder) closeUnanswered(late bool) {
 			err = failed
 		case f.isUnanswered(d):
 			closed = true
+			f.charged(id)
 			f.closeNow(ctx, id)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/operator/holder"
+	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/test/harness"
 )
 
@@ -54,6 +55,45 @@ func TestClientsShareATunnel(t *testing.T) {
 	}
 	if info, err := os.Stat(h[0].Log); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the log: %v, %v", info, err)
+	}
+}
+
+// What a holder has paid is said in full: also a tunnel that follows another one, and one that the device did not come to.
+func TestAllTunnelsThatAHolderOpensAreCounted(t *testing.T) {
+	s := newSite(t)
+	s.keep.Store(proxy.NewResumption(time.Minute))
+	c := s.client(t, "k", "1")
+	tunnel := attach(t, c, time.Minute, "SSH")
+	conn, err := tunnel.Dial(within(t), "SSH")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	got := make([]byte, 5)
+	if _, err := io.WriteString(conn, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, got); err != nil { // both ends know now that they keep it
+		t.Fatal(err)
+	}
+	if err := s.Store.Close(tunnel.ID(), false); err != nil {
+		t.Fatal(err)
+	}
+	var h holder.Status
+	eventually(t, "another tunnel follows", func() bool {
+		h = s.holders(t)[0]
+		return len(h.Tunnels) == 1 && h.Tunnels[0].ID != tunnel.ID()
+	})
+	if h.Opened != 2 {
+		t.Errorf("%d tunnels were opened, want 2", h.Opened)
+	}
+	s.away.Store(true)
+	_, err = c.Attach(within(t), holder.Request{Services: []string{"HTTP"}, Wait: time.Millisecond, Persist: time.Minute}, func(connect.Event) {})
+	if !isReason(err, connect.DeviceAbsent) {
+		t.Fatal(err)
+	}
+	if n, all := s.holders(t)[0].Opened, len(s.Store.List("pi-1")); n != all || n != 3 {
+		t.Errorf("%d tunnels were opened, want %d", n, all)
 	}
 }
 

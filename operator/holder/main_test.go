@@ -77,7 +77,8 @@ type site struct {
 	*sandbox.Sandbox
 
 	dir  string
-	away atomic.Bool // the device answers no notification
+	away atomic.Bool                      // the device answers no notification
+	keep atomic.Pointer[proxy.Resumption] // the device keeps connections in it; nil: it keeps none
 }
 
 func newSite(t *testing.T) *site {
@@ -94,7 +95,7 @@ func newSite(t *testing.T) *site {
 	s := &site{Sandbox: box, dir: shortDir(t)}
 	box.Store.OnNotify(func(_ string, n tunnels.Notify) {
 		if !s.away.Load() {
-			devices.Go(func() { runDevice(ctx, box, n.ClientAccessToken) })
+			devices.Go(func() { runDevice(ctx, box, n.ClientAccessToken, s.keep.Load()) })
 		}
 	})
 	t.Cleanup(func() {
@@ -124,8 +125,8 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-// runDevice serves one token: every service echoes.
-func runDevice(ctx context.Context, box *sandbox.Sandbox, token string) {
+// runDevice serves one token: every service echoes. keep may be nil.
+func runDevice(ctx context.Context, box *sandbox.Sandbox, token string, keep *proxy.Resumption) {
 	_ = proxy.NewDestination(proxy.DestinationConfig{
 		Connection: proxy.Connection{
 			Endpoint: box.RelayURL, AccessToken: secret.New(token), ClientToken: secret.New("0123456789abcdef0123456789abcdef-" + secret.New(token).ID()),
@@ -135,6 +136,7 @@ func runDevice(ctx context.Context, box *sandbox.Sandbox, token string) {
 			return harness.DialHandler(harness.Echo)
 		},
 		DefaultService: func(list []string) (string, error) { return list[0], nil },
+		Resume:         keep,
 	}).Run(ctx)
 }
 

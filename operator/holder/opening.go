@@ -122,6 +122,11 @@ func (s *Server) open(r Request) *opening {
 		cfg.Also = s.Known()
 	}
 	cfg.Logger = s.Logger
+	cfg.Opened = func(string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.opened++
+	}
 	for _, t := range s.tunnels {
 		o.events = append(o.events, connect.Event{Kind: connect.Notice, Text: other(t, r.Services)})
 	}
@@ -159,9 +164,6 @@ func (s *Server) open(r Request) *opening {
 		s.shares++
 		h.share = s.shares
 		s.tunnels = append(s.tunnels, h)
-		if t.Opened() {
-			s.opened++
-		}
 		s.Logger.Info("tunnel held", "tunnel", t.ID(), "opened", t.Opened())
 		go t.Watch(s.ctx)
 		go func() {

@@ -58,7 +58,7 @@ type Server struct {
 	mu       sync.Mutex
 	tunnels  []*held
 	opening  *opening
-	opened   int
+	opened   int // tunnels so far, also in vain
 	shares   int // so far
 	sessions int
 	persist  time.Duration
