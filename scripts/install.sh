@@ -257,7 +257,11 @@ name=$(awk -v program="$program" -v end="$pattern" '
   { file = $2; sub(/^\*/, "", file) }
   NF == 2 && file !~ /\// && index(file, program) == 1 && substr(file, length(program) + 1) ~ /^[-_][0-9]/ &&
     length(file) > length(end) && substr(file, length(file) - length(end) + 1) == end { print file; exit }' "$work/SHA256SUMS")
-[ -n "$name" ] || fail "the SHA256SUMS of $from names no package of $program that ends with $pattern"
+if [ -z "$name" ]; then
+  build=
+  [ "$kind" != deb ] || [ "$from" = "$release" ] || build=": \"make packages ARCH=$arch\" builds one"
+  fail "the SHA256SUMS of $from names no package of $program that ends with $pattern$build"
+fi
 echo "$name from $from"
 if [ -n "$dry_run" ]; then exit 0; fi
 [ "$(id -u)" = 0 ] || fail 'only root can install packages: run it with sudo'

@@ -376,6 +376,24 @@ func TestInstallWithoutAPackageManagerSetsTheServiceUp(t *testing.T) {
 	}
 }
 
+// The kernel of a Raspberry Pi says armv7l, and what "make packages ARCH=armv7" makes has nothing for its system.
+func TestInstallSaysWhatToBuildForDebian(t *testing.T) {
+	t.Parallel()
+	dir := release(t)
+	sums, err := os.ReadFile(filepath.Join(dir, "SHA256SUMS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	armv7 := regexp.MustCompile(`(?m)^.*_armhf\.deb\n`).ReplaceAll(sums, nil)
+	if err := os.WriteFile(filepath.Join(dir, "SHA256SUMS"), armv7, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := newMachine(t, map[string]string{"dpkg": "armhf"}).install(t, "--dry-run", "--from", dir)
+	if err == nil || !strings.Contains(out, `"make packages ARCH=armhf"`) {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // tarball is a release of the daemon's for systems without a package manager, in which culvertd only has an exit code.
 func tarball(t *testing.T, status int) (from string) {
 	t.Helper()
