@@ -43,6 +43,7 @@ func NewBudget(cfg BudgetConfig) *Budget { return stream.NewBudget(cfg) }
 
 // The reasons that a [Breaker] may need to distinguish.
 const (
+	ByPeer      = stream.ByPeer
 	PeerStopped = stream.PeerStopped
 	PeerForgot  = stream.PeerForgot
 	PeerRefused = stream.PeerRefused

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/loglimit"
@@ -128,7 +130,7 @@ func (s *silence) watch(t *Tunnel, service string, local net.Conn) net.Conn {
 	if !ok {
 		return local
 	}
-	c := &watchedConn{stream: end, before: t.session.received(service)}
+	c := &watchedConn{stream: end}
 	c.ended = func() {
 		var e Event
 		if told := t.explain(service, c.why); told != nil {
@@ -136,7 +138,7 @@ func (s *silence) watch(t *Tunnel, service string, local net.Conn) net.Conn {
 			if told.Reason == ServiceRefused {
 				e.Kind = ServiceMissing
 			}
-		} else if t.session.received(service) == c.before && t.session.failure() == nil {
+		} else if c.isSilent() && t.session.failure() == nil {
 			e = SilentService(t.thing, service)
 		} else {
 			return
@@ -152,30 +154,45 @@ func (s *silence) watch(t *Tunnel, service string, local net.Conn) net.Conn {
 	return c
 }
 
-// received returns how much came from a service over the present websocket.
-func (s *session) received(service string) uint64 {
-	s.mu.Lock()
-	source := s.source
-	s.mu.Unlock()
-	if source == nil {
-		return 0
-	}
-	for _, stats := range source.Stats().Services {
-		if stats.Service == service {
-			return stats.BytesIn
-		}
-	}
-	return 0
-}
-
-// watchedConn is a client's connection. The tunnel reads its descriptor directly.
+// watchedConn is a client's connection. The tunnel uses its descriptor directly.
 type watchedConn struct {
 	stream
 
-	once   sync.Once
-	before uint64
-	why    proxy.Reason // set before Close
-	ended  func()
+	once     sync.Once
+	answered atomic.Bool  // a byte came, on whatever websocket
+	why      proxy.Reason // set before Close; "" after an orderly end
+	ended    func()
+}
+
+// isSilent reports whether the service has ended the connection, without a byte.
+func (c *watchedConn) isSilent() bool {
+	return !c.answered.Load() && (c.why == "" || c.why == proxy.ByPeer)
+}
+
+// Write is for a tunnel that has no descriptor.
+func (c *watchedConn) Write(p []byte) (int, error) {
+	c.answered.Store(true)
+	return c.stream.Write(p)
+}
+
+// SyscallConn is the descriptor for the tunnel, which writes only what came.
+func (c *watchedConn) SyscallConn() (syscall.RawConn, error) {
+	raw, err := c.stream.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	return watchedRaw{raw, c}, nil
+}
+
+type watchedRaw struct {
+	syscall.RawConn
+
+	conn *watchedConn
+}
+
+func (r watchedRaw) Write(f func(fd uintptr) bool) error {
+	r.conn.answered.Store(true)
+	return r.RawConn.Write(f)
 }
 
 // Break is called with the cause of an end that is not orderly.
