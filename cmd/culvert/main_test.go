@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -101,6 +102,8 @@ func TestUsage(t *testing.T) {
 		{"a thing of a list", []string{"list", "pi-1"}, 252, "Unknown options: pi-1\nhint: did you mean --thing-name pi-1? culvert list-tunnels --help\n"},
 		{"a thing of a new tunnel", []string{"open", "pi-1"}, 252, "Unknown options: pi-1\nhint: did you mean --destination-config thingName=pi-1,services=SSH? culvert open-tunnel --help\n"},
 		{"a service without an address", []string{"sandbox", "--service", "SSH"}, 2, "NAME=ADDRESS"},
+		{"a device twice", []string{"sandbox", "--device", "a", "--device", "a"}, 2, "--device a is given twice"},
+		{"a device that is none", []string{"sandbox", "--device", "my pi"}, 2, "--device: \"my pi\" cannot be the name of a thing"},
 		{"an unknown cutting", []string{"sandbox", "--cutting", "fine"}, 2, "awkward, straight or aligned"},
 		{"unknown pongs", []string{"sandbox", "--pongs", "some"}, 2, "after-source, always or never"},
 		{"an ending that is none", []string{"sandbox", "--ending", "999"}, 2, "1000 to 4999"},
@@ -257,7 +260,7 @@ func TestSandboxFlags(t *testing.T) {
 	args := []string{
 		"--dir", "d", "--listen", "::1", "--advertise", "box.test", "--name", "n1", "--name", "n2", "--port-api", "1", "--port-relay", "2",
 		"--port-mqtt", "3", "--port-mqtt-alpn", "4", "--port-admin", "5", "--json", "--shell", "--log-level", "debug",
-		"--region", "r", "--account", "000000000000", "--thing", "t", "--service", "A=1", "--max-tunnels", "6", "--max-services", "7", "--things", "9", "--running", "4",
+		"--region", "r", "--account", "000000000000", "--thing", "t", "--service", "A=1", "--max-tunnels", "6", "--max-services", "7", "--things", "9", "--running", "4", "--device", "d1", "--device", "d2",
 		"--rotation-keeps-connection", "--rotation-notifies-without-config", "--rotation-changes-services", "--rotate-before-connect-fails",
 		"--client-token-survives-rotation", "--old-token-works", "12s", "--same-pair-waits", "--refusal-status", "410", "--refusal-without-body", "--refusal-reason-header",
 		"--cutting", "aligned", "--seed", "8", "--pongs", "never", "--idle-timeout", "9s", "--ending", "1012:bye: now", "--ending", "none", "--ending", "bare",
@@ -306,6 +309,9 @@ func TestSandboxFlags(t *testing.T) {
 	want.DataPlane = dataplane.Behaviour{Denied: []string{"GetConnection"}, Throttled: true, UnknownIsDisconnected: true}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+	if !slices.Equal(o.devices, []string{"d1", "d2"}) {
+		t.Errorf("--device is lost: %v", o.devices)
 	}
 	if !o.json || o.plan() != (fleet.Plan{Things: 9, Running: 4}) {
 		t.Errorf("--json, --things or --running is lost: %v, %+v", o.json, o.plan())

@@ -23,9 +23,9 @@ func newSandboxCommand() *cobra.Command {
 		Use:   "sandbox",
 		Short: "Run AWS IoT in one process, for tests",
 		Long: "Runs what Secure Tunneling needs of AWS IoT on local ports, strict and awkward by default, and prints what to " +
-			"type next; --shell opens a shell that is set up for it; --things adds a fleet of devices that run in this " +
+			"type next; --shell opens a shell that is set up for it; --device and --things add devices that run in this " +
 			"process. It is for tests, demonstrations and a first look, not for production.",
-		Example: "  culvert sandbox --shell\n  culvert sandbox --things 200",
+		Example: "  culvert sandbox --shell --device my-pi\n  culvert sandbox --things 200",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := o.config(cmd)
@@ -38,7 +38,7 @@ func newSandboxCommand() *cobra.Command {
 			if o.shell && !cmd.Flags().Changed("log-level") {
 				o.logLevel = slog.LevelError // the log would appear between the shell's lines
 			}
-			if o.things > 0 && !cmd.Flags().Changed("log-level") {
+			if o.hasDevices() && !cmd.Flags().Changed("log-level") {
 				o.logLevel = max(o.logLevel, slog.LevelWarn) // of many devices
 			}
 			cfg.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: o.logLevel}))
@@ -82,8 +82,8 @@ func runSandbox(ctx context.Context, cfg sandbox.Config, o sandboxOptions, ownSe
 		}
 	}()
 	devices := &fleet.Fleet{}
-	if o.things > 0 {
-		devices, err = fleet.Start(ctx, s, o.plan(), fleet.Options{OwnServices: ownServices, Logger: cfg.Logger})
+	if o.hasDevices() {
+		devices, err = fleet.Start(ctx, s, o.plan(), fleet.Options{Devices: o.devices, OwnServices: ownServices, Logger: cfg.Logger})
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -92,8 +92,16 @@ func runSandbox(ctx context.Context, cfg sandbox.Config, o sandboxOptions, ownSe
 		}
 		defer devices.Close()
 	}
+	sshDir := ""
+	if o.shell && len(o.devices) > 0 && devices.SSHConfig != "" {
+		if sshDir, err = shellSSH(devices.SSHConfig, o.devices); err != nil {
+			return err
+		}
+	}
 	culvert := namesAsTyped(os.Args[0])
 	switch {
+	case len(o.devices) > 0 && !o.json:
+		_, err = io.WriteString(out, deviceGreeting(s.Addresses(), culvert.culvert, &o, devices))
 	case o.things > 0 && !o.json:
 		name := culvert.culvert
 		if o.shell {
@@ -111,7 +119,7 @@ func runSandbox(ctx context.Context, cfg sandbox.Config, o sandboxOptions, ownSe
 		return err
 	}
 	if o.shell {
-		return runShell(ctx, s.Addresses(), os.Stdin, os.Stdout, ownStderr)
+		return runShell(ctx, s.Addresses(), sshDir, os.Stdin, os.Stdout, ownStderr)
 	}
 	<-ctx.Done()
 	stop()

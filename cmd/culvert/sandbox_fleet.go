@@ -15,6 +15,9 @@ const maxFleet = 100_000
 // plan returns the fleet that --things and --running describe.
 func (o *sandboxOptions) plan() fleet.Plan { return fleet.Plan{Things: o.things, Running: o.running} }
 
+// hasDevices reports whether devices run in this process.
+func (o *sandboxOptions) hasDevices() bool { return o.things > 0 || len(o.devices) > 0 }
+
 // checkFleet checks the numbers of a fleet.
 func (o *sandboxOptions) checkFleet() error {
 	switch {
@@ -69,5 +72,47 @@ func fleetGreeting(a sandbox.Addresses, culvert string, o *sandboxOptions, f *fl
 	line("  curl %s/mqtt/start -d ''", a.Admin)
 	line(`  curl %s/faults/relay -d '{"do": "cut"}'`, a.Admin)
 	line("%s ends it.", map[bool]string{true: "Leaving the shell", false: "Ctrl-C"}[inShell])
+	return b.String()
+}
+
+// deviceGreeting is [greeting] for --device.
+func deviceGreeting(a sandbox.Addresses, culvert string, o *sandboxOptions, f *fleet.Fleet) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	in := syntaxOn(runtime.GOOS)
+	culvert = in.quote(culvert)
+	name, config := o.devices[0], ""
+	what := "the device " + name
+	if more := len(o.devices) - 1; more > 0 {
+		what = "the devices " + strings.Join(o.devices[:more], ", ") + " and " + o.devices[more]
+	}
+	if o.things > 0 {
+		what += fmt.Sprintf(", and a fleet of %s", o.plan().Describe())
+	}
+	line("The sandbox is up, with %s.", what)
+	if o.shell {
+		culvert = "culvert" // its directory is first in the shell's PATH
+		line("This shell is set up for it. Try:")
+	} else {
+		line("It is AWS IoT on this machine, for tests. In another terminal:")
+		for _, v := range environment(a) {
+			line("  %s", in.set(v[0], v[1]))
+		}
+		if f.SSHConfig != "" {
+			config = " -F " + in.quote(f.SSHConfig)
+		}
+	}
+	line("  %s ls", culvert)
+	line("  %s ping -c 1 %s", culvert, name)
+	line("  %s connect %s HTTP=8080", culvert, name)
+	if f.NoSSH == "" {
+		line("  %s ssh%s %s", culvert, config, name)
+	} else {
+		line("There is no ssh on it: %s.", f.NoSSH)
+	}
+	line("Watch it, or cut the network (list of faults: %s/):", a.Admin)
+	line("  curl %s/state", a.Admin)
+	line(`  curl %s/faults/relay -d '{"do": "cut"}'`, a.Admin)
+	line("%s ends it.", map[bool]string{true: "Leaving the shell", false: "Ctrl-C"}[o.shell])
 	return b.String()
 }

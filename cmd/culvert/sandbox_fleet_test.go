@@ -26,6 +26,31 @@ func TestFleetsThatMakeNoSense(t *testing.T) {
 	}
 }
 
+func TestDeviceGreetingNamesTheWayIn(t *testing.T) {
+	one := sandboxOptions{devices: []string{"my-pi"}, running: -1}
+	for name, tt := range map[string]struct {
+		options sandboxOptions
+		fleet   *fleet.Fleet
+		want    string
+		without string
+	}{
+		"outside a shell":    {one, &fleet.Fleet{SSHConfig: "/a b/config"}, "  bin/culvert ssh -F '/a b/config' my-pi\n", "Leaving"},
+		"in a shell":         {sandboxOptions{devices: one.devices, shell: true}, &fleet.Fleet{SSHConfig: "/a b/config"}, "  culvert ssh my-pi\n", "export"},
+		"without ssh":        {one, &fleet.Fleet{NoSSH: "sshd is missing"}, "There is no ssh on it: sshd is missing.\n", "culvert ssh"},
+		"several":            {sandboxOptions{devices: []string{"a", "b", "c"}}, &fleet.Fleet{}, "with the devices a, b and c.\n", "fleet"},
+		"beside a fleet":     {sandboxOptions{devices: one.devices, things: 3, running: -1}, &fleet.Fleet{}, "with the device my-pi, and a fleet of 3 things, ", "devices"},
+		"the other services": {one, &fleet.Fleet{}, "  bin/culvert ssh my-pi\n", "-F"},
+	} {
+		text := deviceGreeting(addresses, "bin/culvert", &tt.options, tt.fleet)
+		if !strings.Contains(text, tt.want) || strings.Contains(text, tt.without) {
+			t.Errorf("%s:\n%s", name, text)
+		}
+		if n := strings.Count(text, "\n"); n > 23 {
+			t.Errorf("%s: %d lines", name, n)
+		}
+	}
+}
+
 func TestFleetGreetingNamesTheWayIn(t *testing.T) {
 	o := sandboxOptions{things: 20, running: -1}
 	for name, tt := range map[string]struct {

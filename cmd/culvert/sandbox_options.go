@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,7 @@ type sandboxOptions struct {
 	repeat   time.Duration
 
 	things, running int // of a fleet
+	devices         []string
 }
 
 type section struct {
@@ -62,7 +64,7 @@ func (o *sandboxOptions) sections() (all []section) {
 	f.IntVar(&c.Ports.Admin, "port-admin", 0, "`port` of the admin endpoint (default any)")
 	f.BoolVar(&o.json, "json", false, "print addresses and files as one line of JSON instead of advice")
 	f.BoolVar(&o.shell, "shell", false, "open a shell whose environment leads to the sandbox, and end with it")
-	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "`level` of the log on standard error: debug, info, warn, error (with --things: warn, with --shell: error)")
+	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "`level` of the log on standard error: debug, info, warn, error (with --device or --things: warn, with --shell: error)")
 
 	f = begin("What it holds")
 	f.StringVar(&c.Region, "region", "eu-west-1", "AWS `region` to stand for")
@@ -72,9 +74,10 @@ func (o *sandboxOptions) sections() (all []section) {
 	f.IntVar(&c.MaxTunnels, "max-tunnels", 0, "`number` of open tunnels (default no limit)")
 	f.IntVar(&c.MaxServices, "max-services", 3, "`number` of services in a tunnel")
 
-	f = begin("A fleet")
-	f.IntVar(&o.things, "things", 0, "`number` of things with their devices, most of which run in this process")
-	f.IntVar(&o.running, "running", -1, "`number` of the devices that run (default nine of ten)")
+	f = begin("Devices that run in this process")
+	f.StringArrayVar(&o.devices, "device", nil, "`name` of a thing whose device runs; repeat it for more")
+	f.IntVar(&o.things, "things", 0, "`number` of things of a fleet, most of whose devices run")
+	f.IntVar(&o.running, "running", -1, "`number` of the fleet's devices that run (default nine of ten)")
 
 	f = begin("Tokens and rotation: answers that AWS's documents leave open")
 	b := &c.Behaviour
@@ -165,8 +168,20 @@ func (o *sandboxOptions) config(cmd *cobra.Command) (sandbox.Config, error) {
 	if err := o.checkFleet(); err != nil {
 		return c, usagef(cmd, "%w", err)
 	}
-	if o.things > 0 && !cmd.Flags().Changed("thing") {
-		c.Things = []string{fleet.Name(1)} // a sandbox needs at least one
+	for i, name := range o.devices {
+		if err := validThing(name); err != nil {
+			return c, usagef(cmd, "--device: %w", err)
+		}
+		if slices.Contains(o.devices[:i], name) {
+			return c, usagef(cmd, "--device %s is given twice", name)
+		}
+	}
+	switch { // a sandbox needs at least one
+	case cmd.Flags().Changed("thing"):
+	case len(o.devices) > 0:
+		c.Things = slices.Clone(o.devices)
+	case o.things > 0:
+		c.Things = []string{fleet.Name(1)}
 	}
 	c.Notifications.Delay = o.notifyIn
 	if cmd.Flags().Changed("notify-repeat") {

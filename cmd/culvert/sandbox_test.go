@@ -58,7 +58,7 @@ func TestSandboxGreetingOnWindows(t *testing.T) {
 }
 
 func TestSandboxShellKeepsWindowsPath(t *testing.T) {
-	env, err := shellEnvironment("windows", []string{`Path=C:\Windows`, "Aws_Profile=production"}, addresses)
+	env, err := shellEnvironment("windows", []string{`Path=C:\Windows`, "Aws_Profile=production"}, addresses, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,8 @@ const joining = 32
 
 // Options are what a fleet is made of beside its plan.
 type Options struct {
+	// Devices are the names of things beside those of the plan, whose devices run.
+	Devices []string
 	// OwnServices gives each device a web server and, if OpenSSH's server is installed, ssh. Without it the devices have
 	// the services of the sandbox's configuration.
 	OwnServices bool
@@ -50,7 +52,7 @@ func Start(ctx context.Context, box *sandbox.Sandbox, plan Plan, o Options) (*Fl
 		f.services = newServiceHost(ctx, box.Dir, o.Logger)
 		f.SSHConfig, f.NoSSH = f.services.sshConfig, f.services.noSSH
 	}
-	if err := f.join(ctx, plan.list()); err != nil {
+	if err := f.join(ctx, append(named(o.Devices), plan.list()...)); err != nil {
 		f.Close()
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 
 // Options are what a fleet is made of beside its plan.
 type Options struct {
+	Devices     []string
 	OwnServices bool
 	Logger      *slog.Logger
 }

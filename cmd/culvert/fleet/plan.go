@@ -37,6 +37,14 @@ const Canary = "canary"
 // Name returns the name of the i-th thing, counted from 1.
 func Name(i int) string { return fmt.Sprintf("dev-%04d", i) }
 
+// named returns things of these names.
+func named(names []string) (things []thing) {
+	for _, n := range names {
+		things = append(things, thing{name: n})
+	}
+	return things
+}
+
 // list returns the plan's things in order. Without Running, every tenth is away: by turns it has left, or it never
 // came. In a plan of fewer than ten, the last one is away.
 func (p Plan) list() []thing {

@@ -101,7 +101,7 @@ func (h *serviceHost) page(w http.ResponseWriter, r *http.Request) {
 	}
 	thing, _ := h.things.Load(local.String())
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	fmt.Fprintf(w, "This is %v, a device of the sandbox's fleet.\n", thing) //nolint:gosec // plain text
+	fmt.Fprintf(w, "This is %v, a device of the sandbox.\n", thing) //nolint:gosec // plain text
 }
 
 func (h *serviceHost) acceptSSH(thing string, l net.Listener) {
