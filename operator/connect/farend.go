@@ -62,7 +62,7 @@ func (t *Tunnel) explain(service string, why proxy.Reason) *Error {
 	case proxy.PeerLimit:
 		return &Error{
 			Reason: ServiceRefused, Text: "a limit on " + t.thing + " has ended the connection to " + service,
-			hint: "on the device, culvertd status shows what is used of each",
+			hint: "on the device, culvertd status shows what is used of each count, and the configuration has the times: idle_timeout and max_duration",
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator/connect"
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox/relay"
@@ -111,6 +112,81 @@ func TestWhyAConnectionEnded(t *testing.T) {
 			if !tt.stops {
 				close(stop)
 			}
+		})
+	}
+}
+
+// limited is a target that its service's time limit ends.
+type limited struct{ net.Conn }
+
+var errTooLong = errors.New("open for too long")
+
+func (limited) Expired() error { return errTooLong }
+
+func (l limited) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	if err != nil {
+		err = errTooLong
+	}
+	return n, err
+}
+
+// A limit that ends a connection which has worked is no sign that the service is missing. One that leaves no room for a
+// byte is.
+func TestALimitThatEndsAConnection(t *testing.T) {
+	t.Parallel()
+	const said = "a limit on pi-1 has ended the connection to SSH"
+	for name, tt := range map[string]struct {
+		answer string
+		kind   connect.Kind
+	}{
+		"it has worked":  {"hello", connect.Notice},
+		"without a byte": {"", connect.ServiceMissing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDaemon(t)
+			d.dial = func(context.Context, string) (net.Conn, error) {
+				near, err := harness.DialHandler(func(c net.Conn) {
+					_, _ = io.WriteString(c, tt.answer)
+					_, _ = c.Read(make([]byte, 1)) // until its time is over
+				})
+				return limited{near}, err
+			}
+			c := newCloud(t, func(ctx context.Context, cfg proxy.Connection) { d.run(ctx, cfg) })
+			cfg := c.config()
+			events := make(chan connect.Event, 100)
+			cfg.Progress = func(e connect.Event) { events <- e }
+			tunnel := openTunnel(t, cfg, "SSH")
+			connectTo, leave, served := serveLocally(t, tunnel, "SSH")
+			client, dialled := connectTo(), dial(t, tunnel, "SSH")
+			for _, conn := range []net.Conn{client, dialled} {
+				hears(t, conn, tt.answer)
+				_, _ = conn.Write([]byte("x"))
+			}
+			_, err := io.ReadAll(dialled)
+			wantReason(t, err, connect.ServiceRefused)
+			if hint := hint.Of(err); err == nil || err.Error() != said || !strings.Contains(hint, "max_duration") || !strings.Contains(hint, "idle_timeout") {
+				t.Errorf("error %v, hint %q", err, hint)
+			}
+			_, _ = io.ReadAll(client)
+			_ = client.Close()
+			for late := time.After(20 * time.Second); ; {
+				select {
+				case e := <-events:
+					if e.Text != said {
+						continue
+					}
+					if e.Kind != tt.kind || e.Service != "SSH" {
+						t.Errorf("an event of kind %d, want %d", e.Kind, tt.kind)
+					}
+				case <-late:
+					t.Error("no event")
+				}
+				break
+			}
+			leave()
+			<-served //nolint:errcheck // only the end counts
 		})
 	}
 }

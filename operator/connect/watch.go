@@ -135,7 +135,7 @@ func (s *silence) watch(t *Tunnel, service string, local net.Conn) net.Conn {
 		var e Event
 		if told := t.explain(service, c.why); told != nil {
 			e = Event{Kind: Notice, Service: service, Text: told.Text}
-			if told.Reason == ServiceRefused {
+			if told.Reason == ServiceRefused && !c.answered.Load() {
 				e.Kind = ServiceMissing
 			}
 		} else if c.isSilent() && t.session.failure() == nil {

@@ -58,17 +58,28 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 		}
 		all.Go(func() {
 			received, err := t.join(ctx, service, local)
-			switch {
-			case ctx.Err() != nil:
-			case isReason(err, connect.ServiceRefused):
-				once(connect.Event{Kind: connect.ServiceMissing, Service: service, Text: err.Error()})
-			case err != nil && (received > 0 || !isReason(err, connect.ConnectionReset)):
-				t.event(connect.Event{Kind: connect.Notice, Service: service, Text: "connection to " + service + " ended: " + err.Error()})
-			case received == 0:
-				once(connect.SilentService(t.client.Thing, service))
+			switch e, ok := endOf(t.client.Thing, service, received, err); {
+			case !ok || ctx.Err() != nil:
+			case e.Kind == connect.ServiceMissing:
+				once(e)
+			default:
+				t.event(e)
 			}
 		})
 	}
+}
+
+// endOf returns what is to be said of a connection's end, if anything: its service is missing only if nothing came.
+func endOf(thing, service string, received int64, err error) (e connect.Event, ok bool) {
+	switch {
+	case received == 0 && isReason(err, connect.ServiceRefused):
+		return connect.Event{Kind: connect.ServiceMissing, Service: service, Text: err.Error()}, true
+	case err != nil && (received > 0 || !isReason(err, connect.ConnectionReset)):
+		return connect.Event{Kind: connect.Notice, Service: service, Text: "connection to " + service + " ended: " + err.Error()}, true
+	case received == 0:
+		return connect.SilentService(thing, service), true
+	}
+	return connect.Event{}, false
 }
 
 // errClientReset is how the end of a client that has reset its connection is told to the holder.
