@@ -3,6 +3,7 @@ package connect
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -122,7 +123,9 @@ func TestATunnelThatMayBeAnotherOperatorsIsLeftOpen(t *testing.T) {
 	for name, refused := range map[string]bool{"this side was refused": true, "it was not": false} {
 		t.Run(name, func(t *testing.T) {
 			api, news := &scripted{tunnels: []*types.Tunnel{inUse}}, &told{}
-			cfg := checked(t, Config{API: api, Progress: news.event})
+			cfg := checked(t, Config{API: api, Progress: news.event, NetDial: func(context.Context, string, string) (net.Conn, error) {
+				return nil, errors.New("no network")
+			}})
 			s := newSession(&cfg, &tunnel{id: "a", opened: true})
 			c := s.current.Load()
 			s.noteUnseen(c)

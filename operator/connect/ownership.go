@@ -53,6 +53,9 @@ type unseen struct {
 // newest source connection may be this side's, whatever its time. The caller has the session's lock.
 func (c *claim) admissions() int32 { return c.links.Load() + c.unseen.count }
 
+// unseenLast reports whether this side's last admission is one that it did not see. The caller has the session's lock.
+func (c *claim) unseenLast() bool { return c.unseen.count > 0 && c.unseen.links == c.links.Load() }
+
 // isDisputed reports whether the service has refused this side since its last admission, for a connection that may be that
 // very admission's or another operator's. The caller has the session's lock.
 func (c *claim) isDisputed() bool { return c.dispute.of > 0 && c.dispute.of == c.admissions() }
@@ -133,18 +136,51 @@ func (s *session) isOthers(ctx context.Context) bool {
 	if e, ok := errors.AsType[*Error](s.failure()); ok && e.Reason == TakenOver {
 		return true
 	}
-	return s.isTaken(ctx, s.current.Load())
+	return s.isToBeLeft(ctx, s.current.Load())
 }
 
-// isTaken asks whether another operator has connected to a tunnel, or may have: see isLostIn. If that is not known, it
-// returns false.
+// isToBeLeft reports whether another operator has connected to a tunnel that is to be closed, or may have. If that is not
+// known, it returns false. This side has no websocket to the tunnel, nor will have one.
+//
+// The newest connection may be one that this side made and never saw, or of an operator who came before this side's last
+// handshake. The tokens tell: no other operator gets in without new ones, which make this side's void.
+func (s *session) isToBeLeft(ctx context.Context, c *claim) bool {
+	d, err := s.cfg.describe(ctx, c.id)
+	if err != nil {
+		return false
+	}
+	if s.isLostIn(c, d) {
+		return true
+	}
+	s.mu.Lock()
+	at, connected := changed(d.SourceConnectionState)
+	ask := connected && at.After(c.connectedAt) && c.unseenLast()
+	s.mu.Unlock()
+	return ask && s.isRefused(ctx, c)
+}
+
+// askTime bounds the handshake that asks whether this side's tokens are still good. The rest of closeTimeout is for the call
+// that closes the tunnel.
+const askTime = 2 * time.Second
+
+// isRefused asks whether the service refuses this side's tokens by now. Without an answer, it returns false.
+func (s *session) isRefused(ctx context.Context, c *claim) bool {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	source := proxy.NewSource(proxy.SourceConfig{
+		Connection: s.connection(c), Form: proxy.V3, Logger: s.cfg.Logger, OnOpen: func(string, string) { cancel() },
+	})
+	return isRefusal(source.Run(ctx))
+}
+
+// isTaken asks whether another operator has connected to a tunnel. If that is not known, it returns false.
 func (s *session) isTaken(ctx context.Context, c *claim) bool {
 	d, err := s.cfg.describe(ctx, c.id)
 	return err == nil && s.isLostIn(c, d)
 }
 
 // isLostIn reports whether d shows another operator as the source of c's tunnel, or as the latest one, if this side never
-// was. If that is not known, it returns false, and a tunnel that was opened here is closed.
+// was. If that is not known, it returns false.
 //
 // It is not known after an admission whose time the service did not tell, above all after a handshake whose answer was lost:
 // the newest connection is this side's own then, unless there is more to it. Only two things show that it may be another
@@ -167,8 +203,7 @@ func (s *session) isLostIn(c *claim, d *types.Tunnel) bool {
 	case c.isDisputed():
 		return true
 	}
-	last := c.unseen
-	return last.count > 0 && last.links == c.links.Load() && time.Since(last.ended) > unnoticed
+	return c.unseenLast() && time.Since(c.unseen.ended) > unnoticed
 }
 
 // closeTunnel closes a tunnel that was opened here and is not used any more, unless it is another operator's by now.
@@ -178,7 +213,7 @@ func (s *session) closeTunnel(c *claim) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	if s.isTaken(ctx, c) {
+	if s.isToBeLeft(ctx, c) {
 		s.tellLeft(c)
 		return
 	}

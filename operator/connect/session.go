@@ -186,10 +186,7 @@ func (s *session) connect(ctx context.Context, c *claim) (up bool, err error) {
 	s.drop, s.on = cancel, c
 	s.mu.Unlock()
 	source := proxy.NewSource(proxy.SourceConfig{
-		Connection: proxy.Connection{
-			Endpoint: s.cfg.DataEndpoint, AccessToken: c.token, ClientToken: c.client, TLS: s.cfg.TLS, NetDial: s.cfg.NetDial,
-		},
-		Form: form, Logger: s.cfg.Logger, Resume: s.resume,
+		Connection: s.connection(c), Form: form, Logger: s.cfg.Logger, Resume: s.resume,
 		OnOpen: func(channelID, _ string) {
 			c.links.Add(1)
 			s.cfg.Logger.Info("source connected", "channel_id", channelID, "token", c.token.ID())
@@ -219,6 +216,13 @@ func (s *session) connect(ctx context.Context, c *claim) (up bool, err error) {
 	default:
 	}
 	return up, err
+}
+
+// connection says where and as whom to connect.
+func (s *session) connection(c *claim) proxy.Connection {
+	return proxy.Connection{
+		Endpoint: s.cfg.DataEndpoint, AccessToken: c.token, ClientToken: c.client, TLS: s.cfg.TLS, NetDial: s.cfg.NetDial,
+	}
 }
 
 func (s *session) publish(source *proxy.Source) {

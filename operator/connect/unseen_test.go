@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,17 +44,18 @@ func (u *unanswered) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// losing dials the data endpoint, and loses the network of the second connection when its handshake is sent. Further ones
-// are refused if down is set.
+// losing dials the data endpoint, and loses the network of the second connection when its handshake is sent.
 type losing struct {
-	down   bool
+	down   bool // also the network of further ones
+	slow   bool // the third one is not there until its caller leaves
+	third  chan struct{}
 	dials  atomic.Int32
 	second *unanswered
 }
 
-func loseSecond(t *testing.T, down bool) *losing {
+func loseSecond(t *testing.T) *losing {
 	t.Helper()
-	l := &losing{down: down, second: &unanswered{gone: make(chan struct{})}}
+	l := &losing{third: make(chan struct{}), second: &unanswered{gone: make(chan struct{})}}
 	t.Cleanup(func() {
 		if conn := l.second.Conn; conn != nil {
 			_ = conn.Close()
@@ -64,6 +66,11 @@ func loseSecond(t *testing.T, down bool) *losing {
 
 func (l *losing) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	n := l.dials.Add(1)
+	if n == 3 && l.slow {
+		close(l.third)
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
 	if n > 2 && l.down {
 		return nil, &net.OpError{Op: "dial", Err: errors.New("no network")}
 	}
@@ -93,8 +100,8 @@ func TestATunnelWhoseHandshakesAreNotAnsweredIsClosed(t *testing.T) {
 func TestATunnelWhoseNextLinkIsNotSeenIsClosed(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t, culvertDevice(echo))
-	cfg, network := c.config(), loseSecond(t, true)
-	cfg.NetDial = network.dial
+	cfg, network := c.config(), loseSecond(t)
+	network.down, cfg.NetDial = true, network.dial
 	describe := &blind{API: cfg.API, seen: make(chan struct{}, 1)}
 	cfg.API = describe
 	tunnel := openTunnel(t, cfg, "SSH")
@@ -118,12 +125,39 @@ func TestATunnelWhoseNextLinkIsNotSeenIsClosed(t *testing.T) {
 	}
 }
 
+// A handshake whose answer was not seen may have been refused, since another operator had come before it.
+func TestATunnelThatWasTakenOverUnseenIsLeftOpen(t *testing.T) {
+	t.Parallel()
+	c := newCloudThat(t, sandbox.Config{Behaviour: tunnels.Behaviour{RotationKeepsConnection: true}}, culvertDevice(echo))
+	cfg, network, heard := c.config(), loseSecond(t), &news{}
+	network.slow, cfg.NetDial, cfg.Progress = true, network.dial, heard.event
+	first := openTunnel(t, cfg, "SSH")
+	talk(t, dial(t, first, "SSH"), "mine")
+	other := c.config()
+	other.TakeOver = true
+	second := openTunnel(t, other, "SSH")
+	if second.ID() != first.ID() {
+		t.Fatal("another tunnel was used")
+	}
+	conn := dial(t, second, "SSH")
+	talk(t, conn, "yours")
+	<-network.second.gone
+	<-network.third
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	talk(t, conn, "still yours")
+	if want := "tunnel " + first.ID() + " is left open"; !strings.Contains(heard.String(), want) {
+		t.Errorf("%q is not told:\n%s", want, heard)
+	}
+}
+
 // The service may refuse this side for a link of its own that it never saw. That is no other operator's.
 func TestALinkThatWasNotSeenIsNotAnotherOperators(t *testing.T) {
 	t.Parallel()
 	d := newDaemon(t)
 	c := newCloudThat(t, sandbox.Config{Behaviour: tunnels.Behaviour{SamePairWaits: true}}, d.run)
-	cfg, network := c.config(), loseSecond(t, false)
+	cfg, network := c.config(), loseSecond(t)
 	cfg.NetDial = network.dial
 	describe := &blind{API: cfg.API, seen: make(chan struct{}, 1)}
 	cfg.API = describe
