@@ -48,6 +48,7 @@ func TestOnlyASlowServiceManagerMakesTheStopLonger(t *testing.T) {
 					t.Fatal(err)
 				}
 				a.sessions.Accept(session.Token{AccessToken: secret.New("TOKEN"), Region: "eu-west-1"})
+				synctest.Wait() // until the tunnel stands
 				ctx, stop := context.WithCancel(t.Context())
 				stop()
 				start := time.Now()
