@@ -38,10 +38,10 @@ type handedOver struct {
 // must not cost the others.
 const handOverPatience = 500 * time.Millisecond
 
-// handOver takes the connections that wait for a websocket out of this process. What it returns gives them to the next
-// one, and may take as long as HandOver.Put. It is called when all sessions have been told to end: their websockets take
+// handOver takes the connections that wait for a websocket out of this process and gives them to the next one, for which
+// it does not wait: put is closed then. It is called when all sessions have been told to end: their websockets take
 // nothing from then on. ended is closed when they have.
-func (m *Manager) handOver(ended <-chan struct{}) (put func()) {
+func (m *Manager) handOver(ended <-chan struct{}, put chan<- struct{}) {
 	select {
 	case <-ended:
 	case <-time.After(handOverPatience):
@@ -60,30 +60,24 @@ func (m *Manager) handOver(ended <-chan struct{}) (put func()) {
 		return nil
 	})
 	left.Identity = m.cfg.resume.Identity()
-	return func() { m.put(n, left, sockets) }
-}
-
-// put gives n connections to the next process.
-func (m *Manager) put(n int, left handedOver, sockets []*os.File) {
-	defer func() {
+	go func() {
+		defer close(put)
+		if n > 0 || left.Identity.Address.Accepted > 0 { // otherwise no source knows this process
+			state, err := json.Marshal(left)
+			if err == nil {
+				err = m.cfg.HandOver.Put(state, sockets)
+			}
+			switch {
+			case err != nil:
+				m.log.Warn("connections could not be kept for the next process", "connections", n, "error", err)
+			case n > 0:
+				m.log.Info("connections kept for the next process", "connections", n)
+			}
+		}
 		for _, s := range sockets {
 			_ = s.Close()
 		}
 	}()
-	if n == 0 && left.Identity.Address.Accepted == 0 {
-		return // no source knows this process
-	}
-	state, err := json.Marshal(left)
-	if err == nil {
-		err = m.cfg.HandOver.Put(state, sockets)
-	}
-	if err != nil {
-		m.log.Warn("connections could not be kept for the next process", "connections", n, "error", err)
-		return
-	}
-	if n > 0 {
-		m.log.Info("connections kept for the next process", "connections", n)
-	}
 }
 
 // takeOver goes on with the connections that the last process has kept. Each waits for its source to resume it.

@@ -339,14 +339,11 @@ func (m *Manager) Close(ctx context.Context) error {
 		close(ended)
 	}()
 	go func() {
-		handOver := func() {}
 		if m.cfg.HandOver.Limit > 0 {
-			handOver = m.handOver(ended)
-		}
-		go func() {
-			handOver()
+			m.handOver(ended, put)
+		} else {
 			close(put)
-		}()
+		}
 		<-ended
 		m.cfg.resume.Close()
 		m.journal.close()
