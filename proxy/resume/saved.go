@@ -13,6 +13,7 @@ type Saved struct {
 	Kept, Acked, Sent, Limit uint64
 	SentSum                  uint32
 	Ended, EndAcked, Keeps   bool
+	Unmarked                 bool   `json:",omitempty"` // the source may not have the identity; older processes do not say
 	Replay                   []byte // bytes Kept to Sent
 
 	Received, Taken, Granted, Told uint64
@@ -26,7 +27,7 @@ func (s *Stream) Save() Saved {
 	v := Saved{
 		Version: savedVersion, ID: s.id,
 		Kept: s.kept, Acked: s.acked, Sent: s.sent, Limit: s.limit, SentSum: s.sentSum,
-		Ended: s.ended, EndAcked: s.endAcked, Keeps: s.keeps,
+		Ended: s.ended, EndAcked: s.endAcked, Keeps: s.keeps, Unmarked: !s.open.known,
 		Received: s.received, Taken: s.taken, Granted: s.granted, Told: s.told,
 		Window: s.window, Sum: s.sum, Starved: s.starved, FarEnded: s.farEnded,
 	}
@@ -47,7 +48,7 @@ func Restore(m *Memory, v Saved) (*Stream, error) {
 		return nil, fmt.Errorf("state that makes no sense")
 	}
 	s := New(m)
-	s.id, s.open.known = v.ID, true
+	s.id, s.open.known = v.ID, !v.Unmarked
 	s.kept, s.acked, s.sent, s.next, s.limit, s.sentSum = v.Kept, v.Acked, v.Sent, v.Sent, v.Limit, v.SentSum
 	s.ended, s.endAcked, s.keeps = v.Ended, v.EndAcked, v.Keeps
 	s.received, s.taken, s.granted, s.told, s.sum = v.Received, v.Taken, v.Granted, v.Told, v.Sum

@@ -121,7 +121,7 @@ func TakeOver(registry *resume.Registry, v Saved, target net.Conn, observer Obse
 		p = p[n:]
 	}
 	registry.Ending.Add(1)
-	if !registry.Detach(res.ID(), m.owner) {
+	if !c.detach() {
 		registry.Remove(res.ID(), resume.Unknown)
 		registry.Ending.Done()
 		res.Release()

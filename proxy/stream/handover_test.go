@@ -5,11 +5,15 @@ package stream
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -167,6 +171,90 @@ func TestAnotherProcessGoesOnWithConnections(t *testing.T) {
 			if in != uint64(len(question)) || out != uint64(len(answer)) || resumed != 1 || open > time.Since(start) {
 				t.Errorf("the owner's sums are %d and %d bytes of %d, resumed %d times, open for %v", in, out, len(question), resumed, open)
 			}
+		})
+	}
+}
+
+// stillSocket is a target on which nothing moves. It has no descriptor of the system, which would stop the test's clock.
+type stillSocket struct {
+	net.Conn
+
+	closing sync.Once
+	closed  chan struct{}
+}
+
+func newStillSocket() *stillSocket {
+	near, _ := net.Pipe()
+	return &stillSocket{Conn: near, closed: make(chan struct{})}
+}
+
+func (s *stillSocket) SyscallConn() (syscall.RawConn, error) { return stillRaw{s.closed}, nil }
+
+func (s *stillSocket) Close() error {
+	s.closing.Do(func() { close(s.closed) })
+	return s.Conn.Close()
+}
+
+type stillRaw struct{ closed <-chan struct{} }
+
+func (r stillRaw) Read(func(uintptr) bool) error {
+	<-r.closed
+	return net.ErrClosed
+}
+func (stillRaw) Write(func(uintptr) bool) error { return nil }
+func (stillRaw) Control(func(uintptr)) error    { return nil }
+
+// A source that has not said the mark may not know that it has a connection: the next process waits for it no longer than
+// the first one would have. A state that does not say is of a process that did not know of that.
+func TestAConnectionWithoutAMarkIsNotKeptForLongByTheNextProcess(t *testing.T) {
+	for name, tt := range map[string]struct {
+		marked bool
+		forget bool // the state is one of an earlier version
+		want   time.Duration
+	}{
+		"without a mark":                        {want: greetWait},
+		"with a mark":                           {marked: true, want: resume.DefaultWindow},
+		"without a mark, of an earlier version": {forget: true, want: resume.DefaultWindow},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, func() (net.Conn, error) { return newStillSocket(), nil })
+				near, far := newPair()
+				r.ends = []*end{near, far}
+				r.serveDestination(near)
+				r.serving.Go(func() { _, _ = io.Copy(io.Discard, far) })
+				source := &rawRecords{t: t, stream: offeringID(false), far: far}
+				source.send(source.start(), nil)
+				synctest.Wait()
+				if tt.marked {
+					source.send(source.conn, nil)
+				}
+				synctest.Wait()
+				r.cut()
+
+				next := resume.NewRegistry(resume.DefaultWindow, resume.NewMemory(resume.DefaultMemory))
+				target := newStillSocket()
+				n := HandOver(r.far, func(v Saved, _ net.Conn) error {
+					state, err := json.Marshal(v)
+					if err != nil {
+						return err
+					}
+					if tt.forget {
+						state = bytes.Replace(state, []byte(`"Unmarked":true`), []byte(`"Unheard":true`), 1)
+					}
+					v = Saved{}
+					return errors.Join(json.Unmarshal(state, &v), TakeOver(next, v, target, nil, nil))
+				})
+				if n != 1 {
+					t.Fatalf("%d connections were handed over", n)
+				}
+				began := time.Now()
+				<-target.closed
+				if waited := time.Since(began); waited != tt.want {
+					t.Errorf("it waited for %v, want %v", waited, tt.want)
+				}
+				stop(next)
+			})
 		})
 	}
 }

@@ -74,15 +74,20 @@ func (c *connection) lose() {
 	m.remove(c)
 	c.leaveTunnel()
 	c.detached, c.deferred = true, false
-	wait := greetWait
-	if m.source || c.res.Known() {
-		wait = resume.MaxWindow
-	}
-	m.resume.DetachFor(c.res.ID(), m.owner, wait)
+	c.detach()
 	c.settle()
 	if m.source && !m.ended {
 		m.resumeLater(c)
 	}
+}
+
+// detach lets c wait for the next websocket, and reports whether it may.
+func (c *connection) detach() bool {
+	wait := greetWait
+	if c.m.source || c.res.Known() {
+		wait = resume.MaxWindow
+	}
+	return c.m.resume.DetachFor(c.res.ID(), c.m.owner, wait)
 }
 
 // move gives c a place on a websocket, as connection id of s.
