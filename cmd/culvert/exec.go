@@ -168,7 +168,11 @@ func (o *execOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 	defer stop()
 	show := newProgress(cmd.ErrOrStderr(), o.isQuiet)
 	defer show.end()
+	stdout, stderr := newOutlets(cmd.OutOrStdout(), cmd.ErrOrStderr(), show, ctx.Done())
 	o.many = true
+	if !o.isQuiet {
+		o.waiting = sayThrottled(stderr)
+	}
 	cfg, err := o.config(ctx, show, cmd.ErrOrStderr())
 	if err != nil {
 		return reachError(cmd, err)
@@ -180,8 +184,7 @@ func (o *execOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 	if len(names) == 0 {
 		return &exitError{exitFailed, hint.New("no thing matches", "culvert ls lists the things that exist")}
 	}
-	r := &execRun{execOptions: o, path: path, cfg: cfg, show: show}
-	r.out, r.err = newOutlets(cmd.OutOrStdout(), cmd.ErrOrStderr(), show, ctx.Done())
+	r := &execRun{execOptions: o, path: path, cfg: cfg, show: show, out: stdout, err: stderr}
 	err = r.all(ctx, cmd, names, filter, price)
 	if e, ok := errors.AsType[*exitError](err); ok && e.err != nil && ctx.Err() != nil {
 		hint.Print(r.err, e.err) // main would wait for the reader of standard error

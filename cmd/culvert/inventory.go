@@ -90,7 +90,7 @@ func (o *inventoryOptions) run(cmd *cobra.Command, filter fleet.Filter) error {
 	if err != nil {
 		return lsError(err)
 	}
-	cfg = operator.ForMany(cfg)
+	cfg = operator.ForMany(cfg, sayThrottled(cmd.ErrOrStderr()))
 	var all inventory
 	all.All.Hosts, all.Meta.HostVars = []string{}, map[string]map[string]string{}
 	looking := existing(presence.New(cfg), connect.FromAWS(cfg), filter.Names)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -84,7 +85,7 @@ func runLs(cmd *cobra.Command, o *lsOptions, filter fleet.Filter) error {
 	if err != nil {
 		return lsError(err)
 	}
-	cfg = operator.ForMany(cfg)
+	cfg = operator.ForMany(cfg, sayThrottled(cmd.ErrOrStderr()))
 	l := &lister{out: cmd.OutOrStdout(), form: o.output, now: time.Now()}
 	if o.tunnels {
 		l.tunnels = iotsecuretunneling.NewFromConfig(cfg)
@@ -143,6 +144,13 @@ func runLs(cmd *cobra.Command, o *lsOptions, filter fleet.Filter) error {
 		return &exitError{exitFailed, fmt.Errorf("the state of some things is not known: %w", operator.Explain(unknown))}
 	}
 	return nil
+}
+
+// sayThrottled returns what says once that a command waits since AWS throttles it.
+func sayThrottled(w io.Writer) func() {
+	return sync.OnceFunc(func() {
+		_, _ = io.WriteString(w, "culvert: AWS throttles the calls: waiting to repeat them\n")
+	})
 }
 
 func lsError(err error) error {

@@ -48,7 +48,8 @@ type reachOptions struct {
 	lifetime, wait, resume         time.Duration
 	fresh, takeOver, keep, isQuiet bool
 	noLook                         bool
-	many                           bool // the command reaches several things at once
+	many                           bool   // the command reaches several things at once
+	waiting                        func() // called then while AWS throttles all calls; may be nil
 
 	given *pflag.FlagSet
 }
@@ -92,7 +93,7 @@ func (o *reachOptions) config(ctx context.Context, show *progress, log io.Writer
 		return connect.Config{}, err
 	}
 	if o.many {
-		loaded = operator.ForMany(loaded)
+		loaded = operator.ForMany(loaded, o.waiting)
 	}
 	cfg := connect.FromAWS(loaded)
 	o.loaded = loaded

@@ -33,7 +33,9 @@ func Of(cfg aws.Config) aws.Retryer {
 // Do calls send until it succeeds, its error is not to be repeated, ctx ends, or r gives up. It returns the last error.
 func Do(ctx context.Context, r aws.Retryer, repeat func(error) bool, send func() error) error {
 	for attempt := 1; ; attempt++ {
+		release := r.GetInitialToken()
 		err := send()
+		_ = release(err) // as the SDK's clients do, for a retryer that counts
 		if err == nil || ctx.Err() != nil || attempt >= r.MaxAttempts() || !repeat(err) {
 			return err
 		}

@@ -100,3 +100,20 @@ func TestAWrongSelectionOfThingsHasARemedy(t *testing.T) {
 		}
 	}
 }
+
+// TestLsSaysThatItIsThrottled: while AWS answers nothing, there is a line, and the last of the things costs no further wait.
+func TestLsSaysThatItIsThrottled(t *testing.T) {
+	t.Parallel()
+	box := startSandbox(t, sandbox.Config{DataPlane: dataplane.Behaviour{Throttled: true}})
+	for i := range 300 {
+		box.Registry.Add(fmt.Sprintf("cam-%03d", i), nil)
+	}
+	cmd := newOperatorSite(t, box).culvert(t, "ls", "cam-*")
+	cmd.Env = append(cmd.Env, "AWS_MAX_ATTEMPTS=3")
+	began := time.Now()
+	out, code := exitCode(t, cmd)
+	if took := time.Since(began); code != 1 || !strings.HasPrefix(out, "culvert: AWS throttles the calls: waiting to repeat them\n") || strings.Count(out, "AWS throttles") != 1 ||
+		strings.Count(out, " unknown\n") != 300 || took > 30*time.Second {
+		t.Errorf("exit code %d after %v:\n%.1000s", code, took, out)
+	}
+}
