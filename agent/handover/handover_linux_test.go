@@ -11,6 +11,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // message is what the service manager was told.
@@ -59,28 +63,16 @@ func listen(t *testing.T) <-chan message {
 // pair returns a connection's end as a file, and the other end.
 func pair(t *testing.T) (*os.File, *net.TCPConn) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	f, far, err := harness.FilePair()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	near, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
+	t.Cleanup(func() { _, _ = f.Close(), far.Close() })
+	// As culvertd does, and the next process undoes.
+	if err := unix.SetsockoptLinger(int(f.Fd()), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 		t.Fatal(err)
 	}
-	defer near.Close()
-	far, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = far.Close() })
-	_ = near.(*net.TCPConn).SetLinger(0) // as culvertd does, and the next process undoes
-	f, err := near.(*net.TCPConn).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = f.Close() })
-	return f, far.(*net.TCPConn)
+	return f, far
 }
 
 // put hands n sockets over and returns what is in the store then, and the sockets' other ends.

@@ -15,30 +15,17 @@ import (
 
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/services"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // adopted is a TCP connection as the last process leaves it: its end here, and the target's.
 func adopted(t *testing.T) (*os.File, net.Conn) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	near, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer near.Close()
-	far, err := l.Accept()
+	f, far, err := harness.FilePair()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = far.Close() })
-	f, err := near.(*net.TCPConn).File()
-	if err != nil {
-		t.Fatal(err)
-	}
 	return f, far
 }
 

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/culvert-iot/culvert/proxy/resume"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 // duplicate returns another descriptor of a socket, as another process would have it.
@@ -44,16 +45,7 @@ func duplicate(t *testing.T, c net.Conn) net.Conn {
 // loopback returns both ends of a TCP connection.
 func loopback(t *testing.T) (near, far *net.TCPConn) {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	a, err := new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := l.Accept()
+	a, b, err := harness.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}

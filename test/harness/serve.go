@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 )
 
@@ -57,3 +58,17 @@ func DialHandler(handle func(net.Conn)) (net.Conn, error) {
 
 // Echo sends back what arrives until the connection's end.
 func Echo(c net.Conn) { _, _ = io.Copy(c, c) }
+
+// FilePair is [Pair] whose near end is a file, as one process passes it to another.
+func FilePair() (near *os.File, far *net.TCPConn, err error) {
+	a, b, err := Pair()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer a.Close()
+	if near, err = a.(*net.TCPConn).File(); err != nil {
+		_ = b.Close()
+		return nil, nil, err
+	}
+	return near, b.(*net.TCPConn), nil
+}
