@@ -65,9 +65,16 @@ func TestConnectionsMoveOnBeforeTheTunnelExpires(t *testing.T) {
 	}
 }
 
-// SetSuccessorLead sets how long before the expiry connections move.
+// SetSuccessorLead sets how long before the expiry of the first tunnel connections move. From the others they move as ever.
 func SetSuccessorLead(c *Config, lead time.Duration) {
-	c.lead = func(time.Duration) time.Duration { return lead }
+	first := true
+	c.lead = func(left time.Duration) time.Duration {
+		if !first {
+			return leadOf(left)
+		}
+		first = false
+		return lead
+	}
 }
 
 // HoldBackPublishing keeps a tunnel's next link from its users, and from [Config].Progress, until the result is called.
