@@ -179,9 +179,6 @@ func dial() (*manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reach the service manager: %w", err)
 	}
-	patience := unix.NsecToTimeval(barrier.Nanoseconds())
-	// A manager that hangs must not hang this process.
-	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience)
 	return &manager{fd, unix.SockaddrUnix{Name: os.Getenv("NOTIFY_SOCKET")}}, nil
 }
 
@@ -205,10 +202,20 @@ func (m *manager) send(message string, f *os.File) error {
 			return err
 		}
 	}
-	if err := unix.Sendmsg(m.fd, []byte(message), rights, &m.to, 0); err != nil {
-		return fmt.Errorf("tell the service manager: %w", err)
+	// A manager that hangs must not hang this process. A call with a time limit ends at a signal, whatever the handler's
+	// flags (signal(7)), such as when a hook's command has ended.
+	until := time.Now().Add(barrier)
+	for {
+		left := unix.NsecToTimeval(max(time.Until(until), time.Millisecond).Nanoseconds()) // 0 would be no limit
+		_ = unix.SetsockoptTimeval(m.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &left)
+		switch err := unix.Sendmsg(m.fd, []byte(message), rights, &m.to, 0); err {
+		case nil:
+			return nil
+		case unix.EINTR:
+		default:
+			return fmt.Errorf("tell the service manager: %w", err)
+		}
 	}
-	return nil
 }
 
 // settle waits until the service manager has read the message: it ignores one of a process that is gone

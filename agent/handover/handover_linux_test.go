@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -23,15 +24,27 @@ type message struct {
 	file *os.File // nil: none came with it
 }
 
-// listen plays the service manager: it returns what it was told, a descriptor included, and confirms barriers.
-func listen(t *testing.T) <-chan message {
+// bind returns the service manager's socket.
+func bind(t *testing.T) *net.UnixConn {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = conn.Close() })
 	t.Setenv("NOTIFY_SOCKET", path)
+	return conn
+}
+
+// listen plays the service manager: it returns what it was told, a descriptor included, and confirms barriers.
+func listen(t *testing.T) <-chan message {
+	t.Helper()
+	return read(t, bind(t))
+}
+
+func read(t *testing.T, conn *net.UnixConn) <-chan message {
+	t.Helper()
 	told := make(chan message, 100)
 	over := make(chan struct{})
 	go func() {
@@ -240,4 +253,59 @@ func TestWhatHasNoPlaceIsClosed(t *testing.T) {
 		}
 	}
 	speaks(t, sockets[0], far[5])
+}
+
+// sleeps waits until a thread of this process has done nothing for a while.
+func sleeps(t *testing.T, thread int) {
+	t.Helper()
+	name := fmt.Sprintf("/proc/self/task/%d/stat", thread)
+	still := 0
+	if !harness.Poll(soon, func() bool {
+		stat, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, state, _ := strings.Cut(string(stat), ") "); strings.HasPrefix(state, "S") {
+			still++
+		} else {
+			still = 0
+		}
+		return still == 20
+	}) {
+		t.Fatal("the thread works all the time")
+	}
+}
+
+// Signals come at any time, such as when a command of a hook has ended, and the kernel starts no call again that has a
+// time limit.
+func TestASignalDoesNotEndAHandOverThatWaits(t *testing.T) {
+	conn := bind(t)
+	const more = 1000 // than the socket takes
+	f, _ := pair(t)
+	thread, over := make(chan int, 1), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		thread <- unix.Gettid()
+		over <- Put([]byte("state"), slices.Repeat([]*os.File{f}, more))
+	}()
+	id := <-thread
+	sleeps(t, id)
+	if err := unix.Tgkill(os.Getpid(), id, unix.SIGURG); err != nil {
+		t.Fatal(err)
+	}
+	put := 0
+	for told := read(t, conn); ; {
+		select {
+		case m := <-told:
+			put++
+			_ = m.file.Close()
+			continue
+		case err := <-over:
+			if err != nil || put+len(told) != more+1 {
+				t.Errorf("%d of %d descriptors were put: %v", put+len(told), more+1, err)
+			}
+		}
+		return
+	}
 }
