@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/clean"
@@ -165,11 +167,12 @@ func handshake(ctx context.Context, config *tls.Config, dial func(context.Contex
 	secured := tls.Client(conn, config)
 	if err := secured.HandshakeContext(limited); err != nil {
 		_ = raw.Close()
+		gaveUp := wait > 0 && !conn.heard.Load() && time.Since(began) >= refusal && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET))
 		if cause := context.Cause(limited); errors.Is(cause, errSilent) {
 			err = cause
 		}
 		err = Explain(ctx, clean.Error(err)) // it may quote the names of any certificate
-		if wait > 0 && limited.Err() == nil && !conn.heard.Load() && time.Since(began) >= refusal {
+		if gaveUp {                          // by the server, not by this side, whose network may have changed
 			err = ended{err}
 		}
 		return nil, err

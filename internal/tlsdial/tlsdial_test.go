@@ -143,10 +143,12 @@ func TestAServerThatGivesUpWaitingGetsASmallClientHello(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		gives time.Duration
+		cut   time.Duration // when this side's network changes
 		small bool
 	}{
-		{"it waited", 5 * time.Second, true},
-		{"it refuses at once", time.Millisecond, false},
+		{"it waited", 5 * time.Second, 0, true},
+		{"it refuses at once", time.Millisecond, 0, false},
+		{"the connection is cut here", 0, 3 * time.Second, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -154,7 +156,13 @@ func TestAServerThatGivesUpWaitingGetsASmallClientHello(t *testing.T) {
 				n.gives = tt.gives
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 				defer cancel()
-				conn, err := Dial(ctx, "broker.example:8883", n.client(), n.dial)
+				conn, err := Dial(ctx, "broker.example:8883", n.client(), func(ctx context.Context) (net.Conn, error) {
+					conn, err := n.dial(ctx)
+					if tt.cut > 0 && len(n.hellos) == 1 {
+						time.AfterFunc(tt.cut, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+					}
+					return conn, err
+				})
 				if conn != nil {
 					_ = conn.Close()
 				}

@@ -2,6 +2,7 @@ package connect_test
 
 import (
 	"context"
+	"io"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -12,8 +13,9 @@ import (
 type narrow struct {
 	net.Conn
 
-	sizes *[2]atomic.Int32 // of the ClientHellos that were dropped, and of those that were not: the last one's
-	begun bool
+	sizes  *[2]atomic.Int32 // of the ClientHellos that were dropped, and of those that were not: the last one's
+	begun  bool
+	gaveUp atomic.Bool
 }
 
 func (n *narrow) Write(p []byte) (int, error) {
@@ -26,8 +28,19 @@ func (n *narrow) Write(p []byte) (int, error) {
 		return n.Conn.Write(p)
 	}
 	n.sizes[0].Store(int32(len(p)))
-	time.AfterFunc(1100*time.Millisecond, func() { _ = n.SetReadDeadline(time.Unix(1, 0)) })
+	time.AfterFunc(1100*time.Millisecond, func() {
+		n.gaveUp.Store(true)
+		_ = n.SetReadDeadline(time.Unix(1, 0))
+	})
 	return len(p), nil
+}
+
+func (n *narrow) Read(p []byte) (int, error) {
+	got, err := n.Conn.Read(p)
+	if err != nil && n.gaveUp.Load() {
+		err = io.EOF
+	}
+	return got, err
 }
 
 // The data endpoint behind a middlebox that drops large ClientHellos is reached with a small one.
