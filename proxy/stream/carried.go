@@ -46,7 +46,8 @@ type carriage struct {
 	attached                  time.Time // the peer has attached it; zero: not yet
 
 	resumed int
-	away    time.Duration // without a websocket, in all
+	lost    time.Time     // since when it waits for a websocket; zero: it does not
+	away    time.Duration // the same, in all
 }
 
 // carry begins to carry c in records.
@@ -375,6 +376,7 @@ func (c *connection) retire() {
 			t.Stop()
 		}
 	}
+	c.endWait()
 	if c.res == nil {
 		return
 	}

@@ -251,6 +251,43 @@ func TestAConnectionWithoutAMarkIsNotKeptForLongByTheNextProcess(t *testing.T) {
 	}
 }
 
+// Each process's line counts how long a connection waited there: until it has returned, until it is handed over, or in vain.
+func TestEachProcessCountsTheWaitThatItHasSeen(t *testing.T) {
+	for name, tt := range map[string]struct {
+		end  func(*rig)
+		want time.Duration
+	}{
+		"until the hand-over": {func(r *rig) {
+			time.Sleep(5 * time.Minute)
+			HandOver(r.far, func(Saved, net.Conn) error { return nil })
+		}, 5 * time.Minute},
+		"in vain": {func(*rig) { time.Sleep(time.Hour) }, resume.DefaultWindow},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, func() (net.Conn, error) { return newStillSocket(), nil })
+				near, far := newPair()
+				r.ends = []*end{near, far}
+				r.serveDestination(near)
+				r.serving.Go(func() { _, _ = io.Copy(io.Discard, far) })
+				source := &rawRecords{t: t, stream: offeringID(false), far: far}
+				source.send(source.start(), nil)
+				synctest.Wait()
+				source.send(source.conn, nil)
+				synctest.Wait()
+				r.cut()
+				tt.end(r)
+				synctest.Wait()
+				r.opened.Lock()
+				defer r.opened.Unlock()
+				if len(r.closed) != 1 || r.closed[0].Detached != tt.want {
+					t.Errorf("%+v were closed, want one that had waited for %v", r.closed, tt.want)
+				}
+			})
+		})
+	}
+}
+
 func TestAStateThatMakesNoSenseIsNotTakenOver(t *testing.T) {
 	registry := resume.NewRegistry(resume.DefaultWindow, resume.NewMemory(resume.DefaultMemory))
 	good := resume.New(registry.Memory)

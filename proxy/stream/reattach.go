@@ -87,6 +87,9 @@ func (c *connection) detach() bool {
 	if c.m.source || c.res.Known() {
 		wait = resume.MaxWindow
 	}
+	if c.lost.IsZero() {
+		c.lost = time.Now()
+	}
 	return c.m.resume.DetachFor(c.res.ID(), c.m.owner, wait)
 }
 
@@ -119,10 +122,18 @@ func (c *connection) returned() {
 	m := c.m
 	if waited := m.resume.Attach(c.res.ID()); waited > 0 {
 		c.resumed++
-		c.away += waited
 		m.logResumed()
 	}
+	c.endWait()
 	c.attached = time.Now()
+}
+
+// endWait counts how long c was without a websocket.
+func (c *connection) endWait() {
+	if !c.lost.IsZero() {
+		c.away += time.Since(c.lost)
+		c.lost = time.Time{}
+	}
 }
 
 // logDetached writes one line for all connections that a websocket has lost.
