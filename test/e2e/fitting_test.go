@@ -163,8 +163,8 @@ func TestAMosquittoBridgeCarriesNotifications(t *testing.T) {
 	}
 	certFile, keyFile := pki.DeviceFiles(cloud.dir, "pi-1")
 	text := strings.NewReplacer(
-		"a1b2c3d4-ats.iot.eu-west-1.amazonaws.com:8883", cloud.address, "/etc/culvert/AmazonRootCA1.pem", filepath.Join(cloud.dir, pki.CAFile),
-		"/etc/culvert/device.pem.crt", certFile, "/etc/culvert/private.pem.key", keyFile, "pi-42", "pi-1",
+		"a1b2c3d4-ats.iot.eu-west-1.amazonaws.com:8883", cloud.address, "/etc/mosquitto/certs/AmazonRootCA1.pem", filepath.Join(cloud.dir, pki.CAFile),
+		"/etc/mosquitto/certs/device.pem.crt", certFile, "/etc/mosquitto/certs/private.pem.key", keyFile, "pi-42", "pi-1",
 		"/etc/mosquitto", cloud.dir,
 	).Replace(string(bridge))
 	access, err := os.ReadFile("../../configs/mosquitto/culvertd.acl")
