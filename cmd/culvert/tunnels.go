@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
@@ -142,6 +143,9 @@ func (o *tunnelsOptions) run(cmd *cobra.Command, things []string) error {
 		return lsError(err)
 	}
 	absent := missing(ctx, cfg, things, held, open)
+	if ctx.Err() != nil {
+		return lsError(context.Canceled)
+	}
 	switch {
 	case o.prune:
 		err = o.pruneUnused(ctx, cmd, api, held, open)
@@ -153,8 +157,13 @@ func (o *tunnelsOptions) run(cmd *cobra.Command, things []string) error {
 	return cmp.Or(err, absent)
 }
 
-// missing is the error of those of the things that have no tunnel because they do not exist.
+// lookUpTime bounds the wait for whether things exist, all of them together.
+const lookUpTime = 3 * time.Second
+
+// missing is the error of those of the things that have no tunnel because they do not exist, as far as that can be found out.
 func missing(ctx context.Context, cfg aws.Config, things []string, held []holder.Status, open []opentunnels.Tunnel) error {
+	ctx, cancel := context.WithTimeout(ctx, lookUpTime)
+	defer cancel()
 	exists := connect.FromAWS(cfg)
 	absent := fleet.AbsentError{Region: cfg.Region}
 	for i, thing := range things {

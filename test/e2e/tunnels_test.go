@@ -2,11 +2,17 @@ package e2e
 
 import (
 	"encoding/json"
+	"io"
+	"net"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/culvert-iot/culvert/sandbox"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 func TestTunnelsShowsWhatIsHeldAndOpen(t *testing.T) {
@@ -129,5 +135,56 @@ func TestATunnelIsOpenedForTheServicesThatAnswered(t *testing.T) {
 	}
 	if errs := use("VNC"); !strings.Contains(errs, "has no service VNC, and AWS fixes a tunnel's services at its opening") {
 		t.Errorf("no reason is given for another tunnel:\n%s", errs)
+	}
+}
+
+// TestTunnelsOfAThingWhileAWSIsSilent: whether the thing exists is worth a short wait, which Ctrl-C ends.
+func TestTunnelsOfAThingWhileAWSIsSilent(t *testing.T) {
+	t.Parallel()
+	const none = "no tunnel is open"
+	for name, c := range map[string]struct {
+		args      []string
+		interrupt bool
+		code      int
+		want, not string
+	}{
+		"it ends":                 {[]string{"pi-1", "pi-2", "pi-3"}, false, 0, none, "error:"},
+		"Ctrl-C":                  {[]string{"pi-1"}, true, 130, "error: interrupted", none},
+		"Ctrl-C before a closing": {[]string{"--prune", "--yes", "pi-1"}, true, 130, "error: interrupted", "nothing to close"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			called := make(chan struct{}, 10)
+			silent := server(t, func(c net.Conn) {
+				called <- struct{}{}
+				_, _ = io.Copy(io.Discard, c)
+			})
+			cmd := newOperatorSite(t, startSandbox(t, sandbox.Config{})).culvert(t, append([]string{"tunnels"}, c.args...)...)
+			cmd.Env = append(cmd.Env, "AWS_ENDPOINT_URL_IOT=http://"+silent)
+			var out harness.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &out
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan struct{})
+			go func() { _ = cmd.Wait(); close(ended) }()
+			select {
+			case <-called:
+			case <-ended:
+			}
+			if c.interrupt {
+				_ = cmd.Process.Signal(os.Interrupt)
+			}
+			select {
+			case <-ended:
+			case <-time.After(10 * time.Second):
+				t.Error("it does not end")
+				_ = cmd.Process.Kill()
+				<-ended
+			}
+			if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(out.String(), c.want) || strings.Contains(out.String(), c.not) {
+				t.Errorf("exit code %d, want %d and %q:\n%s", code, c.code, c.want, out.String())
+			}
+		})
 	}
 }
