@@ -54,8 +54,9 @@ type finder struct {
 	wanted []string
 	skip   map[string]bool // tunnels that are no use
 	listed []string        // the thing's open tunnels before the present call of OpenTunnel; nil if they are not known
-	before map[string]bool // tunnels that were open before a call of OpenTunnel whose answer was lost; nil if none was
-	lost   time.Time       // when the last such answer was lost, by this machine's clock
+	before map[string]bool // known tunnels, while those of lost answers to OpenTunnel are looked for; else nil
+	unseen int             // how many answers were lost whose tunnels, if there are any, have not been seen yet
+	lost   time.Time       // when the last one was lost, by this machine's clock
 	exists <-chan bool     // one answer, or nil; see lookUp
 	sight  <-chan sight    // one answer, or nil; see lookOut
 }
@@ -176,8 +177,8 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 		}
 		if f.isUnanswered(d) {
 			f.notice("tunnel %s was opened although the answer was lost", id)
-			t.opened, f.before = true, nil
-			f.charged(id)
+			t.opened = true
+			f.seen(id)
 		}
 		return t, nil
 	case err != nil && (ctx.Err() != nil || isDenied(err) || isThrottled(err) || apiCode(err) == ""):
@@ -187,7 +188,7 @@ func (f *finder) reuse(ctx context.Context, id string) (*tunnel, error) {
 	// was ever connected.
 	f.notice("tunnel %s cannot be rotated (%s), so another one is needed", id, cmp.Or(apiCode(err), "no token came back"))
 	if f.isUnanswered(d) {
-		f.charged(id)
+		f.seen(id)
 		f.discard(id)
 	}
 	return nil, nil

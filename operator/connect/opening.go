@@ -39,7 +39,6 @@ func (f *finder) create(ctx context.Context, in *iot.OpenTunnelInput) (*iot.Open
 	left := ctx.Err() != nil
 	switch why := context.Cause(calling); {
 	case err == nil:
-		f.before = nil
 		f.charged(aws.ToString(out.TunnelId))
 		if left {
 			f.discard(aws.ToString(out.TunnelId))
@@ -57,7 +56,11 @@ func (f *finder) create(ctx context.Context, in *iot.OpenTunnelInput) (*iot.Open
 	return out, err
 }
 
+// charged tells of a tunnel that this side has opened. It is known from then on.
 func (f *finder) charged(id string) {
+	if f.before != nil {
+		f.before[id] = true
+	}
 	if f.Opened != nil {
 		f.Opened(id)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/operator/connect"
 	iot "github.com/culvert-iot/culvert/operator/iotsecuretunneling"
+	"github.com/culvert-iot/culvert/operator/iotsecuretunneling/types"
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/sandbox"
 	"github.com/culvert-iot/culvert/sandbox/api"
@@ -55,18 +57,23 @@ func TestASearchForAnotherTunnelIsRepeated(t *testing.T) {
 	}
 }
 
-// lossy is a control API that loses the answer to one call of OpenTunnel.
+// lossy is a control API that loses the answer to one call of OpenTunnel, or more.
 type lossy struct {
 	connect.API
 
 	lose  int32 // which one
+	more  int32 // how many further ones
 	calls atomic.Int32
-	blind atomic.Bool // since that one, tunnels cannot be listed
+	blind atomic.Bool            // since that one, tunnels cannot be listed
+	late  atomic.Pointer[string] // if set, the tunnel of that one is not in a list before OpenTunnel is called again; its id
 }
 
 func (l *lossy) OpenTunnel(ctx context.Context, in *iot.OpenTunnelInput, opts ...func(*iot.Options)) (*iot.OpenTunnelOutput, error) {
 	out, err := l.API.OpenTunnel(ctx, in, opts...)
-	if l.calls.Add(1) == l.lose && err == nil {
+	if n := l.calls.Add(1) - l.lose; n >= 0 && n <= l.more && err == nil {
+		if n == 0 && l.late.Load() != nil {
+			l.late.Store(out.TunnelId)
+		}
 		return nil, errLost
 	}
 	return out, err
@@ -76,7 +83,11 @@ func (l *lossy) ListTunnels(ctx context.Context, in *iot.ListTunnelsInput, opts 
 	if l.calls.Load() >= l.lose && l.blind.Load() {
 		return nil, errLost
 	}
-	return l.API.ListTunnels(ctx, in, opts...)
+	out, err := l.API.ListTunnels(ctx, in, opts...)
+	if late := l.late.Load(); late != nil && err == nil && l.calls.Load() == l.lose {
+		out.TunnelSummaries = slices.DeleteFunc(out.TunnelSummaries, func(s types.TunnelSummary) bool { return *s.TunnelId == *late })
+	}
+	return out, err
 }
 
 var errLost = fmt.Errorf("read the response: %w", io.ErrUnexpectedEOF)
@@ -173,6 +184,50 @@ func TestATunnelWhoseOpeningWasNotAnsweredIsNotForgotten(t *testing.T) {
 				t.Errorf("told:\n%s", heard)
 			}
 		})
+	}
+}
+
+// A tunnel whose opening was not answered may appear only when another one is in use. It is closed in the end.
+func TestATunnelThatAppearsLateIsClosed(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ lose, more int32 }{
+		"another one is opened": {lose: 1}, "another one is opened for a session": {lose: 2},
+		"another one is opened without an answer": {lose: 2, more: 1},
+	} {
+		for _, fresh := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, always a new one: %v", name, fresh), func(t *testing.T) {
+				t.Parallel()
+				d := newDaemon(t)
+				c := newCloud(t, d.run)
+				cfg, heard := c.config(), &news{}
+				api := &lossy{API: cfg.API, lose: tt.lose, more: tt.more}
+				api.late.Store(new(string))
+				cfg.API, cfg.New, cfg.Progress = api, fresh, heard.event
+				var charged atomic.Int32
+				cfg.Opened = func(string) { charged.Add(1) }
+				tunnel := openTunnel(t, cfg, "SSH")
+				conn := dial(t, tunnel, "SSH")
+				talk(t, conn, "before")
+				if tt.lose > 1 {
+					if err := c.Store.Close(tunnel.ID(), false); err != nil {
+						t.Fatal(err)
+					}
+					talk(t, conn, "after")
+				}
+				if open := c.open(); len(open) != 2 {
+					t.Fatalf("open tunnels %v, want the one in use and the one whose opening was not answered", open)
+				}
+				if err := tunnel.Close(); err != nil {
+					t.Error(err)
+				}
+				if open := c.open(); len(open) > 0 {
+					t.Errorf("left open: %v\n%s", open, heard)
+				}
+				if told, all := charged.Load(), c.Store.List("pi-1"); int(told) != len(all) {
+					t.Errorf("%d tunnels are said to be opened, want all %d", told, len(all))
+				}
+			})
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 
 // A call of OpenTunnel whose answer is lost may have opened a tunnel, which AWS charges for. Its token is lost with the answer,
 // but a rotation makes another one. So the next search takes a tunnel that Culvert has opened since for this one's, instead of
-// leaving it to the one who opened it. Where no search follows, such a tunnel is closed.
+// leaving it to the one who opened it. Where no search follows, or it appears too late for them, such a tunnel is closed.
 
 // noteLost records that the answer to a call of OpenTunnel was lost.
 func (f *finder) noteLost() {
@@ -27,11 +27,20 @@ func (f *finder) noteLost() {
 			return
 		}
 		f.before = make(map[string]bool, len(f.listed))
-		for _, id := range f.listed {
-			f.before[id] = true
-		}
 	}
+	for _, id := range f.listed { // the search would have taken the tunnel of an earlier call for this one's
+		f.before[id] = true
+	}
+	f.unseen++
 	f.lost = time.Now().Round(0) // without the monotonic clock's reading: see open
+}
+
+// seen records a tunnel whose opening was not answered. The others are still looked for.
+func (f *finder) seen(id string) {
+	f.charged(id)
+	if f.unseen--; f.unseen <= 0 {
+		f.before, f.unseen = nil, 0
+	}
 }
 
 func (f *finder) tellUnanswered() {
@@ -70,7 +79,7 @@ func (f *finder) closeUnanswered(late bool) {
 	if f.before == nil {
 		return
 	}
-	defer func() { f.before = nil }()
+	defer func() { f.before, f.unseen = nil, 0 }()
 	if f.Keep {
 		f.tellUnanswered()
 		return
