@@ -3,6 +3,7 @@ package connect
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +56,37 @@ func TestHowLongAnInterruptedOpeningTakes(t *testing.T) {
 				}
 				if notices := strings.Join(news.texts(Notice)[1:], "\n"); (notices == "") != (tt.notice == "") || !strings.Contains(notices, tt.notice) {
 					t.Errorf("told %q, want %q", notices, tt.notice)
+				}
+			})
+		})
+	}
+}
+
+// unread is a control API that opens a tunnel, whose answer is lost just before the caller leaves.
+type unread struct {
+	*scripted
+
+	leave func()
+}
+
+func (u *unread) OpenTunnel(ctx context.Context, in *iot.OpenTunnelInput, opts ...func(*iot.Options)) (*iot.OpenTunnelOutput, error) {
+	if _, err := u.scripted.OpenTunnel(ctx, in, opts...); err != nil {
+		return nil, err
+	}
+	time.AfterFunc(time.Nanosecond, u.leave)
+	return nil, io.ErrUnexpectedEOF
+}
+
+// A caller who leaves while a search is about to be repeated has left, whatever the search failed with.
+func TestLeavingAfterALostAnswerIsNoFailure(t *testing.T) {
+	for name, fresh := range map[string]bool{"any tunnel": false, "always a new one": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				api := &unread{&scripted{}, func() { cancel(errStopped) }}
+				cfg := Config{API: api, Region: "eu-west-1", New: fresh}
+				if _, err := Open(ctx, cfg, "pi-1", "SSH"); !errors.Is(err, errStopped) {
+					t.Errorf("error %v, want the cause of the context", err)
 				}
 			})
 		})

@@ -68,6 +68,9 @@ func Open(ctx context.Context, cfg Config, thing string, services ...string) (*T
 		}
 		if err != nil {
 			find.closeUnanswered(false)
+			if ctx.Err() != nil { // whatever failed, the caller has left
+				err = context.Cause(ctx)
+			}
 		}
 		return t, err
 	}
