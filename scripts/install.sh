@@ -202,28 +202,36 @@ with_service() {
   for file in service openrc init; do
     sed 's,/usr/bin/culvertd,/usr/local/bin/culvertd,' "$dir/culvertd.$file" >"$dir/culvertd.$file.local"
   done
-  group=culvert start=
+  group='' start='' # procd starts it as root
+  if have systemctl || have rc-service; then
+    group=culvert
+    add_user
+  fi
+  # A program that cannot run here replaces none that can. It is tried where it will be: what is in /tmp may not be run.
+  place "$dir/culvertd" /usr/local/bin/culvertd.tried 0755
+  status=0
+  /usr/local/bin/culvertd.tried version >/dev/null 2>&1 || status=$?
+  if [ "$status" != 0 ]; then
+    rm -f /usr/local/bin/culvertd.tried
+    fail "this version does not run here (exit code $status): nothing was installed"
+  fi
   if have systemctl; then
     start='systemctl restart culvertd'
-    add_user
     place "$dir/culvertd.service.local" /usr/local/lib/systemd/system/culvertd.service 0644
     if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
   elif have rc-service; then
     start='rc-service culvertd restart'
-    add_user
     place "$dir/culvertd.openrc.local" /etc/init.d/culvertd 0755
+  elif [ -e /etc/rc.common ]; then
+    start='/etc/init.d/culvertd restart'
+    place "$dir/culvertd.init.local" /etc/init.d/culvertd 0755
   else
-    group= # it runs as root
-    if [ -e /etc/rc.common ]; then
-      start='/etc/init.d/culvertd restart'
-      place "$dir/culvertd.init.local" /etc/init.d/culvertd 0755
-    else
-      for file in service openrc init; do place "$dir/culvertd.$file.local" "/usr/local/share/culvertd/culvertd.$file" 0644; done
-    fi
+    for file in service openrc init; do place "$dir/culvertd.$file.local" "/usr/local/share/culvertd/culvertd.$file" 0644; done
   fi
-  place "$dir/culvertd" /usr/local/bin/culvertd 0755
+  mv -f /usr/local/bin/culvertd.tried /usr/local/bin/culvertd
 
   next="/usr/local/bin/culvertd init     # asks for the thing's name, the endpoint and the certificate"
+  restart=${start:-/usr/local/bin/culvertd} why=''
   if [ ! -e /etc/culvert ]; then
     mkdir -p /etc/culvert
     chmod 0750 /etc/culvert
@@ -232,15 +240,24 @@ with_service() {
   if [ ! -e /etc/culvert/culvertd.toml ]; then
     place "$dir/minimal.toml" /etc/culvert/culvertd.toml 0640
     [ -z "$group" ] || chgrp "$group" /etc/culvert/culvertd.toml
-  elif [ -n "$start" ]; then
-    status=0
+  elif [ "$(cat /etc/culvert/culvertd.toml)" != "$(cat "$dir/minimal.toml")" ]; then
+    next="$restart     # to run this version"
     /usr/local/bin/culvertd check --offline >/dev/null 2>&1 || status=$?
-    [ "$status" -gt 1 ] || next="$start     # to run this version" # 1 is a finding that the daemon works with
+    case $status in
+      0 | 1) ;; # 1 is a finding that the daemon works with
+      2) why='does not accept its configuration' ;;
+      *) why="does not run here (exit code $status)" ;;
+    esac
   fi
   echo 'culvertd is in /usr/local/bin, and its configuration in /etc/culvert.'
   if [ -z "$start" ]; then
     echo "No service manager that is known here was found, so nothing starts it yet. /usr/local/share/culvertd has a unit for
 systemd and scripts for OpenRC and procd; the daemon itself is started with: /usr/local/bin/culvertd"
+  fi
+  if [ -n "$why" ]; then
+    echo "A culvertd that runs goes on as it was before the upgrade, but would not start again: this version $why.
+See what is wrong with \"sudo /usr/local/bin/culvertd check\", then: sudo $restart"
+    return
   fi
   printf 'Next:\n\n  sudo %s\n' "$next"
 }

@@ -3,7 +3,9 @@ package e2e
 import (
 	"crypto/sha256"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -293,21 +295,27 @@ func TestInstallWithoutAPackageManagerSetsTheServiceUp(t *testing.T) {
 	t.Parallel()
 	const unit, openrc, procd = "usr/local/lib/systemd/system/culvertd.service", "etc/init.d/culvertd", "usr/local/share/culvertd/culvertd.init"
 	made := "groupadd --system culvert\nuseradd --system --gid culvert --home-dir /var/lib/culvert --no-create-home --shell /usr/sbin/nologin --comment Culvert culvert\n"
+	const toMend = ".\nSee what is wrong with \"sudo ROOT/usr/local/bin/culvertd check\", then: sudo "
 	for name, c := range map[string]struct {
 		there  []string // programs and files, which decide what the service manager is
-		status int      // of culvertd check
-		file   string   // what starts the daemon
+		status int      // of culvertd check; 126 of all commands
+		file   string   // what starts the daemon; "" where nothing is installed
 		line   string
 		calls  string
 		next   string
 	}{
 		"systemd":                 {[]string{"systemctl", "useradd", "groupadd", "run/systemd/system/"}, 2, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\nchgrp culvert ROOT/etc/culvert\nchgrp culvert ROOT/etc/culvert/culvertd.toml\n", "ROOT/usr/local/bin/culvertd init"},
 		"systemd configured":      {[]string{"systemctl", "useradd", "groupadd", "run/systemd/system/", "etc/culvert/culvertd.toml"}, 1, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\n", "systemctl restart culvertd"},
-		"systemd with an example": {[]string{"systemctl", "useradd", "groupadd", "run/systemd/system/", "etc/culvert/culvertd.toml"}, 2, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\n", "ROOT/usr/local/bin/culvertd init"},
+		"systemd with an example": {[]string{"systemctl", "useradd", "groupadd", "run/systemd/system/", "example"}, 2, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\n", "ROOT/usr/local/bin/culvertd init"},
+		"systemd not accepted":    {[]string{"systemctl", "useradd", "groupadd", "run/systemd/system/", "etc/culvert/culvertd.toml", "usr/local/bin/culvertd"}, 2, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\n", "does not accept its configuration" + toMend + "systemctl restart culvertd\n"},
+		"systemd check is killed": {[]string{"systemctl", "useradd", "groupadd", "run/systemd/system/", "etc/culvert/culvertd.toml", "usr/local/bin/culvertd"}, 137, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\n", "does not run here (exit code 137)" + toMend + "systemctl restart culvertd\n"},
+		"systemd does not run":    {[]string{"systemctl", "useradd", "groupadd", "run/systemd/system/", "etc/culvert/culvertd.toml", "usr/local/bin/culvertd"}, 126, "", "", made, "this version does not run here (exit code 126): nothing was installed"},
 		"systemd in an image":     {[]string{"systemctl", "addgroup", "adduser"}, 2, unit, "User=culvert\n", "addgroup -S culvert\nadduser -S -D -H -G culvert -h /var/lib/culvert -s /sbin/nologin -g Culvert culvert\nchgrp culvert ROOT/etc/culvert\nchgrp culvert ROOT/etc/culvert/culvertd.toml\n", "ROOT/usr/local/bin/culvertd init"},
 		"OpenRC":                  {[]string{"rc-service", "useradd", "groupadd"}, 2, openrc, `command="ROOT/usr/local/bin/culvertd"`, made + "chgrp culvert ROOT/etc/culvert\nchgrp culvert ROOT/etc/culvert/culvertd.toml\n", "ROOT/usr/local/bin/culvertd init"},
 		"procd":                   {[]string{"apk", "etc/rc.common"}, 2, openrc, "procd_set_param command ROOT/usr/local/bin/culvertd ", "", "ROOT/usr/local/bin/culvertd init"},
 		"none":                    {nil, 2, procd, "ROOT/usr/local/bin/culvertd ", "", "ROOT/usr/local/bin/culvertd init"},
+		"none configured":         {[]string{"etc/culvert/culvertd.toml"}, 0, procd, "ROOT/usr/local/bin/culvertd ", "", "ROOT/usr/local/bin/culvertd     # to run this version"},
+		"none not accepted":       {[]string{"etc/culvert/culvertd.toml"}, 2, procd, "ROOT/usr/local/bin/culvertd ", "", "does not accept its configuration" + toMend + "ROOT/usr/local/bin/culvertd\n"},
 		"no way to a user":        {[]string{"systemctl"}, 2, "", "", "", "useradd or adduser is needed"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -336,6 +344,12 @@ func TestInstallWithoutAPackageManagerSetsTheServiceUp(t *testing.T) {
 			put(filepath.Join(root, "etc/passwd"), "root:x:0:0::/root:/bin/sh\n")
 			for _, what := range append(c.there, "chgrp") {
 				switch {
+				case what == "example":
+					example, err := os.ReadFile("../../configs/minimal.toml")
+					if err != nil {
+						t.Fatal(err)
+					}
+					put(filepath.Join(root, "etc/culvert/culvertd.toml"), string(example))
 				case strings.HasSuffix(what, "/"):
 					if err := os.MkdirAll(filepath.Join(root, what), 0o700); err != nil {
 						t.Fatal(err)
@@ -353,6 +367,7 @@ func TestInstallWithoutAPackageManagerSetsTheServiceUp(t *testing.T) {
 			}
 			script := filepath.Join(root, "install.sh")
 			put(script, regexp.MustCompile(`(/usr/local/|/etc/|/run/systemd/)`).ReplaceAllString(string(text), root+"$1"))
+			before := installed(t, root)
 			cmd := exec.Command("sh", script, "--from", from)
 			cmd.Env = []string{"PATH=" + m.bin, "TMPDIR=" + t.TempDir()}
 			out, err := cmd.CombinedOutput()
@@ -360,12 +375,15 @@ func TestInstallWithoutAPackageManagerSetsTheServiceUp(t *testing.T) {
 			if (err == nil) != (c.file != "") || !strings.Contains(string(out), here(c.next)) {
 				t.Errorf("%v: it says %q, want %q", err, out, here(c.next))
 			}
+			if init := strings.Contains(string(out), "culvertd init"); init != strings.HasSuffix(c.next, " init") {
+				t.Errorf("it says %q", out) // init would replace a configuration that is in use
+			}
 			if calls, _ := os.ReadFile(m.done); string(calls) != here(c.calls) {
 				t.Errorf("it calls\n%s\nwant\n%s", calls, here(c.calls))
 			}
 			if c.file == "" {
-				if _, err := os.Stat(filepath.Join(root, "usr")); err == nil {
-					t.Error("something was installed")
+				if after := installed(t, root); after != before {
+					t.Errorf("something was installed:\n%s\nwas\n%s", after, before)
 				}
 				return
 			}
@@ -374,6 +392,27 @@ func TestInstallWithoutAPackageManagerSetsTheServiceUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+// installed lists the files and directories below usr, and what is in them.
+func installed(t *testing.T, root string) (list string) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(root, "usr"), func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		list += path + "\n"
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		list += string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
 // The kernel of a Raspberry Pi says armv7l, and what "make packages ARCH=armv7" makes has nothing for its system.
@@ -395,6 +434,7 @@ func TestInstallSaysWhatToBuildForDebian(t *testing.T) {
 }
 
 // tarball is a release of the daemon's for systems without a package manager, in which culvertd only has an exit code.
+// "culvertd version" works with all but 126, which is that of a file that cannot be run.
 func tarball(t *testing.T, status int) (from string) {
 	t.Helper()
 	const name = "culvertd_1.2.3_linux_amd64"
@@ -403,7 +443,7 @@ func tarball(t *testing.T, status int) (from string) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := harness.WriteProgram(filepath.Join(dir, "culvertd"), fmt.Appendf(nil, "#!/bin/sh\nexit %d\n", status)); err != nil {
+	if err := harness.WriteProgram(filepath.Join(dir, "culvertd"), fmt.Appendf(nil, "#!/bin/sh\n[ $1 = version ] && [ %[1]d != 126 ] || exit %[1]d\n", status)); err != nil {
 		t.Fatal(err)
 	}
 	packs, err := os.ReadFile("../../scripts/packages")
