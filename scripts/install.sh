@@ -162,6 +162,10 @@ verify() {
 by_wget() {
   have wget || fail 'curl or wget is needed: install one of them'
   wget -q ${2:+"$2"} -O "$work/$1" "$from/$1" 2>"$work/answer" || {
+    # That of OpenWrt, uclient-fetch, does not know the option. Without it a redirect to http would go unseen.
+    if [ -n "${2:-}" ] && grep -q '^Usage: ' "$work/answer"; then
+      fail 'this wget does not show redirects, which must stay on https: install curl (opkg install curl, or apk add curl); nothing was installed'
+    fi
     cat "$work/answer" >&2
     unfetched "$from/$1"
   }
@@ -231,7 +235,8 @@ with_service() {
   mv -f /usr/local/bin/culvertd.tried /usr/local/bin/culvertd
 
   next="/usr/local/bin/culvertd init     # asks for the thing's name, the endpoint and the certificate"
-  restart=${start:-/usr/local/bin/culvertd} why=''
+  restart=${start:-/usr/local/bin/culvertd} why='' sudo='sudo '
+  have sudo || sudo= # as on OpenWrt, which has root alone
   if [ ! -e /etc/culvert ]; then
     mkdir -p /etc/culvert
     chmod 0750 /etc/culvert
@@ -256,10 +261,10 @@ systemd and scripts for OpenRC and procd; the daemon itself is started with: /us
   fi
   if [ -n "$why" ]; then
     echo "A culvertd that runs goes on as it was before the upgrade, but would not start again: this version $why.
-See what is wrong with \"sudo /usr/local/bin/culvertd check\", then: sudo $restart"
+See what is wrong with \"$sudo/usr/local/bin/culvertd check\", then: $sudo$restart"
     return
   fi
-  printf 'Next:\n\n  sudo %s\n' "$next"
+  printf 'Next:\n\n  %s\n' "$sudo$next"
 }
 
 work=$(mktemp -d)

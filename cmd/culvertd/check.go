@@ -79,7 +79,7 @@ func (p *program) check(args []string) error {
 func loadOwn(path string) (*config.Config, error) {
 	if data, err := os.ReadFile(path); err == nil && string(data) == configs.Minimal {
 		return nil, hint.Wrap(&usageError{path + " is still the example that came with the package"},
-			"run sudo culvertd init: it asks for the thing's name, the endpoint and the certificate")
+			"run "+manager().sudo()+"culvertd init: it asks for the thing's name, the endpoint and the certificate")
 	}
 	return config.Load(path)
 }

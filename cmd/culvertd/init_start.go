@@ -34,6 +34,14 @@ func manager() serviceManager {
 	return serviceManager{}
 }
 
+// sudo comes before what root alone may do. OpenWrt, which has procd, has no other user.
+func (m serviceManager) sudo() string {
+	if m.name == "procd" {
+		return ""
+	}
+	return "sudo "
+}
+
 // commands are what to type; action is start or restart.
 func (m serviceManager) commands(action string) []string {
 	return []string{m.enable, fmt.Sprintf(m.verb, action)}

@@ -100,7 +100,8 @@ func (p *program) unknownCommand(name string) error {
 	if strings.ContainsAny(name, "./") { // a file without its option
 		advice = fmt.Sprintf(meant, fileOption("", name))
 	} else if slices.Contains([]string{"start", "stop", "restart", "reload"}, name) {
-		advice = "the system does that: sudo " + fmt.Sprintf(cmp.Or(manager().verb, "systemctl %s culvertd"), name)
+		m := manager()
+		advice = "the system does that: " + m.sudo() + fmt.Sprintf(cmp.Or(m.verb, "systemctl %s culvertd"), name)
 	} else if guess := suggest.Nearest(name, names); guess != "" {
 		advice = fmt.Sprintf(meant, " "+guess)
 	} else if slices.Contains([]string{"connect", "ssh", "demo", "sandbox", "proxy"}, name) {

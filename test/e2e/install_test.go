@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -272,6 +273,38 @@ func TestInstallTakesNothingThatCameByAnotherProtocol(t *testing.T) {
 	}
 }
 
+// TestInstallSaysThatWgetShowsNoRedirects: that of OpenWrt, uclient-fetch, knows no -S. Without it a redirect to http would
+// be followed unseen.
+func TestInstallSaysThatWgetShowsNoRedirects(t *testing.T) {
+	t.Parallel()
+	from := release(t)
+	m := newMachine(t, map[string]string{"dpkg": "amd64"})
+	_ = os.Remove(filepath.Join(m.bin, "curl"))
+	wget := `#!/bin/sh
+for arg; do
+  [ "$arg" != -S ] || { printf 'wget: unrecognized option: S\nUsage: wget [options] <URL>\nOptions:\n' >&2; exit 1; }
+done
+while [ "$1" != -O ]; do shift; done
+cp '` + from + `/SHA256SUMS' "$2"
+`
+	if err := harness.WriteProgram(filepath.Join(m.bin, "wget"), []byte(wget)); err != nil {
+		t.Fatal(err)
+	}
+	path, err := exec.LookPath("grep")
+	if err != nil {
+		t.Skip("no grep here")
+	}
+	if err := os.Symlink(path, filepath.Join(m.bin, "grep")); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := m.install(t, "--dry-run", "--from", "https://release.example"); err == nil || !strings.Contains(out, "install curl") || strings.Contains(out, "Usage") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if out, err := m.install(t, "--dry-run", "--from", "http://release.example"); err != nil {
+		t.Errorf("http, where redirects are free: %v: %s", err, out)
+	}
+}
+
 // TestInstallWithoutARelease: the latest release cannot be fetched, and the script says how to go on.
 func TestInstallWithoutARelease(t *testing.T) {
 	t.Parallel()
@@ -304,18 +337,19 @@ func TestInstallWithoutAPackageManagerSetsTheServiceUp(t *testing.T) {
 		calls  string
 		next   string
 	}{
-		"systemd":                 {[]string{"systemctl", "useradd", "groupadd", "run/systemd/system/"}, 2, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\nchgrp culvert ROOT/etc/culvert\nchgrp culvert ROOT/etc/culvert/culvertd.toml\n", "ROOT/usr/local/bin/culvertd init"},
-		"systemd configured":      {[]string{"systemctl", "useradd", "groupadd", "run/systemd/system/", "etc/culvert/culvertd.toml"}, 1, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\n", "systemctl restart culvertd"},
-		"systemd with an example": {[]string{"systemctl", "useradd", "groupadd", "run/systemd/system/", "example"}, 2, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\n", "ROOT/usr/local/bin/culvertd init"},
-		"systemd not accepted":    {[]string{"systemctl", "useradd", "groupadd", "run/systemd/system/", "etc/culvert/culvertd.toml", "usr/local/bin/culvertd"}, 2, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\n", "does not accept its configuration" + toMend + "systemctl restart culvertd\n"},
-		"systemd check is killed": {[]string{"systemctl", "useradd", "groupadd", "run/systemd/system/", "etc/culvert/culvertd.toml", "usr/local/bin/culvertd"}, 137, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\n", "does not run here (exit code 137)" + toMend + "systemctl restart culvertd\n"},
-		"systemd does not run":    {[]string{"systemctl", "useradd", "groupadd", "run/systemd/system/", "etc/culvert/culvertd.toml", "usr/local/bin/culvertd"}, 126, "", "", made, "this version does not run here (exit code 126): nothing was installed"},
+		"systemd":                 {[]string{"sudo", "systemctl", "useradd", "groupadd", "run/systemd/system/"}, 2, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\nchgrp culvert ROOT/etc/culvert\nchgrp culvert ROOT/etc/culvert/culvertd.toml\n", "ROOT/usr/local/bin/culvertd init"},
+		"systemd configured":      {[]string{"sudo", "systemctl", "useradd", "groupadd", "run/systemd/system/", "etc/culvert/culvertd.toml"}, 1, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\n", "systemctl restart culvertd"},
+		"systemd with an example": {[]string{"sudo", "systemctl", "useradd", "groupadd", "run/systemd/system/", "example"}, 2, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\n", "ROOT/usr/local/bin/culvertd init"},
+		"systemd not accepted":    {[]string{"sudo", "systemctl", "useradd", "groupadd", "run/systemd/system/", "etc/culvert/culvertd.toml", "usr/local/bin/culvertd"}, 2, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\n", "does not accept its configuration" + toMend + "systemctl restart culvertd\n"},
+		"systemd check is killed": {[]string{"sudo", "systemctl", "useradd", "groupadd", "run/systemd/system/", "etc/culvert/culvertd.toml", "usr/local/bin/culvertd"}, 137, unit, "ExecStart=ROOT/usr/local/bin/culvertd\n", made + "systemctl daemon-reload\n", "does not run here (exit code 137)" + toMend + "systemctl restart culvertd\n"},
+		"systemd does not run":    {[]string{"sudo", "systemctl", "useradd", "groupadd", "run/systemd/system/", "etc/culvert/culvertd.toml", "usr/local/bin/culvertd"}, 126, "", "", made, "this version does not run here (exit code 126): nothing was installed"},
 		"systemd in an image":     {[]string{"systemctl", "addgroup", "adduser"}, 2, unit, "User=culvert\n", "addgroup -S culvert\nadduser -S -D -H -G culvert -h /var/lib/culvert -s /sbin/nologin -g Culvert culvert\nchgrp culvert ROOT/etc/culvert\nchgrp culvert ROOT/etc/culvert/culvertd.toml\n", "ROOT/usr/local/bin/culvertd init"},
 		"OpenRC":                  {[]string{"rc-service", "useradd", "groupadd"}, 2, openrc, `command="ROOT/usr/local/bin/culvertd"`, made + "chgrp culvert ROOT/etc/culvert\nchgrp culvert ROOT/etc/culvert/culvertd.toml\n", "ROOT/usr/local/bin/culvertd init"},
 		"procd":                   {[]string{"apk", "etc/rc.common"}, 2, openrc, "procd_set_param command ROOT/usr/local/bin/culvertd ", "", "ROOT/usr/local/bin/culvertd init"},
+		"procd not accepted":      {[]string{"apk", "etc/rc.common", "etc/culvert/culvertd.toml"}, 2, openrc, "procd_set_param command ROOT/usr/local/bin/culvertd ", "", "See what is wrong with \"ROOT/usr/local/bin/culvertd check\", then: ROOT/etc/init.d/culvertd restart\n"},
 		"none":                    {nil, 2, procd, "ROOT/usr/local/bin/culvertd ", "", "ROOT/usr/local/bin/culvertd init"},
-		"none configured":         {[]string{"etc/culvert/culvertd.toml"}, 0, procd, "ROOT/usr/local/bin/culvertd ", "", "ROOT/usr/local/bin/culvertd     # to run this version"},
-		"none not accepted":       {[]string{"etc/culvert/culvertd.toml"}, 2, procd, "ROOT/usr/local/bin/culvertd ", "", "does not accept its configuration" + toMend + "ROOT/usr/local/bin/culvertd\n"},
+		"none configured":         {[]string{"sudo", "etc/culvert/culvertd.toml"}, 0, procd, "ROOT/usr/local/bin/culvertd ", "", "ROOT/usr/local/bin/culvertd     # to run this version"},
+		"none not accepted":       {[]string{"sudo", "etc/culvert/culvertd.toml"}, 2, procd, "ROOT/usr/local/bin/culvertd ", "", "does not accept its configuration" + toMend + "ROOT/usr/local/bin/culvertd\n"},
 		"no way to a user":        {[]string{"systemctl"}, 2, "", "", "", "useradd or adduser is needed"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -377,6 +411,9 @@ func TestInstallWithoutAPackageManagerSetsTheServiceUp(t *testing.T) {
 			}
 			if init := strings.Contains(string(out), "culvertd init"); init != strings.HasSuffix(c.next, " init") {
 				t.Errorf("it says %q", out) // init would replace a configuration that is in use
+			}
+			if sudo := strings.Contains(string(out), "sudo "); c.file != "" && sudo != slices.Contains(c.there, "sudo") {
+				t.Errorf("it says %q", out)
 			}
 			if calls, _ := os.ReadFile(m.done); string(calls) != here(c.calls) {
 				t.Errorf("it calls\n%s\nwant\n%s", calls, here(c.calls))
