@@ -35,8 +35,9 @@ const (
 type tunnel struct {
 	id       string
 	services []string
-	opened   bool // here
-	takeOver bool // another operator's use of it is to end: see [Config]
+	opened   bool      // here
+	made     time.Time // when the call that opened it was answered, by this machine's clock; else zero
+	takeOver bool      // another operator's use of it is to end: see [Config]
 	expires  time.Time
 	token    secret.Value
 
@@ -298,7 +299,7 @@ func (f *finder) open(ctx context.Context) (*tunnel, error) {
 	}
 	// Without the monotonic clock's reading, which stands still while a laptop sleeps: the service's clock goes on.
 	expires := time.Now().Round(0).Add(cmp.Or(f.Lifetime, maxLifetime))
-	return &tunnel{id: id, services: names, opened: true, expires: expires, token: secret.New(token)}, nil
+	return &tunnel{id: id, services: names, opened: true, made: time.Now(), expires: expires, token: secret.New(token)}, nil
 }
 
 // maxNamed bounds the services of a new tunnel, unless the caller wants more.

@@ -93,7 +93,7 @@ func TestWhoseAConnectionIsAfterALostAnswer(t *testing.T) {
 			}
 		}
 		want("before the first handshake", first, true)
-		s.noteUnseen(c)
+		s.noteUnseen(c, time.Now())
 		want("one has connected", first, false)
 		want("one has connected and left", at(time.Second, types.ConnectionStatusDisconnected), false)
 		owns("this side is refused", first, unclear)
@@ -106,13 +106,60 @@ func TestWhoseAConnectionIsAfterALostAnswer(t *testing.T) {
 		c.connectedAt, c.recorded = began.Add(time.Second), c.admissions()
 		want("of the link that is known", first, false)
 		want("after the link that is known", second, true)
-		s.noteUnseen(c)
+		s.noteUnseen(c, time.Now())
 		want("after another lost answer", second, false)
 		time.Sleep(unnoticed + time.Second)
 		want("it has outlived what was lost", second, true)
 		owns("this side is refused only then", second, unclear)
 		owns("another time", at(2*time.Minute, types.ConnectionStatusConnected), others)
 	})
+}
+
+// Right after a tunnel's opening, its source connection is this side's own; later, it may be another operator's.
+func TestWhoseTheFirstConnectionIs(t *testing.T) {
+	const asked = time.Second // after the opening
+	for name, tt := range map[string]struct {
+		found  bool // not opened here
+		linked bool // this side has had a link
+		asked  time.Duration
+		again  time.Duration // when a second answer was lost
+		at     time.Duration // of the connection
+		want   bool
+	}{
+		"at once": {asked: asked, at: asked, want: true}, "before the opening was answered": {at: 0, want: true},
+		"after a slow handshake": {asked: asked, at: asked + admitTime - time.Millisecond, want: true},
+		"too late for that":      {asked: asked, at: asked + admitTime},
+		"no answer was lost":     {asked: -1, at: asked},
+		"after a second loss":    {asked: asked, again: 30 * time.Second, at: 20 * time.Second},
+		"when others may use it": {asked: setupGrace, at: setupGrace},
+		"to a tunnel of another": {found: true, asked: asked, at: asked},
+		"after a link":           {linked: true, asked: asked, at: asked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			made, created := time.Now(), time.Now().Add(-time.Hour) // by a clock that is behind
+			its := &tunnel{id: "a", opened: true, made: made}
+			if tt.found {
+				its.made = time.Time{}
+			}
+			s := newSession(&Config{}, its)
+			c := s.current.Load()
+			for _, asked := range []time.Duration{tt.asked, tt.again} {
+				if tt.asked >= 0 && (asked == tt.asked || asked > 0) {
+					s.noteUnseen(c, made.Add(asked))
+				}
+			}
+			if tt.linked {
+				c.links.Store(1)
+			}
+			d := aTunnel("a", func(d *types.Tunnel) {
+				d.CreatedAt = &created
+				d.SourceConnectionState = &types.ConnectionState{Status: types.ConnectionStatusConnected, LastUpdatedAt: aws.Time(created.Add(tt.at))}
+			})
+			if got := s.isFirst(c, d); got != tt.want {
+				t.Errorf("this side's %v, want %v", got, tt.want)
+			}
+		})
+	}
 }
 
 // A tunnel that was opened here is left open if another operator may be using it, and the user learns of it.
@@ -128,7 +175,7 @@ func TestATunnelThatMayBeAnotherOperatorsIsLeftOpen(t *testing.T) {
 			}})
 			s := newSession(&cfg, &tunnel{id: "a", opened: true})
 			c := s.current.Load()
-			s.noteUnseen(c)
+			s.noteUnseen(c, time.Now())
 			if refused {
 				if err := s.renew(t.Context(), c, &proxy.HandshakeError{Status: http.StatusBadRequest}); !errors.Is(err, errUnclear) {
 					t.Fatalf("after a refusal: %v", err)

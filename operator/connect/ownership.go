@@ -45,6 +45,7 @@ func newClaim(t *tunnel) *claim {
 // this side in.
 type unseen struct {
 	count int32
+	asked time.Time // the first one's request was sent
 	links int32     // as they were at the last one
 	ended time.Time // the last one, by the wall clock: the other one stands still while a laptop sleeps
 }
@@ -123,11 +124,31 @@ func (s *session) recordConnectedAt(ctx context.Context, c *claim, source *proxy
 	}
 }
 
-// noteUnseen records a handshake whose answer did not come.
-func (s *session) noteUnseen(c *claim) {
+// noteUnseen records a handshake whose request was sent at a time, and whose answer did not come.
+func (s *session) noteUnseen(c *claim, asked time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.unseen = unseen{count: c.unseen.count + 1, links: c.links.Load(), ended: time.Now().Round(0)}
+	if c.unseen.count > 0 {
+		asked = c.unseen.asked
+	}
+	c.unseen = unseen{count: c.unseen.count + 1, asked: asked, links: c.links.Load(), ended: time.Now().Round(0)}
+}
+
+// admitTime is how long after the request the service may have let a handshake in whose answer was lost. No other
+// operator finds the tunnel unused and connects to it in that time.
+const admitTime = 5 * time.Second
+
+// isFirst reports whether the source connection that d shows is this side's first handshake, whose answer was lost: it came
+// so soon after the opening that it cannot be another operator's. The two clocks are not compared, only the tunnel's age by
+// each of them.
+func (s *session) isFirst(c *claim, d *types.Tunnel) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, connected := changed(d.SourceConnectionState)
+	if !connected || d.CreatedAt == nil || c.made.IsZero() || c.links.Load() > 0 || c.unseen.count == 0 {
+		return false
+	}
+	return at.Sub(*d.CreatedAt) < min(c.unseen.asked.Sub(c.made)+admitTime, setupGrace)
 }
 
 // isOthers reports whether the present tunnel's source connection is another operator's, who came while this side's
@@ -156,7 +177,7 @@ func (s *session) isToBeLeft(ctx context.Context, c *claim) bool {
 	at, connected := changed(d.SourceConnectionState)
 	ask := connected && at.After(c.connectedAt) && c.unseenLast()
 	s.mu.Unlock()
-	return ask && s.isRefused(ctx, c)
+	return ask && !s.isFirst(c, d) && s.isRefused(ctx, c)
 }
 
 // askTime bounds the handshake that asks whether this side's tokens are still good. The rest of closeTimeout is for the call
@@ -262,7 +283,7 @@ func (s *session) renew(ctx context.Context, c *claim, refused *proxy.HandshakeE
 		return nil
 	}
 	at, connected := changed(d.SourceConnectionState)
-	if connected {
+	if connected && !s.isFirst(c, d) {
 		switch s.owner(c, at) {
 		case others:
 			return s.lose(c)

@@ -202,10 +202,13 @@ func (s *session) connect(ctx context.Context, c *claim) (up bool, err error) {
 		}
 	})
 	links := c.links.Load()
-	var asked atomic.Bool
-	err = source.Run(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { asked.Store(true) }}))
-	if _, answered := errors.AsType[*proxy.HandshakeError](err); asked.Load() && !answered && c.links.Load() == links {
-		s.noteUnseen(c)
+	var asked atomic.Pointer[time.Time]
+	err = source.Run(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+		now := time.Now()
+		asked.Store(&now)
+	}}))
+	if _, answered := errors.AsType[*proxy.HandshakeError](err); asked.Load() != nil && !answered && c.links.Load() == links {
+		s.noteUnseen(c, *asked.Load())
 	}
 	s.publish(nil)
 	cancel(nil)

@@ -46,6 +46,7 @@ func (u *unanswered) Write(p []byte) (int, error) {
 
 // losing dials the data endpoint, and loses the network of the second connection when its handshake is sent.
 type losing struct {
+	first  bool // of the first one instead
 	down   bool // also the network of further ones
 	slow   bool // the third one is not there until its caller leaves
 	third  chan struct{}
@@ -66,6 +67,9 @@ func loseSecond(t *testing.T) *losing {
 
 func (l *losing) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	n := l.dials.Add(1)
+	if l.first {
+		n++
+	}
 	if n == 3 && l.slow {
 		close(l.third)
 		<-ctx.Done()
@@ -93,6 +97,29 @@ func TestATunnelWhoseHandshakesAreNotAnsweredIsClosed(t *testing.T) {
 	wantReason(t, err, connect.NoDataPlane)
 	if open := c.open(); len(open) > 0 {
 		t.Errorf("left open: %v", open)
+	}
+}
+
+// The service may refuse the very first link of a tunnel that was just opened, since it holds one that this side never saw.
+// The tunnel is used all the same, also where it is not waited for that the service notices.
+func TestAFirstLinkThatWasNotSeenIsReplaced(t *testing.T) {
+	t.Parallel()
+	c := newCloudThat(t, sandbox.Config{Behaviour: tunnels.Behaviour{SamePairWaits: true}}, culvertDevice(echo))
+	cfg, network := c.config(), loseSecond(t)
+	network.first, cfg.NetDial, cfg.Wait = true, network.dial, 3*time.Second
+	tunnel, err := connect.Open(within(t, 30*time.Second), cfg, "pi-1", "SSH")
+	if err == nil {
+		talk(t, dial(t, tunnel, "SSH"), "over the second link")
+		err = tunnel.Close()
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	if open := c.open(); len(open) > 0 {
+		t.Errorf("left open: %v", open)
+	}
+	if n := len(c.Store.List("pi-1")); n != 1 {
+		t.Errorf("%d tunnels were opened, want 1", n)
 	}
 }
 
