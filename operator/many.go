@@ -25,10 +25,11 @@ const (
 // ForMany returns cfg for a command that calls AWS for many things at once, and so meets its limits of calls a second.
 // Its client repeats a throttled call more often, and has no quota of retries that all things share, as the SDK's has.
 // Once a service has throttled all calls for a minute and answered none, no call is repeated until one is answered: each
-// thing would cost as much time. A number of attempts or a mode that the user has set stays.
+// thing would cost as much time. A number of attempts or a mode that the user has set stays; in place of the minute is then
+// the time that so many attempts of one call may take.
 //
-// waiting, which may be nil, is called for each call that waits to be repeated when the service has answered none for a
-// second.
+// waiting, which may be nil, is called before a call waits to be repeated, if the service will have throttled all calls for a
+// second or more when the wait is over.
 func ForMany(cfg aws.Config, waiting func()) aws.Config {
 	attempts, patience := attemptsForMany, patienceForMany
 	if cfg.RetryMaxAttempts != 0 {
@@ -81,7 +82,7 @@ func (p *patient) IsErrorRetryable(err error) bool {
 	return p.RetryerV2.IsErrorRetryable(err)
 }
 
-// RetryDelay tells of a wait that is noticeable.
+// RetryDelay tells of a wait if the waits are noticeable by its end.
 func (p *patient) RetryDelay(attempt int, err error) (time.Duration, error) {
 	delay, delayErr := p.RetryerV2.RetryDelay(attempt, err)
 	if delayErr == nil && isThrottle(err) && p.throttled()+delay >= noticeableIn {

@@ -49,7 +49,7 @@ type reachOptions struct {
 	fresh, takeOver, keep, isQuiet bool
 	noLook                         bool
 	many                           bool   // the command reaches several things at once
-	waiting                        func() // called then while AWS throttles all calls; may be nil
+	waiting                        func() // called then before waits: see [operator.ForMany]; may be nil
 
 	given *pflag.FlagSet
 }

@@ -232,9 +232,9 @@ func (t *Tunnel) Serve(ctx context.Context, service string, l net.Listener) erro
 }
 
 // Close disconnects this side, and closes the tunnel if it was opened here, unless another operator has taken it over, or may
-// have: a notice says so then. With
-// [Config].Keep it leaves the tunnel open and voids the source's token by rotating it. It takes 5 s at most, 10 s
-// if there is a tunnel to follow this one, and up to 15 s if one is just being opened.
+// have: a notice says so then. With [Config].Keep it leaves the tunnel open and voids the source's token by rotating it. It
+// takes 5 s at most, 10 s if there is a tunnel to follow this one or the answer to the opening of one was lost, and up to
+// 15 s if one is just being opened.
 func (t *Tunnel) Close() error {
 	t.closing.Do(func() {
 		t.session.stop()
