@@ -18,7 +18,7 @@ func (o *sandboxOptions) plan() fleet.Plan { return fleet.Plan{Things: o.things,
 // hasDevices reports whether devices run in this process.
 func (o *sandboxOptions) hasDevices() bool { return o.things > 0 || len(o.devices) > 0 }
 
-// checkFleet checks the numbers of a fleet.
+// checkFleet checks the numbers of a fleet, and that each of its devices runs once.
 func (o *sandboxOptions) checkFleet() error {
 	switch {
 	case o.things < 0 || o.things > maxFleet:
@@ -27,6 +27,11 @@ func (o *sandboxOptions) checkFleet() error {
 		return fmt.Errorf("--running %d needs --things", o.running)
 	case o.running < -1, o.running > o.things:
 		return fmt.Errorf("--running %d must be 0 to %d", o.running, o.things)
+	}
+	for _, name := range o.devices {
+		if o.plan().Connects(name) {
+			return fmt.Errorf("--device %s: it runs already, as one of --things %d", name, o.things)
+		}
 	}
 	return nil
 }

@@ -14,14 +14,23 @@ func TestFleetsThatMakeNoSense(t *testing.T) {
 		{things: 0, running: 3},
 		{things: 5, running: 6},
 		{things: 5, running: -2},
+		{things: 3, running: -1, devices: []string{"my-pi", "dev-0003"}},
 	} {
 		if o.checkFleet() == nil {
-			t.Errorf("%d of %d was accepted", o.running, o.things)
+			t.Errorf("%d of %d, and %q, was accepted", o.running, o.things, o.devices)
 		}
 	}
-	for _, o := range []sandboxOptions{{running: -1}, {things: 5, running: -1}, {things: 5, running: 5}, {things: 5, running: 0}} {
+	for _, o := range []sandboxOptions{
+		{running: -1},
+		{things: 5, running: -1},
+		{things: 5, running: 5},
+		{things: 5, running: 0},
+		{running: -1, devices: []string{"dev-0001"}},
+		{things: 3, running: 1, devices: []string{"dev-0002"}},
+		{things: 3, running: -1, devices: []string{"my-pi", "dev-0004"}},
+	} {
 		if err := o.checkFleet(); err != nil {
-			t.Errorf("%d of %d: %v", o.running, o.things, err)
+			t.Errorf("%d of %d, and %q: %v", o.running, o.things, o.devices, err)
 		}
 	}
 }

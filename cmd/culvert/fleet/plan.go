@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -36,6 +37,11 @@ const Canary = "canary"
 
 // Name returns the name of the i-th thing, counted from 1.
 func Name(i int) string { return fmt.Sprintf("dev-%04d", i) }
+
+// Connects reports whether one of the plan's things whose agents connect has this name.
+func (p Plan) Connects(name string) bool {
+	return slices.ContainsFunc(p.list(), func(t thing) bool { return t.name == name && t.fate != never })
+}
 
 // named returns things of these names.
 func named(names []string) (things []thing) {
