@@ -90,12 +90,16 @@ func openTunnel(t *testing.T, cfg connect.Config, services ...string) *connect.T
 }
 
 // talk sends a line and wants it back.
-// serveLocally serves a service on a local port until stop is called. served gets Serve's error.
-func serveLocally(t *testing.T, tunnel *connect.Tunnel, service string) (connectTo func() net.Conn, stop func(), served <-chan error) {
+// serveLocally serves a service on a local port until stop is called, behind a listener that wrap may change. served gets
+// Serve's error.
+func serveLocally(t *testing.T, tunnel *connect.Tunnel, service string, wrap ...func(net.Listener) net.Listener) (connectTo func() net.Conn, stop func(), served <-chan error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, w := range wrap {
+		l = w(l)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

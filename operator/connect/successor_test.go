@@ -82,3 +82,6 @@ func HoldBackPublishing(t *Tunnel) (publish func()) {
 	t.session.mu.Lock()
 	return t.session.mu.Unlock
 }
+
+// WaitForLooks waits for what is said of the connections that have ended.
+func WaitForLooks(t *Tunnel) { t.silence.looking.Wait() }

@@ -120,8 +120,9 @@ func (s *session) deviceReturned(at time.Time) {
 // silence reports services that end connections without a byte, as a missing service does, and the reasons that a
 // Culvert gives for a connection's end. It reports each service once in a while.
 type silence struct {
-	mu    sync.Mutex
-	limit loglimit.Limiter
+	mu      sync.Mutex
+	limit   loglimit.Limiter
+	looking sync.WaitGroup // at ends
 }
 
 // watch returns local, for the tunnel, so that its end is looked at.
@@ -131,7 +132,7 @@ func (s *silence) watch(t *Tunnel, service string, local net.Conn) net.Conn {
 		return local
 	}
 	c := &watchedConn{stream: end}
-	c.ended = func() {
+	look := func() {
 		var e Event
 		if told := t.explain(service, c.why); told != nil {
 			e = Event{Kind: Notice, Service: service, Text: told.Text}
@@ -151,6 +152,7 @@ func (s *silence) watch(t *Tunnel, service string, local net.Conn) net.Conn {
 			t.cfg.Progress(e)
 		}
 	}
+	c.ended = func() { s.looking.Go(look) } // the caller holds the tunnel's lock
 	return c
 }
 
@@ -199,7 +201,7 @@ func (r watchedRaw) Write(f func(fd uintptr) bool) error {
 func (c *watchedConn) Break(why proxy.Reason) { c.why = why }
 
 func (c *watchedConn) Close() error {
-	c.once.Do(func() { go c.ended() }) // the caller holds the tunnel's lock
+	c.once.Do(c.ended)
 	return c.stream.Close()
 }
 
