@@ -99,7 +99,7 @@ func TestALinkThatTheServiceHoldsIsNotAnotherOperators(t *testing.T) {
 	tunnel := openTunnel(t, cfg, "SSH")
 	conn := dial(t, tunnel, "SSH")
 	talk(t, conn, "over the first link")
-	<-describe.seen // the first link is known
+	eventually(t, "the first link is known", func() bool { return connect.KnowsItsLink(tunnel) })
 	describe.fails.Store(true)
 	source := relay.Target{Side: tunnels.Source}
 	c.Relay.Faults().Cut(source)

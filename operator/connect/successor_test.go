@@ -85,3 +85,11 @@ func HoldBackPublishing(t *Tunnel) (publish func()) {
 
 // WaitForLooks waits for what is said of the connections that have ended.
 func WaitForLooks(t *Tunnel) { t.silence.looking.Wait() }
+
+// KnowsItsLink reports whether a tunnel's session knows when the service let its present link in.
+func KnowsItsLink(t *Tunnel) bool {
+	t.session.mu.Lock()
+	defer t.session.mu.Unlock()
+	c := t.session.current.Load()
+	return c.recorded > 0 && c.recorded == c.admissions()
+}

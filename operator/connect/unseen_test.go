@@ -129,11 +129,9 @@ func TestATunnelWhoseNextLinkIsNotSeenIsClosed(t *testing.T) {
 	c := newCloud(t, culvertDevice(echo))
 	cfg, network := c.config(), loseSecond(t)
 	network.down, cfg.NetDial = true, network.dial
-	describe := &blind{API: cfg.API, seen: make(chan struct{}, 1)}
-	cfg.API = describe
 	tunnel := openTunnel(t, cfg, "SSH")
 	talk(t, dial(t, tunnel, "SSH"), "over the first link")
-	<-describe.seen
+	eventually(t, "the first link is known", func() bool { return connect.KnowsItsLink(tunnel) })
 	first, err := c.Store.Describe(tunnel.ID())
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +189,7 @@ func TestALinkThatWasNotSeenIsNotAnotherOperators(t *testing.T) {
 	tunnel := openTunnel(t, cfg, "SSH")
 	conn := dial(t, tunnel, "SSH")
 	talk(t, conn, "over the first link")
-	<-describe.seen // the first link is known
+	eventually(t, "the first link is known", func() bool { return connect.KnowsItsLink(tunnel) })
 	source := relay.Target{Side: tunnels.Source}
 	c.Relay.Faults().Cut(source)
 	<-network.second.gone
