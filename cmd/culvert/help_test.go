@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,11 @@ func TestHelpShowsDefaultsAsTheyAreTyped(t *testing.T) {
 	}
 }
 
+// shows reports whether a help text has a flag of this name, with or without a value.
+func shows(help, name string) bool {
+	return regexp.MustCompile("(?m)^ .*--" + regexp.QuoteMeta(name) + `([^\w-]|$)`).MatchString(help)
+}
+
 // TestHelpOfFlags: each has one default at most, and what is culvert's own business is not shown.
 func TestHelpOfFlags(t *testing.T) {
 	for _, c := range newRoot().Commands() {
@@ -78,8 +84,8 @@ func TestHelpOfFlags(t *testing.T) {
 			}
 		}
 		c.Flags().VisitAll(func(f *pflag.Flag) {
-			if f.Hidden && strings.Contains(out.String(), "--"+f.Name+"\n") {
-				t.Errorf("culvert %s shows --%s, which is hidden", c.Name(), f.Name)
+			if got := shows(out.String(), f.Name); got == f.Hidden && f.Name != "version" { // which the sandbox has, and does not list
+				t.Errorf("culvert %s shows --%s: %v, want %v", c.Name(), f.Name, got, !f.Hidden)
 			}
 		})
 	}
