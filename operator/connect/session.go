@@ -266,7 +266,7 @@ func (s *session) wasUp() bool {
 func (s *session) ready(ctx context.Context) (*proxy.Source, error) { return s.readyAfter(ctx, nil) }
 
 // readyAfter waits for a websocket that replaces old. One that has ended does not count, although the session may not
-// know it yet: who comes because of its end would learn that all is well.
+// know it yet: a caller that explains its end would take it for the next one.
 func (s *session) readyAfter(ctx context.Context, old *proxy.Source) (*proxy.Source, error) {
 	for {
 		s.mu.Lock()
