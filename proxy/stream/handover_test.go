@@ -210,20 +210,7 @@ func TestAConnectionWithoutAMarkIsNotKeptForLongByTheNextProcess(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, func() (net.Conn, error) { return newStillSocket(), nil })
-				near, far := newPair()
-				r.ends = []*end{near, far}
-				r.serveDestination(near)
-				r.serving.Go(func() { _, _ = io.Copy(io.Discard, far) })
-				source := &rawRecords{t: t, stream: offeringID(false), far: far}
-				source.send(source.start(), nil)
-				synctest.Wait()
-				if tt.marked {
-					source.send(source.conn, nil)
-				}
-				synctest.Wait()
-				r.cut()
-
+				r := newLostConnection(t, tt.marked)
 				next := resume.NewRegistry(resume.DefaultWindow, resume.NewMemory(resume.DefaultMemory))
 				target := newStillSocket()
 				n := HandOver(r.far, func(v Saved, _ net.Conn) error {
@@ -265,17 +252,7 @@ func TestEachProcessCountsTheWaitThatItHasSeen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, func() (net.Conn, error) { return newStillSocket(), nil })
-				near, far := newPair()
-				r.ends = []*end{near, far}
-				r.serveDestination(near)
-				r.serving.Go(func() { _, _ = io.Copy(io.Discard, far) })
-				source := &rawRecords{t: t, stream: offeringID(false), far: far}
-				source.send(source.start(), nil)
-				synctest.Wait()
-				source.send(source.conn, nil)
-				synctest.Wait()
-				r.cut()
+				r := newLostConnection(t, true)
 				tt.end(r)
 				synctest.Wait()
 				r.opened.Lock()
@@ -286,6 +263,26 @@ func TestEachProcessCountsTheWaitThatItHasSeen(t *testing.T) {
 			})
 		})
 	}
+}
+
+// newLostConnection is a rig whose destination has a connection that has just lost its websocket, with a mark from the source
+// or without one.
+func newLostConnection(t *testing.T, marked bool) *rig {
+	t.Helper()
+	r := newRig(t, func() (net.Conn, error) { return newStillSocket(), nil })
+	near, far := newPair()
+	r.ends = []*end{near, far}
+	r.serveDestination(near)
+	r.serving.Go(func() { _, _ = io.Copy(io.Discard, far) })
+	source := &rawRecords{t: t, stream: offeringID(false), far: far}
+	source.send(source.start(), nil)
+	synctest.Wait()
+	if marked {
+		source.send(source.conn, nil)
+	}
+	synctest.Wait()
+	r.cut()
+	return r
 }
 
 func TestAStateThatMakesNoSenseIsNotTakenOver(t *testing.T) {

@@ -2,9 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"io"
-	"net"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -12,7 +9,6 @@ import (
 	"time"
 
 	"github.com/culvert-iot/culvert/sandbox"
-	"github.com/culvert-iot/culvert/test/harness"
 )
 
 func TestTunnelsShowsWhatIsHeldAndOpen(t *testing.T) {
@@ -154,36 +150,10 @@ func TestTunnelsOfAThingWhileAWSIsSilent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			called := make(chan struct{}, 10)
-			silent := server(t, func(c net.Conn) {
-				called <- struct{}{}
-				_, _ = io.Copy(io.Discard, c)
-			})
 			cmd := newOperatorSite(t, startSandbox(t, sandbox.Config{})).culvert(t, append([]string{"tunnels"}, c.args...)...)
-			cmd.Env = append(cmd.Env, "AWS_ENDPOINT_URL_IOT=http://"+silent)
-			var out harness.Buffer
-			cmd.Stdout, cmd.Stderr = &out, &out
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			ended := make(chan struct{})
-			go func() { _ = cmd.Wait(); close(ended) }()
-			select {
-			case <-called:
-			case <-ended:
-			}
-			if c.interrupt {
-				_ = cmd.Process.Signal(os.Interrupt)
-			}
-			select {
-			case <-ended:
-			case <-time.After(10 * time.Second):
-				t.Error("it does not end")
-				_ = cmd.Process.Kill()
-				<-ended
-			}
-			if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(out.String(), c.want) || strings.Contains(out.String(), c.not) {
-				t.Errorf("exit code %d, want %d and %q:\n%s", code, c.code, c.want, out.String())
+			out, code := withSilentEndpoint(t, cmd, "AWS_ENDPOINT_URL_IOT", c.interrupt)
+			if code != c.code || !strings.Contains(out, c.want) || strings.Contains(out, c.not) {
+				t.Errorf("exit code %d, want %d and %q:\n%s", code, c.code, c.want, out)
 			}
 		})
 	}
