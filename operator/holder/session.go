@@ -207,20 +207,23 @@ func (c *session) carry(h *held, conn net.Conn, spoken <-chan struct{}) {
 	<-received
 }
 
-// learning passes a service's bytes on. It calls first, once, with the first ones, if a Culvert is at the other end.
+// learning passes a service's bytes on. It calls first once there was a byte, if a Culvert is at the other end. That may show
+// after the first bytes, but at the end at the latest.
 type learning struct {
 	net.Conn
 
-	first func()
+	spoke bool
+	first func() // nil when it was called
 }
 
 func (l *learning) Read(p []byte) (int, error) {
 	n, err := l.Conn.Read(p)
-	if n > 0 && l.first != nil {
+	l.spoke = l.spoke || n > 0
+	if l.spoke && l.first != nil {
 		if c, ok := l.Conn.(interface{ IsCulvert() bool }); ok && c.IsCulvert() {
 			l.first()
+			l.first = nil
 		}
-		l.first = nil
 	}
 	return n, err
 }
