@@ -45,6 +45,8 @@ type Options struct {
 	// Settled, if set, is called each time that a connection to AWS has been made: the work and the memory of a
 	// handshake are over. It must be quick.
 	Settled func()
+	// Connection, if set, is called each time that a connection to a local target opens or ends. It must be quick.
+	Connection func()
 	// HandOver keeps connections while this process is replaced by the next.
 	HandOver session.HandOver
 	// MaxConnections bounds the connections of all tunnels together. 0: each tunnel has its own limit only.

@@ -14,8 +14,11 @@ import (
 // hookGrace is how long the commands of the last events may take when the daemon stops.
 const hookGrace = 500 * time.Millisecond
 
-// observe hands what happens to tunnels and connections to the owner's command.
+// observe hands what happens to tunnels and connections to the process around the agent and to the owner's command.
 func (a *Agent) observe(e session.Event) {
+	if a.opts.Connection != nil && (e.Kind == session.ConnectionOpened || e.Kind == session.ConnectionClosed) {
+		a.opts.Connection()
+	}
 	if name := string(e.Kind); a.hooks.Wants(name) {
 		a.hooks.Tell(hook.Event{Name: name, Facts: hookFacts(a.running.ThingName, e)})
 	}

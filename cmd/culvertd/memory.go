@@ -4,9 +4,9 @@ import (
 	"math"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
-	"github.com/culvert-iot/culvert/internal/footprint"
 	"github.com/culvert-iot/culvert/internal/memlimit"
 )
 
@@ -16,6 +16,8 @@ const (
 	gcPercent = 50
 	// trimDelay is how long after a handshake its memory is given back: others may follow at once.
 	trimDelay = 2 * time.Second
+	// trimAfter connections opened or closed have used pages and left garbage worth giving back.
+	trimAfter = 256
 )
 
 // What the limit on memory is divided into. The sum of all holds it, whatever peers and targets do.
@@ -64,19 +66,34 @@ func limitMemory() int {
 	return plan.connections
 }
 
-// trimmer gives the memory of handshakes back to the system. They need some megabytes, most of it for the system's
-// certificates, which are parsed and then hardly used; Go would keep them for the next need.
-type trimmer struct{ timer *time.Timer }
+// trimmer gives the memory of handshakes and of many connections back to the system, once they are over. A handshake needs
+// some megabytes, most of it for the system's certificates, which are parsed and then hardly used; Go would keep them for
+// the next need.
+type trimmer struct {
+	timer       *time.Timer
+	connections atomic.Int64 // opened or closed since the last time
+}
 
 // newTrimmer also tunes the garbage collector, unless the environment does.
-func newTrimmer() *trimmer {
+func newTrimmer(trim func()) *trimmer {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	t := &trimmer{timer: time.AfterFunc(time.Hour, footprint.Trim)}
+	t := new(trimmer)
+	t.timer = time.AfterFunc(time.Hour, func() {
+		t.connections.Store(0)
+		trim()
+	})
 	t.timer.Stop()
 	return t
 }
 
 // settled is called when a handshake is over.
 func (t *trimmer) settled() { t.timer.Reset(trimDelay) }
+
+// connection is called when one opens or closes. While they keep coming, the timer starts anew each time.
+func (t *trimmer) connection() {
+	if t.connections.Add(1) >= trimAfter {
+		t.timer.Reset(trimDelay)
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // All limits together: whatever number of connections is open, process and kernel stay within the limit.
@@ -49,4 +51,38 @@ func TestExtremeMemoryLimits(t *testing.T) {
 			t.Errorf("%d bytes: %+v", limit, got)
 		}
 	}
+}
+
+// Memory is given back after a handshake, and after many connections, but not while they come and go.
+func TestMemoryIsGivenBackOnceItIsQuiet(t *testing.T) {
+	t.Setenv("GOGC", "100") // this process keeps its own
+	synctest.Test(t, func(t *testing.T) {
+		trims := 0
+		m := newTrimmer(func() { trims++ })
+		expect := func(want int, when string) {
+			t.Helper()
+			time.Sleep(2 * trimDelay)
+			synctest.Wait()
+			if trims != want {
+				t.Errorf("memory was given back %d times after %s, want %d", trims, when, want)
+			}
+		}
+		m.settled()
+		expect(1, "a handshake")
+		for range trimAfter - 1 {
+			m.connection()
+		}
+		expect(1, "a few connections")
+		for range 100 {
+			m.connection()
+			time.Sleep(trimDelay / 2)
+		}
+		synctest.Wait()
+		if trims != 1 {
+			t.Errorf("memory was given back %d times while connections come and go", trims-1)
+		}
+		expect(2, "many connections")
+		m.connection()
+		expect(2, "one more")
+	})
 }

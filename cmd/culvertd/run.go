@@ -12,6 +12,7 @@ import (
 
 	"github.com/culvert-iot/culvert/agent"
 	"github.com/culvert-iot/culvert/agent/config"
+	"github.com/culvert-iot/culvert/internal/footprint"
 	"github.com/culvert-iot/culvert/internal/hint"
 	"github.com/culvert-iot/culvert/internal/tlsdial"
 	"github.com/culvert-iot/culvert/internal/version"
@@ -57,9 +58,10 @@ func (p *program) run(args []string) error {
 	})
 
 	ready := make(chan struct{})
+	memory := newTrimmer(footprint.Trim)
 	a := agent.New(cfg, agent.Options{
-		Logger: log, Level: level, Ready: func() { close(ready) }, Settled: newTrimmer().settled, MaxConnections: limitMemory(),
-		HandOver: keptByManager(log),
+		Logger: log, Level: level, Ready: func() { close(ready) }, Settled: memory.settled, Connection: memory.connection,
+		MaxConnections: limitMemory(), HandOver: keptByManager(log),
 	})
 	endpoint := cfg.MQTT.Address()
 	if cfg.MQTT.Disabled {
