@@ -108,6 +108,25 @@ func TestASenderShortOfMemoryAsks(t *testing.T) {
 	s.Release()
 }
 
+// A sender that is alone may send what the far end's window allows. It does not ask for what the far end confirms anyway.
+func TestALoneSenderFillsTheWindow(t *testing.T) {
+	s := opened(DefaultMemory)
+	receive(t, s, Record{Type: Attached, Limit: maxOffset})
+	sent := 0
+	for s.Room() > 0 {
+		p := make([]byte, min(s.Room(), 32<<10))
+		s.Fill(make([]byte, 1), p, s.Sum(p))
+		sent += len(p)
+	}
+	if sent < maxWindow-sliver {
+		t.Errorf("%d bytes were sent before a confirmation, want %d", sent, maxWindow)
+	}
+	if rec, ok := s.Next(make([]byte, 0, MaxOverhead)); ok {
+		t.Errorf("the next record is %x", rec)
+	}
+	s.Release()
+}
+
 // The first connection that asks gets a window for the fastest path, and the next ones still get some.
 func TestConnectionsShareTheCredit(t *testing.T) {
 	m := NewMemory(DefaultMemory)

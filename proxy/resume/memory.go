@@ -26,11 +26,12 @@ func (m *Memory) Used() int {
 	return m.used
 }
 
-// share is how much one connection may keep for replay now.
+// share is how much one connection may keep for replay now: as much as is free, so that one that is alone may keep what
+// the far end's window lets it send.
 func (m *Memory) share() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return min(max((m.limit-m.used)/2, smallChunk), maxWindow)
+	return min(max(m.limit-m.used, smallChunk), maxWindow)
 }
 
 // Take counts n bytes that a connection keeps. Without force it fails where they exceed the limit.

@@ -144,11 +144,12 @@ func (s *Stream) FillBlock(c *Block, head []byte, p []byte, sum uint32) {
 	s.filled(head)
 }
 
-// filled ends a record of new bytes. The far end confirms a part of its window at a time, which may be more than there is
-// memory for here: then it is asked.
+// filled ends a record of new bytes. The far end confirms a part of its window at a time. Where there is memory for less
+// than that here, it is asked.
 func (s *Stream) filled(head []byte) {
 	s.next = s.sent
-	if s.out == records && !s.probed && s.limit > s.sent && s.Room() == 0 {
+	confirms := s.sent-s.acked >= maxWindow/creditFraction
+	if s.out == records && !confirms && !s.probed && s.limit > s.sent && s.Room() == 0 {
 		s.due.ping = true
 	}
 	if len(head) > 0 {
