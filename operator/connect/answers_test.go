@@ -14,6 +14,7 @@ import (
 // TestEveryAnswerOfTheService takes a tunnel through its life where AWS's documents leave open what the service does:
 // a tunnel is opened, found again, loses its link, loses its token, and is closed.
 func TestEveryAnswerOfTheService(t *testing.T) {
+	t.Parallel()
 	for name, cfg := range map[string]sandbox.Config{
 		"a rotated token's websocket stands":        {Behaviour: tunnels.Behaviour{RotationKeepsConnection: true}},
 		"a rotation always notifies":                {Behaviour: tunnels.Behaviour{RotationNotifiesWithoutConfig: true}},

@@ -258,6 +258,7 @@ func TestASinkTakesItAll(t *testing.T) {
 }
 
 func TestATokenThatIsRefusedAgainAndAgainIsGivenUp(t *testing.T) {
+	t.Parallel()
 	c := newCloud(t, culvertDevice(echo))
 	c.Relay.Faults().Refuse(relay.Target{Side: tunnels.Source}, relay.Refusal{Count: 100, Status: 403, Body: "not here"})
 	_, err := connect.Open(within(t, 20*time.Second), c.config(), "pi-1", "SSH")

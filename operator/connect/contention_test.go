@@ -20,6 +20,7 @@ import (
 // TestManyAtOnceTakeNothingFromEachOther starts several operators at the same moment, where there is one tunnel that all
 // of them find, and where there is none: each gets one for itself and keeps it.
 func TestManyAtOnceTakeNothingFromEachOther(t *testing.T) {
+	t.Parallel()
 	const operators, rounds = 4, 3
 	for name, behaviour := range map[string]tunnels.Behaviour{
 		"a rotation ends a connection": {}, "a rotated token's connection stands": {RotationKeepsConnection: true},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 
 	"github.com/culvert-iot/culvert/internal/secret"
 	"github.com/culvert-iot/culvert/operator/connect"
@@ -70,10 +71,15 @@ func (c *cloud) config() connect.Config {
 		API: iot.New(iot.Options{Region: c.Region, BaseEndpoint: aws.String(c.APIURL), Credentials: aws.CredentialsProviderFunc(
 			func(context.Context) (aws.Credentials, error) {
 				return aws.Credentials{AccessKeyID: "any", SecretAccessKey: "thing"}, nil
-			})}),
+			}), Retryer: hurried()}),
 		Region: c.Region, DataEndpoint: c.RelayURL, TLS: c.tls(),
 		Destination: connect.V3, // Auto lets a client wait that speaks first
 	}
+}
+
+// hurried sends as often as the SDK's clients do, with shorter waits.
+func hurried() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxBackoff = 50 * time.Millisecond })
 }
 
 // culvertDevice serves every service with handle, like a culvertd that keeps no connections.
@@ -94,6 +100,9 @@ func keepingDevice(keep time.Duration, handle func(net.Conn)) func(context.Conte
 			Resume:         process,
 		})
 		_ = d.Run(ctx)
+		if ctx.Err() != nil {
+			process.Close()
+		}
 	}
 }
 
