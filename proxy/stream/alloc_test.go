@@ -127,9 +127,9 @@ func TestCarryingAllocatesNothing(t *testing.T) {
 			name string
 			run  func(c *carrier) (count int)
 		}{
-			{"bulk down", func(c *carrier) int { c.down(2000*20_000, 20_000); return 2000 }},
+			{"bulk down", func(c *carrier) int { c.down(1000*20_000, 20_000); return 1000 }},
 			{"small frames down", func(c *carrier) int { c.down(10_000*100, 100); return 10_000 }},
-			{"bulk up", func(c *carrier) int { return c.up(2000*30_000, 128<<10) }},
+			{"bulk up", func(c *carrier) int { return c.up(1000*30_000, 128<<10) }},
 			{"echo", func(c *carrier) int {
 				for range 2000 {
 					c.echo(one)

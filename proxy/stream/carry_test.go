@@ -48,9 +48,9 @@ func TestManyConnectionsCarryTheirOwnBytes(t *testing.T) {
 					targets.Go(func() { echo(b) })
 					return a, nil
 				})
-				count, size := 12, 1<<20
+				count, size := 12, 512<<10
 				if !form.Connection {
-					count, size = 3, 4<<20 // one connection a service
+					count, size = 3, 2<<20 // one connection a service
 				}
 				if !form.Service {
 					count = 1

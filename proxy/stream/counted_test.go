@@ -107,6 +107,7 @@ func opening(at resume.Address) []byte {
 
 // What a tunnel has no room for was requested, too.
 func TestWhatATunnelHasNoRoomForIsCounted(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRaws(t, 0)
 		h, m, cut := r.tunnel()

@@ -47,6 +47,7 @@ func since(f func()) <-chan time.Duration {
 }
 
 func TestDrainingTakesTenSecondsAtMost(t *testing.T) {
+	t.Parallel()
 	for _, end := range []string{"CONNECTION_RESET 1 DEAF#1", "STREAM_RESET 1 DEAF", "SESSION_RESET", "STREAM_START 2 DEAF#1", "STREAM_START 1 ECHO"} {
 		t.Run(end, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -291,7 +292,7 @@ func TestTheEndOfTheWebsocketEndsAll(t *testing.T) {
 // A target of real sockets that shuts its reading side takes nothing more, but may still speak.
 func TestAHalfDeadTargetIsReadToItsEnd(t *testing.T) {
 	t.Parallel()
-	near, to := socketPair(t, "unix", t.TempDir()+"/s")
+	near, to := networks["unix"](t)
 	w := wired(t, near)
 	w.send("STREAM_START 1 X#1")
 	for range 15 {
@@ -353,6 +354,7 @@ func TestATargetThatFailsIsClosedAtOnce(t *testing.T) {
 
 // When nothing can be sent any more, answers are not kept.
 func TestAnswersThatCannotBeSentAreNotKept(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := play(t, "")
 		s.far.in.fail(errors.New("broken pipe"))

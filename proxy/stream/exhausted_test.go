@@ -140,6 +140,7 @@ func TestConnectionsThatWaitCountInTheProcess(t *testing.T) {
 
 // What was granted to connections whose targets take nothing has an end: the tunnel that holds most gives way, and no other.
 func TestTheMemoryForStalledTargetsHasAnEnd(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRaws(t, 4000)
 		r.deaf = true
@@ -174,6 +175,7 @@ func TestTheMemoryForStalledTargetsHasAnEnd(t *testing.T) {
 
 // A connection whose target takes all does not give way for those whose targets take nothing, though it is the oldest.
 func TestAHealthyConnectionDoesNotGiveWay(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRaws(t, 4000)
 		h, _, cut := r.tunnel()

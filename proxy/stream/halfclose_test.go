@@ -15,16 +15,6 @@ import (
 	"github.com/culvert-iot/culvert/proxy/frame"
 )
 
-// halfSockets is a connected pair of sockets that know a half close.
-func halfSockets(t testing.TB, network string) (a, b net.Conn) {
-	t.Helper()
-	address := "127.0.0.1:0"
-	if network == "unix" {
-		address = t.TempDir() + "/s"
-	}
-	return socketPair(t, network, address)
-}
-
 // spy notes what one side sends.
 type spy struct {
 	Transport
@@ -143,7 +133,7 @@ func TestHalfCloseBetweenTwoThatKnowIt(t *testing.T) {
 					defer servers.Wait()
 					question, answer := noise(size, 1), noise(size/2+1, 2)
 					s, _, _ := halfTunnel(t, V3, true, true, false, func() (net.Conn, error) {
-						a, b := halfSockets(t, network)
+						a, b := networks[network](t)
 						servers.Go(func() {
 							defer b.Close()
 							if err := talk(b, answer, question, false); err != nil {
@@ -154,7 +144,7 @@ func TestHalfCloseBetweenTwoThatKnowIt(t *testing.T) {
 					})
 					var clients sync.WaitGroup
 					for range 3 {
-						local, remote := halfSockets(t, network)
+						local, remote := networks[network](t)
 						if err := s.Open("X", remote); err != nil {
 							t.Fatal(err)
 						}
@@ -175,7 +165,7 @@ func TestHalfCloseBetweenTwoThatKnowIt(t *testing.T) {
 // A service without a name has it too, where connections have ids.
 func TestHalfCloseOnATunnelWithoutServices(t *testing.T) {
 	s, _, _ := halfTunnel(t, V3, true, true, false, func() (net.Conn, error) {
-		a, b := halfSockets(t, "tcp")
+		a, b := networks["tcp"](t)
 		go func() {
 			_ = listen(b, []byte("question"))
 			_ = say(b, []byte("answer"))
@@ -183,7 +173,7 @@ func TestHalfCloseOnATunnelWithoutServices(t *testing.T) {
 		}()
 		return a, nil
 	})
-	local, remote := halfSockets(t, "tcp")
+	local, remote := networks["tcp"](t)
 	defer local.Close()
 	if err := s.Open("", remote); err != nil {
 		t.Fatal(err)
@@ -196,6 +186,7 @@ func TestHalfCloseOnATunnelWithoutServices(t *testing.T) {
 // Where a peer does not know it, or the form has no connections, a connection ends as the protocol says, and
 // what was sent before arrives.
 func TestHalfCloseIsNotForcedOnOthers(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name                string
 		form                Form
@@ -211,7 +202,7 @@ func TestHalfCloseIsNotForcedOnOthers(t *testing.T) {
 			const question = "the whole question"
 			heard := make(chan error, 1)
 			s, fromSource, fromDestination := halfTunnel(t, c.form, c.source, c.destination, true, func() (net.Conn, error) {
-				a, b := halfSockets(t, "tcp")
+				a, b := networks["tcp"](t)
 				go func() {
 					heard <- listen(b, []byte(question))
 					_ = b.Close()
@@ -219,7 +210,7 @@ func TestHalfCloseIsNotForcedOnOthers(t *testing.T) {
 				return a, nil
 			})
 			s.farEnd.timeout = 200 * time.Millisecond
-			local, remote := halfSockets(t, "tcp")
+			local, remote := networks["tcp"](t)
 			defer local.Close()
 			if err := s.Open("X", remote); err != nil {
 				t.Fatal(err)
@@ -246,6 +237,7 @@ func TestHalfCloseIsNotForcedOnOthers(t *testing.T) {
 // Whatever clients and servers do, and in whatever order, no connection stays behind, and who says all in order is
 // heard in full.
 func TestHalfCloseLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	const connections = 100
 	var servers, clients sync.WaitGroup
 	var mu sync.Mutex
@@ -279,7 +271,7 @@ func TestHalfCloseLeavesNothingBehind(t *testing.T) {
 		}
 	}
 	s, _, _ := halfTunnel(t, V3, true, true, false, func() (net.Conn, error) {
-		a, b := halfSockets(t, "tcp")
+		a, b := networks["tcp"](t)
 		servers.Go(func() { serve(b) })
 		return a, nil
 	})
@@ -288,7 +280,7 @@ func TestHalfCloseLeavesNothingBehind(t *testing.T) {
 			mu.Lock()
 			next++
 			seed := uint64(next)
-			local, remote := halfSockets(t, "tcp")
+			local, remote := networks["tcp"](t)
 			err := s.Open("X", remote)
 			mu.Unlock()
 			if err != nil {

@@ -50,6 +50,7 @@ func record(r resume.Record) []byte { return r.Append(nil) }
 // Whatever a hostile source sends on its connections, the destination stays bounded, and an honest connection that waits
 // in the same process is neither touched nor found by guessing.
 func TestHostileSourceTouchesNoOtherTunnel(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		honest, heard, says := newOneWay()
 		first := true

@@ -12,9 +12,9 @@ func TestIdleConnectionsAreCheap(t *testing.T) {
 	if raced {
 		t.Skip("the race detector costs memory")
 	}
-	const n = 500
+	const n = 250
 	r := newRig(t, func() (net.Conn, error) {
-		a, b := socketPair(t, "unix", t.TempDir()+"/s")
+		a, b := networks["unix"](t)
 		go echoSmall(b)
 		return a, nil
 	})
@@ -22,7 +22,7 @@ func TestIdleConnectionsAreCheap(t *testing.T) {
 	before := inUse()
 	var all []net.Conn
 	for range n {
-		local, remote := socketPair(t, "unix", t.TempDir()+"/s")
+		local, remote := networks["unix"](t)
 		defer local.Close()
 		if err := r.source.Open("X", remote); err != nil {
 			t.Fatal(err)

@@ -21,10 +21,7 @@ import (
 func TestTargetsThatHalfCloseEarlyLeaveNothing(t *testing.T) {
 	total, _ := strconv.Atoi(os.Getenv("CULVERT_STRESS"))
 	if total == 0 {
-		total = 4000
-		if raced || testing.Short() {
-			total = 2000
-		}
+		total = 2000
 	}
 	testYield = func() {
 		for range rand.IntN(3) {

@@ -79,6 +79,7 @@ func flooded(t *testing.T, cfg Config, n int, dial func(context.Context, string)
 
 // A flood of starts towards a closed port is slowed down to a rate, by not reading on from its tunnel.
 func TestAFloodOfStartsIsSlowedDown(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var dials atomic.Int32
 		_, _, end := flooded(t, Config{Budget: NewBudget(BudgetConfig{})}, 100_000, func(context.Context, string) (net.Conn, error) {
@@ -162,6 +163,7 @@ func TestConnectionsOfAllTunnelsAreBounded(t *testing.T) {
 
 // A flood of frames that carry nothing is slowed down likewise, whatever they are; bulk is not.
 func TestAFloodOfSmallFramesIsSlowedDown(t *testing.T) {
+	t.Parallel()
 	bulk := "DATA 7 X#1 " + strings.Repeat("x", smallFrame)
 	for name, c := range map[string]struct {
 		frame string

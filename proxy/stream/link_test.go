@@ -157,10 +157,7 @@ func newPair() (a, b *end) {
 var networks = map[string]func(tb testing.TB) (a, b net.Conn){
 	"pipe": func(testing.TB) (net.Conn, net.Conn) { return net.Pipe() },
 	"tcp":  func(tb testing.TB) (net.Conn, net.Conn) { tb.Helper(); return socketPair(tb, "tcp", "127.0.0.1:0") },
-	"unix": func(tb testing.TB) (net.Conn, net.Conn) {
-		tb.Helper()
-		return socketPair(tb, "unix", tb.TempDir()+"/s")
-	},
+	"unix": unixPair,
 }
 
 func socketPair(tb testing.TB, network, address string) (a, b net.Conn) {

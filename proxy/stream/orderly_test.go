@@ -38,6 +38,7 @@ func noise(n int, seed uint64) []byte {
 
 // A reset is an orderly end: what was received before it is written before the target is closed.
 func TestWhatWasSentBeforeTheEndIsWritten(t *testing.T) {
+	t.Parallel()
 	data := noise(900_000, 1) // less than an inbox: the reset is handled while nearly all of it waits
 	for kind, sockets := range kinds {
 		for _, end := range []string{"CONNECTION_RESET 1 X#1", "STREAM_RESET 1 X", "SESSION_RESET", "STREAM_START 1 X#1", "CONNECTION_START 1 X#1"} {
@@ -85,6 +86,7 @@ func TestWhatWasSentBeforeTheWebsocketsEndIsWritten(t *testing.T) {
 
 // A target's end comes behind all that it said, and once.
 func TestATargetsEndComesBehindItsData(t *testing.T) {
+	t.Parallel()
 	for kind, sockets := range kinds {
 		for _, size := range []int{0, 1, some, some + 1, plainRead, turn, frame.MaxPayload, frame.MaxPayload + 1, 700_000} {
 			t.Run(fmt.Sprintf("%s %d", kind, size), func(t *testing.T) {
@@ -142,6 +144,7 @@ func TestATargetThatSpeaksLosesNothingAtTheEnd(t *testing.T) {
 // Both sides may end a connection at the same moment: at most one reset is sent, which the judge sees to,
 // and nothing remains.
 func TestBothSidesEndAtOnce(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"pipe", "tcp", "unix"} {
 		t.Run(kind, func(t *testing.T) {
 			const rounds = 100
@@ -180,6 +183,7 @@ func TestBothSidesEndAtOnce(t *testing.T) {
 // The sender reads a socket with the lock given up. When the connection ends in that moment, its poller must
 // not get hold of the socket first and wait there: the sender would wait too, and with it the whole tunnel.
 func TestTheSenderNeverWaitsForATarget(t *testing.T) {
+	t.Parallel()
 	near, to := networks["unix"](t)
 	other, beside := networks["unix"](t)
 	reads := make(chan struct{}, 100)

@@ -124,6 +124,7 @@ func TestEachLossIsMadeGoodAtOnce(t *testing.T) {
 
 // Many connections that wait for a device ask for it as often as a few do, and go on together.
 func TestManyConnectionsWaitForADevice(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const connections, away = 500, 10
 		r := echoing(t)

@@ -12,12 +12,12 @@ import (
 // When other connections have all the memory that there is for applications that take nothing, typing goes on.
 func TestTypingGoesOnWhenTheMemoryIsInUse(t *testing.T) {
 	r := newRig(t, func() (net.Conn, error) {
-		a, b := halfSockets(t, "tcp")
+		a, b := networks["tcp"](t)
 		go func() { defer b.Close(); _, _ = io.Copy(b, b) }()
 		return a, nil
 	})
 	r.link(-1, -1)
-	local, remote := halfSockets(t, "tcp")
+	local, remote := networks["tcp"](t)
 	defer local.Close()
 	if err := r.source.Open("X", remote); err != nil {
 		t.Fatal(err)

@@ -166,13 +166,13 @@ func TestResumedBulk(t *testing.T) {
 				}()
 			}
 			r := newRig(t, func() (net.Conn, error) {
-				a, b := halfSockets(t, network)
+				a, b := networks[network](t)
 				talk("server", b, answer, question)
 				return a, nil
 			})
 			r.meet()
 			r.link(-1, -1)
-			local, remote := halfSockets(t, network)
+			local, remote := networks[network](t)
 			if err := r.source.Open("X", remote); err != nil {
 				t.Fatal(err)
 			}
@@ -315,16 +315,17 @@ func TestResumedWhereItIsNotKnown(t *testing.T) {
 
 // Many connections return together, after a stream reset that no end wrote and over new websockets.
 func TestManyConnectionsReturn(t *testing.T) {
+	t.Parallel()
 	const n = 50
 	r := newRig(t, func() (net.Conn, error) {
-		a, b := halfSockets(t, "tcp")
+		a, b := networks["tcp"](t)
 		go func() { defer b.Close(); _, _ = io.Copy(b, b) }()
 		return a, nil
 	})
 	r.link(-1, -1)
 	var all []net.Conn
 	for range n {
-		local, remote := halfSockets(t, "tcp")
+		local, remote := networks["tcp"](t)
 		defer local.Close()
 		if err := r.source.Open("X", remote); err != nil {
 			t.Fatal(err)

@@ -42,9 +42,11 @@ type supply struct {
 
 const ahead = 150_000 // more than a message holds of one connection, less than a socket does
 
+var nothing [ahead]byte
+
 func (s *supply) fill(t *testing.T, to int) {
 	t.Helper()
-	if n, err := s.Write(make([]byte, to-s.ahead)); err != nil {
+	if n, err := s.Write(nothing[:to-s.ahead]); err != nil {
 		t.Errorf("after %d bytes: %v", n, err)
 	}
 	s.ahead = to
@@ -275,6 +277,7 @@ func TestSparseConnectionsDoNotStarveBulk(t *testing.T) {
 // Targets without a descriptor come as if from silence each time, however much they send. One that is read
 // directly gets its share beside them.
 func TestPlainTargetsDoNotStarveOthers(t *testing.T) {
+	t.Parallel()
 	const plain = 8
 	near, out := newPair()
 	got := make([]int, plain+2)

@@ -305,6 +305,7 @@ func TestReadyAndServices(t *testing.T) {
 }
 
 func TestOpenFailsWhenItCannotBe(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := playSource(t, V3)
 		a, b := net.Pipe()

@@ -311,6 +311,7 @@ func TestAResetStopsTheDial(t *testing.T) {
 
 // All the memory of a tunnel may be in the hands of stalled targets: the longest stalled gives way.
 func TestTheTunnelsMemoryIsBounded(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name          string
 		targets, each int

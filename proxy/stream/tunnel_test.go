@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"flag"
 	"log/slog"
 	"net"
 	"sync"
@@ -12,7 +13,11 @@ import (
 	"github.com/culvert-iot/culvert/proxy/resume"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "24") // many of these tests wait more than they work
+	goleak.VerifyTestMain(m)
+}
 
 // registryIf returns a registry in which no connection waits, for a side that speaks records, or nil.
 func registryIf(records bool) *resume.Registry {

@@ -90,6 +90,7 @@ func TestTheEndOfTheTransportIsReported(t *testing.T) {
 
 // A hostile peer must not fill the log, whatever it varies.
 func TestAFloodOfOffencesIsAFewLines(t *testing.T) {
+	t.Parallel()
 	const flood = 2000
 	floods := map[string]func(i int) []string{
 		"unknown services":    func(i int) []string { return []string{fmt.Sprintf("STREAM_START 1 S%d#1", i)} },

@@ -110,6 +110,7 @@ func TestTheWindowFillsAPathAndKeepsItsQueueShort(t *testing.T) {
 }
 
 func TestTheWindowFollowsThePath(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		change func(p *path)
