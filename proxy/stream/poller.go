@@ -73,7 +73,7 @@ func (c *connection) serve(buf []byte, limit int) (data []byte, ended bool) {
 		return nil, false
 	}
 	payload := buf[headerRoom : headerRoom+limit]
-	n, sum := 0, uint32(0)
+	n, sum, epoch := 0, uint32(0), c.epoch
 	if c.readErr == nil || c.raw == nil { // else the wait for bytes failed
 		n, sum = c.readTarget(payload)
 	}
@@ -85,7 +85,7 @@ func (c *connection) serve(buf []byte, limit int) (data []byte, ended bool) {
 		c.out += uint64(n)
 		m.stats.out(c.s.name, n)
 		switch {
-		case c.detached || c.m != m: // it was carried meanwhile, and lost
+		case c.epoch != epoch || c.detached: // it was carried meanwhile, and lost
 			c.res.Push(payload[:n], sum)
 		default:
 			if c.res != nil {

@@ -2,7 +2,9 @@ package stream
 
 import (
 	"io"
+	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,12 +22,19 @@ type service struct {
 	device  *end             // nil: away
 	streams map[string]int32 // the active ones
 	starts  int
+	begun   map[place]bool
+	strays  int // bytes for connections that had not begun
+}
+
+type place struct {
+	stream     int32
+	connection uint32
 }
 
 // linkThrough gives the source a websocket to a service whose device is away.
 func (r *rig) linkThrough() *service {
 	a, b := newPair()
-	s := &service{r: r, source: a, streams: make(map[string]int32)}
+	s := &service{r: r, source: a, streams: make(map[string]int32), begun: make(map[place]bool)}
 	r.ends = []*end{a, b}
 	r.source = NewSource(SourceConfig{Config: Config{Transport: b, Resume: r.near}, Form: V3})
 	r.serving.Go(func() { _ = r.source.Serve() })
@@ -42,6 +51,12 @@ func (s *service) forward(m *frame.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	starts := m.Type == frame.StreamStart || m.Type == frame.ConnectionStart
+	switch at := (place{m.StreamID, m.ConnectionID}); {
+	case starts:
+		s.begun[at] = true
+	case m.Type == frame.Data && !s.begun[at]:
+		s.strays += len(m.Payload)
+	}
 	switch {
 	case s.device != nil:
 		if starts {
@@ -157,4 +172,66 @@ func TestManyConnectionsWaitForADevice(t *testing.T) {
 		}
 		r.mustHaveDialled(connections)
 	})
+}
+
+// A connection may come to be carried in records, and its stream be lost and come back, while the sender reads from the
+// application: what it has read goes out once the device has answered in the new place.
+func TestAStreamThatComesBackDuringARead(t *testing.T) {
+	near, target := networks["tcp"](t)
+	dialled := make(chan struct{})
+	r := newRig(t, func() (net.Conn, error) { close(dialled); return near, nil })
+	s := r.linkThrough()
+	s.comes()
+	s.source.out.stop(true) // the device's HELLO waits
+	m := r.source.mux
+	find := func() (c *connection) {
+		for _, st := range m.streams {
+			for _, c = range st.conns {
+				return c
+			}
+		}
+		return nil
+	}
+	locked := func(f func() bool) func() bool {
+		return func() bool { m.mu.Lock(); defer m.mu.Unlock(); return f() }
+	}
+	var met atomic.Bool
+	testYield = func() {
+		var c *connection
+		if !locked(func() bool { c = find(); return c != nil && c.reading && c.offered })() || !met.CompareAndSwap(false, true) {
+			return
+		}
+		s.source.out.stop(false)
+		waitFor(t, locked(func() bool { return c.carried }))
+		s.mu.Lock()
+		s.reset("X", s.streams["X"])
+		s.mu.Unlock()
+		waitFor(t, locked(func() bool { return c.epoch >= 2 && !c.detached }))
+	}
+	defer func() { r.cut(); testYield = nil }()
+	local, remote := networks["tcp"](t)
+	defer local.Close()
+	defer target.Close()
+	if err := r.source.Open("X", remote); err != nil {
+		t.Fatal(err)
+	}
+	<-dialled
+	for _, pair := range [][2]net.Conn{{local, target}, {target, local}, {local, target}} {
+		if _, err := io.WriteString(pair[0], "hello"); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 5)
+		_ = pair[1].SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.ReadFull(pair[1], got); err != nil || string(got) != "hello" {
+			t.Fatalf("read %q, %v", got, err)
+		}
+	}
+	if !met.Load() {
+		t.Error("the stream was not lost during a read")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.strays > 0 {
+		t.Errorf("%d bytes went to a connection that had not begun", s.strays)
+	}
 }
