@@ -15,7 +15,11 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	_ = flag.Set("test.parallel", "24") // many of these tests wait more than they work
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		_ = flag.Set("test.parallel", "24") // many of these tests wait more than they work
+	}
 	goleak.VerifyTestMain(m)
 }
 
