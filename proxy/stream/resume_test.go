@@ -27,15 +27,18 @@ func TestResumedAfterEachByteOfTheWire(t *testing.T) {
 	}
 	for _, met := range []acquaintance{stranger, known, present} {
 		for _, up := range []bool{true, false} {
-			cut := 0
-			for lost := true; lost && !t.Failed(); cut += step {
-				synctest.Test(t, func(t *testing.T) {
-					lost = talkThroughCut(t, question, answer, met, up, cut)
-				})
-			}
-			if cut < len(question)+len(answer) {
-				t.Errorf("destination %s, up %v: only %d bytes went over the wire", met, up, cut)
-			}
+			t.Run(fmt.Sprintf("destination %s, up %v", met, up), func(t *testing.T) {
+				t.Parallel()
+				cut := 0
+				for lost := true; lost && !t.Failed(); cut += step {
+					synctest.Test(t, func(t *testing.T) {
+						lost = talkThroughCut(t, question, answer, met, up, cut)
+					})
+				}
+				if cut < len(question)+len(answer) {
+					t.Errorf("only %d bytes went over the wire", cut)
+				}
+			})
 		}
 	}
 }
