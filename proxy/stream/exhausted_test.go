@@ -54,16 +54,18 @@ func (r *raws) tunnel() (h *rawRecords, m *mux, cut func()) {
 	}
 }
 
-// open opens n connections, with bytes for their targets.
+// open opens n connections, with bytes for their targets, a multiple of 32 KiB.
 func (r *raws) open(h *rawRecords, first byte, n int, bytes int) {
 	r.registry.Lock()
 	at := r.registry.Address()
 	r.registry.Unlock()
+	const size = 32 << 10
+	piece := record(resume.Record{Type: resume.Bytes, Data: make([]byte, size)})
 	for range n {
 		conn := h.start()
 		h.send(conn, record(resume.Record{Type: resume.Open, At: at, ID: resume.ID{first, byte(conn), byte(conn >> 8)}, Limit: resume.InitialCredit}))
-		for left := bytes; left > 0; left -= 32 << 10 {
-			h.send(conn, record(resume.Record{Type: resume.Bytes, Data: make([]byte, min(left, 32<<10))}))
+		for range bytes / size {
+			h.send(conn, piece)
 		}
 	}
 	synctest.Wait()

@@ -94,12 +94,13 @@ func say(c net.Conn, all []byte) error {
 
 func listen(c net.Conn, want []byte) error {
 	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
-	got, err := io.ReadAll(c)
-	if err != nil {
-		return fmt.Errorf("after %d of %d bytes: %w", len(got), len(want), err)
+	var got bytes.Buffer
+	got.Grow(len(want) + bytes.MinRead) // it need not grow again, nor to see the end
+	if _, err := got.ReadFrom(c); err != nil {
+		return fmt.Errorf("after %d of %d bytes: %w", got.Len(), len(want), err)
 	}
-	if !bytes.Equal(got, want) {
-		return fmt.Errorf("%d bytes arrived, want %d (or they differ)", len(got), len(want))
+	if !bytes.Equal(got.Bytes(), want) {
+		return fmt.Errorf("%d bytes arrived, want %d (or they differ)", got.Len(), len(want))
 	}
 	return nil
 }

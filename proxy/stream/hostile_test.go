@@ -20,6 +20,7 @@ type rawRecords struct {
 	stream int32
 	far    *end
 	conn   uint32
+	b      []byte // of the last message
 }
 
 func (h *rawRecords) send(conn uint32, payload []byte) {
@@ -27,11 +28,11 @@ func (h *rawRecords) send(conn uint32, payload []byte) {
 }
 
 func (h *rawRecords) write(m *frame.Message) {
-	b, err := m.AppendFrame(nil)
-	if err != nil {
+	var err error
+	if h.b, err = m.AppendFrame(h.b[:0]); err != nil {
 		h.t.Fatal(err)
 	}
-	_, _ = h.far.Write(b)
+	_, _ = h.far.Write(h.b)
 }
 
 func (h *rawRecords) start() uint32 {
@@ -40,8 +41,7 @@ func (h *rawRecords) start() uint32 {
 	if h.conn == 1 {
 		m.Type = frame.StreamStart
 	}
-	b, _ := m.AppendFrame(nil)
-	_, _ = h.far.Write(b)
+	h.write(&m)
 	return h.conn
 }
 

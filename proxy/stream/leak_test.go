@@ -51,8 +51,8 @@ func TestTargetsThatHalfCloseEarlyLeaveNothing(t *testing.T) {
 		return len(d.conns)
 	}
 	payload := strings.Repeat("x", 2*directly)
-	send := func(messages ...string) {
-		if _, err := far.Write(frames(messages...)); err != nil {
+	send := func(messages []byte) {
+		if _, err := far.Write(messages); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -67,9 +67,10 @@ func TestTargetsThatHalfCloseEarlyLeaveNothing(t *testing.T) {
 			starts = append(starts, fmt.Sprintf("%s 1 X#%d", start, n))
 			data = append(data, fmt.Sprintf("DATA 1 X#%d %s", n, payload))
 		}
-		send(starts...)
+		send(frames(starts...))
+		all := frames(data...)
 		for range 4 {
-			send(data...)
+			send(all)
 		}
 		for start := time.Now(); left() > maxConnections/2; time.Sleep(time.Millisecond) {
 			if time.Since(start) > 2*drainTimeout {

@@ -152,9 +152,9 @@ func (m *mux) over() bool {
 // Bulk goes both ways over real sockets while the websocket is cut again and again.
 func TestResumedBulk(t *testing.T) {
 	t.Parallel()
+	question, answer := noise(12<<20, 3), noise(8<<20, 4)
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
-			question, answer := noise(12<<20, 3), noise(8<<20, 4)
 			var both sync.WaitGroup
 			both.Add(2) // before the wait for both begins: the server is there once it was dialled
 			talk := func(name string, c net.Conn, out, in []byte) {
