@@ -78,7 +78,7 @@ func TestRecordsAllocateNothing(t *testing.T) {
 	}
 	client, target := through(t, true)
 	buf := make([]byte, 64<<10)
-	const size = 128 << 20
+	const size = 64 << 20
 	for name, ends := range map[string][2]net.Conn{"up": {client, target}, "down": {target, client}} {
 		move(t, ends[0], ends[1], 16<<20, buf)
 		before := mallocs()
