@@ -55,7 +55,6 @@ func loopback(t *testing.T) (near, far *net.TCPConn) {
 // A daemon that is replaced gives its connections to the next one: the applications see nothing of it, wherever they are
 // in what they say, and also if one of them takes nothing for now.
 func TestAnotherProcessGoesOnWithConnections(t *testing.T) {
-	t.Parallel()
 	for name, stalled := range map[string]bool{"both talk": false, "the target takes nothing": true} {
 		t.Run(name, func(t *testing.T) {
 			target, server := loopback(t)

@@ -183,7 +183,6 @@ func TestBothSidesEndAtOnce(t *testing.T) {
 // The sender reads a socket with the lock given up. When the connection ends in that moment, its poller must
 // not get hold of the socket first and wait there: the sender would wait too, and with it the whole tunnel.
 func TestTheSenderNeverWaitsForATarget(t *testing.T) {
-	t.Parallel()
 	near, to := networks["unix"](t)
 	other, beside := networks["unix"](t)
 	reads := make(chan struct{}, 100)
