@@ -4,6 +4,7 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,14 +58,14 @@ func TestExtremeMemoryLimits(t *testing.T) {
 func TestMemoryIsGivenBackOnceItIsQuiet(t *testing.T) {
 	t.Setenv("GOGC", "100") // this process keeps its own
 	synctest.Test(t, func(t *testing.T) {
-		trims := 0
-		m := newTrimmer(func() { trims++ })
-		expect := func(want int, when string) {
+		var trims atomic.Int64
+		m := newTrimmer(func() { trims.Add(1) })
+		expect := func(want int64, when string) {
 			t.Helper()
 			time.Sleep(2 * trimDelay)
 			synctest.Wait()
-			if trims != want {
-				t.Errorf("memory was given back %d times after %s, want %d", trims, when, want)
+			if n := trims.Load(); n != want {
+				t.Errorf("memory was given back %d times after %s, want %d", n, when, want)
 			}
 		}
 		m.settled()
@@ -78,8 +79,8 @@ func TestMemoryIsGivenBackOnceItIsQuiet(t *testing.T) {
 			time.Sleep(trimDelay / 2)
 		}
 		synctest.Wait()
-		if trims != 1 {
-			t.Errorf("memory was given back %d times while connections come and go", trims-1)
+		if n := trims.Load(); n != 1 {
+			t.Errorf("memory was given back %d times while connections come and go", n-1)
 		}
 		expect(2, "many connections")
 		m.connection()

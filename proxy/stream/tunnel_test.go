@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	chosen := false
 	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
-	if !chosen {
+	if !chosen && !testing.Short() { // an emulator has no time to spare
 		_ = flag.Set("test.parallel", "24") // many of these tests wait more than they work
 	}
 	goleak.VerifyTestMain(m)
