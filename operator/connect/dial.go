@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/culvert-iot/culvert/internal/socketpair"
 )
 
 // Dial opens a connection to a service of a thing, with everything that takes: see [Open]. Closing the
@@ -41,7 +43,7 @@ func (t *Tunnel) Dial(ctx context.Context, service string) (net.Conn, error) {
 }
 
 func (t *Tunnel) dial(ctx context.Context, service string) (*conn, error) {
-	near, end, err := pair()
+	near, end, err := socketpair.New()
 	if err != nil {
 		return nil, err
 	}

@@ -6,12 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"net"
-	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/culvert-iot/culvert/internal/secret"
+	"github.com/culvert-iot/culvert/internal/socketpair"
 	"github.com/culvert-iot/culvert/proxy"
 	"github.com/culvert-iot/culvert/proxy/stream"
 	"github.com/culvert-iot/culvert/proxy/wsconn"
@@ -221,18 +220,7 @@ func (p *plainSource) Open(_ context.Context, service string, local net.Conn) er
 // socketPair returns both ends of a local connection.
 func socketPair(tcp bool) (a, b net.Conn, err error) {
 	if !tcp {
-		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return nil, nil, err
-		}
-		if a, err = fileConn(fds[0]); err != nil {
-			_ = syscall.Close(fds[1])
-			return nil, nil, err
-		}
-		if b, err = fileConn(fds[1]); err != nil {
-			_ = a.Close()
-		}
-		return a, b, err
+		return socketpair.New()
 	}
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -246,10 +234,4 @@ func socketPair(tcp bool) (a, b net.Conn, err error) {
 		_ = a.Close()
 	}
 	return a, b, err
-}
-
-func fileConn(fd int) (net.Conn, error) {
-	f := os.NewFile(uintptr(fd), "socketpair")
-	defer f.Close()
-	return net.FileConn(f)
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package connect
+package socketpair
 
 import (
 	"fmt"
@@ -9,9 +9,8 @@ import (
 	"syscall"
 )
 
-// pair returns two ends of a connection within this process. Sockets, and no net.Pipe: they have buffers, can be half
-// closed, and the tunnel reads them without a copy.
-func pair() (a, b net.Conn, err error) {
+// New returns the two ends of a connection within this process: Unix sockets without a name.
+func New() (a, b net.Conn, err error) {
 	syscall.ForkLock.RLock()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err == nil {

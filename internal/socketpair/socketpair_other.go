@@ -1,14 +1,14 @@
 //go:build !unix
 
-package connect
+package socketpair
 
 import (
 	"context"
 	"net"
 )
 
-// pair returns two ends of a connection within this process, by way of the loopback interface.
-func pair() (a, b net.Conn, err error) {
+// New returns the two ends of a connection within this process, by way of the loopback interface.
+func New() (a, b net.Conn, err error) {
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, nil, err
