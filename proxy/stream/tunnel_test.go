@@ -11,14 +11,13 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/culvert-iot/culvert/proxy/resume"
+	"github.com/culvert-iot/culvert/test/harness"
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	chosen := false
-	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
-	if !chosen && !testing.Short() { // an emulator has no time to spare
-		_ = flag.Set("test.parallel", "24") // many of these tests wait more than they work
+	if !testing.Short() { // an emulator has no time to spare
+		harness.Parallel(24)
 	}
 	goleak.VerifyTestMain(m)
 }
