@@ -84,16 +84,21 @@ func TestWhatBlocksHoldIsSentAgain(t *testing.T) {
 	}
 }
 
-// The far end confirms a part of its window at a time. A sender with less memory than that does not wait for it.
-func TestASenderShortOfMemoryAsks(t *testing.T) {
-	s := opened(256 << 10)
-	receive(t, s, Record{Type: Attached, Limit: maxOffset})
-	sent := 0
+// fillRoom sends new bytes until there is no more room, and returns how many.
+func fillRoom(s *Stream) (sent int) {
 	for s.Room() > 0 {
 		p := make([]byte, min(s.Room(), 16<<10))
 		s.Fill(make([]byte, 1), p, s.Sum(p))
 		sent += len(p)
 	}
+	return sent
+}
+
+// The far end confirms a part of its window at a time. A sender with less memory than that does not wait for it.
+func TestASenderShortOfMemoryAsks(t *testing.T) {
+	s := opened(256 << 10)
+	receive(t, s, Record{Type: Attached, Limit: maxOffset})
+	sent := fillRoom(s)
 	rec, ok := s.Next(make([]byte, 0, MaxOverhead))
 	if !ok || Type(rec[0]) != Ping {
 		t.Fatalf("%d bytes fill the memory, and the next record is %x, %v", sent, rec, ok)
@@ -112,12 +117,7 @@ func TestASenderShortOfMemoryAsks(t *testing.T) {
 func TestALoneSenderFillsTheWindow(t *testing.T) {
 	s := opened(DefaultMemory)
 	receive(t, s, Record{Type: Attached, Limit: maxOffset})
-	sent := 0
-	for s.Room() > 0 {
-		p := make([]byte, min(s.Room(), 32<<10))
-		s.Fill(make([]byte, 1), p, s.Sum(p))
-		sent += len(p)
-	}
+	sent := fillRoom(s)
 	if sent < maxWindow-sliver {
 		t.Errorf("%d bytes were sent before a confirmation, want %d", sent, maxWindow)
 	}
